@@ -1,0 +1,1 @@
+"""One module per tool; each the only importer of its tool, translating its failures."""

@@ -1,0 +1,46 @@
+"""Finds roles, playbooks, templates and the parity suite, in a checkout or in the installed package.
+
+Nobody else guesses paths.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+_CHECKOUT = _PACKAGE.parent
+
+
+def _find(name: str, *, in_checkout: str | None = None) -> Path:
+    packaged = _PACKAGE / "_assets" / name
+    return packaged if packaged.exists() else _CHECKOUT / (in_checkout or name)
+
+
+def roles() -> Path:
+    """The folder of Ansible roles."""
+    return _find("roles")
+
+
+def playbooks() -> Path:
+    """The folder of playbooks."""
+    return _find("playbooks")
+
+
+def templates() -> Path:
+    """The folder of host-side templates."""
+    return _find("templates")
+
+
+def vagrantfile_template() -> Path:
+    """`Vagrantfile.j2`."""
+    return _find("Vagrantfile.j2")
+
+
+def parity_suite() -> Path:
+    """The testinfra suite that `devvm verify` runs."""
+    return _find("parity", in_checkout="tests/parity")
+
+
+def callback_plugins() -> Path:
+    """The folder of devvm's Ansible callback plugin."""
+    return _PACKAGE / "ansible_plugins" / "callback"

@@ -1,0 +1,1 @@
+"""One function per verb. Orchestrates ports, reports phases, returns results; names no tool."""

@@ -1,0 +1,71 @@
+"""Phases: what a person sees while a long command runs, and what is kept of it afterwards."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Protocol
+
+from devvm.model import PhaseRecord, RunRecord
+
+
+class Reporter(Protocol):
+    """Shows progress. The CLI has one for terminals, one for plain lines, one that is silent."""
+
+    def phase_started(self, name: str, title: str) -> None:
+        """A phase begins."""
+
+    def detail(self, text: str) -> None:
+        """What is being done now, within the phase; replaces the detail before."""
+
+    def phase_finished(self, record: PhaseRecord) -> None:
+        """The phase ended, well or not."""
+
+    def note(self, text: str) -> None:
+        """Something a person should know, outside any phase."""
+
+
+class Run:
+    """One run of a changing command: its phases and their durations."""
+
+    def __init__(self, command: str, reporter: Reporter) -> None:
+        self.command = command
+        self.reporter = reporter
+        self.started_at = datetime.now(UTC).isoformat(timespec="seconds")
+        self._start = time.monotonic()
+        self._phases: list[PhaseRecord] = []
+
+    @contextmanager
+    def phase(self, name: str, title: str) -> Iterator[None]:
+        """A named phase, timed; `title` is what the person reads: "Starting the VM"."""
+        self.reporter.phase_started(name, title)
+        start = time.monotonic()
+        result = "failed"
+        try:
+            yield
+            result = "done"
+        finally:
+            seconds = round(time.monotonic() - start, 2)
+            record = PhaseRecord(name=name, title=title, seconds=seconds, result=result)
+            self._phases.append(record)
+            self.reporter.phase_finished(record)
+
+    def detail(self, text: str) -> None:
+        """Say what is being done now."""
+        self.reporter.detail(text)
+
+    def note(self, text: str) -> None:
+        """Say something a person should know."""
+        self.reporter.note(text)
+
+    def record(self, result: str) -> RunRecord:
+        """The run as it is kept."""
+        return RunRecord(
+            command=self.command,
+            started_at=self.started_at,
+            seconds=round(time.monotonic() - self._start, 2),
+            result=result,
+            phases=tuple(self._phases),
+        )

@@ -1,0 +1,246 @@
+"""The only place that starts processes.
+
+Argument lists, never a shell; closed standard input; a rebuilt environment; raw output into a log
+file; a failure names the command so that a person can replay it.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from devvm.errors import HostNotReadyError, OperationError
+
+#: Variables that a tool may inherit. Everything else is dropped, so that a person's shell can't
+#: change what devvm does, and no secret in it reaches a child's /proc/PID/environ.
+_INHERITED = (
+    "HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SSH_AUTH_SOCK", "TERM", "TMPDIR", "USER",
+    "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR",
+    "http_proxy", "https_proxy", "no_proxy", "PIP_CERT", "SSL_CERT_FILE", "VAGRANT_HOME",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completed:
+    """A finished process."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class ProcessError(OperationError):
+    """A command ended with a code other than 0, or did not end in time."""
+
+    code = "process"
+
+    def __init__(self, argv: Sequence[str], returncode: int, output: str, log: Path | None) -> None:
+        tail = "\n".join(output.strip().splitlines()[-15:])
+        super().__init__(
+            f"{Path(argv[0]).name} failed (exit code {returncode})",
+            details=tail or "it printed nothing",
+            resolution=f"to see it again: {shlex.join(argv)}",
+            log=log,
+        )
+        self.argv = tuple(argv)
+        self.returncode = returncode
+        self.output = output
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment that a tool gets: the few inherited variables and `extra`."""
+    env = {k: os.environ[k] for k in _INHERITED if k in os.environ}
+    env.setdefault("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+    for directory in ("/usr/sbin", "/sbin"):  # an ordinary user's PATH on Debian lacks them
+        if directory not in env["PATH"].split(":"):
+            env["PATH"] += f":{directory}"
+    env["LC_ALL"] = "C.UTF-8"
+    env.update(extra or {})
+    return env
+
+
+def run(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    check: bool = True,
+    timeout: float | None = None,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: str | None = None,
+    log: Path | None = None,
+    sudo: bool = False,
+) -> Completed:
+    """Run a command to its end and return what it printed.
+
+    Args:
+        argv: The command, one argument an item.
+        check: Raise when the exit code is not 0.
+        timeout: Seconds until the command's whole process group is killed.
+        cwd: Its working directory.
+        env: Variables on top of the inherited few.
+        stdin: Text for its standard input; closed otherwise. The way for secrets: never in argv.
+        log: A file that output is appended to, with the command line before it.
+        sudo: Run it as root; nothing is added where this process is root. Never asks: a command
+            that needs rights gets them first, on the terminal (`sudo -v`).
+
+    Raises:
+        ProcessError: exit code not 0 (with `check`), or the time ran out.
+        HostNotReadyError: the program is not installed.
+    """
+    args = _argv(argv, sudo=sudo)
+    process = _start(args, cwd=cwd, env=env, stdin=stdin is not None)
+    try:
+        out, err = process.communicate(stdin, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        _kill_group(process)
+        out, err = process.communicate()
+        _append(log, args, out + err)
+        raise ProcessError(args, 124, f"{out}{err}\n(no end after {timeout} s)", log) from None
+    except BaseException:  # an interrupt must not leave the child behind
+        _kill_group(process)
+        raise
+    _append(log, args, out + err)
+    if check and process.returncode:
+        raise ProcessError(args, process.returncode, err or out, log)
+    return Completed(argv=tuple(args), returncode=process.returncode, stdout=out, stderr=err)
+
+
+def stream(
+    argv: Sequence[str | os.PathLike[str]],
+    on_line: Callable[[str], None],
+    *,
+    check: bool = True,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    log: Path | None = None,
+    sudo: bool = False,
+) -> int:
+    r"""Run a command and hand over each line of its output (both streams) as it appears.
+
+    A line that ends in `\r` counts too, so that progress meters are seen.
+
+    Raises:
+        ProcessError: exit code not 0 (with `check`).
+        HostNotReadyError: the program is not installed.
+    """
+    args = _argv(argv, sudo=sudo)
+    process = _start(args, cwd=cwd, env=env, merge=True)
+    tail: list[str] = []
+    try:
+        assert process.stdout is not None
+        with _log_file(log, args) as sink:
+            for line in process.stdout:
+                sink.write(line)
+                tail = [*tail[-30:], line]
+                on_line(line.rstrip())
+        process.wait()
+    except BaseException:
+        _kill_group(process)
+        raise
+    if check and process.returncode:
+        raise ProcessError(args, process.returncode, "".join(tail), log)
+    return process.returncode
+
+
+def interactive(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> int:
+    """Run a command on this terminal (ssh, a console, an editor) and return its exit code."""
+    args = _argv(argv, sudo=False)
+    try:
+        return subprocess.run(args, env=environment(env), check=False).returncode
+    except FileNotFoundError:
+        raise _not_installed(args[0]) from None
+
+
+@contextmanager
+def background(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    env: Mapping[str, str] | None = None,
+    log: Path | None = None,
+    sudo: bool = False,
+    stop_signal: signal.Signals = signal.SIGTERM,
+    stop_timeout: float = 30,
+) -> Iterator[subprocess.Popen[str]]:
+    """Keep a command running beside this process; stop its process group at the end."""
+    args = _argv(argv, sudo=sudo)
+    with _log_file(log, args) as sink:
+        process = _start(args, env=env, output=sink)
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.send_signal(stop_signal)
+                deadline = time.monotonic() + stop_timeout
+                while process.poll() is None and time.monotonic() < deadline:
+                    time.sleep(0.1)
+            _kill_group(process)
+            process.wait()
+
+
+def _argv(argv: Sequence[str | os.PathLike[str]], *, sudo: bool) -> list[str]:
+    args = [os.fspath(a) for a in argv]
+    return ["sudo", "-n", "--", *args] if sudo and os.geteuid() != 0 else args
+
+
+def _start(
+    args: list[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: bool = False,
+    merge: bool = False,
+    output: IO[str] | None = None,
+) -> subprocess.Popen[str]:
+    try:
+        return subprocess.Popen(
+            args,
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdout=output or subprocess.PIPE,
+            stderr=subprocess.STDOUT if merge or output else subprocess.PIPE,
+            cwd=cwd,
+            env=environment(env),
+            text=True,
+            errors="replace",
+            # A group of its own: Ctrl-C reaches devvm alone, which stops the child in order.
+            process_group=0,
+        )
+    except FileNotFoundError:
+        raise _not_installed(args[0]) from None
+
+
+def _not_installed(program: str) -> HostNotReadyError:
+    return HostNotReadyError(
+        f"{program} is not installed",
+        details="devvm needs it on this host",
+        resolution="devvm setup",
+    )
+
+
+def _kill_group(process: subprocess.Popen[str]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        process.kill()
+
+
+@contextmanager
+def _log_file(log: Path | None, args: Sequence[str]) -> Iterator[IO[str]]:
+    with (log or Path(os.devnull)).open("a", encoding="utf-8") as sink:
+        sink.write(f"$ {shlex.join(args)}\n")
+        sink.flush()
+        yield sink
+
+
+def _append(log: Path | None, args: Sequence[str], output: str) -> None:
+    if log is not None:
+        with _log_file(log, args) as sink:
+            sink.write(output if output.endswith("\n") or not output else output + "\n")

@@ -1,0 +1,196 @@
+"""The host's state folder: only what libvirt can't tell.
+
+Vagrantfiles, the journal of an unfinished operation, locks, pinned host keys, run records. Every
+write is atomic; a file that can't be read is said, never shrugged off.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from devvm.errors import HostNotReadyError, LockedError, OperationError
+from devvm.model import PhaseRecord, RunRecord
+
+#: How many runs `devvm show` can look back on.
+_RUNS_KEPT = 10
+_LOGS_KEPT = 100
+
+
+def write_atomic(path: Path, text: str, *, mode: int = 0o660) -> None:
+    """Replace a file whole: a reader, or a crash, sees the old text or the new one."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(mode)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+class State:
+    """The state folder.
+
+    Args:
+        root: `state_dir` of the configuration.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.boxes = root / "boxes"
+        self.build = root / "build"
+        self.ca = root / "ca"
+        self.vms = root / "vms"
+        self.locks = root / "locks"
+        self.logs = root / "logs"
+
+    def ensure(self) -> None:
+        """Make the folders. `devvm setup` made the root one, for the group of libvirt's users.
+
+        Raises:
+            HostNotReadyError: the folder can't be made or written to.
+        """
+        try:
+            for folder in (self.boxes, self.ca, self.vms, self.locks, self.logs):
+                folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.locks):
+                pass
+        except OSError as error:
+            raise HostNotReadyError(
+                f"the state folder {self.root} can't be written",
+                details=str(error),
+                resolution="devvm setup",
+            ) from None
+
+    def vm(self, name: str) -> Path:
+        """The folder of one VM."""
+        return self.vms / name
+
+    def new_log(self, command: str) -> Path:
+        """A new file for the raw output of one run; the oldest are removed."""
+        stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
+        path = self.logs / f"{stamp}-{command.replace(' ', '-')}-{os.getpid()}.log"
+        path.touch(mode=0o640)
+        for old in sorted(self.logs.glob("*.log"))[:-_LOGS_KEPT]:
+            old.unlink(missing_ok=True)
+        return path
+
+    @contextmanager
+    def lock(self, name: str, command: str) -> Iterator[None]:
+        """Hold the lock of one VM (or `box-RELEASE`, `network`) while something is changed.
+
+        The kernel drops the lock when its holder dies, so a dead holder never blocks anyone.
+
+        Raises:
+            LockedError: somebody holds it; says who, since when, doing what.
+        """
+        path = self.locks / f"{name}.lock"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o660)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise _locked(name, os.read(descriptor, 4096)) from None
+            holder = {
+                "pid": os.getpid(),
+                "user": getpass.getuser(),
+                "command": command,
+                "since": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+            yield
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def wait_lock(self, name: str) -> Iterator[None]:
+        """Hold a lock that is only ever held for moments (the network's, an upload's)."""
+        descriptor = os.open(self.locks / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o660)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def journal(self, name: str) -> dict[str, Any] | None:
+        """The operation on this VM that has begun and not ended, if there is one."""
+        return _read(self.vm(name) / "journal.json")
+
+    def open_journal(self, name: str, operation: str, facts: Mapping[str, Any]) -> None:
+        """Note, before the first change, what is about to be done and what undoing it needs."""
+        self.vm(name).mkdir(parents=True, exist_ok=True)
+        entry = {
+            "operation": operation,
+            "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            **facts,
+        }
+        write_atomic(self.vm(name) / "journal.json", json.dumps(entry, indent=2))
+
+    def close_journal(self, name: str) -> None:
+        """The operation has ended, done or undone."""
+        (self.vm(name) / "journal.json").unlink(missing_ok=True)
+
+    def add_run(self, name: str, record: RunRecord) -> None:
+        """Keep a run's phases and durations."""
+        if self.vm(name).is_dir():
+            kept = [asdict(r) for r in self.runs(name)][-(_RUNS_KEPT - 1) :]
+            entries = [*kept, asdict(record)]
+            write_atomic(self.vm(name) / "runs.json", json.dumps({"version": 1, "runs": entries}))
+
+    def runs(self, name: str) -> list[RunRecord]:
+        """The last runs on this VM, oldest first."""
+        data = _read(self.vm(name) / "runs.json") or {"runs": []}
+        return [
+            RunRecord(**{**run, "phases": tuple(PhaseRecord(**p) for p in run["phases"])})
+            for run in data["runs"]
+        ]
+
+    def forget(self, name: str) -> None:
+        """Remove a VM's folder."""
+        shutil.rmtree(self.vm(name), ignore_errors=True)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise OperationError(
+            f"{path} can't be read",
+            details=str(error),
+            resolution=f"look at it; if it is damaged: rm {path}",
+        ) from None
+    assert isinstance(data, dict)
+    return data
+
+
+def _locked(name: str, content: bytes) -> LockedError:
+    try:
+        holder = json.loads(content)
+        who = (
+            f"{holder['user']} (process {holder['pid']}) holds it since {holder['since']}: "
+            f"{holder['command']}"
+        )
+    except (ValueError, KeyError):
+        who = "another process holds it"
+    return LockedError(
+        f"{name} is being changed by somebody else",
+        details=who,
+        resolution="wait for it to end, then type the command again",
+    )
