@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 
 def _ruby(value: object) -> str:
-    """A Ruby literal. Double-quoted JSON is Ruby, but for `#{}`, `#$x`, `#@x`, which Ruby expands."""
+    """A Ruby literal. JSON is Ruby, but for `#{}` and its like, which Ruby expands."""
     return json.dumps(value, ensure_ascii=True).replace("#", "\\#")
 
 
-def render(template: Path, **data: Any) -> str:
+def render(template: Path, **data: object) -> str:
     """Render a template file with `data`; `| ruby` quotes a value for a Vagrantfile.
 
     Raises:

@@ -31,7 +31,7 @@ class Hypervisor(Protocol):
     """A libvirt host: domains, volumes, the network."""
 
     def check(self) -> None:
-        """Raise `HostNotReadyError` unless libvirt answers (with the cause and the next command)."""
+        """Raise `HostNotReadyError` unless libvirt answers."""
 
     def driver(self, wanted: str) -> tuple[Driver, str]:
         """The driver for `auto`, `kvm` or `qemu`, and the reason in words."""
