@@ -1,4 +1,4 @@
-"""Finds roles, playbooks, templates and the parity suite, in a checkout or in the installed package.
+"""Finds roles, playbooks, templates and the parity suite: in a checkout or in the package.
 
 Nobody else guesses paths.
 """

@@ -14,8 +14,15 @@ from devvm.errors import UsageError
 #: Names that every Debian host or this tool uses for something else. A VM's name becomes a host
 #: name and the default login, so an account that the guest already has can't be one.
 RESERVED_NAMES = frozenset(
-    ["root", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "uucp", "proxy", "www-data", "backup", "list", "irc", "gnats", "nobody", "sshd", "systemd-network", "systemd-resolve", "systemd-timesync", "messagebus", "mysql", "redis", "memcache", "memcached", "prometheus", "about", "vagrant", "devvm", "localhost", "gateway", "broadcasthost", "ip6-localhost", "_apt", "sudo", "adm", "staff", "users", "all", "none", "default", "chrony", "_chrony", "uuidd", "nginx", "mariadb", "git"]
-)
+    {
+        "_apt", "_chrony", "about", "adm", "all", "backup", "bin", "broadcasthost", "chrony",
+        "daemon", "default", "devvm", "games", "gateway", "git", "gnats", "ip6-localhost", "irc",
+        "list", "localhost", "lp", "mail", "man", "mariadb", "memcache", "memcached",
+        "messagebus", "mysql", "news", "nginx", "nobody", "none", "prometheus", "proxy", "redis",
+        "root", "sshd", "staff", "sudo", "sync", "sys", "systemd-network", "systemd-resolve",
+        "systemd-timesync", "users", "uucp", "uuidd", "vagrant", "www-data",
+    }
+)  # fmt: skip
 
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
 
