@@ -11,6 +11,7 @@ import shlex
 import signal
 import subprocess
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -97,17 +98,17 @@ def run(
         HostNotReadyError: the program is not installed.
     """
     args = _argv(argv, sudo=sudo)
-    process = _start(args, cwd=cwd, env=env, stdin=stdin is not None)
-    try:
-        out, err = process.communicate(stdin, timeout=timeout)
-    except subprocess.TimeoutExpired:
-        _kill_group(process)
-        out, err = process.communicate()
-        _append(log, args, out + err)
-        raise ProcessError(args, 124, f"{out}{err}\n(no end after {timeout} s)", log) from None
-    except BaseException:  # an interrupt must not leave the child behind
-        _kill_group(process)
-        raise
+    with _start(args, cwd=cwd, env=env, stdin=stdin is not None) as process:
+        try:
+            out, err = process.communicate(stdin, timeout=timeout)
+        except subprocess.TimeoutExpired:
+            _kill_group(process)
+            out, err = process.communicate()
+            _append(log, args, out + err)
+            raise ProcessError(args, 124, f"{out}{err}\n(no end after {timeout} s)", log) from None
+        except BaseException:  # an interrupt must not leave the child behind
+            _kill_group(process)
+            raise
     _append(log, args, out + err)
     if check and process.returncode:
         raise ProcessError(args, process.returncode, err or out, log)
@@ -133,19 +134,17 @@ def stream(
         HostNotReadyError: the program is not installed.
     """
     args = _argv(argv, sudo=sudo)
-    process = _start(args, cwd=cwd, env=env, merge=True)
-    tail: list[str] = []
-    try:
+    tail: deque[str] = deque(maxlen=30)
+    with _start(args, cwd=cwd, env=env, merge=True) as process, _log_file(log, args) as sink:
         assert process.stdout is not None
-        with _log_file(log, args) as sink:
+        try:
             for line in process.stdout:
                 sink.write(line)
-                tail = [*tail[-30:], line]
+                tail.append(line)
                 on_line(line.rstrip())
-        process.wait()
-    except BaseException:
-        _kill_group(process)
-        raise
+        except BaseException:
+            _kill_group(process)
+            raise
     if check and process.returncode:
         raise ProcessError(args, process.returncode, "".join(tail), log)
     return process.returncode

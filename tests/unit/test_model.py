@@ -1,0 +1,56 @@
+"""Names: what a VM may be called."""
+
+import pytest
+
+from devvm.errors import ExitCode, UsageError
+from devvm.model import CheckResult, Outcome, Report, validate_name
+
+
+@pytest.mark.parametrize("name", ["a", "dev1", "jane", "web-01", "a" * 32])
+def test_good_names_are_returned(name):
+    assert validate_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "", "../x", "a b", "a;reboot", "x" * 33, "x" * 64, "x" * 5000, "Dev1", "dév", "名前",
+        "1dev", "-dev", "dev-", "dev_1", "dev.1", "dev1\n", "$(reboot)", "--help", "\x00", "dev1/",
+    ],
+)  # fmt: skip
+def test_bad_names_say_the_rule_and_a_next_step(name):
+    with pytest.raises(UsageError) as caught:
+        validate_name(name)
+    assert caught.value.exit_code is ExitCode.USAGE
+    assert "a-z" in caught.value.details
+    assert caught.value.resolution
+    assert "\n" not in caught.value.brief
+    assert len(caught.value.brief) < 200
+
+
+@pytest.mark.parametrize("name", ["root", "mysql", "about", "vagrant", "localhost", "www-data"])
+def test_reserved_names_say_that_they_are(name):
+    with pytest.raises(UsageError, match="reserved"):
+        validate_name(name)
+
+
+@pytest.mark.parametrize(("bad", "suggested"), [("Dev One", "dev-one"), ("Jane_Doe", "jane-doe")])
+def test_a_near_miss_is_suggested(bad, suggested):
+    with pytest.raises(UsageError) as caught:
+        validate_name(bad)
+    assert suggested in caught.value.resolution
+    assert validate_name(suggested)
+
+
+def test_a_report_without_checks_has_not_passed():
+    assert not Report(vm="dev1", release="r", checks=(), seconds=0).passed
+
+
+def test_a_report_with_an_error_has_not_passed():
+    checks = (
+        CheckResult(name="a", role="base", outcome=Outcome.PASSED),
+        CheckResult(name="b", role="base", outcome=Outcome.ERROR),
+    )
+    report = Report(vm="dev1", release="r", checks=checks, seconds=0)
+    assert not report.passed
+    assert [c.name for c in report.failures()] == ["b"]

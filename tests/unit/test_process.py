@@ -1,0 +1,109 @@
+"""The one place that starts processes."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from devvm import process
+from devvm.errors import HostNotReadyError
+
+
+def test_output_and_exit_code_are_returned():
+    done = process.run(["sh", "-c", "echo out; echo err >&2; exit 3"], check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "out\n", "err\n")
+
+
+def test_arguments_never_meet_a_shell():
+    assert process.run(["echo", "a; echo b", "$(id)"]).stdout == "a; echo b $(id)\n"
+
+
+def test_a_failure_names_cause_replay_and_log(tmp_path):
+    log = tmp_path / "log"
+    with pytest.raises(process.ProcessError) as caught:
+        process.run(["sh", "-c", "echo no such pool >&2; exit 4"], log=log)
+    assert caught.value.returncode == 4
+    assert "no such pool" in caught.value.details
+    assert "sh -c" in caught.value.resolution
+    assert caught.value.log == log
+    assert "no such pool" in log.read_text()
+
+
+def test_a_missing_program_points_to_setup():
+    with pytest.raises(HostNotReadyError, match="not installed") as caught:
+        process.run(["devvm-no-such-program"])
+    assert caught.value.resolution == "devvm setup"
+
+
+def test_standard_input_is_closed():
+    assert process.run(["cat"]).stdout == ""
+
+
+def test_text_for_standard_input():
+    assert process.run(["cat"], stdin="secret").stdout == "secret"
+
+
+def test_the_environment_is_rebuilt(monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden")
+    monkeypatch.setenv("ANSIBLE_CONFIG", "/elsewhere")
+    printed = process.run(["env"], env={"EXTRA": "1"}).stdout
+    assert "hidden" not in printed
+    assert "ANSIBLE_CONFIG" not in printed
+    assert "EXTRA=1" in printed
+    assert "LC_ALL=C.UTF-8" in printed
+
+
+def test_a_timeout_kills_the_whole_group(tmp_path):
+    pid_file = tmp_path / "pid"
+    with pytest.raises(process.ProcessError, match="124"):
+        process.run(["sh", "-c", f"sleep 60 & echo $! > {pid_file}; wait"], timeout=1)
+    assert _gone(int(pid_file.read_text()))
+
+
+def test_stream_hands_over_lines_as_they_come():
+    lines = []
+    process.stream(["sh", "-c", "echo one; echo two >&2"], lines.append)
+    assert lines == ["one", "two"]
+
+
+def test_stream_fails_with_the_tail():
+    with pytest.raises(process.ProcessError) as caught:
+        process.stream(["sh", "-c", "echo reason; exit 2"], lambda _line: None)
+    assert "reason" in caught.value.details
+
+
+def test_stream_kills_the_child_when_the_reader_is_interrupted(tmp_path):
+    pid_file = tmp_path / "pid"
+
+    def interrupt(_line):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        process.stream(["sh", "-c", f"echo $$ > {pid_file}; echo x; sleep 60"], interrupt)
+    assert _gone(int(pid_file.read_text()))
+
+
+def test_background_is_stopped_at_the_end(tmp_path):
+    with process.background(["sleep", "60"], log=tmp_path / "log") as child:
+        assert child.poll() is None
+    assert child.returncode == -signal.SIGTERM
+
+
+def test_an_interactive_command_returns_its_code():
+    assert process.interactive([sys.executable, "-c", "raise SystemExit(7)"]) == 7
+
+
+def _gone(pid: int) -> bool:
+    for _ in range(50):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        if stat.rpartition(")")[2].split()[0] == "Z":  # killed, not yet reaped by its new parent
+            return True
+        time.sleep(0.1)
+    return False

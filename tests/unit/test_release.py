@@ -1,0 +1,71 @@
+"""A release is its content."""
+
+import shutil
+from datetime import UTC, datetime
+
+import pytest
+
+from devvm import assets, release
+from devvm.errors import UsageError
+
+
+@pytest.fixture
+def stack(tmp_path, monkeypatch):
+    (tmp_path / "roles/nginx/tasks").mkdir(parents=True)
+    (tmp_path / "roles/nginx/tasks/main.yml").write_text("- a\n")
+    (tmp_path / "playbooks").mkdir()
+    (tmp_path / "playbooks/site.yml").write_text("- b\n")
+    monkeypatch.setattr(assets, "roles", lambda: tmp_path / "roles")
+    monkeypatch.setattr(assets, "playbooks", lambda: tmp_path / "playbooks")
+    return tmp_path
+
+
+def test_the_name_is_date_and_content(stack):
+    name = release.new_release(datetime(2026, 11, 23, tzinfo=UTC))
+    assert name == f"2026.11.23-{release.content_hash()}"
+    assert release.validate_release(name) == name
+
+
+def test_the_day_is_not_part_of_the_identity(stack):
+    monday = release.new_release(datetime(2026, 11, 23, tzinfo=UTC))
+    friday = release.new_release(datetime(2026, 11, 27, tzinfo=UTC))
+    assert monday != friday
+    assert release.same_content(monday, friday)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda root: (root / "roles/nginx/tasks/main.yml").write_text("- c\n"),
+        lambda root: (root / "roles/nginx/new.conf").write_text(""),
+        lambda root: (root / "playbooks/site.yml").rename(root / "playbooks/stack.yml"),
+        lambda root: (root / "playbooks/site.yml").chmod(0o755),
+    ],
+)
+def test_a_changed_stack_is_another_release(stack, change):
+    before = release.content_hash()
+    change(stack)
+    assert release.content_hash() != before
+
+
+def test_documentation_and_caches_do_not_count(stack):
+    before = release.content_hash()
+    (stack / "roles/nginx/README.md").write_text("words")
+    (stack / "roles/nginx/__pycache__").mkdir()
+    (stack / "roles/nginx/__pycache__/x.pyc").write_text("")
+    assert release.content_hash() == before
+
+
+def test_where_the_stack_lies_does_not_count(stack, tmp_path_factory, monkeypatch):
+    before = release.content_hash()
+    copy = tmp_path_factory.mktemp("copy") / "stack"
+    shutil.copytree(stack, copy)
+    monkeypatch.setattr(assets, "roles", lambda: copy / "roles")
+    monkeypatch.setattr(assets, "playbooks", lambda: copy / "playbooks")
+    assert release.content_hash() == before
+
+
+@pytest.mark.parametrize("name", ["", "latest", "2026.11.23", "2026.11.23-XYZ", "../x"])
+def test_what_is_not_a_release(name):
+    with pytest.raises(UsageError):
+        release.validate_release(name)

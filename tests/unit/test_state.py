@@ -1,0 +1,123 @@
+"""The state folder: atomic files, locks that a dead holder can't keep, journals."""
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+
+import pytest
+
+from devvm.errors import ExitCode, HostNotReadyError, LockedError, OperationError
+from devvm.model import PhaseRecord, RunRecord
+from devvm.state import State, write_atomic
+
+
+@pytest.fixture
+def state(tmp_path):
+    made = State(tmp_path / "state")
+    made.ensure()
+    return made
+
+
+def test_ensure_says_what_to_do_where_it_can_not_write(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HostNotReadyError) as caught:
+        State(tmp_path / "file" / "state").ensure()
+    assert caught.value.resolution == "devvm setup"
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
+    path = tmp_path / "f"
+    write_atomic(path, "old")
+    monkeypatch.setattr(os, "fsync", lambda _fd: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        write_atomic(path, "new")
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
+def test_a_second_holder_is_told_who_what_and_since_when(state):
+    with (
+        state.lock("dev1", "devvm create dev1"),
+        pytest.raises(LockedError) as caught,
+        state.lock("dev1", "devvm destroy dev1"),
+    ):
+        pass
+    assert caught.value.exit_code is ExitCode.LOCKED
+    assert f"process {os.getpid()}" in caught.value.details
+    assert "devvm create dev1" in caught.value.details
+
+
+def test_locks_are_per_vm(state):
+    with state.lock("dev1", "x"), state.lock("dev2", "y"):
+        pass
+
+
+def test_a_lock_is_free_again_after_use(state):
+    for _ in range(2):
+        with state.lock("dev1", "x"):
+            pass
+
+
+def _hold(root, ready):
+    with State(root).lock("dev1", "devvm create dev1"):
+        ready.set()
+        time.sleep(60)
+
+
+def test_a_killed_holder_blocks_nobody(state):
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    holder = context.Process(target=_hold, args=(state.root, ready))
+    holder.start()
+    assert ready.wait(30)
+    with pytest.raises(LockedError), state.lock("dev1", "x"):
+        pass
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.join(10)
+    with state.lock("dev1", "x"):
+        pass
+
+
+def test_a_journal_is_there_until_it_is_closed(state):
+    assert state.journal("dev1") is None
+    state.open_journal("dev1", "create", {"uuid": "u"})
+    journal = state.journal("dev1")
+    assert (journal["operation"], journal["uuid"]) == ("create", "u")
+    state.close_journal("dev1")
+    assert state.journal("dev1") is None
+
+
+def test_a_damaged_journal_is_said(state):
+    state.open_journal("dev1", "create", {})
+    (state.vm("dev1") / "journal.json").write_text("{")
+    with pytest.raises(OperationError, match="can't be read"):
+        state.journal("dev1")
+
+
+def test_runs_are_kept_and_bounded(state):
+    state.vm("dev1").mkdir()
+    for number in range(15):
+        phase = PhaseRecord(name="boot", title="Boot", seconds=1.5, result="done")
+        record = RunRecord(
+            command=f"run {number}", started_at="t", seconds=2, result="done", phases=(phase,)
+        )
+        state.add_run("dev1", record)
+    runs = state.runs("dev1")
+    assert [r.command for r in runs] == [f"run {n}" for n in range(5, 15)]
+    assert runs[0].phases[0].seconds == 1.5
+
+
+def test_logs_are_private_and_bounded(state):
+    for number in range(105):
+        (state.logs / f"2020{number:04}.log").write_text("")
+    log = state.new_log("create dev1")
+    assert log.stat().st_mode & 0o007 == 0
+    assert len(list(state.logs.iterdir())) == 100
+    assert log.exists()
+
+
+def test_the_journal_is_json_for_people(state):
+    state.open_journal("dev1", "create", {"uuid": "u"})
+    assert json.loads((state.vm("dev1") / "journal.json").read_text())["started_at"]
