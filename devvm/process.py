@@ -13,7 +13,7 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -124,10 +124,13 @@ def stream(
     env: Mapping[str, str] | None = None,
     log: Path | None = None,
     sudo: bool = False,
+    stop_grace: float = 0,
 ) -> int:
     r"""Run a command and hand over each line of its output (both streams) as it appears.
 
-    A line that ends in `\r` counts too, so that progress meters are seen.
+    A line that ends in `\r` counts too, so that progress meters are seen. On an interrupt the
+    command is killed; with `stop_grace` it first gets SIGTERM and so many seconds, for a tool
+    that has children in sessions of their own to stop.
 
     Raises:
         ProcessError: exit code not 0 (with `check`).
@@ -143,7 +146,7 @@ def stream(
                 tail.append(line)
                 on_line(line.rstrip())
         except BaseException:
-            _kill_group(process)
+            _stop(process, stop_grace)
             raise
     if check and process.returncode:
         raise ProcessError(args, process.returncode, "".join(tail), log)
@@ -222,6 +225,14 @@ def _not_installed(program: str) -> HostNotReadyError:
         details="devvm needs it on this host",
         resolution="devvm setup",
     )
+
+
+def _stop(process: subprocess.Popen[str], grace: float) -> None:
+    if grace and process.poll() is None:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=grace)
+    _kill_group(process)
 
 
 def _kill_group(process: subprocess.Popen[str]) -> None:

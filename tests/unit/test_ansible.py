@@ -1,0 +1,309 @@
+"""The Ansible adapter, by real runs of ansible-playbook on scratch playbooks (connection local)."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from devvm import assets
+from devvm.adapters.ansible import Ansible
+from devvm.errors import OperationError
+from devvm.model import AnsibleResult, Target
+
+LOCAL = {"ansible_connection": "local"}
+
+
+class Bench:
+    """A playbook folder, a role folder, and what a run of them told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.playbooks = folder / "playbooks"
+        self.roles = folder / "roles"
+        self.log = folder / "run.log"
+        self.details: list[str] = []
+        self.playbooks.mkdir()
+        self.roles.mkdir()
+
+    def role(self, name: str, tasks: str) -> None:
+        path = self.roles / name / "tasks" / "main.yml"
+        path.parent.mkdir(parents=True)
+        path.write_text(tasks)
+
+    def play(self, body: str) -> None:
+        header = "- hosts: all\n  gather_facts: false\n"
+        (self.playbooks / "play.yml").write_text(header + body)
+
+    def apply(self, **more) -> AnsibleResult:
+        ansible = Ansible(
+            playbooks=self.playbooks,
+            roles=self.roles,
+            callback_plugins=assets.callback_plugins(),
+        )
+        variables = {**LOCAL, **more.pop("variables", {})}
+        return ansible.apply(
+            "play.yml",
+            Target(ssh_config=self.folder / "no such config", alias="dev1"),
+            variables=variables,
+            detail=more.pop("detail", self.details.append),
+            log=self.log,
+            **more,
+        )
+
+    def fail(self, **more) -> OperationError:
+        with pytest.raises(OperationError) as caught:
+            self.apply(**more)
+        return caught.value
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+def test_counts_and_details_come_from_events(bench):
+    bench.role(
+        "mariadb",
+        """
+- name: Look
+  ansible.builtin.command: "true"
+  changed_when: false
+- name: Configure the server
+  ansible.builtin.command: echo {{ port }}
+  changed_when: true
+  notify: Restart the server
+- name: Not here
+  ansible.builtin.command: "false"
+  when: false
+""",
+    )
+    (bench.roles / "mariadb" / "handlers").mkdir()
+    (bench.roles / "mariadb" / "handlers" / "main.yml").write_text(
+        "- name: Restart the server\n  ansible.builtin.command: 'true'\n  changed_when: true\n"
+    )
+    bench.play("  roles: [mariadb]\n")
+
+    result = bench.apply(variables={"port": 3306})
+
+    assert (result.ok, result.changed) == (3, 2)
+    assert [(t["role"], t["task"]) for t in result.tasks] == [
+        ("mariadb", "Configure the server"),
+        ("mariadb", "Restart the server"),
+    ]
+    assert all(t["seconds"] > 0 for t in result.tasks)
+    assert bench.details == [
+        "mariadb: Look",
+        "mariadb: Configure the server",
+        "mariadb: Not here",
+        "mariadb: Restart the server",
+    ]
+    assert "TASK [mariadb : Configure the server]" in bench.log.read_text()
+
+
+def test_details_are_live(bench):
+    bench.play(
+        "  tasks:\n"
+        "    - {name: first, ansible.builtin.command: sleep 1, changed_when: false}\n"
+        "    - {name: second, ansible.builtin.command: sleep 1, changed_when: false}\n"
+    )
+    seen: dict[str, float] = {}
+    bench.apply(detail=lambda text: seen.setdefault(text, time.monotonic()))
+    assert seen["second"] - seen["first"] > 0.8
+
+
+def test_failure_names_role_task_and_reason(bench):
+    bench.role(
+        "mariadb",
+        """
+- name: Configure the server
+  ansible.builtin.shell: "echo listening on nothing >&2; exit 3"
+""",
+    )
+    bench.play("  roles: [mariadb]\n")
+
+    error = bench.fail()
+
+    assert error.brief == "role mariadb, task 'Configure the server' failed"
+    assert "non-zero return code" in error.details
+    assert "listening on nothing" in error.details
+    assert "roles/mariadb/tasks/main.yml:2" in error.details
+    assert error.log == bench.log
+    assert error.resolution
+
+
+def test_failed_items_of_a_loop_are_named(bench):
+    bench.play(
+        """
+  tasks:
+    - name: Try each
+      ansible.builtin.shell: "[ {{ item }} = good ] || { echo no {{ item }} >&2; exit 1; }"
+      changed_when: false
+      loop: [good, bad, worse]
+"""
+    )
+    error = bench.fail()
+    assert "bad: non-zero return code\nno bad" in error.details
+    assert "worse: non-zero return code\nno worse" in error.details
+    assert "good:" not in error.details
+
+
+def test_secrets_stay_out_of_details_and_log(bench):
+    bench.play(
+        """
+  tasks:
+    - name: Set the password
+      ansible.builtin.shell: "echo {{ password }}; echo {{ password }} >&2; exit 1"
+      no_log: true
+"""
+    )
+    error = bench.fail(variables={"password": "hunter2-XYZZY"})
+    assert "hidden" in error.details
+    assert "XYZZY" not in f"{error.details}{error.brief}{bench.log.read_text()}"
+
+
+def test_secrets_of_loops_stay_out(bench):
+    bench.play(
+        """
+  tasks:
+    - name: Set passwords
+      ansible.builtin.command: "false {{ item }}"
+      no_log: true
+      loop: "{{ passwords }}"
+"""
+    )
+    error = bench.fail(variables={"passwords": ["hunter2-XYZZY", "hunter3-XYZZY"]})
+    assert "XYZZY" not in f"{error.details}{bench.log.read_text()}"
+
+
+def test_a_rescued_or_ignored_failure_is_not_the_reason(bench):
+    bench.play(
+        """
+  tasks:
+    - block:
+        - {name: Rescued, ansible.builtin.command: "false"}
+      rescue:
+        - {name: Rescue, ansible.builtin.command: "true", changed_when: false}
+    - {name: The reason, ansible.builtin.command: "false"}
+"""
+    )
+    assert "'The reason'" in bench.fail().brief
+
+
+def test_a_run_with_an_ignored_failure_ends_well(bench):
+    bench.play(
+        "  tasks:\n    - {ansible.builtin.command: 'false', ignore_errors: true}\n"
+        "    - {ansible.builtin.command: 'true'}\n"
+    )
+    assert bench.apply().changed == 1 + 1  # a failed command counts as a change for Ansible
+
+
+def test_unreachable_has_its_own_message(bench):
+    bench.play("  tasks:\n    - {name: Look, ansible.builtin.ping: }\n")
+    config = bench.folder / "no such config"
+    config.write_text("Host dev1\n  HostName 127.0.0.1\n  Port 1\n  ConnectTimeout 1\n")
+    error = bench.fail(variables={"ansible_connection": "ssh", "ansible_ssh_retries": 0})
+    assert error.brief == "dev1 can't be reached over SSH (at: Look)"
+    assert "onnection refused" in error.details
+    assert error.resolution == f"ssh -F '{config}' dev1"
+
+
+def test_a_broken_playbook(bench):
+    bench.play("  tasks:\n    - {nonsense: }\n")
+    error = bench.fail()
+    assert error.brief == "Ansible could not run the playbook play.yml"
+    assert "nonsense" in error.details
+
+
+def test_a_missing_role(bench):
+    bench.play("  roles: [absent]\n")
+    error = bench.fail()
+    assert "could not run" in error.brief
+    assert "absent" in error.details
+
+
+def test_a_playbook_for_other_hosts_is_an_error(bench):
+    (bench.playbooks / "play.yml").write_text(
+        "- hosts: web\n  gather_facts: false\n  tasks:\n    - {ansible.builtin.ping: }\n"
+    )
+    assert "did nothing on dev1" in bench.fail().brief
+
+
+def test_tags_are_passed(bench):
+    bench.play(
+        "  tasks:\n"
+        "    - {name: one, ansible.builtin.command: 'true', tags: one}\n"
+        "    - {name: two, ansible.builtin.command: 'true', tags: two}\n"
+    )
+    bench.apply(tags=["two"])
+    assert bench.details == ["two"]
+    assert "did nothing" in bench.fail(tags=["three"]).brief
+
+
+def test_nothing_is_written_to_the_home_and_no_setting_of_the_person_counts(bench, monkeypatch):
+    home = bench.folder / "home"
+    home.mkdir()
+    (home / ".ansible.cfg").write_text("[defaults]\nstdout_callback = no_such_callback\n")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("ANSIBLE_STDOUT_CALLBACK", "minimal")
+    bench.play("  tasks:\n    - {ansible.builtin.ping: }\n")
+    # A local "remote" temp folder would be in the home; on a machine it is the machine's.
+    assert bench.apply(variables={"ansible_remote_tmp": str(bench.folder / "r")}).ok == 1
+    assert [p.name for p in home.iterdir()] == [".ansible.cfg"]
+
+
+def test_variables_travel_in_a_private_file_that_is_gone_afterwards(bench, monkeypatch):
+    temporary = bench.folder / "tmp"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    seen = {}
+
+    def look(_: str) -> None:
+        (folder,) = temporary.glob("devvm-ansible-*")
+        file = folder / "variables.json"
+        seen["modes"] = stat.S_IMODE(folder.stat().st_mode), stat.S_IMODE(file.stat().st_mode)
+        seen["secret"] = json.loads(file.read_text())["secret"]
+        seen["argv"] = Path("/proc/self/cmdline").read_bytes()
+
+    bench.play("  tasks:\n    - {name: Look, ansible.builtin.ping: }\n")
+    bench.apply(detail=look, variables={"secret": "hunter2"})
+    assert seen["modes"] == (0o700, 0o600)
+    assert seen["secret"] == "hunter2"
+    assert "hunter2" not in bench.log.read_text()
+    assert not list(temporary.glob("devvm-ansible-*"))
+
+
+def test_an_interrupt_stops_ansible_and_its_worker(bench):
+    mark = f"31.4{os.getpid()}"
+    bench.play(
+        f"  tasks:\n    - {{name: Wait, ansible.builtin.command: sleep {mark}}}\n"
+        "    - {name: Never, ansible.builtin.ping: }\n"
+    )
+
+    def interrupt(text: str) -> None:
+        threading.Event().wait(2)  # until the worker runs the command
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bench.apply(detail=interrupt)
+    deadline = time.monotonic() + 5
+    while _running(mark) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not _running(mark)
+
+
+def _running(mark: str) -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if f"sleep {mark}" in line or ("ansible" in line and str(os.getpid()) in line):
+            found.append(line)
+    return found
