@@ -1,0 +1,206 @@
+"""The host's own certificate authority, for the TLS certificates of its VMs.
+
+One per host, made when it is first needed. What it can sign is narrowed as far as X.509 allows:
+server certificates of names under the VM domain, no further authorities, no addresses. So a person
+who trusts it in a browser trusts it for nothing but their VMs.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+import socket
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from devvm.errors import HostNotReadyError, OperationError, UsageError
+from devvm.state import State, write_atomic
+
+_AUTHORITY_LIFE = timedelta(days=3650)
+#: The longest that Apple's clients accept of a server, whoever signed.
+_SERVER_LIFE = timedelta(days=825)
+#: Certificates begin in the past: a guest that was saved and restored has an old clock.
+_BACKDATED = timedelta(days=1)
+
+
+class LocalCa:
+    """Satisfies `CertificateAuthority`.
+
+    Args:
+        state: The host's state folder; the authority lives in its `ca/`.
+        domain: The DNS domain of the VMs, the only one it can sign for.
+    """
+
+    def __init__(self, state: State, *, domain: str) -> None:
+        self._state = state
+        self._domain = domain
+        self._certificate = state.ca / "ca.crt"
+        # Readable by the state folder's group: whoever may make VMs may give them certificates,
+        # and can be root on this host anyway.
+        self._key = state.ca / "ca.key"
+
+    def ensure(self) -> Path:
+        """Make the CA if there is none; the path of its certificate.
+
+        Raises:
+            OperationError: the CA's files are damaged, one is missing, or it has expired.
+            HostNotReadyError: they can't be read or written.
+        """
+        self._load()
+        return self._certificate
+
+    def issue(self, fqdn: str) -> tuple[str, str]:
+        """A new private key and a certificate chain for one host name, both PEM.
+
+        The chain is what a server sends: the certificate alone, since the CA signs directly.
+
+        Raises:
+            UsageError: the name is not under the domain that the CA may sign for.
+            OperationError, HostNotReadyError: as `ensure`.
+        """
+        authority, authority_key = self._load()
+        permitted = _permitted_domain(authority)
+        if not fqdn.endswith(f".{permitted}"):
+            raise UsageError(
+                f"devvm's CA can't sign for {fqdn}",
+                details=f"it was made for names under {permitted}",
+                resolution=f"set network.domain to {permitted}, or make a new CA: "
+                f"rm {self._certificate} {self._key}",
+            )
+        key = ec.generate_private_key(ec.SECP256R1())
+        start = datetime.now(UTC) - _BACKDATED
+        certificate = (
+            x509.CertificateBuilder()
+            # The label, not the whole name, which may be longer than a common name can be.
+            .subject_name(_common_name(fqdn.split(".", maxsplit=1)[0]))
+            .issuer_name(authority.subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(start)
+            .not_valid_after(min(start + _SERVER_LIFE, authority.not_valid_after_utc))
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_key_usage(authority=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(fqdn)]), critical=False)
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+            )
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()),
+                critical=False,
+            )
+            .sign(authority_key, hashes.SHA256())
+        )
+        return _key_pem(key), _certificate_pem(certificate)
+
+    def _load(self) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+        """The CA, made first where there is none; one maker at a time."""
+        try:
+            with self._state.wait_lock("ca"):
+                if not self._certificate.exists():
+                    # A key without a certificate is what a killed maker left: nobody knows it.
+                    self._make()
+                certificate = x509.load_pem_x509_certificate(self._certificate.read_bytes())
+                key = serialization.load_pem_private_key(self._key.read_bytes(), password=None)
+        except FileNotFoundError as error:
+            raise self._damaged(f"{error.filename} is missing") from None
+        except OSError as error:
+            raise HostNotReadyError(
+                "devvm's CA can't be read or made",
+                details=str(error),
+                resolution="devvm setup",
+            ) from None
+        except ValueError as error:
+            raise self._damaged(str(error)) from None
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise self._damaged(f"{self._key} is no key of devvm's")
+        if certificate.public_key() != key.public_key():
+            raise self._damaged(f"{self._key} is not the key of {self._certificate}")
+        if certificate.not_valid_after_utc <= datetime.now(UTC):
+            raise self._damaged(f"it has expired on {certificate.not_valid_after_utc:%Y-%m-%d}")
+        return certificate, key
+
+    def _make(self) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        start = datetime.now(UTC) - _BACKDATED
+        # Told apart from other hosts', and from an earlier one, in a browser's list.
+        name = _common_name(f"devvm CA {socket.gethostname()[:40]} {secrets.token_hex(4)}")
+        everywhere = [ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0")]
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(start)
+            .not_valid_after(start + _AUTHORITY_LIFE)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_key_usage(authority=True), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(
+                x509.NameConstraints(
+                    # RFC 5280, 4.2.1.10: the domain and every name below it, no leading dot.
+                    permitted_subtrees=[x509.DNSName(self._domain)],
+                    # Addresses are another kind of name, allowed unless excluded.
+                    excluded_subtrees=[x509.IPAddress(network) for network in everywhere],
+                ),
+                critical=True,
+            )
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+            )
+            .sign(key, hashes.SHA256())
+        )
+        # The certificate last: where it is, the key is.
+        write_atomic(self._key, _key_pem(key), mode=0o640)
+        write_atomic(self._certificate, _certificate_pem(certificate), mode=0o644)
+
+    def _damaged(self, reason: str) -> OperationError:
+        return OperationError(
+            "devvm's CA can't be used",
+            details=reason,
+            resolution=f"make a new one: rm -f {self._certificate} {self._key} "
+            "(certificates of the VMs that exist are then unknown to it)",
+        )
+
+
+def _common_name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def _key_usage(*, authority: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not authority,
+        key_cert_sign=authority,
+        crl_sign=authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _permitted_domain(authority: x509.Certificate) -> str:
+    constraints = authority.extensions.get_extension_for_class(x509.NameConstraints).value
+    permitted = constraints.permitted_subtrees
+    assert permitted, "devvm makes no CA without"
+    return str(permitted[0].value)
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> str:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    ).decode()
+
+
+def _certificate_pem(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
