@@ -130,7 +130,9 @@ class Ansible:
             "ANSIBLE_CONFIG": str(private / "ansible.cfg"),
             "ANSIBLE_DUPLICATE_YAML_DICT_KEY": "error",
             "ANSIBLE_FORKS": "1",
-            "ANSIBLE_GATHERING": "explicit",
+            # A play means here what it means to plain ansible-playbook: facts unless it says
+            # `gather_facts: false`; but once a run, not once a play.
+            "ANSIBLE_GATHERING": "smart",
             "ANSIBLE_HOME": str(private),
             "ANSIBLE_HOST_KEY_CHECKING": "true",
             "ANSIBLE_INVENTORY_ENABLED": "yaml",

@@ -105,9 +105,8 @@ def _handshake(ca, key, chain, name, tmp_path):
 
         def serve():
             connection, _ = listener.accept()
-            with connection:
-                with suppress(OSError):  # the client may refuse
-                    server_context.wrap_socket(connection, server_side=True).close()
+            with connection, suppress(OSError):  # the client may refuse
+                server_context.wrap_socket(connection, server_side=True).close()
 
         thread = threading.Thread(target=serve)
         thread.start()
