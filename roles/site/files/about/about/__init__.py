@@ -1,0 +1,1 @@
+"""About: who works here, with photo and bio."""

@@ -1,0 +1,5 @@
+import sys
+
+from about.cli import main
+
+sys.exit(main())

@@ -1,0 +1,90 @@
+"""Configuration: built-in defaults, overridden by a TOML file.
+
+The file is ``/etc/about/about.toml``, or what ``ABOUT_CONFIG`` names. It holds
+addresses and sizes, never a secret: the database is reached over its unix
+socket as the unix user that the process runs as, and the key that signs
+cookies is made on the machine itself (see :func:`secret_key`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import secrets
+import tomllib
+from pathlib import Path
+
+DEFAULT_FILE = Path("/etc/about/about.toml")
+
+
+class ConfigError(Exception):
+    """The configuration file cannot be used; the text says which and why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    database_url: str = (
+        "mysql+pymysql://about@localhost/about?unix_socket=/run/mysqld/mysqld.sock&charset=utf8mb4"
+    )
+    memcached: str = "127.0.0.1:11211"
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    queue: str = "about"
+    state_dir: str = "/var/lib/about"
+    list_cache_seconds: int = 60
+    max_upload_bytes: int = 8 * 1024 * 1024
+
+    @property
+    def media_dir(self) -> Path:
+        return Path(self.state_dir, "media")
+
+    @property
+    def secret_key_file(self) -> Path:
+        return Path(self.state_dir, "secret_key")
+
+
+def load_config(path: Path | None = None) -> Config:
+    """Read the configuration; a missing default file means the defaults.
+
+    Raises :class:`ConfigError` for a named file that is missing, for bad TOML,
+    and for a key or a type that :class:`Config` does not know.
+    """
+    named = path or (Path(os.environ["ABOUT_CONFIG"]) if "ABOUT_CONFIG" in os.environ else None)
+    file = named or DEFAULT_FILE
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if named is None:
+            return Config()
+        raise ConfigError(f"{file}: no such file") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: {error}") from None
+    defaults = dataclasses.asdict(Config())
+    for key, value in values.items():
+        if key not in defaults:
+            raise ConfigError(f"{file}: unknown key {key!r}; known are {', '.join(defaults)}")
+        if type(value) is not type(defaults[key]):
+            raise ConfigError(f"{file}: {key} must be of type {type(defaults[key]).__name__}")
+    return Config(**values)
+
+
+def secret_key(file: Path) -> bytes:
+    """The key that signs cookies, made on first use and then kept.
+
+    Several processes may start at once: each writes its own temporary file and
+    tries to link it into place, which only the first can; all read the winner's.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        return file.read_bytes()
+    mine = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(secrets.token_bytes(32))
+            stream.flush()
+            os.fsync(stream.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(mine, file)
+    finally:
+        mine.unlink()
+    return file.read_bytes()

@@ -1,0 +1,56 @@
+"""The one form: a person. What comes in is text from a stranger until it leaves here."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+
+from about.people import Person
+
+LOGIN = re.compile(r"[a-z][a-z0-9._-]{0,31}")
+LIMITS = {"login": 32, "name": 100, "title": 100, "bio": 2000}
+REQUIRED = ("login", "name", "title")
+
+
+@dataclasses.dataclass
+class PersonForm:
+    values: dict[str, str]
+    errors: dict[str, str]
+
+    @classmethod
+    def empty(cls) -> PersonForm:
+        return cls(values=dict.fromkeys(LIMITS, ""), errors={})
+
+    @classmethod
+    def of(cls, person: Person) -> PersonForm:
+        return cls(values={field: getattr(person, field) for field in LIMITS}, errors={})
+
+    @classmethod
+    def read(cls, fields: Mapping[str, str], login: str | None = None) -> PersonForm:
+        """Take the fields and judge them; ``login`` when it is fixed already."""
+        values = {field: _clean(fields.get(field, ""), field == "bio") for field in LIMITS}
+        if login is not None:
+            values["login"] = login
+        form = cls(values=values, errors={})
+        for field, limit in LIMITS.items():
+            if field in REQUIRED and not values[field]:
+                form.errors[field] = "Please fill this in."
+            elif len(values[field]) > limit:
+                form.errors[field] = f"{len(values[field])} characters; {limit} at most."
+        if "login" not in form.errors and not LOGIN.fullmatch(values["login"]):
+            form.errors["login"] = (
+                "Lower-case letters, digits, dots, dashes and underscores; a letter first."
+            )
+        return form
+
+    def person(self, photo: str | None) -> Person:
+        return Person(**self.values, photo=photo)
+
+
+def _clean(text: str, many_lines: bool) -> str:
+    """Trim; drop control characters; one line, unless many are wanted."""
+    text = text.replace("\r\n", "\n")
+    if not many_lines:
+        text = " ".join(text.split())
+    return "".join(c for c in text if c == "\n" or c.isprintable()).strip()

@@ -1,0 +1,87 @@
+"""Is everything there that the site needs? One check per dependency.
+
+Every check is independent of the others and bounded in time, so the answer
+names all that is wrong, not only the first.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from about import people
+from about.cache import ListCache
+from about.photos import PhotoStore
+from about.queue import JobQueue
+
+Check = Callable[[], None]
+
+
+class Unhealthy(Exception):
+    """A dependency answers, but not as it should."""
+
+
+class Health:
+    def __init__(
+        self, engine: sa.engine.Engine, cache: ListCache, queue: JobQueue, photos: PhotoStore
+    ) -> None:
+        self._engine = engine
+        self._cache = cache
+        self._queue = queue
+        self._photos = photos
+
+    def report(self, revision: str) -> dict[str, Any]:
+        checks = {name: _outcome(check) for name, check in self._checks().items()}
+        healthy = all(check["status"] == "ok" for check in checks.values())
+        return {
+            "status": "ok" if healthy else "failed",
+            "revision": revision,
+            "checks": checks,
+        }
+
+    def _checks(self) -> Mapping[str, Check]:
+        return {
+            "database": self._database,
+            "schema": self._schema,
+            "cache": self._cache.check,
+            "queue": self._redis,
+            "worker": self._worker,
+            "media": self._media,
+        }
+
+    def _database(self) -> None:
+        with self._engine.connect() as connection:
+            connection.execute(sa.text("SELECT 1"))
+
+    def _schema(self) -> None:
+        with self._engine.connect() as connection:
+            revision = people.schema_revision(connection)
+        if revision != people.SCHEMA_REVISION:
+            raise Unhealthy(
+                f"the database is at revision {revision}, the code needs {people.SCHEMA_REVISION}"
+            )
+
+    def _redis(self) -> None:
+        self._queue.connection.ping()
+
+    def _worker(self) -> None:
+        if not self._queue.live_workers():
+            raise Unhealthy(f"no worker serves the queue {self._queue.rq.name!r}")
+
+    def _media(self) -> None:
+        for directory in (self._photos.photos, self._photos.thumbnails):
+            with tempfile.TemporaryFile(dir=directory):
+                pass
+
+
+def _outcome(check: Check) -> dict[str, str]:
+    try:
+        check()
+    except Exception as error:  # whatever it is, it is the answer
+        lines = str(error).splitlines()
+        detail = lines[0][:200] if lines else ""
+        return {"status": "failed", "detail": f"{type(error).__name__}: {detail}"}
+    return {"status": "ok"}
