@@ -1,0 +1,95 @@
+"""Real virtual machines: the command line as a person types it, against the real libvirt."""
+
+import contextlib
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parent.parent
+RANGE = "192.168.218.0/24"  # config.toml's
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self):
+        return json.loads(self.stdout)
+
+
+class Devvm:
+    """Runs `devvm` with the tests' configuration, as its own process."""
+
+    def __init__(self, state: Path, log: Path) -> None:
+        self.state = state
+        self._log = log
+
+    def __call__(self, *args: str, code: int | None = 0, timeout: float = 3000, **env) -> Result:
+        done = subprocess.run(
+            [sys.executable, "-m", "devvm", *args],
+            cwd=REPOSITORY,
+            env=os.environ | {"DEVVM_CONFIG": str(HERE / "config.toml")} | env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        with self._log.open("a") as log:
+            log.write(f"$ devvm {' '.join(args)}\n{done.stdout}{done.stderr}[{done.returncode}]\n")
+        assert "Traceback" not in done.stdout + done.stderr
+        assert code is None or done.returncode == code, done.stdout + done.stderr
+        return Result(done.returncode, done.stdout, done.stderr)
+
+
+def virsh(*args: str) -> str:
+    command = ["virsh", "--connect", "qemu:///system", "--quiet", *args]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture(scope="session")
+def devvm(tmp_path_factory):
+    """The command, on a host that is set up; VMs that a failed test left are destroyed."""
+    # A packet for a VM that is gone must never leave this machine.
+    route = ["ip", "route", "replace", "unreachable", RANGE, "metric", "4000000000"]
+    subprocess.run(route, check=True)
+    command = Devvm(Path("/var/lib/devvm-test"), tmp_path_factory.mktemp("devvm") / "log")
+    command("setup", "--yes")
+    with (command.state / "locks" / "tests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two runs of the tests on one host take turns
+        _destroy_all(command)
+        yield command
+        _destroy_all(command)
+
+
+def _destroy_all(command: Devvm) -> None:
+    listed = command("list", "--json")
+    for vm in listed.json["vms"]:
+        with contextlib.suppress(AssertionError):
+            command("destroy", vm["name"], "--yes")
+
+
+@pytest.fixture(scope="session")
+def box(devvm):
+    """The box of the stack in this checkout, built for real where it is not there yet."""
+    return devvm("box", "build", "--yes", "--json").json["box"]
+
+
+@pytest.fixture(scope="session")
+def vm(devvm, box, tmp_path_factory):
+    """A VM made by `devvm create dev1`, and what the command printed."""
+    key = tmp_path_factory.mktemp("key") / "id_ed25519"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    created = devvm("create", "dev1", "--engineer", "jane", "--ssh-key", f"{key}.pub", "--json")
+    yield created.json | {"key": key}
+    devvm("destroy", "dev1", "--yes", code=None)

@@ -1,0 +1,165 @@
+"""The main job, on a real VM: a new hire's day one, in the order in which it happens."""
+
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from site_client import Site, png
+
+pytestmark = pytest.mark.vm
+
+
+@pytest.fixture(scope="module")
+def site(vm, devvm):
+    return Site(vm["url"], devvm.state / "ca" / "ca.crt")
+
+
+def _wait(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(2)
+    pytest.fail(f"not so after {seconds} s")
+
+
+def test_create_reports_a_checked_vm(vm):
+    assert vm["vm"]["name"] == "dev1"
+    assert vm["vm"]["state"] == "running"
+    assert vm["vm"]["ready"]
+    assert vm["report"]["passed"]
+    assert vm["report"]["checks_total"] >= 50
+
+
+def test_the_site_is_open_under_its_dns_name_with_a_certificate_of_devvms_ca(site):
+    assert site.url == "https://dev1.devvm-test.test"
+    health = site.json("/healthz")
+    assert health["status"] == "ok"
+    assert {name for name, check in health["checks"].items() if check["status"] == "ok"} >= {
+        "database", "schema", "cache", "queue", "worker", "media"
+    }  # fmt: skip
+
+
+def test_a_person_with_a_photo_gets_a_thumbnail_from_the_worker(site):
+    photo = png(640, 480)
+    site.add(photo, login="jane", name="Jane New", title="New hire", bio="Deploys on day one.")
+    assert "jane" in site.people()
+    thumbnail = _wait(lambda: site.people()["jane"]["thumbnail"])
+    content = site.get(thumbnail)
+    assert content[:4] in (b"\x89PNG", b"RIFF") or content[:2] == b"\xff\xd8"
+    assert len(content) < len(photo)
+
+
+def test_search_finds_the_person(site):
+    assert set(site.people("day+one")) == {"jane"}
+
+
+def test_verify_passes_and_writes_junit(vm, devvm, tmp_path):
+    report = devvm("verify", "dev1", "--junit", str(tmp_path / "junit.xml"), "--json").json
+    assert report["passed"]
+    assert "service/nginx" in (tmp_path / "junit.xml").read_text()
+
+
+def test_the_engineers_own_key_opens_the_account(vm, devvm):
+    known_hosts = devvm.state / "vms" / "dev1" / "known_hosts"
+    ssh = [
+        "ssh", "-F", "none", "-i", vm["key"], "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes",
+        "-o", f"UserKnownHostsFile={known_hosts}", "-o", "StrictHostKeyChecking=yes",
+        "-o", f"HostKeyAlias={vm['vm']['fqdn']}", f"jane@{vm['vm']['fqdn']}",
+    ]  # fmt: skip
+    done = subprocess.run([*ssh, "id -un"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "jane\n"), done.stderr
+
+
+def test_an_edit_in_the_checkout_is_seen_at_once(vm, devvm, site):
+    template = "about/about/templates/base.html"
+    devvm("exec", "dev1", "--", "sed", "-i", "s|</body>|<!-- edited --></body>|", template)
+    _wait(lambda: b"<!-- edited -->" in site.get("/"), seconds=60)
+    status = devvm("exec", "dev1", "--", "git", "-C", "about", "status", "--short").stdout
+    assert status.strip() == f"M {template.removeprefix('about/')}"
+    devvm("exec", "dev1", "--", "git", "-C", "about", "checkout", "--quiet", ".")
+
+
+def test_exec_passes_arguments_and_exit_code_on(vm, devvm):
+    assert devvm("exec", "dev1", "--", "printf", "%s", "a  b;$(id)").stdout == "a  b;$(id)"
+    assert devvm("exec", "dev1", "--", "sh", "-c", "exit 42", code=None).code == 42
+
+
+def test_no_host_holds_the_vms_private_host_key(vm, devvm):
+    for path in (devvm.state / "vms" / "dev1").rglob("*"):
+        if path.is_file() and b"PRIVATE KEY" in path.read_bytes():
+            assert path.name == "id_ecdsa"
+            assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_taken_name_is_refused_and_nothing_changes(vm, devvm):
+    refused = devvm("create", "dev1", "--json", code=2)
+    assert refused.json["error"]["code"] == "exists"
+    assert "dev1" in refused.json["error"]["resolution"]
+    assert devvm("exec", "dev1", "--", "true").code == 0
+
+
+def test_a_box_with_vms_on_it_is_not_removed(vm, devvm, box):
+    refused = devvm("box", "remove", box["release"], "--yes", "--json", code=None)
+    assert refused.code != 0
+    assert "dev1" in str(refused.json["error"])
+
+
+def test_stop_start_and_still_all_there(vm, devvm, site):
+    devvm("stop", "dev1")
+    assert devvm("show", "dev1", "--json").json["vm"]["state"] == "shut off"
+    assert "devvm start dev1" in devvm("verify", "dev1", code=None).stderr
+    devvm("start", "dev1")
+    assert devvm("show", "dev1", "--json").json["vm"]["state"] == "running"
+    _wait(lambda: _answers(site))
+    assert "jane" in site.people()
+    report = devvm("verify", "dev1", "--json").json
+    assert report["passed"], [c for c in report["checks"] if c["outcome"] != "passed"]
+
+
+def _answers(site):
+    try:
+        return site.json("/healthz")["status"] == "ok"
+    except OSError:
+        return False
+
+
+def test_verify_names_what_is_broken(vm, devvm):
+    devvm("exec", "dev1", "--", "sudo", "systemctl", "stop", "redis-server")
+    try:
+        broken = devvm("verify", "dev1", "--json", code=3).json
+    finally:
+        devvm("exec", "dev1", "--", "sudo", "systemctl", "start", "redis-server")
+    failed = {c["name"] for c in broken["checks"] if c["outcome"] != "passed"}
+    assert any("redis" in name for name in failed)
+    assert not any("mariadb" in name for name in failed)
+
+
+def test_a_second_vm_clones_the_same_box_and_destroy_leaves_nothing(vm, devvm):
+    first = {p["name"]: p["seconds"] for p in vm["run"]["phases"]}
+    second = devvm("create", "dev2", "--engineer", "joe", "--json").json
+    assert second["report"]["passed"]
+    assert "jane" not in Site(second["url"], devvm.state / "ca" / "ca.crt").people()
+    print({"first": first, "second": {p["name"]: p["seconds"] for p in second["run"]["phases"]}})
+    names = {v["name"] for v in devvm("list", "--json").json["vms"]}
+    assert names == {"dev1", "dev2"}
+    devvm("destroy", "dev2", "--yes")
+    _nothing_left(devvm, "dev2")
+
+
+def test_destroy(vm, devvm):
+    devvm("destroy", "dev1", "--yes")
+    _nothing_left(devvm, "dev1")
+    assert "devvm list" in devvm("show", "dev1", code=2).stderr
+
+
+def _nothing_left(devvm, name):
+    from conftest import virsh
+
+    fqdn = f"{name}.devvm-test.test"
+    assert fqdn not in virsh("list", "--all", "--name")
+    assert fqdn not in virsh("vol-list", "devvm-test")
+    assert fqdn not in virsh("net-dumpxml", "devvm-test")
+    assert not Path(devvm.state / "vms" / name).exists()
