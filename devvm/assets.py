@@ -44,3 +44,14 @@ def parity_suite() -> Path:
 def callback_plugins() -> Path:
     """The folder of devvm's Ansible callback plugin."""
     return _PACKAGE / "ansible_plugins" / "callback"
+
+
+def host_packages() -> Path:
+    """The list of Debian packages that a host needs."""
+    return _PACKAGE / "data" / "host-packages.txt"
+
+
+def launcher() -> Path | None:
+    """`bin/devvm` of the checkout; None where devvm is installed as a package."""
+    path = _CHECKOUT / "bin" / "devvm"
+    return path if path.is_file() and not (_PACKAGE / "_assets").exists() else None

@@ -1,0 +1,1 @@
+"""What a person types and sees. Parses, calls an operation, renders its result; decides nothing."""

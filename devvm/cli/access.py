@@ -1,0 +1,89 @@
+"""`ssh`, `exec`, `console`, `logs`: into a VM, and what it says."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from devvm.cli import options, panels
+from devvm.cli.session import Session
+
+_PASS_ON = {"allow_interspersed_args": False, "ignore_unknown_options": True}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    command = partial(app.command, rich_help_panel=panels.INSIDE)
+    command(epilog="Example:  devvm ssh dev1", context_settings=_PASS_ON)(ssh)
+    command(
+        "exec",
+        epilog="Example:  devvm exec dev1 -- systemctl status nginx",
+        context_settings=_PASS_ON,
+    )(run_command)
+    command(epilog="Example:  devvm console dev1")(console)
+    command(epilog="Example:  devvm logs dev1 --unit nginx --lines 50")(logs)
+
+
+def ssh(
+    context: typer.Context,
+    name: options.Name = None,
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[COMMAND]...", show_default=False, help="Run this and come back."),
+    ] = None,
+) -> None:
+    """Open a shell in a VM, as its engineer. Exits with the shell's code."""
+    from devvm.operations import access
+
+    session = Session.of(context)
+    vm_name = session.vm_name(name)
+    raise typer.Exit(access.ssh(session.services(), vm_name, list(arguments or [])))
+
+
+def run_command(
+    context: typer.Context,
+    name: options.RequiredName,
+    command: Annotated[
+        list[str],
+        typer.Argument(metavar="COMMAND...", show_default=False, help="The command, after --."),
+    ],
+) -> None:
+    """Run one command in a VM, without a terminal. Exits with the command's code."""
+    from devvm.operations import access
+
+    session = Session.of(context)
+    vm_name = session.vm_name(name)
+    raise typer.Exit(access.run_command(session.services(), vm_name, command))
+
+
+def console(context: typer.Context, name: options.Name = None) -> None:
+    """Open a VM's serial console: for when nothing else answers. Leave it with Ctrl-]."""
+    from devvm.operations import access
+
+    session = Session.of(context)
+    vm_name = session.vm_name(name)
+    services = session.services()
+    session.output.note(f"The console of {vm_name}. Ctrl-] leaves it.", style="dim")
+    raise typer.Exit(access.console(services, vm_name))
+
+
+def logs(
+    context: typer.Context,
+    name: options.Name = None,
+    unit: Annotated[
+        str | None,
+        typer.Option("--unit", "-u", metavar="UNIT", show_default=False,
+                     help="Only this systemd unit, such as nginx."),
+    ] = None,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=1, max=100_000, metavar="N", help="How many.")
+    ] = 100,
+) -> None:  # fmt: skip
+    """Show the last lines of a VM's journal."""
+    from devvm.operations import access
+
+    session = Session.of(context)
+    vm_name = session.vm_name(name)
+    session.output.write(access.logs(session.services(), vm_name, unit, lines))

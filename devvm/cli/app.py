@@ -1,0 +1,185 @@
+"""The command line: which commands there are, and the only error boundary and exit-code map."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+import typer
+
+from devvm.cli import access, box, config, create, setup, verify, version, vms
+from devvm.cli.output import Output
+from devvm.cli.session import Session, personal_log
+from devvm.errors import (
+    DevvmError,
+    ExitCode,
+    InterruptedOperationError,
+    OperationError,
+    UsageError,
+)
+
+#: Commands whose arguments after NAME belong to another program.
+_PASSING_ON = frozenset({"ssh", "exec"})
+
+_EPILOG = "Begin with:  devvm create\n\nExit codes and JSON keys: docs/exit-codes.md, docs/json.md"
+
+
+def build() -> typer.Typer:
+    """The whole command line."""
+    app = typer.Typer(
+        name="devvm",
+        help="A VM for every engineer, with the full application stack as production has it.",
+        epilog=_EPILOG,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        pretty_exceptions_show_locals=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    app.callback()(_root)
+    for module in (create, vms, access, verify, box, setup, config, version):
+        module.register(app)
+    return app
+
+
+def _root(
+    context: typer.Context,
+    show_version: bool = typer.Option(
+        False, "--version", help="Show the version and exit.", is_eager=True
+    ),
+) -> None:
+    if show_version:
+        Session.of(context).output.line(version.short())
+        raise typer.Exit
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run devvm and return its exit code. No exception leaves it."""
+    session = Session(Output(), argv)
+    interrupts = _Interrupts()
+    try:
+        with interrupts.handled():
+            code = _invoke(session, argv)
+        sys.stdout.flush()
+    except DevvmError as error:
+        return _show(session, error)
+    except KeyboardInterrupt:
+        return _show(session, _interrupted())
+    except BrokenPipeError:
+        return _broken_pipe()
+    except Exception as error:  # noqa: BLE001, RUF100 - the boundary: a person gets no traceback
+        return _show(session, _bug(error))
+    if interrupts.count and code == ExitCode.INTERRUPTED:  # Typer made a code of the exception
+        return _show(session, _interrupted())
+    return code
+
+
+def _invoke(session: Session, argv: Sequence[str]) -> int:
+    command = typer.main.get_command(build())
+    try:
+        code = command.main(args=list(argv), prog_name="devvm", obj=session, standalone_mode=False)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    except Exception as error:
+        usage = _usage_error(error)
+        if usage is None:
+            raise
+        if not usage.brief:  # no arguments: the help was shown
+            return ExitCode.USAGE
+        session.output.json = session.output.json or _asks_for_json(argv)
+        raise usage from None
+    return code if isinstance(code, int) else ExitCode.DONE
+
+
+def _usage_error(error: Exception) -> UsageError | None:
+    """Typer's own complaint about what was typed, as ours; None for anything else.
+
+    Told by its shape: the class moved from Click into Typer, and is not public in either.
+    """
+    if isinstance(error, DevvmError) or not hasattr(error, "format_message"):
+        return None
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return UsageError("")
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "devvm"
+    message = " ".join(str(error.format_message()).split())
+    return UsageError(message.rstrip("."), resolution=f"{path} --help")
+
+
+def _asks_for_json(argv: Sequence[str]) -> bool:
+    """Whether `--json` was meant for devvm, though Typer could not parse the rest."""
+    words = list(argv)
+    if words and words[0] in _PASSING_ON:
+        return False
+    return "--json" in (words[: words.index("--")] if "--" in words else words)
+
+
+def _show(session: Session, error: DevvmError) -> int:
+    try:
+        session.output.error(error)
+    except BrokenPipeError:
+        return _broken_pipe()
+    return int(error.exit_code)
+
+
+def _interrupted() -> InterruptedOperationError:
+    return InterruptedOperationError("nothing more was done")
+
+
+def _bug(error: Exception) -> OperationError:
+    log = personal_log("bug")
+    log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    bug = OperationError(
+        "this is a bug in devvm",
+        details=f"{type(error).__name__}: {error}",
+        resolution="report it, with the log; the command can be typed again",
+        log=log,
+    )
+    bug.code = "bug"
+    return bug
+
+
+def _broken_pipe() -> int:
+    """The reader of our output has gone (`devvm list | head`): nobody is there to be told."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())  # so that the interpreter's own flush is quiet as well
+    return ExitCode.FAILED
+
+
+class _Interrupts:
+    """Ctrl-C, SIGTERM and SIGHUP alike end a command by KeyboardInterrupt, so that undo runs.
+
+    A second signal while something is being undone is answered, not obeyed; a third is obeyed.
+    """
+
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    @contextmanager
+    def handled(self) -> Iterator[None]:
+        previous = {number: signal.getsignal(number) for number in self._SIGNALS}
+        try:
+            for number in self._SIGNALS:
+                if previous[number] is not signal.SIG_IGN:  # nohup stays in force
+                    signal.signal(number, self._interrupt)
+        except ValueError:  # not the main thread: a test's runner
+            yield
+            return
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        self.count += 1
+        if self.count == 2:
+            os.write(2, b"\ndevvm: still putting things in order; once more to stop at once\n")
+            return
+        raise KeyboardInterrupt

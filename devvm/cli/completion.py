@@ -1,0 +1,31 @@
+"""What the shell offers after Tab: names of VMs and releases.
+
+Read-only, quick, silent: where the host can't be asked, nothing is offered.
+"""
+
+from __future__ import annotations
+
+from devvm.errors import DevvmError
+
+
+def vm_names(incomplete: str) -> list[str]:
+    """Names of the VMs on this host."""
+    try:
+        from devvm import wiring
+        from devvm.config import load
+
+        return [name for name in wiring.vm_names(load()) if name.startswith(incomplete)]
+    except (DevvmError, ImportError, OSError):  # not set up yet: there is nothing to offer
+        return []
+
+
+def releases(incomplete: str) -> list[str]:
+    """Releases that have a box on this host."""
+    try:
+        from devvm import wiring
+        from devvm.config import load
+
+        boxes = wiring.box_store(load()).list()
+        return [box.release for box in boxes if box.release.startswith(incomplete)]
+    except (DevvmError, ImportError, OSError):
+        return []

@@ -1,0 +1,102 @@
+"""`devvm create`: from nothing to a VM that works and is checked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from devvm.cli import options, panels, readiness, views, words
+from devvm.cli.boxes import build_box
+from devvm.cli.session import Session
+
+if TYPE_CHECKING:
+    from devvm.operations.create import CreateResult
+    from devvm.operations.ports import Services
+    from devvm.operations.progress import Run
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(rich_help_panel=panels.VM, epilog="Example:  devvm create dev1 --memory 4G")(create)
+
+
+def create(
+    context: typer.Context,
+    name: options.NewName = None,
+    engineer: Annotated[
+        str | None,
+        typer.Option(
+            "--engineer",
+            metavar="LOGIN",
+            show_default=False,
+            help="Login of the account inside; by default yours, or NAME where you are root.",
+        ),
+    ] = None,
+    ssh_key: options.SshKeys = None,
+    release: options.Release = None,
+    cpus: options.Cpus = None,
+    memory: options.Memory = None,
+    root_disk: options.RootDisk = None,
+    data_disk: options.DataDisk = None,
+    driver: options.Driver = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep what a failed create made, to look at it.")
+    ] = False,
+    yes: options.Yes = False,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Make a VM with the full stack, checked and ready to work in.
+
+    Sets the host up and builds the box first where that has not been done, after asking once.
+    """  # fmt: skip
+    from devvm import release as releases
+    from devvm import wiring
+    from devvm.operations import create as operation
+
+    session = Session.of(context)
+    vm_name = session.vm_name(name)
+    if release is not None:
+        releases.validate_release(release)
+    invoker = wiring.invoker()
+    login = engineer or (vm_name if invoker.login == "root" else invoker.login)
+    person = invoker.engineer(login, ssh_key or ())
+    config = session.config(options.machine_overrides(cpus, memory, root_disk, data_disk, driver))
+    readiness.ensure(session, config, yes=yes)
+    services = wiring.build_services(config)
+    request = operation.CreateRequest(name=vm_name, engineer=person, release=release, keep=keep)
+    if operation.find_box(services, release) is None:
+        build_box(session, services, release=release, yes=yes)
+    run = session.run(f"create {vm_name}")
+    result = operation.create(services, request, run)
+    session.output.result(_data(services, result, run), lambda: _show(session, services, result))
+
+
+def _data(services: Services, result: CreateResult, run: Run) -> dict[str, Any]:
+    return {
+        "vm": views.vm(result.vm),
+        "url": result.url,
+        "ssh_command": result.ssh_command,
+        "ca_certificate": str(services.ca.ensure()),
+        "report": views.report(result.report),
+        "run": views.run(run.record("done")),
+    }
+
+
+def _show(session: Session, services: Services, result: CreateResult) -> None:
+    name = result.vm.name
+    checks = views.report(result.report)
+    lease = result.vm.lease
+    rows = [
+        ("Get in", f"devvm ssh {name}"),
+        ("Site", result.url),
+        ("Address", f"{lease.fqdn} ({lease.address})" if lease else ""),
+        ("Release", result.report.release),
+        ("Checked", f"{words.plural(checks['checks_passed'], 'check')} passed"),
+        ("Trust", f"import {services.ca.ensure()} in your browser, once"),
+        ("", ""),
+        ("Next", f"devvm ssh {name}, then edit ~/about: the site shows it at once"),
+        ("", f"devvm verify {name}    devvm stop {name}    devvm destroy {name}"),
+    ]
+    session.output.facts(f"{name} is ready", rows)

@@ -1,0 +1,179 @@
+"""The options and arguments that commands share, each declared once."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from devvm.cli import completion
+from devvm.cli.session import Session
+
+_SIZE = re.compile(r"(\d+)\s*(?:([kmgt])(?:i?b)?)?", re.IGNORECASE)
+_BYTES = {"k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
+
+
+def parse_size(text: str, *, unit: Literal["m", "g"]) -> int:
+    """A size such as `2048`, `4G`, `4096M`, `4GiB` in units of MiB (`m`) or GiB (`g`).
+
+    Raises:
+        typer.BadParameter: it isn't a size, or not a whole number of units.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    name = {"m": "MiB", "g": "GiB"}[unit]
+    if not match:
+        raise typer.BadParameter(
+            f"{text!r} is not a size; use for example 4G (a bare number is {name})"
+        )
+    size = int(match[1]) * _BYTES[(match[2] or unit).lower()]
+    count, rest = divmod(size, _BYTES[unit])
+    if rest or not count:
+        raise typer.BadParameter(f"{text!r} is not a whole number of {name}")
+    return count
+
+
+def _json_wanted(context: typer.Context, value: bool) -> bool:
+    if value:
+        Session.of(context).output.json = True
+    return value
+
+
+def _quiet_wanted(context: typer.Context, value: bool) -> bool:
+    if value:
+        Session.of(context).output.quiet = True
+    return value
+
+
+Name = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="NAME", show_default=False, autocompletion=completion.vm_names,
+        help="The VM; by default the one named like your login.",
+    ),
+]  # fmt: skip
+
+RequiredName = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", show_default=False, autocompletion=completion.vm_names, help="The VM.",
+    ),
+]  # fmt: skip
+
+NewName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="NAME", show_default=False,
+        help="Name of the new VM; by default your login.",
+    ),
+]  # fmt: skip
+
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", callback=_json_wanted, is_eager=True,
+        help="Print the result as JSON (docs/json.md).",
+    ),
+]  # fmt: skip
+
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", "-q", callback=_quiet_wanted, is_eager=True, help="Show no progress.",
+    ),
+]  # fmt: skip
+
+Yes = Annotated[
+    bool, typer.Option("--yes", "-y", help="Ask nothing: the answer to every question is yes.")
+]
+
+Release = Annotated[
+    str | None,
+    typer.Option(
+        "--release", metavar="RELEASE", show_default=False, autocompletion=completion.releases,
+        help="A release that has a box here; by default the one of this devvm's stack.",
+    ),
+]  # fmt: skip
+
+_MACHINE = "The machine (defaults: devvm config show)"
+
+Cpus = Annotated[
+    int | None,
+    typer.Option(
+        "--cpus", min=1, max=64, metavar="N", show_default=False, rich_help_panel=_MACHINE,
+        help="Virtual processors.",
+    ),
+]  # fmt: skip
+
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        "--memory", metavar="SIZE", show_default=False, rich_help_panel=_MACHINE,
+        help="Memory, such as 4G or 4096 (MiB).",
+    ),
+]  # fmt: skip
+
+RootDisk = Annotated[
+    str | None,
+    typer.Option(
+        "--root-disk", metavar="SIZE", show_default=False, rich_help_panel=_MACHINE,
+        help="Root disk, such as 40G or 40 (GiB).",
+    ),
+]  # fmt: skip
+
+DataDisk = Annotated[
+    str | None,
+    typer.Option(
+        "--data-disk", metavar="SIZE", show_default=False, rich_help_panel=_MACHINE,
+        help="Data disk, such as 40G or 40 (GiB).",
+    ),
+]  # fmt: skip
+
+Driver = Annotated[
+    Literal["auto", "kvm", "qemu"] | None,
+    typer.Option(
+        "--driver", show_default=False, rich_help_panel=_MACHINE,
+        help="auto: KVM where it truly runs guests, emulation otherwise.",
+    ),
+]  # fmt: skip
+
+SshKeys = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--ssh-key", metavar="FILE", show_default=False,
+        help="A public key to let in, repeatable; by default your agent's and ~/.ssh/*.pub.",
+    ),
+]  # fmt: skip
+
+
+def machine_overrides(
+    cpus: int | None,
+    memory: str | None,
+    root_disk: str | None,
+    data_disk: str | None,
+    driver: str | None,
+) -> dict[str, dict[str, Any]]:
+    """The machine's options as `devvm.config.load` takes them.
+
+    Raises:
+        typer.BadParameter: a size can't be read.
+    """
+    return {
+        "vm": {
+            "cpus": cpus,
+            "memory_mib": _sized("--memory", memory, "m"),
+            "root_gib": _sized("--root-disk", root_disk, "g"),
+            "data_gib": _sized("--data-disk", data_disk, "g"),
+            "driver": driver,
+        }
+    }
+
+
+def _sized(option: str, value: str | None, unit: Literal["m", "g"]) -> int | None:
+    if value is None:
+        return None
+    try:
+        return parse_size(value, unit=unit)
+    except typer.BadParameter as error:
+        raise typer.BadParameter(error.message, param_hint=f"'{option}'") from None

@@ -1,0 +1,156 @@
+"""Three ways to show a run's phases: live on a terminal, plain lines elsewhere, or not at all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from rich.console import Console, RenderResult
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from devvm.cli import words
+from devvm.model import PhaseRecord
+
+_TITLE_WIDTH = 34
+_TIME_WIDTH = 11
+_MARKS = {
+    "done": ("✓", "ok", "green"),
+    "failed": ("✗", "failed", "red"),
+    "skipped": ("-", "-", "dim"),
+}
+
+
+class SilentReporter:
+    """Shows nothing."""
+
+    def phase_started(self, name: str, title: str) -> None:
+        """Nothing."""
+
+    def detail(self, text: str) -> None:
+        """Nothing."""
+
+    def phase_finished(self, record: PhaseRecord) -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+
+class PlainReporter:
+    """One line an event, for files, pipes and CI logs; details only now and then.
+
+    Args:
+        console: Where the lines go.
+        every: Seconds that pass at least between two details.
+        clock: Told apart for tests.
+    """
+
+    def __init__(
+        self, console: Console, *, every: float = 5.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._console = console
+        self._every = every
+        self._clock = clock
+        self._phase = ""
+        self._last = 0.0
+
+    def phase_started(self, name: str, title: str) -> None:
+        """`boot: Starting the VM`."""
+        self._phase = name
+        self._last = self._clock()
+        self._line(f"{name}: {title}")
+
+    def detail(self, text: str) -> None:
+        """`boot: waiting for SSH`, unless another detail was just shown."""
+        now = self._clock()
+        if text and now - self._last >= self._every:
+            self._last = now
+            self._line(f"{self._phase}: {text}")
+
+    def phase_finished(self, record: PhaseRecord) -> None:
+        """`boot: done in 34 s`."""
+        verb = f"{record.result} after" if record.result == "failed" else f"{record.result} in"
+        self._line(f"{record.name}: {verb} {words.duration(record.seconds)}")
+
+    def note(self, text: str) -> None:
+        """`note: ...`."""
+        self._line(f"note: {text}")
+
+    def _line(self, line: str) -> None:
+        self._console.print(Text(words.safe(line)), soft_wrap=True)
+
+
+class LiveReporter:
+    """A line for each finished phase, and one that moves for the phase at work."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live: Live | None = None
+        self._now: _Current | None = None
+
+    def phase_started(self, name: str, title: str) -> None:  # noqa: ARG002
+        """Show the phase with a spinner and its elapsed time."""
+        self.close()
+        self._now = _Current(title)
+        self._live = Live(self._now, console=self._console, refresh_per_second=8, transient=True)
+        self._live.start()
+
+    def detail(self, text: str) -> None:
+        """Replace what stands beside the elapsed time."""
+        if self._now is not None:
+            self._now.detail = text
+
+    def phase_finished(self, record: PhaseRecord) -> None:
+        """Turn the moving line into a finished one."""
+        self.close()
+        mark, plain, style = _MARKS.get(record.result, _MARKS["skipped"])
+        if not self._console.encoding.lower().startswith("utf"):
+            mark = plain
+        self._console.print(_row(Text(mark, style=style), record.title, record.seconds, ""))
+
+    def note(self, text: str) -> None:
+        """A dim line of its own; the moving line stays below it."""
+        self._console.print(Text(f"   {words.safe(text)}", style="dim"))
+
+    def close(self) -> None:
+        """Take the moving line away, so that something else can be written."""
+        if self._live is not None:
+            self._live.stop()
+        self._live = None
+        self._now = None
+
+
+class _Current:
+    """The phase at work, as it looks at this moment."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.detail = ""
+        self._spinner = Spinner("dots", style="cyan")
+        self._start = time.monotonic()
+
+    def __rich_console__(self, console: Console, options: object) -> RenderResult:
+        utf = console.encoding.lower().startswith("utf")
+        mark = self._spinner.render(console.get_time()) if utf else Text("..", style="cyan")
+        assert isinstance(mark, Text)
+        yield _row(mark, self.title, time.monotonic() - self._start, self.detail)
+
+
+def _row(mark: Text, title: str, seconds: float, detail: str) -> Table:
+    """Mark, title, elapsed, detail in fixed columns; only the detail is cut to fit."""
+    table = Table.grid(padding=(0, 1))
+    table.add_column(width=max(2, mark.cell_len), justify="right")
+    table.add_column(min_width=_TITLE_WIDTH, no_wrap=True)
+    table.add_column(min_width=_TIME_WIDTH, justify="right", no_wrap=True)
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+    first_line = words.safe(detail).partition("\n")[0]
+    table.add_row(
+        mark,
+        Text(title),
+        Text(words.duration(seconds), style="dim"),
+        Text(first_line, style="dim", no_wrap=True, overflow="ellipsis"),
+    )
+    return table

@@ -1,0 +1,133 @@
+"""Whether this host is ready for a command; and making it so, after asking once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import typer
+
+from devvm.cli.session import Session, personal_log
+from devvm.errors import HostNotReadyError
+
+if TYPE_CHECKING:
+    from devvm.config import Config
+    from devvm.operations.setup import HostStatus
+    from devvm.operations.setup_ports import SetupStep
+
+#: Set by bin/devvm when the person has agreed to set-up already: one question is enough.
+AGREED = "DEVVM_SETUP_AGREED"
+_REGROUPED = "DEVVM_REGROUPED"
+
+
+def require(session: Session, config: Config) -> None:
+    """Return where VMs can be looked at and run on this host.
+
+    Raises:
+        HostNotReadyError: something is missing; lists it.
+    """
+    from devvm import wiring
+    from devvm.operations import setup
+
+    setup.require(step for step in wiring.setup_steps(config) if not step.builds_only)
+    _renew_groups(session, config)
+
+
+def ensure(session: Session, config: Config, *, yes: bool) -> None:
+    """Make this host ready for making VMs, after showing what that takes and asking once.
+
+    Raises:
+        HostNotReadyError: something is missing, and nobody is there to be asked, or says no.
+    """
+    from devvm import wiring
+    from devvm.operations import setup
+
+    steps = wiring.setup_steps(config)
+    status = setup.check(steps)
+    if not status.ready:
+        if not agreed(session, status, yes=yes):
+            raise setup.not_ready(status)
+        apply(session, steps)
+    _renew_groups(session, config)
+
+
+def agreed(session: Session, status: HostStatus, *, yes: bool) -> bool:
+    """Show what set-up would do, and whether the person wants that."""
+    output = session.output
+    already = yes or os.environ.get(AGREED) == "1"
+    if not already and not output.can_ask:
+        return False
+    if not already or not os.environ.get(AGREED):
+        output.note("devvm sets this host up. It will:")
+        for line in status.needed():
+            output.note(f"  - {line}")
+    return already or output.confirm("Proceed?")
+
+
+def apply(session: Session, steps: Sequence[SetupStep]) -> HostStatus:
+    """Set the host up.
+
+    Raises:
+        HostNotReadyError: this person may not become root.
+        DevvmError: a step failed.
+    """
+    from devvm.operations import setup
+
+    become_root(session, "set this host up")
+    return setup.apply(steps, session.run("setup"), personal_log("setup"))
+
+
+def become_root(session: Session, purpose: str) -> None:
+    """See to it that `sudo` works without a question from now on; root needs nothing.
+
+    Raises:
+        HostNotReadyError: it can't be had.
+    """
+    from devvm import process
+
+    if os.geteuid() == 0:
+        return
+    resolution = f"ask an administrator of this host to run: devvm {' '.join(session.argv)}"
+    try:
+        if process.run(["sudo", "-n", "true"], check=False).returncode == 0:
+            return
+        if session.output.can_ask and process.interactive(["sudo", "-v"]) == 0:
+            return
+    except HostNotReadyError:
+        raise HostNotReadyError(
+            f"devvm needs root to {purpose}, and sudo is not installed",
+            details="you are not root",
+            resolution="as root: apt-get install sudo && adduser YOUR-LOGIN sudo",
+        ) from None
+    raise HostNotReadyError(
+        f"devvm needs root to {purpose}",
+        details="sudo did not let you, or would have to ask for a password without a terminal",
+        resolution=resolution,
+    )
+
+
+def _renew_groups(session: Session, config: Config) -> None:
+    """Go on with groups in force that this person got after logging in.
+
+    A new login would do; starting the same command again under `sg` spares it.
+
+    Raises:
+        HostNotReadyError: the groups are not in force even then.
+        typer.Exit: with the code of the command that was started in this one's place.
+    """
+    from devvm import process, wiring
+
+    groups = wiring.groups_not_yet_in_force(config)
+    if not groups:
+        return
+    if os.environ.get(_REGROUPED) == "1":
+        raise HostNotReadyError(
+            f"you are in the group {' and '.join(groups)}, but not in this session",
+            details="groups count from the next login",
+            resolution="log out and in again, then type the command again",
+        )
+    again = wiring.with_groups([sys.executable, "-m", "devvm", *session.argv], groups)
+    kept = {name: value for name, value in os.environ.items() if name.startswith("DEVVM_")}
+    raise typer.Exit(process.interactive(again, env={**kept, _REGROUPED: "1", AGREED: "1"}))

@@ -1,0 +1,107 @@
+"""What a command works with: the output, and, made when first asked for, config and services."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from devvm.cli.output import Output
+from devvm.errors import UsageError
+
+if TYPE_CHECKING:
+    from devvm.config import Config
+    from devvm.operations.ports import Services
+    from devvm.operations.progress import Run
+
+
+class Session:
+    """One call of devvm.
+
+    Args:
+        output: The printer.
+        argv: What was typed after `devvm`, for a command that has to start itself again.
+    """
+
+    def __init__(self, output: Output, argv: Sequence[str] = ()) -> None:
+        self.output = output
+        self.argv = tuple(argv)
+
+    @classmethod
+    def of(cls, context: typer.Context) -> Session:
+        """The session of a command's context."""
+        root = context.find_root()
+        if not isinstance(root.obj, Session):
+            root.obj = cls(Output())
+        return root.obj
+
+    def config(self, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Config:
+        """The effective configuration."""
+        from devvm.config import load
+
+        return load(overrides)
+
+    def services(self, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Services:
+        """What operations need, on a host that is ready for looking at and running VMs.
+
+        Raises:
+            HostNotReadyError: libvirt does not run, or this person may not use it.
+        """
+        from devvm import wiring
+        from devvm.cli import readiness
+
+        config = self.config(overrides)
+        readiness.require(self, config)
+        return wiring.build_services(config)
+
+    def run(self, command: str) -> Run:
+        """A new run, shown as this session shows progress."""
+        from devvm.operations.progress import Run
+
+        return Run(command, self.output.reporter())
+
+    def vm_name(self, name: str | None) -> str:
+        """The VM that is meant: the one named, or the one named like the person's login.
+
+        Raises:
+            UsageError: the name can't be one, or none was given and the login can't be one.
+        """
+        from devvm import wiring
+        from devvm.model import validate_name
+
+        if name is not None:
+            return validate_name(name)
+        login = wiring.invoker().login
+        verb = " ".join(self.argv[:1]) or "create"
+        if login == "root":
+            raise UsageError(
+                "which VM? Without a name it is the one named like your login, and you are root",
+                resolution=f"devvm {verb} dev1",
+            )
+        try:
+            return validate_name(login)
+        except UsageError as error:
+            raise UsageError(
+                "which VM? Without a name it is the one named like your login",
+                details=error.brief,
+                resolution=f"devvm {verb} dev1",
+            ) from None
+
+
+def personal_log(command: str) -> Path:
+    """A new log file of this person's, for what happens where there is no state folder yet."""
+    home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    folder = Path(home) / "devvm" / "logs"
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{command}-"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError:  # a home that can't be written
+        folder = Path(tempfile.gettempdir())
+    descriptor, path = tempfile.mkstemp(prefix=name, suffix=".log", dir=folder)
+    os.close(descriptor)
+    return Path(path)

@@ -1,0 +1,109 @@
+"""Results as JSON: stable keys (docs/json.md), whatever our types are called inside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from devvm.model import Box, CheckResult, Report, RunRecord, Vm
+    from devvm.operations.setup import HostStatus
+
+
+def vm(machine: Vm) -> dict[str, Any]:
+    """A VM, as in `list` and in everything that changes one."""
+    metadata, lease = machine.metadata, machine.lease
+    return {
+        "name": machine.name,
+        "fqdn": machine.fqdn,
+        "uuid": machine.uuid,
+        "state": str(machine.state),
+        "ready": bool(metadata and metadata.ready),
+        "engineer": metadata.engineer if metadata else None,
+        "release": metadata.release if metadata else None,
+        "created_at": metadata.created_at if metadata else None,
+        "generation": metadata.generation if metadata else None,
+        "address": lease.address if lease else None,
+        "mac": lease.mac if lease else None,
+        "driver": str(machine.driver),
+        "memory_mib": machine.memory_mib,
+        "cpus": machine.cpus,
+    }
+
+
+def run(record: RunRecord) -> dict[str, Any]:
+    """A run with its phases."""
+    return {
+        "command": record.command,
+        "started_at": record.started_at,
+        "seconds": record.seconds,
+        "result": record.result,
+        "phases": [
+            {"name": p.name, "title": p.title, "seconds": p.seconds, "result": p.result}
+            for p in record.phases
+        ],
+    }
+
+
+def check(result: CheckResult) -> dict[str, Any]:
+    """One check."""
+    return {
+        "name": result.name,
+        "role": result.role,
+        "outcome": str(result.outcome),
+        "message": result.message,
+        "seconds": result.seconds,
+    }
+
+
+def report(result: Report) -> dict[str, Any]:
+    """A verification."""
+    checks = [check(c) for c in result.checks]
+    return {
+        "vm": result.vm,
+        "release": result.release,
+        "passed": result.passed,
+        "checks_passed": sum(c["outcome"] == "passed" for c in checks),
+        "checks_total": len(checks),
+        "seconds": result.seconds,
+        "checks": checks,
+    }
+
+
+def box(golden: Box, *, packages: bool = False) -> dict[str, Any]:
+    """A box; with its packages where one box is shown."""
+    data: dict[str, Any] = {
+        "release": golden.release,
+        "vagrant_name": golden.vagrant_name,
+        "path": str(golden.path),
+        "sha256": golden.sha256,
+        "size_bytes": golden.size_bytes,
+        "built_at": golden.built_at,
+        "verified": golden.verified,
+        "debian": golden.debian,
+    }
+    if packages:
+        data["packages"] = dict(golden.packages)
+    return data
+
+
+def boxes(goldens: Iterable[Box], current: str) -> dict[str, Any]:
+    """Every box, and the content hash of this devvm's own stack."""
+    return {"stack": current, "boxes": [box(golden) for golden in goldens]}
+
+
+def host(status: HostStatus) -> dict[str, Any]:
+    """What a host has and lacks."""
+    return {
+        "ready": status.ready,
+        "steps": [
+            {
+                "key": step.key,
+                "title": step.title,
+                "optional": step.optional,
+                "done": step.done,
+                "needed": list(step.needed),
+            }
+            for step in status.steps
+        ],
+    }

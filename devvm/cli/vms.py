@@ -1,0 +1,204 @@
+"""`list`, `show`, `start`, `stop`, `restart`, `destroy`: what there is, and its power switch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from devvm.cli import options, panels, views, words
+from devvm.cli.session import Session
+from devvm.errors import UsageError
+
+if TYPE_CHECKING:
+    from devvm.model import RunRecord, Vm
+    from devvm.operations.lifecycle import VmDetails
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("list", rich_help_panel=panels.VM, epilog="Example:  devvm list --json")(list_vms)
+    app.command(rich_help_panel=panels.VM, epilog="Example:  devvm show dev1")(show)
+    app.command(rich_help_panel=panels.VM, epilog="Example:  devvm start dev1")(start)
+    app.command(rich_help_panel=panels.VM, epilog="Example:  devvm stop dev1 --force")(stop)
+    app.command(rich_help_panel=panels.VM, epilog="Example:  devvm restart dev1")(restart)
+    app.command(rich_help_panel=panels.VM, epilog="Example:  devvm destroy dev1 --yes")(destroy)
+
+
+def list_vms(context: typer.Context, json: options.Json = False) -> None:
+    """List the VMs on this host."""
+    from devvm.operations import lifecycle
+
+    session = Session.of(context)
+    machines = lifecycle.list_vms(session.services())
+    session.output.result(
+        {"vms": [views.vm(machine) for machine in machines]},
+        lambda: _show_list(session, machines),
+    )
+
+
+def _show_list(session: Session, machines: list[Vm]) -> None:
+    if not machines:
+        session.output.note("There are no VMs on this host. Next: devvm create")
+        return
+    session.output.table(
+        ("NAME", "STATE", "ENGINEER", "RELEASE", "ADDRESS", "MEMORY", "CPUS", "AGE"),
+        [
+            (
+                machine.name,
+                shown_state(machine),
+                machine.metadata.engineer if machine.metadata else "-",
+                machine.metadata.release if machine.metadata else "-",
+                machine.lease.address if machine.lease else "-",
+                words.memory(machine.memory_mib),
+                str(machine.cpus),
+                words.age(machine.metadata.created_at) if machine.metadata else "-",
+            )
+            for machine in machines
+        ],
+    )
+
+
+def shown_state(machine: Vm) -> str:
+    """The state in words; a VM whose create has not ended is `unfinished`, whatever it does."""
+    return str(machine.state) if machine.metadata and machine.metadata.ready else "unfinished"
+
+
+def show(
+    context: typer.Context,
+    name: options.Name = None,
+    json: options.Json = False,
+) -> None:
+    """Show everything about one VM, and where the time of its last run went."""
+    from devvm.operations import lifecycle
+
+    session = Session.of(context)
+    vm_name = session.vm_name(name)
+    details = lifecycle.show(session.services(), vm_name)
+    session.output.result(_details_data(details), lambda: _show_details(session, details))
+
+
+def _details_data(details: VmDetails) -> dict[str, Any]:
+    return {
+        "vm": views.vm(details.vm),
+        "runs": [views.run(record) for record in details.runs],
+    }
+
+
+def _show_details(session: Session, details: VmDetails) -> None:
+    machine = details.vm
+    metadata, lease = machine.metadata, machine.lease
+    rows = [
+        ("State", shown_state(machine)),
+        ("Engineer", metadata.engineer if metadata else "-"),
+        ("Release", metadata.release if metadata else "-"),
+        ("Address", f"{lease.fqdn} ({lease.address})" if lease else "-"),
+        ("Machine", _machine(machine)),
+        ("Created", metadata.created_at if metadata else "-"),
+    ]
+    session.output.facts(machine.name, rows, good=bool(metadata and metadata.ready))
+    if details.runs:
+        show_run(session, details.runs[-1])
+
+
+def _machine(machine: Vm) -> str:
+    cpus = words.plural(machine.cpus, "CPU")
+    return f"{cpus}, {words.memory(machine.memory_mib)}, {machine.driver}"
+
+
+def show_run(session: Session, record: RunRecord) -> None:
+    """A run's phases and their durations."""
+    output = session.output
+    output.line()
+    output.line(f"{record.command}: {record.result} in {words.duration(record.seconds)}")
+    output.table(
+        ("PHASE", "RESULT", "TIME"),
+        [(p.title, p.result, words.duration(p.seconds)) for p in record.phases],
+    )
+
+
+def start(
+    context: typer.Context,
+    name: options.Name = None,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Start a VM and wait until it lets you in."""
+    _change(context, "start", name)
+
+
+def stop(
+    context: typer.Context,
+    name: options.Name = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Pull the plug if it does not shut down in time.")
+    ] = False,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Shut a VM down."""
+    _change(context, "stop", name, force=force)
+
+
+def restart(
+    context: typer.Context,
+    name: options.Name = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Pull the plug if it does not shut down in time.")
+    ] = False,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Shut a VM down and start it again."""
+    _change(context, "restart", name, force=force)
+
+
+def _change(context: typer.Context, verb: str, name: str | None, **arguments: bool) -> None:
+    from devvm.operations import lifecycle
+
+    session = Session.of(context)
+    vm_name = session.vm_name(name)
+    services = session.services()
+    run = session.run(f"{verb} {vm_name}")
+    machine: Vm = getattr(lifecycle, verb)(services, vm_name, run, **arguments)
+    session.output.result(
+        {"vm": views.vm(machine), "run": views.run(run.record("done"))},
+        lambda: session.output.line(f"{machine.name} is {shown_state(machine)}"),
+    )
+
+
+def destroy(
+    context: typer.Context,
+    name: options.RequiredName,
+    yes: options.Yes = False,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Delete a VM and its data disk, for good."""
+    from devvm.operations import lifecycle
+
+    session = Session.of(context)
+    vm_name = session.vm_name(name)
+    services = session.services()
+    lifecycle.show(services, vm_name)  # what isn't there needs no confirmation
+    if not yes:
+        _confirm_destroy(session, vm_name)
+    run = session.run(f"destroy {vm_name}")
+    lifecycle.destroy(services, vm_name, run)
+    session.output.result(
+        {"name": vm_name, "destroyed": True, "run": views.run(run.record("done"))},
+        lambda: session.output.line(f"{vm_name} is gone"),
+    )
+
+
+def _confirm_destroy(session: Session, vm_name: str) -> None:
+    again = f"devvm destroy {vm_name} --yes"
+    if not session.output.can_ask:
+        raise UsageError(
+            f"destroying {vm_name} has to be confirmed",
+            details="its data disk goes with it, and nobody is at a terminal to be asked",
+            resolution=again,
+        )
+    session.output.note(f"This deletes {vm_name} and its data disk: home, checkouts, databases.")
+    if session.output.ask("Type its name to go on: ").strip() != vm_name:
+        raise UsageError(f"{vm_name} was not destroyed", details="that is not its name")

@@ -1,0 +1,117 @@
+"""Builds adapters from the configuration and hands them to operations.
+
+The only module that sees every side. Adapters are imported where they are needed: `--help`,
+`version` and `config show` work, fast, on a machine that has nothing of what they stand for.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from devvm import assets
+from devvm.config import Config
+from devvm.state import State
+
+if TYPE_CHECKING:
+    from devvm.adapters.invoker import Invoker
+    from devvm.operations.ports import BoxStore, Services
+    from devvm.operations.setup_ports import SetupStep
+
+_LOCAL = "qemu:///system"
+
+
+def build_services(config: Config) -> Services:
+    """Everything that operations on VMs need.
+
+    Raises:
+        HostNotReadyError: the state folder can't be written.
+    """
+    from devvm.adapters.ansible import Ansible
+    from devvm.adapters.box_store import FolderBoxStore
+    from devvm.adapters.ca import LocalCa
+    from devvm.adapters.data_disk import Ext4DataDisks
+    from devvm.adapters.libvirt import LibvirtHypervisor
+    from devvm.adapters.openssh import OpenSsh
+    from devvm.adapters.testinfra import Testinfra
+    from devvm.adapters.vagrant import LibvirtVagrant
+    from devvm.operations.ports import Services
+
+    state = State(config.state_dir)
+    state.ensure()
+    return Services(
+        config=config,
+        state=state,
+        hypervisor=LibvirtHypervisor(config),
+        vagrant=LibvirtVagrant(),
+        shell=OpenSsh(),
+        provisioner=Ansible(
+            playbooks=assets.playbooks(),
+            roles=assets.roles(),
+            callback_plugins=assets.callback_plugins(),
+        ),
+        verifier=Testinfra(assets.parity_suite()),
+        ca=LocalCa(state, domain=config.network.domain),
+        boxes=FolderBoxStore(state),
+        data_disks=Ext4DataDisks(),
+    )
+
+
+def box_store(config: Config) -> BoxStore:
+    """The boxes on this host; looks at files only."""
+    from devvm.adapters.box_store import FolderBoxStore
+
+    return FolderBoxStore(State(config.state_dir))
+
+
+def vm_names(config: Config) -> list[str]:
+    """Names of the VMs on this host."""
+    from devvm.adapters.libvirt import LibvirtHypervisor
+
+    return [vm.name for vm in LibvirtHypervisor(config).vms()]
+
+
+def invoker() -> Invoker:
+    """The person who typed the command."""
+    from devvm.adapters.invoker import Invoker
+
+    return Invoker()
+
+
+def setup_steps(config: Config) -> list[SetupStep]:
+    """What a host must have, in the order in which it is put there."""
+    from devvm.adapters.debian_host import DebianPackages, read_list
+    from devvm.adapters.host_access import Groups, NameResolution, PathLink, StateFolder
+    from devvm.adapters.libvirt_daemons import LibvirtDaemons
+
+    launcher = assets.launcher()
+    steps: list[SetupStep] = [DebianPackages(read_list(assets.host_packages()))]
+    if config.uri == _LOCAL:  # another host's daemons and groups are that host's matter
+        steps += [Groups(_login()), LibvirtDaemons()]
+    steps += [StateFolder(config.state_dir), NameResolution()]
+    if launcher is not None:
+        steps.append(PathLink(launcher))
+    return steps
+
+
+def groups_not_yet_in_force(config: Config) -> list[str]:
+    """Groups that this person got after logging in, and that this process therefore lacks."""
+    from devvm.adapters.host_access import Groups
+
+    return Groups(_login()).not_yet_in_force() if config.uri == _LOCAL else []
+
+
+def with_groups(argv: Sequence[str], groups: Sequence[str]) -> list[str]:
+    """A command that runs `argv` with these groups in force."""
+    from devvm.adapters.host_access import with_groups as wrap
+
+    return wrap(argv, groups)
+
+
+def _login() -> str:
+    """The person to let use libvirt: behind sudo, the one who typed it."""
+    if os.geteuid() == 0:
+        return os.environ.get("SUDO_USER", "root")
+    return pwd.getpwuid(os.getuid()).pw_name
