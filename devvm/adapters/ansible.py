@@ -12,13 +12,14 @@ import json
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from devvm import process
 from devvm.errors import OperationError
+from devvm.events import following
 from devvm.model import AnsibleResult, Target
 from devvm.operations.ports import Detail
 
@@ -67,23 +68,18 @@ class Ansible:
         with tempfile.TemporaryDirectory(prefix="devvm-ansible-") as folder:  # mode 0700
             private = Path(folder)
             events = private / "events.jsonl"
-            events.touch()
-            argv = self._argv(playbook, private, target, variables, tags)
             story = _Story(playbook, target, log, detail)
-            with events.open(encoding="utf-8") as stream:
-                follow = _follower(stream, story.tell)
-                try:
+            try:
+                with following(events, story.tell) as follow:
                     process.stream(
-                        argv,
+                        self._argv(playbook, private, target, variables, tags),
                         lambda _: follow(),
                         env=self._environment(private, events),
                         log=log,
                         stop_grace=_STOP_GRACE,
                     )
-                except process.ProcessError as error:
-                    follow()
-                    raise story.failure(error) from None
-                follow()
+            except process.ProcessError as error:
+                raise story.failure(error) from None
             return story.result()
 
     def _argv(
@@ -223,18 +219,3 @@ class _Story:
 
 def _title(event: Mapping[str, Any]) -> str:
     return f"{event['role']}: {event['task']}" if event["role"] else str(event["task"])
-
-
-def _follower(stream: IO[str], tell: Callable[[Mapping[str, Any]], None]) -> Callable[[], None]:
-    """A function that hands over the events which have been written since its last call."""
-    rest = ""
-
-    def follow() -> None:
-        nonlocal rest
-        while line := stream.readline():
-            rest += line
-            if rest.endswith("\n"):  # a line that is still being written waits for its end
-                tell(json.loads(rest))
-                rest = ""
-
-    return follow

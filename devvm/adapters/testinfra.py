@@ -1,0 +1,153 @@
+"""testinfra: runs the shipped parity suite (`tests/parity`) against one machine.
+
+The suite runs as a child, so that it is the very thing that people run with pytest themselves, and
+what pytest, its plugins or a broken check do can't touch devvm. Results come as events.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from devvm import process
+from devvm.errors import OperationError
+from devvm.events import Event, following
+from devvm.model import CheckResult, Outcome, Target
+from devvm.operations.ports import Detail
+
+#: pytest's exit code for a suite that ran and found a check that fails.
+_CHECKS_FAILED = 1
+#: Seconds to get a connection: an emulated guest under load is slow to say hello.
+_CONNECT_TIMEOUT = 60
+
+
+class Testinfra:
+    """Satisfies `Verifier`.
+
+    Args:
+        suite: The folder of the parity suite.
+        overlay: `dev` for machines with the dev overlay, `none` for machines as in production.
+    """
+
+    __test__ = False  # pytest: this is no test
+
+    def __init__(self, *, suite: Path, overlay: str = "dev") -> None:
+        self._suite = suite
+        self._overlay = overlay
+
+    def check(
+        self, target: Target, *, detail: Detail, log: Path, junit: Path | None = None
+    ) -> tuple[CheckResult, ...]:
+        """Run every check of the suite against one machine, in the order of their names.
+
+        Checks that do not concern the machine (a data disk's, where it has none) are left out.
+
+        Raises:
+            OperationError: the suite could not run: the machine can't be reached, an expectation
+                file is broken.
+            HostNotReadyError: this Python environment is gone.
+        """
+        with tempfile.TemporaryDirectory(prefix="devvm-verify-") as folder:
+            private = Path(folder)
+            results = private / "results.jsonl"
+            story = _Story(target, log, detail)
+            detail("looking at services, sockets, settings, the site")
+            try:
+                with following(results, story.tell) as follow:
+                    process.stream(
+                        self._argv(target, private, results, junit),
+                        lambda _: follow(),
+                        env=_environment(private),
+                        log=log,
+                    )
+            except process.ProcessError as error:
+                if error.returncode != _CHECKS_FAILED or not story.results:
+                    raise story.failure(error) from None
+            return story.sorted()
+
+    def _argv(self, target: Target, private: Path, results: Path, junit: Path | None) -> list[str]:
+        settings = private / "pytest.ini"
+        settings.write_text("[pytest]\njunit_family = xunit1\n", encoding="utf-8")
+        # The SSH configuration says whether connections are shared; testinfra is to add nothing.
+        host = f"ssh://{target.alias}?controlpersist=0&timeout={_CONNECT_TIMEOUT}"
+        return [
+            sys.executable,
+            "-m",
+            "pytest",
+            str(self._suite),
+            f"--hosts={host}",
+            f"--ssh-config={target.ssh_config}",
+            f"--overlay={self._overlay}",
+            f"--results={results}",
+            # Whatever pytest finds around the suite or in the environment is not for it.
+            f"-c={settings}",
+            f"--rootdir={self._suite.parent}",
+            "-ptestinfra.plugin",
+            "-pno:cacheprovider",
+            "--verbose",
+            *((f"--junitxml={junit.absolute()}",) if junit else ()),
+        ]
+
+
+def _environment(private: Path) -> dict[str, str]:
+    return {
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",  # the package's folder may be read-only
+        "PYTHONUNBUFFERED": "1",
+        "TMPDIR": str(private),
+    }
+
+
+@dataclass
+class _Story:
+    """What the events of one run tell."""
+
+    target: Target
+    log: Path
+    detail: Detail
+    results: list[CheckResult] = field(default_factory=list)
+    aborted: str | None = None
+
+    def tell(self, event: Event) -> None:
+        """Take in one event."""
+        match event["event"]:
+            case "aborted":
+                self.aborted = event["message"]
+            case "result":
+                self.detail(event["name"])
+                if event["outcome"] != "skipped":
+                    self.results.append(_result(event))
+
+    def sorted(self) -> tuple[CheckResult, ...]:
+        """The results by name."""
+        return tuple(sorted(self.results, key=lambda result: result.name))
+
+    def failure(self, error: process.ProcessError) -> OperationError:
+        """What a suite that could not run is to be told as."""
+        alias, ssh_config = self.target.alias, shlex.quote(str(self.target.ssh_config))
+        if self.aborted is not None:
+            return OperationError(
+                f"{alias} could not be checked",
+                details=self.aborted,
+                resolution=f"ssh -F {ssh_config} {alias} sudo python3 --version",
+                log=self.log,
+            )
+        return OperationError(
+            f"the checks of {alias} could not run",
+            details=error.details,
+            resolution=f"less {self.log}",
+            log=self.log,
+        )
+
+
+def _result(event: Event) -> CheckResult:
+    return CheckResult(
+        name=event["name"],
+        role=event["role"],
+        outcome=Outcome(event["outcome"]),
+        message=event["message"],
+        seconds=event["seconds"],
+    )

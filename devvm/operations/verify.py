@@ -1,0 +1,71 @@
+"""Check a VM with the parity suite."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from devvm.errors import NotFoundError, OperationError
+from devvm.model import Report, Target, VmState
+from devvm.operations import machine
+from devvm.operations.ports import Services
+from devvm.operations.progress import Run
+
+
+def verify(services: Services, name: str, run: Run, *, junit: Path | None = None) -> Report:
+    """Check the VM `name`; the run is kept among the VM's.
+
+    Args:
+        services: What the operation may use.
+        name: The VM's name.
+        run: Where phases go.
+        junit: A file for the results as JUnit XML.
+
+    Raises:
+        NotFoundError: there is no such VM.
+        OperationError: it does not run, or the suite could not run on it. Checks that fail are no
+            error: they are in the report.
+    """
+    vm = services.hypervisor.vm(name)
+    if vm is None:
+        raise NotFoundError(
+            f"there is no VM {name}", resolution=f"devvm list, or devvm create {name}"
+        )
+    if vm.state is not VmState.RUNNING:
+        raise OperationError(
+            f"{name} does not run",
+            details=f"it is {vm.state}, and only a running VM can be checked",
+            resolution=f"devvm start {name}",
+        )
+    release = vm.metadata.release if vm.metadata else "unknown"
+    result = "failed"
+    try:
+        target = machine.target(services, name, login="vagrant")
+        report = examine(services, target, name=name, release=release, run=run, junit=junit)
+        result = "done" if report.passed else "failed"
+    finally:
+        services.state.add_run(name, run.record(result))
+    return report
+
+
+def examine(
+    services: Services,
+    target: Target,
+    *,
+    name: str,
+    release: str,
+    run: Run,
+    junit: Path | None = None,
+) -> Report:
+    """Check a machine that lets us in, as the phase `verify` of a larger command.
+
+    Raises:
+        OperationError: the suite could not run.
+    """
+    start = time.monotonic()
+    with run.phase("verify", f"Checking {name}"):
+        checks = services.verifier.check(
+            target, detail=run.detail, log=run.log(services.state), junit=junit
+        )
+    seconds = round(time.monotonic() - start, 2)
+    return Report(vm=name, release=release, checks=checks, seconds=seconds)

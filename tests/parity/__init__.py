@@ -1,0 +1,1 @@
+"""The parity suite: is this machine what production is?"""
