@@ -50,7 +50,7 @@ busy() {
             exec 9>&-
             while kill -0 $$ 2>/dev/null; do
                 now=$(tail -c 400 "$log" 2>/dev/null | tr '\r' '\n' | tail -n 1 | cut -c 1-40)
-                printf '\r\033[K  … %-34s %6s s  %s' "$title" "$(($(date +%s) - start))" "$now"
+                printf '\r\033[K … %-34s %9s s  %s' "$title" "$(($(date +%s) - start))" "$now"
                 sleep 1
             done >&2
         ) &
@@ -65,7 +65,7 @@ busy() {
     took=$(($(date +%s) - start))
     if [ "$status" -eq 0 ]; then mark='✓'; else mark='✗'; fi
     if [ -t 2 ]; then
-        printf '\r\033[K  %s %-34s %6s s\n' "$mark" "$title" "$took" >&2
+        printf '\r\033[K %s %-34s %9s s\n' "$mark" "$title" "$took" >&2
     else
         say "$title: $mark $took s"
     fi

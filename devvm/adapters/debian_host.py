@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from devvm import process
 from devvm.errors import HostNotReadyError, OperationError
-from devvm.operations.ports import Detail
 
 _COMPLAINT = re.compile(r"^(E:|Err:|W: Failed)")
 _UNREACHABLE = re.compile(
@@ -67,7 +66,7 @@ class DebianPackages:
         noun = "package" if len(absent) == 1 else "packages"
         return [f"install {len(absent)} Debian {noun}: {' '.join(absent)}"]
 
-    def apply(self, detail: Detail, log: Path) -> None:
+    def apply(self, detail: Callable[[str], None], log: Path) -> None:
         """Install the missing ones.
 
         Raises:

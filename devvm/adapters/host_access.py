@@ -8,11 +8,10 @@ import pwd
 import shlex
 import shutil
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from devvm import process
-from devvm.operations.ports import Detail
 
 #: Whose members may use libvirt, and with it everything of devvm's on a host.
 GROUP = "libvirt"
@@ -40,7 +39,7 @@ class Groups:
         absent = self._absent()
         return [f"add {self._login} to the groups {' and '.join(absent)}"] if absent else []
 
-    def apply(self, detail: Detail, log: Path) -> None:
+    def apply(self, detail: Callable[[str], None], log: Path) -> None:
         """Add the person; counts from the next login, or in a command started by `sg`."""
         absent = self._absent()
         detail(" ".join(absent))
@@ -84,7 +83,7 @@ class StateFolder:
             return []
         return [f"share the folder {self._root} with the group {GROUP}"]
 
-    def apply(self, detail: Detail, log: Path) -> None:
+    def apply(self, detail: Callable[[str], None], log: Path) -> None:
         """Make and share it."""
         detail(str(self._root))
         process.run(["groupadd", "--system", "--force", GROUP], log=log, sudo=True)
@@ -110,7 +109,7 @@ class NameResolution:
         text = self._read()
         return [] if with_guests(text) == text else [f"add libvirt_guest to hosts in {self._path}"]
 
-    def apply(self, detail: Detail, log: Path) -> None:
+    def apply(self, detail: Callable[[str], None], log: Path) -> None:
         """Edit the file: the old one is kept beside it, the new one put in its place whole."""
         detail(str(self._path))
         backup, new = f"{self._path}.before-devvm", f"{self._path}.devvm-new"
@@ -151,7 +150,7 @@ class PathLink:
             return []
         return [f"put devvm on the PATH: {link} -> {self._launcher}"]
 
-    def apply(self, detail: Detail, log: Path) -> None:  # noqa: ARG002
+    def apply(self, detail: Callable[[str], None], log: Path) -> None:  # noqa: ARG002
         """Make the link, in place of one that leads nowhere."""
         link = self._folder / "devvm"
         detail(str(link))

@@ -6,11 +6,11 @@ import errno
 import re
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from devvm import process
 from devvm.errors import HostNotReadyError
-from devvm.operations.ports import Detail
 
 _RUN = Path("/run/libvirt")
 _SYSTEMD = Path("/run/systemd/system")
@@ -45,7 +45,7 @@ class LibvirtDaemons:
         how = ", now and at boot" if self._systemd.is_dir() else ""
         return [f"start {' and '.join(down)}{how}"]
 
-    def apply(self, detail: Detail, log: Path) -> None:
+    def apply(self, detail: Callable[[str], None], log: Path) -> None:
         """Start them and wait until they answer.
 
         Raises:

@@ -46,15 +46,18 @@ def build() -> typer.Typer:
     return app
 
 
-def _root(
-    context: typer.Context,
-    show_version: bool = typer.Option(
-        False, "--version", help="Show the version and exit.", is_eager=True
-    ),
-) -> None:
-    if show_version:
+def _show_version(context: typer.Context, value: bool) -> None:
+    if value:
         Session.of(context).output.line(version.short())
         raise typer.Exit
+
+
+def _root(
+    show_version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+    ),
+) -> None:
+    """Options of devvm itself."""
 
 
 def main(argv: Sequence[str]) -> int:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from rich.console import Console, RenderResult
 from rich.live import Live
 from rich.spinner import Spinner
-from rich.table import Table
 from rich.text import Text
 
 from devvm.cli import words
@@ -139,18 +138,13 @@ class _Current:
         yield _row(mark, self.title, time.monotonic() - self._start, self.detail)
 
 
-def _row(mark: Text, title: str, seconds: float, detail: str) -> Table:
-    """Mark, title, elapsed, detail in fixed columns; only the detail is cut to fit."""
-    table = Table.grid(padding=(0, 1))
-    table.add_column(width=max(2, mark.cell_len), justify="right")
-    table.add_column(min_width=_TITLE_WIDTH, no_wrap=True)
-    table.add_column(min_width=_TIME_WIDTH, justify="right", no_wrap=True)
-    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+def _row(mark: Text, title: str, seconds: float, detail: str) -> Text:
+    """Mark, title, elapsed, detail in one line; what doesn't fit is cut from its end."""
+    name = Text(title)
+    name.truncate(_TITLE_WIDTH, overflow="ellipsis", pad=True)
+    row = Text.assemble(" ", mark, " ", name, no_wrap=True, overflow="ellipsis")
+    row.append(f" {words.duration(seconds):>{_TIME_WIDTH}}", style="dim")
     first_line = words.safe(detail).partition("\n")[0]
-    table.add_row(
-        mark,
-        Text(title),
-        Text(words.duration(seconds), style="dim"),
-        Text(first_line, style="dim", no_wrap=True, overflow="ellipsis"),
-    )
-    return table
+    if first_line:
+        row.append(f"  {first_line}", style="dim")
+    return row

@@ -1,0 +1,152 @@
+"""The command line against operations that are told what to return."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from devvm.cli import readiness
+from devvm.cli.app import main
+from devvm.config import Config
+from devvm.model import (
+    Box,
+    CheckResult,
+    Driver,
+    Engineer,
+    Lease,
+    Metadata,
+    Outcome,
+    PhaseRecord,
+    Report,
+    RunRecord,
+    Vm,
+    VmState,
+)
+
+RELEASE = "2026.11.23-1a2b3c4d5e6f"
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self):
+        return json.loads(self.stdout)
+
+
+@pytest.fixture
+def cli(capsys, monkeypatch, tmp_path):
+    """Types a command, in this process; nothing of this person's configuration is in force."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("DEVVM_CONFIG", raising=False)
+    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "SUDO_USER"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*argv: str) -> Result:
+        code = main(list(argv))
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.out + captured.err
+        return Result(code, captured.out, captured.err)
+
+    return run
+
+
+class FakeCa:
+    def ensure(self) -> Path:
+        return Path("/var/lib/devvm/ca/ca.crt")
+
+
+class FakeServices:
+    """What commands themselves look at; operations are replaced in each test."""
+
+    config = Config()
+    ca = FakeCa()
+
+
+@pytest.fixture
+def services(monkeypatch):
+    """A host that is ready, and services that nothing real stands behind."""
+    from devvm import wiring
+
+    made = FakeServices()
+    monkeypatch.setattr(readiness, "require", lambda session, config: None)
+    monkeypatch.setattr(readiness, "ensure", lambda session, config, *, yes: None)
+    monkeypatch.setattr(wiring, "build_services", lambda config: made)
+    monkeypatch.setattr(wiring, "invoker", lambda: FakeInvoker("jane"))
+    return made
+
+
+@dataclass(frozen=True)
+class FakeInvoker:
+    login: str
+
+    def engineer(self, login, key_files=()):
+        return Engineer(login=login, authorized_keys=(), git_name=login, git_email=f"{login}@h")
+
+
+@pytest.fixture
+def vm():
+    return Vm(
+        name="dev1",
+        fqdn="dev1.devvm.test",
+        uuid="11111111-2222-3333-4444-555555555555",
+        state=VmState.RUNNING,
+        driver=Driver.KVM,
+        memory_mib=2048,
+        cpus=2,
+        metadata=Metadata(
+            name="dev1",
+            engineer="jane",
+            release=RELEASE,
+            created_at="2026-11-23T02:00:00+00:00",
+            data_volume="dev1.devvm.test-data.qcow2",
+            ready=True,
+        ),
+        lease=Lease(mac="52:54:00:00:00:01", address="192.168.219.10", fqdn="dev1.devvm.test"),
+    )
+
+
+@pytest.fixture
+def run_record():
+    phase = PhaseRecord(name="boot", title="Starting the VM", seconds=34.2, result="done")
+    return RunRecord(
+        command="create dev1",
+        started_at="2026-11-23T02:00:00+00:00",
+        seconds=40.0,
+        result="done",
+        phases=(phase,),
+    )
+
+
+@pytest.fixture
+def report():
+    return Report(
+        vm="dev1",
+        release=RELEASE,
+        seconds=12.5,
+        checks=(
+            CheckResult(name="service/nginx/running", role="nginx", outcome=Outcome.PASSED),
+            CheckResult(
+                name="service/redis/running", role="redis", outcome=Outcome.FAILED,
+                message="redis-server is inactive",
+            ),
+        ),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def box():
+    return Box(
+        release=RELEASE,
+        path=Path(f"/var/lib/devvm/boxes/{RELEASE}/devvm.box"),
+        sha256="ab" * 32,
+        built_at="2026-11-23T01:00:00+00:00",
+        size_bytes=900 * 1024**2,
+        verified=True,
+        debian="12.12",
+        packages={"nginx": "1.22.1-9"},
+    )

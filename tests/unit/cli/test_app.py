@@ -1,0 +1,226 @@
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import devvm
+from devvm import release
+from devvm.errors import ExitCode, InterruptedOperationError, LockedError
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+def _python(*arguments, **options):
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=REPOSITORY, text=True, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
+    )  # fmt: skip
+
+
+def _failing(monkeypatch, error):
+    def fail():
+        raise error
+
+    monkeypatch.setattr(release, "content_hash", fail)
+
+
+def test_version(cli):
+    result = cli("version", "--json")
+    assert result.code == 0
+    assert result.json["devvm"] == devvm.__version__
+    assert result.json["stack"] == release.content_hash()
+    assert cli("version").stdout.startswith(f"devvm {devvm.__version__}, stack ")
+    assert cli("--version").stdout == f"devvm {devvm.__version__}\n"
+
+
+def test_known_errors_end_with_their_code(cli, monkeypatch):
+    _failing(monkeypatch, LockedError("dev1 is locked", resolution="wait"))
+    result = cli("version")
+    assert (result.code, result.stdout) == (ExitCode.LOCKED, "")
+    assert result.stderr == "Error: dev1 is locked\nNext: wait\n"
+    result = cli("version", "--json")
+    assert result.code == ExitCode.LOCKED
+    assert result.json["error"]["code"] == "locked"
+
+
+def test_a_bug_is_named_and_its_traceback_is_in_the_log(cli, monkeypatch, tmp_path):
+    _failing(monkeypatch, ZeroDivisionError("[bold]oh"))
+    result = cli("version")
+    assert result.code == 1
+    assert "this is a bug in devvm\n  ZeroDivisionError: [bold]oh\n" in result.stderr
+    log = Path(result.stderr.split("Log: ")[1].strip())
+    assert tmp_path in log.parents
+    assert "Traceback" in log.read_text()
+    assert log.stat().st_mode & 0o077 == 0
+
+
+def test_a_bug_is_named_where_the_home_can_not_be_written(cli, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", "/proc/nowhere")
+    _failing(monkeypatch, ZeroDivisionError())
+    assert "this is a bug" in cli("version").stderr
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), InterruptedOperationError("all undone")])
+def test_interrupts_end_with_130(cli, monkeypatch, error):
+    _failing(monkeypatch, error)
+    assert cli("version").code == 130
+
+
+def test_a_reader_that_went_away_is_not_told(cli, monkeypatch):
+    _failing(monkeypatch, BrokenPipeError(errno.EPIPE, "Broken pipe"))
+    process = _python(
+        "-c",
+        "import sys, devvm.release as r\n"
+        "from devvm.cli.app import main\n"
+        "sys.exit(main(['config', 'show']))",
+    )
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait() == 1
+    process.stderr.close()
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (("frobnicate",), "No such command 'frobnicate'"),
+        (("create", "a", "b"), "Got unexpected extra argument"),
+        (("list", "--nope"), "No such option"),
+        (("create", "--driver", "xen"), "Invalid value for '--driver'"),
+        (("create", "--cpus", "0"), "Invalid value for '--cpus'"),
+        (("destroy",), "Missing argument 'NAME'"),
+        (("box", "show"), "Missing argument 'RELEASE'"),
+    ],
+)
+def test_wrong_usage_is_one_clear_message(cli, argv, message):
+    result = cli(*argv)
+    assert (result.code, result.stdout) == (2, "")
+    lines = result.stderr.splitlines()
+    assert lines[0].startswith(f"Error: {message}")
+    assert lines[1].startswith("Next: devvm")
+    assert lines[1].endswith("--help")
+    assert len(lines) == 2
+    as_json = cli(*argv, "--json")
+    assert as_json.code == 2
+    assert as_json.json["error"]["code"] == "usage"
+
+
+def test_no_arguments_show_the_help(cli):
+    result = cli()
+    assert result.code == 2
+    assert "Usage: devvm" in result.stdout + result.stderr
+    assert "Error" not in result.stderr
+
+
+def _commands(group=None, path=()):
+    import typer
+
+    from devvm.cli.app import build
+
+    group = group or typer.main.get_command(build())
+    for name, command in group.commands.items():
+        yield (*path, name), command
+        if hasattr(command, "commands"):
+            yield from _commands(command, (*path, name))
+
+
+def test_every_command_has_help_and_an_example_and_every_option_has_help():
+    seen = set()
+    for path, command in _commands():
+        seen.add(" ".join(path))
+        assert command.help, path
+        if not hasattr(command, "commands"):
+            assert command.epilog.startswith(f"Example:  devvm {' '.join(path)}"), path
+        for parameter in command.params:
+            assert getattr(parameter, "help", None), (path, parameter.name)
+    assert seen >= {
+        "create", "list", "show", "ssh", "exec", "start", "stop", "restart", "destroy", "verify",
+        "logs", "console", "box build", "box list", "box show", "box verify", "box remove",
+        "setup", "config show", "version",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("argv", [("--help",), ("create", "-h"), ("version",), ("--version",)])
+def test_light_commands_load_nothing_heavy(argv):
+    code = (
+        "import sys\n"
+        "from devvm.cli.app import main\n"
+        f"main({list(argv)!r})\n"
+        "heavy = {'libvirt', 'ansible', 'vagrant', 'testinfra', 'pytest', 'cryptography'}\n"
+        "sys.exit(sorted(heavy & set(sys.modules)) or 0)\n"
+    )
+    process = _python("-c", code)
+    _, err = process.communicate()
+    assert process.returncode == 0, err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_signals_let_what_was_begun_be_undone(number):
+    code = (
+        "import sys, time\n"
+        "import devvm.release as release\n"
+        "from devvm.cli.app import main\n"
+        "def slow():\n"
+        "    try:\n"
+        "        print('at work', flush=True)\n"
+        "        time.sleep(30)\n"
+        "    finally:\n"
+        "        print('undone', flush=True)\n"
+        "release.content_hash = slow\n"
+        "sys.exit(main(['version']))\n"
+    )
+    process = _python("-c", code)
+    assert process.stdout.readline() == "at work\n"
+    process.send_signal(number)
+    out, err = process.communicate(timeout=10)
+    assert (out, process.returncode) == ("undone\n", 130)
+    assert err == "Interrupted: nothing more was done\n"
+
+
+def test_a_second_signal_does_not_stop_the_undoing():
+    code = (
+        "import sys, time\n"
+        "import devvm.release as release\n"
+        "from devvm.cli.app import main\n"
+        "def slow():\n"
+        "    try:\n"
+        "        print('at work', flush=True)\n"
+        "        time.sleep(30)\n"
+        "    finally:\n"
+        "        print('undoing', flush=True)\n"
+        "        time.sleep(1)\n"
+        "        print('undone', flush=True)\n"
+        "release.content_hash = slow\n"
+        "sys.exit(main(['version']))\n"
+    )
+    process = _python("-c", code)
+    assert process.stdout.readline() == "at work\n"
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "undoing\n"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=10)
+    assert (out, process.returncode) == ("undone\n", 130)
+    assert "still putting things in order" in err
+
+
+def test_exit_codes_are_documented():
+    text = (REPOSITORY / "docs" / "exit-codes.md").read_text()
+    rows = [line.split("|")[1:3] for line in text.splitlines() if line.startswith("| ")][1:]
+    assert {name.strip(): int(code) for code, name in rows} == {
+        code.name.lower().replace("_", "-"): int(code) for code in ExitCode
+    }
+
+
+def test_start_is_quick():
+    begun = time.monotonic()
+    subprocess.run(
+        [sys.executable, "-m", "devvm", "--version"],
+        cwd=REPOSITORY, check=True, capture_output=True, env=os.environ,
+    )  # fmt: skip
+    assert time.monotonic() - begun < 3  # 0.3 s on an idle machine

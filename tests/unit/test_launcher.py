@@ -1,0 +1,82 @@
+"""bin/devvm on a machine that lacks what it needs; a real first use is tests/fresh's matter."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+TOOLS = (
+    "cat", "cut", "date", "dirname", "env", "flock", "grep", "head", "id", "mkdir", "readlink",
+    "sed", "sh", "sha256sum", "sort", "tail", "tr", "wc",
+)  # fmt: skip
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """A machine without a compiler, where no package is installed and APT only fails."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in TOOLS:
+        (tools / name).symlink_to(shutil.which(name))
+    for name, text in {
+        "dpkg-query": "exit 1",
+        "apt-get": "echo 'E: Could not connect to deb.debian.org:80'; exit 100",
+        "dpkg": "exit 0",
+        "sudo": 'shift; exec "$@"',
+    }.items():
+        (tools / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tools / name).chmod(0o755)
+
+    def run(*argv, launcher=REPOSITORY / "bin" / "devvm", **env):
+        return subprocess.run(
+            [launcher, *argv],
+            env={"PATH": str(tools), "HOME": str(tmp_path / "home with space")} | env,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    return run
+
+
+def test_what_is_missing_is_listed_and_nothing_is_asked(bare):
+    done = bare("create", "dev1")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "Error: this host is not ready for devvm" in done.stderr
+    assert "libvirt-daemon-system" in done.stderr
+    assert "bin/devvm setup --yes" in done.stderr.splitlines()[-1]
+
+
+def test_the_same_as_json(bare):
+    error = json.loads(bare("list", "--json").stdout)["error"]
+    assert error["code"] == "host-not-ready"
+    assert error["exit_code"] == 4
+    assert "vagrant-libvirt" in error["details"]
+    assert set(error) == {"code", "brief", "details", "resolution", "log", "exit_code"}
+
+
+def test_a_mirror_that_is_down(bare):
+    done = bare("create", "dev1", "--yes")
+    assert done.returncode == 4
+    assert "Error: the Debian package mirror can't be reached" in done.stderr
+    assert "Could not connect to deb.debian.org:80" in done.stderr
+    log = Path(done.stderr.split("Log: ")[1].strip())
+    assert "apt-get" in log.read_text()
+
+
+def test_a_tab_neither_installs_nor_talks(bare):
+    done = bare(_DEVVM_COMPLETE="complete_bash", DEVVM_YES="1")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_yes_for_another_program_is_none_for_us(bare):
+    assert "Error: this host is not ready" in bare("exec", "dev1", "apt-get", "--yes").stderr
+
+
+def test_a_link_leads_to_the_checkout(bare, tmp_path):
+    link = tmp_path / "devvm"
+    link.symlink_to(os.path.relpath(REPOSITORY / "bin" / "devvm", tmp_path))
+    done = bare("create", launcher=link)
+    assert f"{REPOSITORY}/bin/devvm setup --yes" in done.stderr
