@@ -63,12 +63,12 @@ def create_app(config: Config | None = None) -> Flask:
 
     connection = queue.connect(config)
     engine = people.connect(config.database_url)
-    cache = ListCache(config.memcached, config.list_cache_seconds)
+    cache = ListCache(config)
     photos = PhotoStore(config.media_dir)
-    jobs = queue.JobQueue(connection, config.queue)
+    jobs = queue.JobQueue(connection, config.namespace)
     for directory in (photos.photos, photos.thumbnails):
         directory.mkdir(parents=True, exist_ok=True)
-    app.session_interface = RedisSessions(connection)
+    app.session_interface = RedisSessions(connection, f"{config.namespace}:session:")
     app.extensions["about"] = Services(
         engine=engine,
         cache=cache,

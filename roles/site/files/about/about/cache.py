@@ -20,17 +20,23 @@ from typing import Any
 from pymemcache.client.base import PooledClient
 from pymemcache.exceptions import MemcacheError
 
+from about.config import Config
+
 GENERATION = "generation"
 
 log = logging.getLogger(__name__)
 
 
 class ListCache:
-    def __init__(self, server: str, seconds: int, prefix: str = "about:people:") -> None:
+    def __init__(self, config: Config) -> None:
         self._client = PooledClient(
-            server, connect_timeout=0.5, timeout=0.5, max_pool_size=16, key_prefix=prefix.encode()
+            config.memcached,
+            connect_timeout=0.5,
+            timeout=0.5,
+            max_pool_size=16,
+            key_prefix=f"{config.namespace}:people:".encode(),
         )
-        self._seconds = seconds
+        self._seconds = config.list_cache_seconds
 
     def get(self) -> tuple[Any | None, str | None]:
         """The list, or None; and the generation to give to :meth:`put` after a miss."""

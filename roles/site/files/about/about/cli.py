@@ -54,7 +54,7 @@ def load_fixtures(config: Config) -> dict[str, Any]:
     added = load(
         people.connect(config.database_url),
         PhotoStore(config.media_dir),
-        JobQueue(connect(config), config.queue),
+        JobQueue(connect(config), config.namespace),
     )
     return {"changed": added > 0, "added": added}
 
@@ -79,7 +79,7 @@ def ping_worker(config: Config) -> dict[str, Any]:
     from about.queue import JobQueue, connect
 
     started = time.monotonic()
-    job = JobQueue(connect(config), config.queue).ping()
+    job = JobQueue(connect(config), config.namespace).ping()
     while job.result is None and time.monotonic() - started < 30:
         time.sleep(0.1)
     seconds = round(time.monotonic() - started, 1)

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import os
 import secrets
 import tomllib
 from pathlib import Path
 
 DEFAULT_FILE = Path("/etc/about/about.toml")
+
+log = logging.getLogger(__name__)
 
 
 class ConfigError(Exception):
@@ -29,7 +32,8 @@ class Config:
     )
     memcached: str = "127.0.0.1:11211"
     redis_url: str = "redis://127.0.0.1:6379/0"
-    queue: str = "about"
+    #: The queue's name, and what all keys in memcached and Redis begin with.
+    namespace: str = "about"
     state_dir: str = "/var/lib/about"
     list_cache_seconds: int = 60
     max_upload_bytes: int = 8 * 1024 * 1024
@@ -46,8 +50,9 @@ class Config:
 def load_config(path: Path | None = None) -> Config:
     """Read the configuration; a missing default file means the defaults.
 
-    Raises :class:`ConfigError` for a named file that is missing, for bad TOML,
-    and for a key or a type that :class:`Config` does not know.
+    Raises :class:`ConfigError` for a named file that is missing, for bad TOML and
+    for a value of the wrong type. A key that this code does not know is only
+    logged: the file is the newest release's, the code may be an older checkout.
     """
     named = path or (Path(os.environ["ABOUT_CONFIG"]) if "ABOUT_CONFIG" in os.environ else None)
     file = named or DEFAULT_FILE
@@ -62,10 +67,10 @@ def load_config(path: Path | None = None) -> Config:
     defaults = dataclasses.asdict(Config())
     for key, value in values.items():
         if key not in defaults:
-            raise ConfigError(f"{file}: unknown key {key!r}; known are {', '.join(defaults)}")
-        if type(value) is not type(defaults[key]):
+            log.warning("%s: ignored the unknown key %s", file, key)
+        elif type(value) is not type(defaults[key]):
             raise ConfigError(f"{file}: {key} must be of type {type(defaults[key]).__name__}")
-    return Config(**values)
+    return Config(**{key: value for key, value in values.items() if key in defaults})
 
 
 def secret_key(file: Path) -> bytes:

@@ -20,7 +20,7 @@ def make_thumbnail(photo: str) -> bool:
     config = load_config()
     made = PhotoStore(config.media_dir).make_thumbnail(photo)
     if made:
-        cache = ListCache(config.memcached, config.list_cache_seconds)
+        cache = ListCache(config)
         cache.invalidate()
         cache.close()
     return made

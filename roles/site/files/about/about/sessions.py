@@ -34,7 +34,7 @@ class RedisSession(CallbackDict, SessionMixin):
 
 
 class RedisSessions(SessionInterface):
-    def __init__(self, connection: redis.Redis, prefix: str = "about:session:") -> None:
+    def __init__(self, connection: redis.Redis, prefix: str) -> None:
         self._redis = connection
         self._prefix = prefix
 

@@ -24,7 +24,7 @@ def run(config: Config) -> None:
     import PIL.Image  # noqa: F401
 
     connection = redis.Redis.from_url(config.redis_url)
-    queue = JobQueue(connection, config.queue)
+    queue = JobQueue(connection, config.namespace)
     worker = Worker(
         [queue.rq],
         name=f"{socket.gethostname()}.{os.getpid()}",
