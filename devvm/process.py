@@ -154,12 +154,19 @@ def stream(
 
 
 def interactive(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> int:
-    """Run a command on this terminal (ssh, a console, an editor) and return its exit code."""
+    """Run a command on this terminal (ssh, sudo, an editor) and return its exit code.
+
+    Ctrl-C is the command's own matter: the terminal sends it to both, and we wait for its answer.
+    """
     args = _argv(argv, sudo=False)
+    # A handler, unlike SIG_IGN, is not inherited by the command.
+    previous = signal.signal(signal.SIGINT, lambda _number, _frame: None)
     try:
         return subprocess.run(args, env=environment(env), check=False).returncode
     except FileNotFoundError:
         raise _not_installed(args[0]) from None
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 @contextmanager
