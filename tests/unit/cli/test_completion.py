@@ -1,0 +1,60 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from devvm import wiring
+from devvm.cli import completion
+from devvm.errors import HostNotReadyError, UsageError
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+def test_names_begin_with_what_was_typed(monkeypatch):
+    monkeypatch.setattr(wiring, "vm_names", lambda config: ["dev1", "dev2", "jane"])
+    assert completion.vm_names("dev") == ["dev1", "dev2"]
+    assert completion.vm_names("") == ["dev1", "dev2", "jane"]
+
+
+@pytest.mark.parametrize(
+    "error", [HostNotReadyError("x"), UsageError("y"), ImportError("libvirt"), OSError("z")]
+)
+def test_a_host_that_can_not_be_asked_offers_nothing(monkeypatch, error, capsys):
+    def fail(config):
+        raise error
+
+    monkeypatch.setattr(wiring, "vm_names", fail)
+    monkeypatch.setattr(wiring, "box_store", fail)
+    assert completion.vm_names("") == []
+    assert completion.releases("") == []
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("shell", "env"),
+    [
+        ("bash", {"COMP_WORDS": "devvm res", "COMP_CWORD": "1"}),
+        ("zsh", {"_TYPER_COMPLETE_ARGS": "devvm res"}),
+        ("fish", {"_TYPER_COMPLETE_ARGS": "devvm res", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}),
+    ],
+)
+def test_commands_are_completed(shell, env):
+    done = subprocess.run(
+        [sys.executable, "-m", "devvm"],
+        cwd=REPOSITORY, env=os.environ | {"_DEVVM_COMPLETE": f"complete_{shell}"} | env,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "restart" in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_script_for_each_shell(shell):
+    done = subprocess.run(
+        [sys.executable, "-m", "devvm"],
+        cwd=REPOSITORY, env=os.environ | {"_DEVVM_COMPLETE": f"source_{shell}"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert f"_DEVVM_COMPLETE=complete_{shell}" in done.stdout
