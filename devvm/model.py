@@ -137,6 +137,16 @@ class Vm:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Disk:
+    """A disk of a VM."""
+
+    device: str  # the guest's name for it: "vda"
+    path: Path
+    size_bytes: int  # what the guest sees
+    used_bytes: int  # what it takes on the host
+
+
+@dataclass(frozen=True, kw_only=True)
 class Box:
     """A golden image that is registered: built, verified, ready to be cloned."""
 

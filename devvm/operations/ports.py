@@ -15,6 +15,7 @@ from devvm.model import (
     AnsibleResult,
     Box,
     CheckResult,
+    Disk,
     Driver,
     Lease,
     Metadata,
@@ -57,6 +58,12 @@ class Hypervisor(Protocol):
     def domain_exists(self, fqdn: str) -> bool:
         """Whether a domain has this name, whoever made it."""
 
+    def domain_uuid(self, fqdn: str) -> str | None:
+        """The UUID of the domain of this name, whoever made it; None where there is none."""
+
+    def disks(self, fqdn: str) -> list[Disk]:
+        """A domain's disks, with their sizes."""
+
     def reserve_lease(self, name: str) -> Lease:
         """Fix a MAC, an address and the DNS name for a VM; the same ones when asked again."""
 
@@ -81,11 +88,17 @@ class Hypervisor(Protocol):
     def volume_exists(self, name: str) -> bool:
         """Whether the pool has a volume of this name."""
 
+    def volumes_of(self, fqdn: str) -> list[str]:
+        """The volumes in the pool that are one VM's, by their names."""
+
     def remove_volume(self, name: str) -> None:
         """Delete a volume of devvm's pool for good; nothing where it is gone."""
 
     def users_of_volume(self, name: str) -> list[str]:
         """Names of the domains whose disks are this volume or an overlay on it."""
+
+    def console(self, fqdn: str) -> int:
+        """The guest's serial console on this terminal, until the person leaves it."""
 
 
 class Vagrant(Protocol):
@@ -103,8 +116,11 @@ class Vagrant(Protocol):
     def volume_name(self, box: Box) -> str:
         """The name that vagrant-libvirt gives to the box's image in the pool."""
 
+    def image(self, box: Box) -> Path:
+        """The disk image of a registered box, as Vagrant unpacked it."""
+
     def up(self, folder: Path, detail: Detail, log: Path) -> None:
-        """`vagrant up` in a folder with a Vagrantfile."""
+        """`vagrant up` in a folder with a Vagrantfile; what it made stays where it fails."""
 
 
 class Shell(Protocol):
@@ -121,6 +137,12 @@ class Shell(Protocol):
 
     def interactive(self, target: Target, argv: Sequence[str]) -> int:
         """A session on this terminal; the exit code of the remote command."""
+
+    def disconnect(self, target: Target) -> None:
+        """Drop a connection that is kept open for the next command; nothing where none is."""
+
+    def new_key(self, path: Path, comment: str) -> str:
+        """Make a key pair for logging in, at `path` and `path`.pub; the public half."""
 
 
 class Provisioner(Protocol):

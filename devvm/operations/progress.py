@@ -6,9 +6,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Protocol
 
 from devvm.model import PhaseRecord, RunRecord
+from devvm.state import State
 
 
 class Reporter(Protocol):
@@ -36,6 +38,7 @@ class Run:
         self.started_at = datetime.now(UTC).isoformat(timespec="seconds")
         self._start = time.monotonic()
         self._phases: list[PhaseRecord] = []
+        self._log: Path | None = None
 
     @contextmanager
     def phase(self, name: str, title: str) -> Iterator[None]:
@@ -59,6 +62,12 @@ class Run:
     def note(self, text: str) -> None:
         """Say something a person should know."""
         self.reporter.note(text)
+
+    def log(self, state: State) -> Path:
+        """The file for the raw output of this run's tools; made when first asked for."""
+        if self._log is None:
+            self._log = state.new_log(self.command)
+        return self._log
 
     def record(self, result: str) -> RunRecord:
         """The run as it is kept."""

@@ -1,0 +1,107 @@
+"""The connection to libvirt, and its failures in words that a person can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import libvirt
+
+from devvm.errors import DevvmError, HostNotReadyError, OperationError
+
+#: libvirt's ways to say "there is no such thing", whatever the thing.
+NOT_FOUND = frozenset(
+    {
+        libvirt.VIR_ERR_NO_DOMAIN,
+        libvirt.VIR_ERR_NO_NETWORK,
+        libvirt.VIR_ERR_NO_STORAGE_POOL,
+        libvirt.VIR_ERR_NO_STORAGE_VOL,
+        libvirt.VIR_ERR_NO_DOMAIN_METADATA,
+    }
+)
+
+_NO_RIGHTS = frozenset({libvirt.VIR_ERR_AUTH_FAILED, libvirt.VIR_ERR_AUTH_CANCELLED,
+                        libvirt.VIR_ERR_AUTH_UNAVAILABLE, libvirt.VIR_ERR_ACCESS_DENIED,
+                        libvirt.VIR_ERR_OPERATION_DENIED})  # fmt: skip
+
+
+class Connection:
+    """One connection to a libvirt host, opened when first used and again when it broke.
+
+    Args:
+        uri: libvirt's connection URI.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self._open: libvirt.virConnect | None = None
+
+    def get(self) -> libvirt.virConnect:
+        """The connection.
+
+        Raises:
+            HostNotReadyError: libvirt does not answer, or does not let this user in.
+        """
+        if self._open is not None and _alive(self._open):
+            return self._open
+        libvirt.registerErrorHandler(_be_silent, None)
+        try:
+            self._open = libvirt.open(self.uri)
+        except libvirt.libvirtError as error:
+            raise _unreachable(self.uri, error) from None
+        return self._open
+
+
+@contextmanager
+def translated(brief: str, *, resolution: str | None = None) -> Iterator[None]:
+    """Turn libvirt's errors into devvm's: `brief` says what failed, libvirt's message why."""
+    try:
+        yield
+    except libvirt.libvirtError as error:
+        raise _translate(error, brief, resolution) from None
+
+
+def _translate(error: libvirt.libvirtError, brief: str, resolution: str | None) -> DevvmError:
+    code = error.get_error_code()
+    if code in _NO_RIGHTS:
+        return HostNotReadyError(
+            f"{brief}: libvirt does not allow it",
+            details=error.get_error_message(),
+            resolution="devvm setup",
+        )
+    if code in {libvirt.VIR_ERR_RPC, libvirt.VIR_ERR_SYSTEM_ERROR} and _broken(error):
+        return HostNotReadyError(
+            f"{brief}: the connection to libvirt broke",
+            details=error.get_error_message(),
+            resolution="devvm setup, then the same command again",
+        )
+    return OperationError(brief, details=error.get_error_message(), resolution=resolution)
+
+
+def _broken(error: libvirt.libvirtError) -> bool:
+    return bool(error.get_error_domain() == libvirt.VIR_FROM_RPC)
+
+
+def _unreachable(uri: str, error: libvirt.libvirtError) -> HostNotReadyError:
+    reason = error.get_error_message() or str(error)
+    refused = error.get_error_code() in _NO_RIGHTS or "Permission denied" in reason
+    if refused:
+        return HostNotReadyError(
+            f"libvirt ({uri}) does not let you in",
+            details=f"{reason}\nits users are the members of the group libvirt",
+            resolution="devvm setup, then log in again so that the new group counts",
+        )
+    return HostNotReadyError(
+        f"libvirt ({uri}) does not answer", details=reason, resolution="devvm setup"
+    )
+
+
+def _alive(connection: libvirt.virConnect) -> bool:
+    try:
+        return bool(connection.isAlive())
+    except libvirt.libvirtError:
+        return False
+
+
+def _be_silent(_context: object, _error: object) -> None:
+    """In place of libvirt's own handler, which prints every error to stderr."""

@@ -1,0 +1,81 @@
+"""What the host can give: memory, and a way to run a guest's processor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import libvirt
+
+from devvm.adapters.libvirt.connection import Connection, translated
+from devvm.errors import HostNotReadyError
+from devvm.model import Driver
+
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+def choose_driver(wanted: str, *, offered: bool, in_processor: bool) -> tuple[Driver, str]:
+    """The driver to use, and why.
+
+    `/dev/kvm` opens, and libvirt offers KVM, on machines where a KVM guest only crawls and then
+    stops: virtual machines themselves, without nested virtualization. So the processor has to
+    show the feature too.
+
+    Args:
+        wanted: `auto`, `kvm` or `qemu`.
+        offered: Whether libvirt offers KVM.
+        in_processor: Whether the processor has hardware virtualization.
+
+    Raises:
+        HostNotReadyError: `kvm` is wanted and can't work.
+    """
+    if not in_processor:
+        missing = "the processor shows no hardware virtualization (neither vmx nor svm)"
+    elif not offered:
+        missing = "libvirt does not offer KVM (is /dev/kvm there?)"
+    else:
+        missing = ""
+    if wanted == "qemu":
+        return Driver.QEMU, "emulation, as the setting vm.driver says"
+    if not missing:
+        return Driver.KVM, "KVM: the processor has hardware virtualization, and libvirt offers it"
+    if wanted == "kvm":
+        raise HostNotReadyError(
+            "this host can't run KVM guests",
+            details=missing,
+            resolution="turn virtualization on in the host's firmware, or set vm.driver to auto",
+        )
+    return Driver.QEMU, f"emulation, which is slow: {missing}"
+
+
+class Host:
+    """The host itself, as libvirt sees it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def driver(self, wanted: str) -> tuple[Driver, str]:
+        """The driver for `auto`, `kvm` or `qemu`, and the reason in words."""
+        with translated("libvirt's capabilities can't be read"):
+            capabilities = ET.fromstring(  # noqa: S314 - libvirt's own answer
+                self._connection.get().getCapabilities()
+            )
+        offered = capabilities.find("guest/arch/domain[@type='kvm']") is not None
+        features = {f.get("name") for f in capabilities.iterfind("host/cpu/feature")}
+        local = _CPUINFO.read_text().split() if _CPUINFO.exists() else []
+        in_processor = bool({"vmx", "svm"} & (features | set(local)))
+        return choose_driver(wanted, offered=offered, in_processor=in_processor)
+
+    def memory_mib(self) -> tuple[int, int]:
+        """Memory of the host: total, and free for a new VM (caches count as free)."""
+        with translated("the host's memory can't be read"):
+            connection = self._connection.get()
+            try:
+                stats = connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
+            except libvirt.libvirtError as error:
+                if error.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:
+                    raise
+                total = int(connection.getInfo()[1])  # a host that tells no more than its size
+                return total, total
+        free = stats["free"] + stats.get("buffers", 0) + stats.get("cached", 0)
+        return stats["total"] // 1024, free // 1024

@@ -1,0 +1,96 @@
+"""The host's routes, as far as they stand in the way of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from devvm import process
+
+_TABLE = Path("/proc/net/route")
+_REJECT = 0x200  # RTF_REJECT: the route says "unreachable"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """A line of the routing table."""
+
+    interface: str
+    network: IPv4Network
+    metric: int
+    unreachable: bool
+
+
+def parse(text: str) -> list[Route]:
+    """The routes in the text of /proc/net/route, but for the default ones."""
+    found = []
+    for line in text.splitlines()[1:]:
+        fields = line.split()
+        target, mask = (int.from_bytes(bytes.fromhex(fields[i]), "little") for i in (1, 7))
+        if mask:
+            found.append(
+                Route(
+                    interface=fields[0],
+                    network=IPv4Network((target, mask.bit_count())),
+                    metric=int(fields[6]),
+                    unreachable=bool(int(fields[3], 16) & _REJECT),
+                )
+            )
+    return found
+
+
+def current() -> list[Route]:
+    """The routes of this machine."""
+    return parse(_TABLE.read_text(encoding="ascii")) if _TABLE.exists() else []
+
+
+def conflict(routes: list[Route], wanted: IPv4Network, own_bridge: str) -> Route | None:
+    """The route by which the host already reaches `wanted` or a part of it; None if there is none.
+
+    A route that says "unreachable" leads nowhere, and the bridge's own is no other's.
+    """
+    return next(
+        (
+            route
+            for route in routes
+            if not route.unreachable
+            and route.interface != own_bridge
+            and route.network.overlaps(wanted)
+        ),
+        None,
+    )
+
+
+@contextmanager
+def fenced_range_passes(wanted: IPv4Network) -> Iterator[None]:
+    """Let libvirt start a network whose exact range is fenced with an "unreachable" route.
+
+    Such a route, with a high metric, keeps packets for a VM that is gone from leaving by the
+    default route. libvirt takes it for somebody else's network. So two routes for the halves of
+    the range stand in for it as long as the network starts: the fence has no gap at any moment.
+    Needs root, as the fence did.
+    """
+    fence = next((r for r in current() if r.unreachable and r.network == wanted), None)
+    if fence is None:
+        yield
+        return
+    halves = list(wanted.subnets())
+    for half in halves:
+        _change("replace", half, fence.metric)
+    try:
+        _change("del", wanted, fence.metric)
+        try:
+            yield
+        finally:
+            _change("replace", wanted, fence.metric)
+    finally:
+        for half in halves:
+            _change("del", half, fence.metric)
+
+
+def _change(verb: str, network: IPv4Network, metric: int) -> None:
+    argv = ["ip", "route", verb, "unreachable", str(network), "metric", str(metric)]
+    process.run(argv, sudo=True)

@@ -1,0 +1,244 @@
+"""Vagrant with the libvirt provider, through python-vagrant."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO
+
+import vagrant
+
+from devvm import process
+from devvm.errors import OperationError
+from devvm.model import Box
+
+Detail = Callable[[str], None]
+
+#: The one version that a devvm box has: its release is part of its name.
+BOX_VERSION = "1.0.0"
+
+#: Nothing is looked up on the network and nothing is told to anyone; plain text; our provider.
+_ENVIRONMENT = {
+    "VAGRANT_BOX_UPDATE_CHECK_DISABLE": "1",
+    "VAGRANT_CHECKPOINT_DISABLE": "1",
+    "VAGRANT_DEFAULT_PROVIDER": "libvirt",
+    "VAGRANT_NO_COLOR": "1",
+}
+_POLL = 0.2
+#: How long Vagrant may take to put itself in order after an interrupt.
+_STOP_TIMEOUT = 20.0
+
+#: What Vagrant says, and what a person is told about it; everything else stays in the log.
+_DETAILS = (
+    (re.compile(r"Adding box"), "adding the box to Vagrant"),
+    (re.compile(r"Unpacking necessary files|Box download is resuming|Downloading:"), "unpacking"),
+    (re.compile(r"Calculating and comparing box checksum"), "checking the box's checksum"),
+    (re.compile(r"Uploading base box image"), "copying the box's disk image"),
+    (re.compile(r"Creating image"), "cloning the root disk"),
+    (re.compile(r"Creating domain with the following settings"), "defining the VM"),
+    (re.compile(r"Starting domain"), "powering on"),
+    (re.compile(r"Waiting for domain to get an IP address"), "booting: waiting for the network"),
+    (re.compile(r"Waiting for machine to boot|Waiting for SSH"), "booting: waiting for SSH"),
+    (re.compile(r"Machine booted and ready"), "booted"),
+)
+
+#: Failures of Vagrant's that have a known way out.
+_HINTS = (
+    (
+        re.compile(r"another process .*is already (performing|reading)", re.DOTALL),
+        "another vagrant command works on the same VM or box: wait for it to end",
+    ),
+    (
+        re.compile(r"No space left on device"),
+        "make room on the disk of the storage pool and of ~/.vagrant.d",
+    ),
+    (
+        re.compile(r"The provider 'libvirt' could not be found|Unknown provider|vagrant-libvirt"),
+        "devvm setup",
+    ),
+)
+
+
+class VagrantError(OperationError):
+    """Vagrant failed."""
+
+    code = "vagrant"
+
+
+class LibvirtVagrant:
+    """The `Vagrant` port: this user's own Vagrant, with the libvirt provider."""
+
+    def box_registered(self, box: Box) -> bool:
+        """Whether this user's Vagrant has the box."""
+        return self._find_image(box) is not None
+
+    def add_box(self, box: Box, detail: Detail) -> None:
+        """`vagrant box add`, with the box's sha256 checked by Vagrant.
+
+        Raises:
+            VagrantError: the file is damaged, or there is no room.
+        """
+        with tempfile.TemporaryDirectory(prefix="devvm-") as folder:
+            log = Path(folder) / "vagrant.log"
+            catalog = Path(folder) / "catalog.json"
+            catalog.write_text(json.dumps(_catalog(box)), encoding="utf-8")
+            # Vagrant takes the box's name from the catalog, so its URL stands in the name's place.
+            try:
+                _Cli(Path(folder), log, detail).box_add(str(catalog), None, force=True)  # type: ignore[no-untyped-call]
+            except VagrantError as error:
+                error.log = None  # it goes with the folder, and its end is in the details
+                raise
+
+    def remove_box(self, box: Box) -> None:
+        """`vagrant box remove`; nothing where it is gone."""
+        if not self.box_registered(box):
+            return
+        with tempfile.TemporaryDirectory(prefix="devvm-") as folder:
+            cli = _Cli(Path(folder), Path(folder) / "vagrant.log", _ignore)
+            cli.box_remove(box.vagrant_name, "libvirt")  # type: ignore[no-untyped-call]
+
+    def volume_name(self, box: Box) -> str:
+        """The name that vagrant-libvirt gives to the box's image in the pool.
+
+        Where the pool has a volume of this name, vagrant-libvirt uses it and uploads nothing.
+        """
+        return f"{_stored(box.vagrant_name)}_vagrant_box_image_{BOX_VERSION}_box.img"
+
+    def image(self, box: Box) -> Path:
+        """The disk image of a registered box, as Vagrant unpacked it.
+
+        Raises:
+            OperationError: the box is not registered.
+        """
+        found = self._find_image(box)
+        if found is None:
+            raise OperationError(
+                f"Vagrant does not have the box {box.vagrant_name}",
+                details=f"looked in {_boxes()}",
+                resolution=f"vagrant box add {box.path}",
+            )
+        return found
+
+    def up(self, folder: Path, detail: Detail, log: Path) -> None:
+        """`vagrant up` in a folder with a Vagrantfile; what it made stays where it fails.
+
+        Raises:
+            VagrantError: Vagrant failed; the log has all that it printed.
+        """
+        _Cli(folder, log, detail).up()  # type: ignore[no-untyped-call]
+
+    def _find_image(self, box: Box) -> Path | None:
+        # `vagrant box list` reads these folders too, and takes a second for it. Vagrant moves a
+        # box to its place only when it is unpacked whole.
+        version = _boxes() / _stored(box.vagrant_name) / BOX_VERSION
+        # since Vagrant 2.4 with a folder for the architecture in between
+        return next(
+            (p for g in ("libvirt", "*/libvirt") for p in version.glob(f"{g}/box.img")), None
+        )
+
+
+class _Cli(vagrant.Vagrant):
+    """python-vagrant's verbs, run by devvm's own process runner.
+
+    That closes python-vagrant's traps: its parsed commands swallow an exit code that is not 0, its
+    stderr goes to /dev/null, and its child would get a Ctrl-C together with devvm and live on.
+
+    Args:
+        root: The folder with the Vagrantfile.
+        log: The file that raw output is appended to.
+        detail: Told what Vagrant is doing.
+    """
+
+    def __init__(self, root: Path, log: Path, detail: Detail) -> None:
+        super().__init__(str(root))  # type: ignore[no-untyped-call]  # it has no types
+        self._log = log
+        self._detail = detail
+
+    def _call_vagrant_command(self, args: Sequence[str | None]) -> None:
+        argv = ["vagrant", *(a for a in args if a is not None)]
+        if "up" in argv:
+            # devvm undoes a failed create itself, in one way wherever it failed (or keeps it).
+            argv.append("--no-destroy-on-error")
+        self._log.touch()
+        with self._log.open(encoding="utf-8", errors="replace") as output:
+            output.seek(0, os.SEEK_END)
+            said = self._follow(argv, output)
+        if said.returncode:
+            raise _failed(said, self._log)
+
+    def _follow(self, argv: Sequence[str], output: IO[str]) -> process.Completed:
+        """Run Vagrant to its end, and tell what it is doing while it is at it."""
+        lines: list[str] = []
+        with process.background(
+            argv,
+            env={**_ENVIRONMENT, "VAGRANT_CWD": self.root},
+            log=self._log,
+            stop_signal=signal.SIGINT,  # Vagrant ends what it is doing, and gives its locks back
+            stop_timeout=_STOP_TIMEOUT,
+        ) as child:
+            ended = False
+            while not ended:
+                ended = child.poll() is not None
+                for line in output:
+                    lines.append(line)
+                    tell(line, self._detail)
+                if not ended:
+                    time.sleep(_POLL)
+        return process.Completed(
+            argv=tuple(argv), returncode=child.returncode or 0, stdout="".join(lines), stderr=""
+        )
+
+
+def tell(line: str, detail: Detail) -> None:
+    """Say in our words what a line of Vagrant's output means, where it means something."""
+    for pattern, text in _DETAILS:
+        if pattern.search(line):
+            detail(text)
+
+
+def hint(output: str) -> str | None:
+    """The known way out of a failure, from what Vagrant printed."""
+    return next((text for pattern, text in _HINTS if pattern.search(output)), None)
+
+
+def _failed(said: process.Completed, log: Path) -> VagrantError:
+    # The settings of the VM, which Vagrant prints with " -- ", are no news.
+    lines = [line for line in said.stdout.splitlines()[1:] if line.strip() and " -- " not in line]
+    return VagrantError(
+        f"{' '.join(said.argv[:2])} failed (exit code {said.returncode})",
+        details="\n".join(lines[-12:]) or "it printed nothing",
+        resolution=hint(said.stdout),
+        log=log,
+    )
+
+
+def _catalog(box: Box) -> dict[str, object]:
+    provider = {
+        "name": "libvirt",
+        "url": box.path.as_uri(),
+        "checksum_type": "sha256",
+        "checksum": box.sha256,
+    }
+    return {
+        "name": box.vagrant_name,
+        "versions": [{"version": BOX_VERSION, "providers": [provider]}],
+    }
+
+
+def _stored(name: str) -> str:
+    return name.replace("/", "-VAGRANTSLASH-")
+
+
+def _boxes() -> Path:
+    home = process.environment().get("VAGRANT_HOME")
+    return (Path(home) if home else Path.home() / ".vagrant.d") / "boxes"
+
+
+def _ignore(_text: str) -> None:
+    """Nobody is told."""
