@@ -85,7 +85,8 @@ def ping_worker(config: Config) -> dict[str, Any]:
     seconds = round(time.monotonic() - started, 1)
     if job.result == "pong":
         return {"status": "ok", "seconds": seconds}
-    return {"status": "failed", "detail": f"no answer after {seconds} s"}
+    answer = "no answer" if job.result is None else f"the answer {job.result!r}"
+    return {"status": "failed", "detail": f"{answer} after {seconds} s"}
 
 
 def health(config: Config) -> dict[str, Any]:

@@ -81,7 +81,6 @@ def _outcome(check: Check) -> dict[str, str]:
     try:
         check()
     except Exception as error:  # whatever it is, it is the answer
-        lines = str(error).splitlines()
-        detail = lines[0][:200] if lines else ""
-        return {"status": "failed", "detail": f"{type(error).__name__}: {detail}"}
+        text = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
+        return {"status": "failed", "detail": text[:200]}
     return {"status": "ok"}
