@@ -10,6 +10,7 @@ import fcntl
 import getpass
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -88,6 +89,11 @@ class State:
         for old in sorted(self.logs.glob("*.log"))[:-_LOGS_KEPT]:
             old.unlink(missing_ok=True)
         return path
+
+    def logs_of(self, name: str) -> list[Path]:
+        """The log files of commands on one VM, oldest first."""
+        pattern = re.compile(rf"[0-9T]+-[a-z]+-{re.escape(name)}-[0-9]+\.log")
+        return sorted(p for p in self.logs.glob("*.log") if pattern.fullmatch(p.name))
 
     @contextmanager
     def lock(self, name: str, command: str) -> Iterator[None]:

@@ -31,6 +31,7 @@ _VAGRANT_HOME_IN_GUEST = "/var/lib/vagrant"
 _SOCKET_PATH_MAX = 90
 
 CREATE = "create"
+DESTROY = "destroy"
 
 
 def fqdn_of(config: Config, name: str) -> str:
@@ -41,6 +42,11 @@ def fqdn_of(config: Config, name: str) -> str:
 def data_volume_of(config: Config, name: str) -> str:
     """The name of a VM's data volume."""
     return f"{fqdn_of(config, name)}-data.qcow2"
+
+
+def url_of(config: Config, name: str) -> str:
+    """Where a VM's site is."""
+    return f"https://{fqdn_of(config, name)}/"
 
 
 def target(services: Services, name: str, *, login: Literal["engineer", "vagrant"]) -> Target:
@@ -122,8 +128,7 @@ def take_down(services: Services, name: str) -> list[str]:
     config, state, hypervisor = services.config, services.state, services.hypervisor
     fqdn = fqdn_of(config, name)
     removed: list[str] = []
-    for alias in (name, f"{name}-vagrant"):
-        services.shell.disconnect(Target(ssh_config=state.vm(name) / "ssh_config", alias=alias))
+    disconnect(services, name)
     if _is_ours(services, name):
         if hypervisor.domain_uuid(fqdn) is not None:
             hypervisor.remove_domain(fqdn)
@@ -135,6 +140,13 @@ def take_down(services: Services, name: str) -> list[str]:
         hypervisor.release_lease(name)
     state.forget(name)
     return removed
+
+
+def disconnect(services: Services, name: str) -> None:
+    """Drop the SSH connections to a VM that are kept open for the next command."""
+    for alias in (name, f"{name}-vagrant"):
+        ssh_config = services.state.vm(name) / "ssh_config"
+        services.shell.disconnect(Target(ssh_config=ssh_config, alias=alias))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -73,9 +74,13 @@ class Storage:
             _refresh(pool)
 
     def free_bytes(self) -> int:
-        """Space left in the pool."""
+        """Space left in the pool, or, before it is made, where it will be."""
         with translated(f"the storage pool {self._name} can't be read", resolution="devvm setup"):
-            return int(self._get().info()[3])
+            pool = self._find()
+            if pool is not None and pool.isActive():
+                return int(pool.info()[3])
+        existing = next(p for p in (self._path, *self._path.parents) if p.exists())
+        return shutil.disk_usage(existing).free
 
     def exists(self, name: str) -> bool:
         """Whether there is a volume of this name."""

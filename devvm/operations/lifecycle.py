@@ -1,0 +1,190 @@
+"""`list`, `show`, `start`, `stop`, `restart`, `destroy`: what there is, and its power switch."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+from devvm.errors import NotFoundError, OperationError
+from devvm.model import Disk, Driver, RunRecord, Vm, VmState
+from devvm.operations import machine
+from devvm.operations.ports import Services
+from devvm.operations.progress import Run
+
+#: How long a guest may take to shut down; an emulated one with a database takes its time.
+_STOP_TIMEOUT = 180.0
+#: With --force the guest gets a chance too, but a short one.
+_FORCE_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class VmDetails:
+    """Everything about one VM that can be told without logging in."""
+
+    vm: Vm
+    url: str
+    disks: tuple[Disk, ...]
+    runs: tuple[RunRecord, ...]
+    logs: tuple[Path, ...]  # of devvm's commands on this VM, on the host, oldest first
+
+
+def list_vms(services: Services) -> list[Vm]:
+    """Every VM of devvm's, by name; those too of which only remnants are there, as `missing`."""
+    found = {vm.name: vm for vm in services.hypervisor.vms()}
+    folders = services.state.vms.iterdir() if services.state.vms.is_dir() else ()
+    for name in (folder.name for folder in folders if folder.is_dir()):
+        if name not in found:
+            found[name] = _missing(services, name)
+    return [found[name] for name in sorted(found)]
+
+
+def get(services: Services, name: str) -> Vm:
+    """One VM; as `missing` where only remnants of it are there.
+
+    Raises:
+        NotFoundError: there is nothing of this name; suggests names that are close.
+    """
+    vm = services.hypervisor.vm(name)
+    if vm is not None:
+        return vm
+    fqdn = machine.fqdn_of(services.config, name)
+    if services.state.vm(name).is_dir() or services.hypervisor.volumes_of(fqdn):
+        return _missing(services, name)
+    names = [known.name for known in list_vms(services)]
+    close = difflib.get_close_matches(name, names, n=3)
+    raise NotFoundError(
+        f"there is no VM {name}",
+        details=f"did you mean {' or '.join(close)}?" if close else None,
+        resolution="devvm list" if names else f"devvm create {name}",
+    )
+
+
+def running(services: Services, name: str) -> Vm:
+    """One VM that runs.
+
+    Raises:
+        NotFoundError: there is none of this name.
+        OperationError: it does not run; says how to start it.
+    """
+    vm = _present(services, name)
+    if vm.state is not VmState.RUNNING:
+        raise OperationError(
+            f"{name} does not run (it is {vm.state})", resolution=f"devvm start {name}"
+        )
+    return vm
+
+
+def show(services: Services, name: str) -> VmDetails:
+    """Everything about one VM.
+
+    Raises:
+        NotFoundError: there is none of this name.
+    """
+    vm = get(services, name)
+    return VmDetails(
+        vm=vm,
+        url=machine.url_of(services.config, name),
+        disks=tuple(services.hypervisor.disks(vm.fqdn)),
+        runs=tuple(services.state.runs(name)),
+        logs=tuple(services.state.logs_of(name)),
+    )
+
+
+def start(services: Services, name: str, run: Run) -> Vm:
+    """Power on and wait until the VM lets us in; only waits where it runs.
+
+    Raises:
+        NotFoundError: there is none of this name.
+        OperationError: it does not come up.
+    """
+    with services.state.lock(name, run.command), machine.recorded(services, name, run):
+        _start(services, _present(services, name), run)
+    return get(services, name)
+
+
+def stop(services: Services, name: str, run: Run, *, force: bool = False) -> Vm:
+    """Shut the VM down; nothing where it is off.
+
+    Raises:
+        NotFoundError: there is none of this name.
+        OperationError: it did not shut down in time, and `force` was not given.
+    """
+    with services.state.lock(name, run.command), machine.recorded(services, name, run):
+        _stop(services, _present(services, name), run, force=force)
+    return get(services, name)
+
+
+def restart(services: Services, name: str, run: Run, *, force: bool = False) -> Vm:
+    """Shut the VM down and start it again; as `stop`, then `start`."""
+    with services.state.lock(name, run.command), machine.recorded(services, name, run):
+        vm = _present(services, name)
+        _stop(services, vm, run, force=force)
+        _start(services, vm, run)
+    return get(services, name)
+
+
+def destroy(services: Services, name: str, run: Run) -> list[str]:
+    """Delete a VM with its disks, or the remnants of one, for good. Asks nothing.
+
+    Returns:
+        What was deleted, in words.
+
+    Raises:
+        NotFoundError: there is nothing of this name.
+    """
+    with services.state.lock(name, run.command):
+        vm = get(services, name)
+        services.state.open_journal(name, machine.DESTROY, {"uuid": vm.uuid})
+        with run.phase("destroy", f"Deleting {name} and its disks"):
+            return machine.take_down(services, name)
+
+
+def _start(services: Services, vm: Vm, run: Run) -> None:
+    with run.phase("network", "Preparing the network"), services.state.wait_lock("network"):
+        services.hypervisor.ensure_network()
+        services.hypervisor.reserve_lease(vm.name)
+        services.hypervisor.ensure_pool()
+    with run.phase("boot", "Starting the VM"):
+        services.hypervisor.start(vm)
+        way_in = machine.target(services, vm.name, login="vagrant")
+        services.shell.wait(way_in, timeout=machine.BOOT_TIMEOUT, detail=run.detail)
+
+
+def _stop(services: Services, vm: Vm, run: Run, *, force: bool) -> None:
+    with run.phase("stop", "Shutting the VM down"):
+        machine.disconnect(services, vm.name)
+        timeout = _FORCE_TIMEOUT if force else _STOP_TIMEOUT
+        services.hypervisor.shutdown(vm, timeout=timeout, force=force)
+
+
+def _present(services: Services, name: str) -> Vm:
+    vm = get(services, name)
+    if vm.state is VmState.MISSING:
+        raise OperationError(
+            f"the libvirt domain of {name} is gone, or was never finished",
+            details=f"what is left: {', '.join(_remnants(services, name))}",
+            resolution=f"devvm destroy {name}, then devvm create {name}",
+        )
+    return vm
+
+
+def _remnants(services: Services, name: str) -> list[str]:
+    volumes = services.hypervisor.volumes_of(machine.fqdn_of(services.config, name))
+    folder = services.state.vm(name)
+    return [*volumes, *([str(folder)] if folder.is_dir() else [])]
+
+
+def _missing(services: Services, name: str) -> Vm:
+    journal = services.state.journal(name) or {}
+    return Vm(
+        name=name,
+        fqdn=machine.fqdn_of(services.config, name),
+        uuid=str(journal.get("uuid", "")),
+        state=VmState.MISSING,
+        driver=Driver.QEMU,
+        memory_mib=0,
+        cpus=0,
+        metadata=None,
+        lease=None,
+    )
