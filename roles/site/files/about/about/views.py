@@ -59,7 +59,7 @@ def show(login: str) -> str:
 
 @pages.route("/add", methods=["GET", "POST"])
 def add() -> Any:
-    if request.method == "GET":
+    if request.method != "POST":
         return _form(PersonForm.empty())
     return _store(PersonForm.read(request.form), None)
 
@@ -67,7 +67,7 @@ def add() -> Any:
 @pages.route("/people/<login>/edit", methods=["GET", "POST"])
 def edit(login: str) -> Any:
     person = _find(login)
-    if request.method == "GET":
+    if request.method != "POST":
         return _form(PersonForm.of(person), person)
     return _store(PersonForm.read(request.form, login=login), person)
 

@@ -171,3 +171,9 @@ def test_the_cookie_is_for_https_and_not_for_scripts(browser):
     assert cookie.startswith("__Host-about=")
     for attribute in ("Secure", "HttpOnly", "SameSite=Lax", "Path=/"):
         assert attribute in cookie
+
+
+@pytest.mark.parametrize("path", ["/", "/add", "/people/ada", "/people/ada/edit"])
+def test_asking_for_the_headers_is_reading(browser, parts, path):
+    people.add(parts.engine, person("ada"))
+    assert browser.client.head(path, base_url="https://localhost").status_code == 200
