@@ -47,9 +47,16 @@ def _health(path, host):
     while True:
         status, _, body = _get(f"https://{{host}}{path}", host)
         if status == 200 or time.monotonic() > end:
-            report = json.loads(body)
-            return {"status": status, "checks": report["checks"], "revision": report["revision"]}
+            return _report(status, body)
         time.sleep(1)
+
+
+def _report(status, body):
+    try:
+        report = json.loads(body)
+        return {"checks": report["checks"], "revision": report["revision"]}
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"status {status} and no report") from None
 
 
 def _samples(url, names):

@@ -51,15 +51,29 @@ def _owners(inodes):
     """The program that holds each socket; the oldest process, where it is shared."""
     owners = {}
     for pid in sorted((name for name in os.listdir("/proc") if name.isdigit()), key=int):
-        try:
-            for descriptor in os.scandir(f"/proc/{pid}/fd"):
-                link = os.readlink(descriptor.path)
-                inode = link[8:-1] if link.startswith("socket:[") else ""
-                if inode in inodes and inode not in owners:
-                    owners[inode] = _program(pid)
-        except OSError:  # the process has ended
-            continue
+        for inode in _sockets_of(pid) & inodes - owners.keys():
+            try:
+                owners[inode] = _program(pid)
+            except OSError:  # the process has ended
+                break
     return owners
+
+
+def _sockets_of(pid):
+    folder = f"/proc/{pid}/fd"
+    found = set()
+    try:
+        descriptors = os.listdir(folder)
+    except OSError:  # the process has ended
+        return found
+    for descriptor in descriptors:
+        try:
+            link = os.readlink(f"{folder}/{descriptor}")
+        except OSError:  # closed in the meantime
+            continue
+        if link.startswith("socket:["):
+            found.add(link[8:-1])
+    return found
 
 
 def _program(pid):
