@@ -81,6 +81,7 @@ def wanted(every: Sequence[Expectations]) -> dict[str, Any]:
             commands[name] = command.model_dump(include={"argv", "cwd", "timeout"})
     healthz = any(one.site.healthz or one.site.revision for one in every)
     return {
+        "units": sorted({_unit(name) for one in every for name in one.services}),
         "configs": sorted({name for one in every for name in one.configs}),
         "settings": sorted({server for one in every for server in one.settings}),
         "sysctls": sorted({key for one in every for key in one.sysctls}),
@@ -121,7 +122,7 @@ def _system(one: Expectations) -> Iterator[Check]:
 
 def _services(one: Expectations) -> Iterator[Check]:
     for name, service in one.services.items():
-        unit = name if "." in name else f"{name}.service"
+        unit = _unit(name)
         base = f"service/{name}"
         if service.state is not None:
             yield _check(
@@ -136,6 +137,10 @@ def _services(one: Expectations) -> Iterator[Check]:
             yield _check(
                 f"{base}/{word}", "service_enabled", service, subject=(unit,), expected=word
             )
+
+
+def _unit(name: str) -> str:
+    return name if "." in name else f"{name}.service"
 
 
 def _network(one: Expectations) -> Iterator[Check]:

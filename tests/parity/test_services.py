@@ -6,14 +6,18 @@ from parity.observe import Observation
 
 
 def test_service_state(check: Check, seen: Observation) -> None:
-    unit = seen["units"].get(check.subject[0], {})
-    active = unit.get("active", "inactive")  # systemd forgets what is stopped and not needed
-    sub = unit.get("sub", "dead")
-    if check.expected in ("active", "inactive"):
-        equal(check.expected, active)
-    elif (active, sub) != ("active", "running"):
-        differs("running", f"{active} ({sub})" if "file" in unit else "no such unit")
+    unit = seen["units"]["wanted"][check.subject[0]]
+    found = f"{unit['active']} ({unit['sub']})"
+    if unit["load"] == "not-found":
+        found = "no such unit"
+    elif unit["load"] == "masked":
+        found = f"{found}, masked"
+    if check.expected == "running":
+        if found != "active (running)":
+            differs("running", found)
+    elif unit["active"] != check.expected:
+        differs(check.expected, found)
 
 
 def test_service_enabled(check: Check, seen: Observation) -> None:
-    equal(check.expected, seen["units"].get(check.subject[0], {}).get("file"))
+    equal(check.expected, seen["units"]["wanted"][check.subject[0]]["file"])

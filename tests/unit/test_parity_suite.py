@@ -288,6 +288,20 @@ def test_commands(tmp_path):
     assert found["bad"] == {"code": 2, "line": "", "error": "why"}
 
 
+def test_units_are_read_in_the_order_asked():
+    shown = "LoadState=loaded\nActiveState=active\nSubState=running\nUnitFileState=enabled\n"
+    absent = "LoadState=not-found\nActiveState=inactive\nSubState=dead\nUnitFileState=\n"
+
+    def run(argv):
+        out = '[{"unit": "bad.service"}]' if "--failed" in argv else f"{shown}\n{absent}"
+        return 0, out, ""
+
+    found = collector("units").collect({"units": ["a.service", "b.service"]}, run)
+    assert found["wanted"]["a.service"]["file"] == "enabled"
+    assert found["wanted"]["b.service"]["load"] == "not-found"
+    assert found["failed"] == ["bad.service"]
+
+
 def test_an_unknown_validator_is_said():
     found = collector("configs").collect({"configs": ["apache"]}, MAIN.run)
     assert "no validator" in found["apache"]
