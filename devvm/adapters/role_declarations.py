@@ -1,0 +1,92 @@
+"""What roles declare to devvm, in their own `vars/main.yml`: packages and state paths.
+
+Declared once: the role installs and uses the same list that devvm reads here, so the two can't
+drift apart.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from devvm.errors import OperationError
+
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+
+
+class RoleDeclarations:
+    """The declarations of every role in a folder.
+
+    All roles count, those of later playbooks too: what they need must be in the box, because a VM
+    may have no way to a mirror.
+    """
+
+    def __init__(self, roles: Path) -> None:
+        self._roles = roles
+
+    def packages(self) -> tuple[str, ...]:
+        """Debian packages that the roles need, sorted, each once.
+
+        Raises:
+            OperationError: a role's declaration is not a list of package names.
+        """
+        found: set[str] = set()
+        for path, names in self._declared("packages"):
+            for name in names:
+                if not isinstance(name, str) or not _PACKAGE.fullmatch(name):
+                    raise _bad(path, f"{name!r} is no package name")
+                found.add(name)
+        return tuple(sorted(found))
+
+    def state_paths(self) -> tuple[str, ...]:
+        """Directories that hold state a person would miss, sorted.
+
+        Raises:
+            OperationError: a path is not absolute, or lies inside another one.
+        """
+        found: set[PurePosixPath] = set()
+        for path, items in self._declared("state_paths"):
+            for item in items:
+                text = item.get("path") if isinstance(item, dict) else None
+                if not isinstance(text, str) or not _is_plain_absolute(text):
+                    raise _bad(path, f"{item!r} has no absolute `path`")
+                found.add(PurePosixPath(text))
+        for inner in found:
+            # Seeding and binding one would take the other along.
+            outer = found.intersection(inner.parents)
+            if outer:
+                raise OperationError(
+                    f"the state path {inner} lies inside {outer.pop()}",
+                    details="two roles declare them; each must be a directory of its own",
+                    resolution="keep the outer one in roles/*/vars/main.yml, remove the inner one",
+                )
+        return tuple(sorted(str(p) for p in found))
+
+    def _declared(self, what: str) -> Iterator[tuple[Path, list[Any]]]:
+        for path in sorted(self._roles.glob("*/vars/main.yml")):
+            try:
+                variables = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+            except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+                raise _bad(path, str(error)) from None
+            name = f"{path.parent.parent.name}_{what}"
+            value = variables.get(name, []) if isinstance(variables, dict) else None
+            if not isinstance(value, list):
+                raise _bad(path, f"{name} is not a list")
+            yield path, value
+
+
+def _is_plain_absolute(text: str) -> bool:
+    path = PurePosixPath(text)
+    return path.is_absolute() and str(path) == text and ".." not in path.parts and text != "/"
+
+
+def _bad(path: Path, reason: str) -> OperationError:
+    return OperationError(
+        f"{path} can't be read as a role's declaration",
+        details=reason,
+        resolution=f"mend {path}: its lists are plain literals, without templates",
+    )

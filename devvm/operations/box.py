@@ -1,0 +1,248 @@
+"""`devvm box …`: build, list, show, verify, remove.
+
+A box is registered only after a VM made of it has passed every check.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, suppress
+from datetime import UTC, datetime
+
+from devvm import __version__
+from devvm.errors import (
+    HostNotReadyError,
+    LockedError,
+    NotFoundError,
+    OperationError,
+    UsageError,
+)
+from devvm.model import Box, Report
+from devvm.operations.box_build import BoxBuild
+from devvm.operations.box_check import check
+from devvm.operations.box_ports import BuildServices
+from devvm.operations.ports import Services
+from devvm.operations.progress import Run
+from devvm.release import content_hash, new_release, same_content, validate_release
+
+#: What the stages leave in the build folder, before the last of them is done.
+_NEEDED_BYTES = 6 * 1024**3
+_GIB = 1024**3
+
+
+def list_boxes(services: Services) -> list[Box]:
+    """Every registered box, newest first."""
+    return services.boxes.list()
+
+
+def show(services: Services, release: str) -> Box:
+    """One registered box.
+
+    Raises:
+        UsageError: `release` is none, or has no box here.
+    """
+    found = services.boxes.find(validate_release(release))
+    if found is None:
+        raise NotFoundError(
+            f"there is no box of release {release} on this host",
+            details="a box is built from the stack in hand, whose release is "
+            f"{new_release()} today",
+            resolution="devvm box list",
+        )
+    return found
+
+
+def build(
+    services: Services,
+    tools: BuildServices,
+    run: Run,
+    *,
+    release: str | None = None,
+    force: bool = False,
+) -> Box:
+    """Build the box of the stack in hand, verify it in a VM and register it.
+
+    Killed at any point, nothing is registered, and the next build uses the stages that finished.
+
+    Args:
+        services: The host.
+        tools: What boxes are built with.
+        run: Told of every step.
+        release: The release to build; only a check, a box can't be built of another stack.
+        force: Build even if there is a box of this stack, from the first stage on.
+
+    Raises:
+        UsageError: `release` names another stack.
+        HostNotReadyError: not root, a tool or space is missing.
+        LockedError: somebody builds this box.
+        OperationError: a stage failed, or a check did not pass.
+    """
+    existing = _existing(services, release)
+    if existing and not force:
+        run.note(f"The box {existing.release} is there already; --force builds it anew")
+        return existing
+    tools.roots.check()
+    content = content_hash()
+    with _lock(services, content, run):
+        existing = services.boxes.find(new_release())
+        if existing and not force:  # built while another process held the lock
+            return existing
+        if existing:
+            _refuse_if_used(services, existing, "replaced")
+        folder = services.state.build / content
+        _prepare_folders(services, tools, run, content, force=force)
+        work = BoxBuild(services, tools, run, folder, new_release())
+        candidate = work.candidate()
+        report = _verify_candidate(services, candidate, run)
+        with run.phase("register", "Registering the box"):
+            packages = tools.trees.packages(work.tree)
+            facts = {
+                "built_at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "content": content,
+                "debian": tools.trees.debian(work.tree),
+                "devvm": __version__,
+                "kernel": _kernel(packages),
+                "packages": packages,
+                "stages": work.seconds(),
+                "verification": {"checks": len(report.checks), "seconds": report.seconds},
+            }
+            box = tools.writer.register(candidate, facts)
+            tools.trees.remove(folder)
+    return box
+
+
+def verify(services: Services, release: str, run: Run) -> Report:
+    """Check a registered box: its file against its sha256, then in a VM of its own.
+
+    Raises:
+        UsageError: there is no such box.
+        OperationError: the file is damaged, or the VM could not be made.
+    """
+    box = show(services, release)
+    with _lock(services, box.release, run):
+        with run.phase("checksum", "Checking the box's file"):
+            damage = services.boxes.damage(box)
+        if damage:
+            raise OperationError(
+                f"the box {box.release} is damaged",
+                details=damage,
+                resolution=f"devvm box remove {box.release}; sudo devvm box build",
+            )
+        return check(services, box, run)
+
+
+def remove(services: Services, release: str, run: Run) -> None:
+    """Remove a box: from Vagrant, from the pool, and its files.
+
+    Raises:
+        UsageError: there is no such box, or a VM is based on it.
+    """
+    box = show(services, release)
+    with _lock(services, box.release, run):
+        _refuse_if_used(services, box, "removed")
+        with run.phase("remove", f"Removing the box {box.release}"):
+            _withdraw(services, box)
+            services.boxes.remove(box)
+
+
+def _existing(services: Services, release: str | None) -> Box | None:
+    """The box that a build would make, if it is there; `release` is judged on the way."""
+    present = new_release()
+    if release is None or same_content(validate_release(release), present):
+        return services.boxes.find(present)
+    found = services.boxes.find(release)
+    if found is None:
+        raise UsageError(
+            f"the box of release {release} can't be built here",
+            details=f"a box is built from the stack in hand, and that one is {present}",
+            resolution=f"check out the stack of {release}, or: devvm box build",
+        )
+    return found
+
+
+def _lock(services: Services, release: str, run: Run) -> AbstractContextManager[None]:
+    """The lock of everything that has this release's content, whenever it was built."""
+    return services.state.lock(f"box-{release.rpartition('-')[2]}", run.command)
+
+
+def _prepare_folders(
+    services: Services, tools: BuildServices, run: Run, content: str, *, force: bool
+) -> None:
+    """Make the build's folder, and drop those of other stacks that nobody builds any more."""
+    build_folder = services.state.build
+    build_folder.mkdir(mode=0o700, exist_ok=True)
+    for folder in build_folder.iterdir():
+        if folder.name != content:
+            with suppress(LockedError), _lock(services, folder.name, run):
+                tools.trees.remove(folder)
+    folder = build_folder / content
+    if force:
+        tools.trees.remove(folder)
+    started = folder.exists()
+    free = tools.trees.free_bytes(build_folder)
+    if free < _NEEDED_BYTES and not started:
+        raise HostNotReadyError(
+            "there is not enough space to build a box",
+            details=f"{build_folder} has {free / _GIB:.1f} GiB left; "
+            f"a build needs {_NEEDED_BYTES / _GIB:.0f} GiB",
+            resolution="make room there, or set another state_dir (devvm config show)",
+        )
+    folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def _verify_candidate(services: Services, candidate: Box, run: Run) -> Report:
+    """Check a candidate in a VM; where it does not pass, no trace of it stays on the host."""
+    old = services.boxes.find(candidate.release)
+    if old and old.release == candidate.release:
+        _refuse_if_used(services, old, "replaced")
+        services.boxes.remove(old)  # the two can't be there at once: they have the same name
+    _withdraw(services, candidate)  # of a build that was killed: another image, the same name
+    try:
+        report = check(services, candidate, run)
+        _demand_passed(services, report, run)
+    except BaseException:
+        _withdraw(services, candidate)
+        raise
+    return report
+
+
+def _demand_passed(services: Services, report: Report, run: Run) -> None:
+    if report.passed:
+        return
+    failures = [
+        f"{c.name}: {c.message.splitlines()[0]}" if c.message else c.name for c in report.failures()
+    ]
+    raise OperationError(
+        f"the box does not pass {len(failures)} of {len(report.checks)} checks; "
+        "it is not registered",
+        details="\n".join(failures[:20]) or "no check ran",
+        resolution="mend the roles, then: sudo devvm box build",
+        log=run.log(services.state),
+    )
+
+
+def _withdraw(services: Services, box: Box) -> None:
+    """Take a box out of Vagrant and of the pool; its files stay."""
+    services.vagrant.remove_box(box)
+    services.hypervisor.remove_volume(services.vagrant.volume_name(box))
+
+
+def _refuse_if_used(services: Services, box: Box, what: str) -> None:
+    users = services.hypervisor.users_of_volume(services.vagrant.volume_name(box))
+    if users:
+        names = [user.partition(".")[0] for user in users]
+        raise UsageError(
+            f"the box {box.release} can't be {what}: VMs are based on it",
+            details=", ".join(users),
+            resolution="; ".join(f"devvm destroy {name}" for name in names),
+        )
+
+
+def _kernel(packages: dict[str, str]) -> str:
+    return next(
+        (
+            name.removeprefix("linux-image-")
+            for name in packages
+            if name.startswith("linux-image-6")
+        ),
+        "",
+    )

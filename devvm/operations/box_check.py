@@ -1,0 +1,69 @@
+"""Checks a box where it counts: in a VM made of it, which is removed afterwards."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from devvm.config import VmConfig
+from devvm.errors import LockedError
+from devvm.model import Box, Metadata, Report
+from devvm.operations import machine
+from devvm.operations.ports import Services
+from devvm.operations.progress import Run
+
+_NAME = re.compile(r"boxcheck-[0-9a-f]{8}")
+#: Room for what the roles declare as state, as the box has it.
+_DATA_GIB = 2
+
+
+def check(services: Services, box: Box, run: Run) -> Report:
+    """Make a VM of the box, run every check of the suite in it, and remove it.
+
+    Raises:
+        DevvmError: the VM could not be made, or the suite did not run.
+    """
+    _remove_leftovers(services, run)
+    name = f"boxcheck-{secrets.token_hex(4)}"
+    config = services.config.vm
+    vm_config = VmConfig(
+        cpus=config.cpus,
+        memory_mib=config.memory_mib,
+        root_gib=config.root_gib,
+        data_gib=_DATA_GIB,
+        driver=config.driver,
+    )
+    metadata = Metadata(
+        name=name,
+        engineer="vagrant",
+        release=box.release,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        data_volume=machine.data_volume_of(services.config, name),
+    )
+    start = time.monotonic()
+    with services.state.lock(name, run.command):
+        try:
+            target = machine.bring_up(
+                services, name=name, box=box, vm_config=vm_config, metadata=metadata, run=run
+            )
+            with run.phase("verify", "Checking the box in its VM"):
+                checks = services.verifier.check(
+                    target, detail=run.detail, log=run.log(services.state)
+                )
+        finally:
+            machine.take_down(services, name)
+    seconds = round(time.monotonic() - start, 2)
+    return Report(vm=name, release=box.release, checks=checks, seconds=seconds)
+
+
+def _remove_leftovers(services: Services, run: Run) -> None:
+    """Remove VMs of checks that were killed: those that no living check holds."""
+    folders = {path.name for path in services.state.vms.iterdir()}
+    for name in sorted(folders | {vm.name for vm in services.hypervisor.vms()}):
+        if _NAME.fullmatch(name):
+            with suppress(LockedError), services.state.lock(name, run.command):
+                run.detail(f"removing {name}, left by a check that was killed")
+                machine.take_down(services, name)

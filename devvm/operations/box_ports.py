@@ -1,0 +1,116 @@
+"""What building a box needs from the world, on top of `ports`. Protocols only, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from devvm.model import Box, Driver, Target
+from devvm.operations.ports import Detail
+
+
+class RoleDeclarations(Protocol):
+    """What the roles declare once, for themselves and for devvm."""
+
+    def packages(self) -> tuple[str, ...]:
+        """Debian packages that the roles need, sorted, each once."""
+
+    def state_paths(self) -> tuple[str, ...]:
+        """Directories that hold state a person would miss; none inside another."""
+
+
+class RootFilesystems(Protocol):
+    """Makes Debian root file systems."""
+
+    def check(self) -> None:
+        """Raise `HostNotReadyError` unless one can be made here: rights, programs."""
+
+    def build(
+        self,
+        packages: Sequence[str],
+        *,
+        mirror: str,
+        security_mirror: str,
+        destination: Path,
+        detail: Detail,
+        log: Path,
+    ) -> None:
+        """Write the tarball of a root with these packages and the account `vagrant`."""
+
+
+class RootTrees(Protocol):
+    """Root file systems as directories."""
+
+    def unpack(self, tarball: Path, destination: Path, *, log: Path) -> None:
+        """Unpack a tarball; what was there before is removed."""
+
+    def remove(self, root: Path) -> None:
+        """Delete a tree; nothing where there is none."""
+
+    def anonymise(self, root: Path) -> None:
+        """Take out everything that must differ between machines, and every credential."""
+
+    def secrets(self, root: Path) -> list[str]:
+        """What must not be in a box, each a sentence that names the file."""
+
+    def packages(self, root: Path) -> dict[str, str]:
+        """Installed packages and their versions."""
+
+    def debian(self, root: Path) -> str:
+        """Debian's point release."""
+
+    def free_bytes(self, folder: Path) -> int:
+        """Space left where a folder is."""
+
+
+class Containers(Protocol):
+    """Boots root file systems without a virtual machine."""
+
+    def booted(
+        self, root: Path, *, name: str, detail: Detail, log: Path
+    ) -> AbstractContextManager[Target]:
+        """A booted container to log in to as `vagrant`; shut down in order at the end."""
+
+
+class DiskImages(Protocol):
+    """Turns root file systems into disks."""
+
+    def assemble(self, root: Path, destination: Path, *, size_gib: int, log: Path) -> None:
+        """Write a raw disk with the tree as its one file system."""
+
+    def install_bootloader(
+        self,
+        disk: Path,
+        root: Path,
+        destination: Path,
+        *,
+        driver: Driver,
+        detail: Detail,
+        log: Path,
+    ) -> None:
+        """Write a compressed qcow2 of the disk that boots by itself."""
+
+
+class BoxWriter(Protocol):
+    """Packs boxes and puts them where the host finds them."""
+
+    def pack(self, image: Path, release: str, destination: Path) -> Box:
+        """Write the Vagrant box of a disk image: a candidate, not registered, not verified."""
+
+    def register(self, box: Box, facts: Mapping[str, Any]) -> Box:
+        """Move a verified candidate to its place; its metadata, written last, makes it a box."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildServices:
+    """All that building a box may use, on top of `Services`; made by `devvm.wiring`."""
+
+    declarations: RoleDeclarations
+    roots: RootFilesystems
+    trees: RootTrees
+    containers: Containers
+    images: DiskImages
+    writer: BoxWriter
