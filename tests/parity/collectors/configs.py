@@ -6,7 +6,7 @@ VALIDATORS = {
     "mariadb": ["mariadbd", "--user=mysql", "--help", "--verbose"],
     "nginx": ["nginx", "-t", "-q"],
     "ssh": ["sshd", "-t"],
-    "sudo": ["visudo", "-c", "-q"],
+    "sudo": ["visudo", "-c"],
 }
 
 
@@ -22,4 +22,5 @@ def _judge(name, run):
     if code == 0:
         return None
     lines = [line.strip() for line in (err or out).splitlines() if line.strip()]
-    return "; ".join(lines[-3:]) or f"exit code {code}"
+    errors = [line for line in lines if "[warning]" not in line.lower()]
+    return "; ".join(errors[:3]) or f"exit code {code}"
