@@ -189,6 +189,9 @@ class BoxStore(Protocol):
     def find(self, release: str) -> Box | None:
         """The box with the same content as `release`, or None."""
 
+    def damage(self, box: Box) -> str | None:
+        """Why the box's file is not the one that was registered, in words; None where it is."""
+
     def remove(self, box: Box) -> None:
         """Delete the box's files."""
 
