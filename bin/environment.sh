@@ -39,6 +39,14 @@ stop_ticker() {
     ticker=
 }
 
+# Lines of APT's and pip's that say what is being done now.
+activity='s/^Get:[0-9]+ [^ ]+ [^ ]+ [^ ]+ ([^ ]+) .*/downloading \1/p
+    s/^Unpacking ([^ :]+).*/unpacking \1/p
+    s/^Setting up ([^ :]+).*/setting up \1/p
+    s/^Collecting ([^ ]+).*/downloading \1/p
+    s/^ *Building wheels? for ([^ ]+) .*/building \1/p
+    s/^Installing collected.*/installing/p'
+
 # busy TITLE COMMAND...: run it with its output in the log; show that it goes on.
 busy() {
     title=$1
@@ -49,7 +57,8 @@ busy() {
         (
             exec 9>&-
             while kill -0 $$ 2>/dev/null; do
-                now=$(tail -c 400 "$log" 2>/dev/null | tr '\r' '\n' | tail -n 1 | cut -c 1-40)
+                now=$(tail -c 4000 "$log" 2>/dev/null | tr '\r' '\n' | sed -nE "$activity" |
+                    tail -n 1 | cut -c 1-28)
                 printf '\r\033[K … %-34s %9s s  %s' "$title" "$(($(date +%s) - start))" "$now"
                 sleep 1
             done >&2
@@ -117,7 +126,8 @@ install_packages() {
     count=$(printf '%s' "$absent" | wc -w)
     if [ -z "$yes" ]; then
         say "devvm sets this host up. It will:"
-        say "  - install $count Debian packages: ${absent% }"
+        say "  - install $count Debian packages:"
+        printf '%s\n' "$absent" | fold -s -w 72 | sed 's/^/      /' >&2
         say "  - make itself a Python environment in $data"
         say "  - start libvirt, and let you use it"
         say "  - make the folder /var/lib/devvm, and make the names of VMs resolve"

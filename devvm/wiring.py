@@ -17,7 +17,8 @@ from devvm.state import State
 
 if TYPE_CHECKING:
     from devvm.adapters.invoker import Invoker
-    from devvm.operations.ports import BoxStore, Services
+    from devvm.operations.box_ports import BuildServices
+    from devvm.operations.ports import Services
     from devvm.operations.setup_ports import SetupStep
 
 _LOCAL = "qemu:///system"
@@ -52,18 +53,38 @@ def build_services(config: Config) -> Services:
             roles=assets.roles(),
             callback_plugins=assets.callback_plugins(),
         ),
-        verifier=Testinfra(assets.parity_suite()),
+        verifier=Testinfra(suite=assets.parity_suite()),
         ca=LocalCa(state, domain=config.network.domain),
         boxes=FolderBoxStore(state),
         data_disks=Ext4DataDisks(),
     )
 
 
-def box_store(config: Config) -> BoxStore:
-    """The boxes on this host; looks at files only."""
+def build_box_services(config: Config) -> BuildServices:
+    """What building a box needs on top of `build_services`."""
+    from devvm.adapters.box_store import FolderBoxStore
+    from devvm.adapters.disk_image import DiskImages
+    from devvm.adapters.mmdebstrap import Mmdebstrap
+    from devvm.adapters.nspawn import Nspawn
+    from devvm.adapters.role_declarations import RoleDeclarations
+    from devvm.adapters.root_tree import RootTrees
+    from devvm.operations.box_ports import BuildServices
+
+    return BuildServices(
+        declarations=RoleDeclarations(assets.roles()),
+        roots=Mmdebstrap(),
+        trees=RootTrees(),
+        containers=Nspawn(),
+        images=DiskImages(),
+        writer=FolderBoxStore(State(config.state_dir)),
+    )
+
+
+def releases(config: Config) -> list[str]:
+    """Releases that have a box on this host; looks at files only."""
     from devvm.adapters.box_store import FolderBoxStore
 
-    return FolderBoxStore(State(config.state_dir))
+    return [box.release for box in FolderBoxStore(State(config.state_dir)).list()]
 
 
 def vm_names(config: Config) -> list[str]:

@@ -39,7 +39,7 @@ def ssh(
 
     session = Session.of(context)
     vm_name = session.vm_name(name)
-    raise typer.Exit(access.ssh(session.services(), vm_name, list(arguments or [])))
+    raise typer.Exit(access.ssh(session.services(), vm_name, _without_dashes(arguments or [])))
 
 
 def run_command(
@@ -55,7 +55,12 @@ def run_command(
 
     session = Session.of(context)
     vm_name = session.vm_name(name)
-    raise typer.Exit(access.run_command(session.services(), vm_name, command))
+    raise typer.Exit(access.run_command(session.services(), vm_name, _without_dashes(command)))
+
+
+def _without_dashes(arguments: list[str]) -> list[str]:
+    """The other program's own arguments: what follows `--`, where that was typed."""
+    return arguments[1:] if arguments[:1] == ["--"] else arguments
 
 
 def console(context: typer.Context, name: options.Name = None) -> None:

@@ -36,7 +36,7 @@ def build_box(
         from devvm import wiring
         from devvm.operations import box
 
-        builders = wiring.build_box_services(services)
+        builders = wiring.build_box_services(services.config)
         box.build(services, builders, session.run("box build"), release=release, force=force)
         return
     readiness.become_root(session, "build a box")

@@ -25,7 +25,6 @@ def releases(incomplete: str) -> list[str]:
         from devvm import wiring
         from devvm.config import load
 
-        boxes = wiring.box_store(load()).list()
-        return [box.release for box in boxes if box.release.startswith(incomplete)]
+        return [name for name in wiring.releases(load()) if name.startswith(incomplete)]
     except (DevvmError, ImportError, OSError):
         return []

@@ -9,6 +9,8 @@ import typer
 from devvm.cli import options, panels, readiness, views, words
 from devvm.cli.boxes import build_box
 from devvm.cli.session import Session
+from devvm.cli.verify import show_failures
+from devvm.errors import ExitCode
 
 if TYPE_CHECKING:
     from devvm.operations.create import CreateResult
@@ -50,6 +52,7 @@ def create(
     """Make a VM with the full stack, checked and ready to work in.
 
     Sets the host up and builds the box first where that has not been done, after asking once.
+    Exits with 3 when the VM is made and a check fails.
     """  # fmt: skip
     from devvm import release as releases
     from devvm import wiring
@@ -66,18 +69,22 @@ def create(
     readiness.ensure(session, config, yes=yes)
     services = wiring.build_services(config)
     request = operation.CreateRequest(name=vm_name, engineer=person, release=release, keep=keep)
-    if operation.find_box(services, release) is None:
+    # A name that is taken is refused by create itself; not after minutes of building a box.
+    free = services.hypervisor.vm(vm_name) is None
+    if free and operation.find_box(services, release) is None:
         build_box(session, services, release=release, yes=yes)
     run = session.run(f"create {vm_name}")
     result = operation.create(services, request, run)
     session.output.result(_data(services, result, run), lambda: _show(session, services, result))
+    if not result.report.passed:
+        raise typer.Exit(ExitCode.DIFFERS)
 
 
 def _data(services: Services, result: CreateResult, run: Run) -> dict[str, Any]:
     return {
         "vm": views.vm(result.vm),
         "url": result.url,
-        "ssh_command": result.ssh_command,
+        "ssh_command": f"devvm {result.ssh_command}",
         "ca_certificate": str(services.ca.ensure()),
         "report": views.report(result.report),
         "run": views.run(run.record("done")),
@@ -85,18 +92,26 @@ def _data(services: Services, result: CreateResult, run: Run) -> dict[str, Any]:
 
 
 def _show(session: Session, services: Services, result: CreateResult) -> None:
-    name = result.vm.name
-    checks = views.report(result.report)
-    lease = result.vm.lease
+    name, passed, lease = result.vm.name, result.report.passed, result.vm.lease
+    counts = views.report(result.report)
+    checks = words.plural(counts["checks_total"], "check")
     rows = [
-        ("Get in", f"devvm ssh {name}"),
+        ("Get in", f"devvm {result.ssh_command}"),
         ("Site", result.url),
-        ("Address", f"{lease.fqdn} ({lease.address})" if lease else ""),
+        ("Address", lease.address if lease else "-"),
         ("Release", result.report.release),
-        ("Checked", f"{words.plural(checks['checks_passed'], 'check')} passed"),
-        ("Trust", f"import {services.ca.ensure()} in your browser, once"),
+        ("Checked", f"{counts['checks_passed']} of {checks} passed"),
+        ("Browser", f"import {services.ca.ensure()} once, and it trusts the site"),
         ("", ""),
-        ("Next", f"devvm ssh {name}, then edit ~/about: the site shows it at once"),
-        ("", f"devvm verify {name}    devvm stop {name}    devvm destroy {name}"),
     ]
-    session.output.facts(f"{name} is ready", rows)
+    if passed:
+        rows += [
+            ("Next", f"devvm ssh {name}"),
+            ("", "then edit ~/about: the site shows it at once"),
+        ]
+        session.output.facts(f"{name} is ready", rows)
+    else:
+        rows += [("Next", f"devvm verify {name}")]
+        show_failures(session, result.report)
+        session.output.line()
+        session.output.facts(f"{name} is made, and not as it should be", rows, good=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -65,8 +66,8 @@ class Output:
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """A result of several rows: no borders, so that it can be read and cut alike."""
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        for column in columns:
-            table.add_column(column, no_wrap=True)
+        for column in columns:  # on a terminal, the last one takes what room there is
+            table.add_column(column, no_wrap=column != columns[-1], overflow="fold")
         for row in rows:
             table.add_row(*(Text(words.safe(cell), style=_style(cell)) for cell in row))
         self._print_result(table)
@@ -105,6 +106,16 @@ class Output:
         """A line that a person should see and a program should not."""
         self._quieten()
         self._stderr.print(Text(words.safe(content), style=style), soft_wrap=True)
+
+    def item(self, content: str) -> None:
+        """One of several lines under a note; on a terminal, its further lines are indented."""
+        self._quieten()
+        width = self._stderr.width - 1 if self._stderr.is_terminal else _UNLIMITED
+        for line in textwrap.wrap(
+            words.safe(content), width, initial_indent="  - ", subsequent_indent="    ",
+            break_on_hyphens=False,
+        ):  # fmt: skip
+            self._stderr.print(Text(line), soft_wrap=True)
 
     def reporter(self) -> Reporter:
         """The one that shows a run's phases; the same one for the whole command."""

@@ -62,7 +62,7 @@ def agreed(session: Session, status: HostStatus, *, yes: bool) -> bool:
     if not already or not os.environ.get(AGREED):
         output.note("devvm sets this host up. It will:")
         for line in status.needed():
-            output.note(f"  - {line}")
+            output.item(line)
     return already or output.confirm("Proceed?")
 
 

@@ -63,16 +63,21 @@ def show_report(session: Session, report: Report, *, every: bool) -> None:
         )
     else:
         output.table(("ROLE", "CHECKS", "RESULT"), _by_role(report))
-    for failed in report.failures():
-        output.line()
-        output.line(f"{failed.name}: {failed.outcome}")
-        for line in failed.message.strip().splitlines():
-            output.line(f"  {line}")
     output.line()
+    show_failures(session, report)
     output.line(
         f"{report.vm}: {data['checks_passed']} of {words.plural(data['checks_total'], 'check')} "
         f"passed in {words.duration(report.seconds)} (release {report.release})"
     )
+
+
+def show_failures(session: Session, report: Report) -> None:
+    """Each check that did not pass, with its reason."""
+    for failed in report.failures():
+        session.output.line(f"{failed.name}: {failed.outcome}")
+        for line in failed.message.strip().splitlines():
+            session.output.line(f"  {line}")
+        session.output.line()
 
 
 def _by_role(report: Report) -> list[tuple[str, str, str]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from devvm.model import Box, CheckResult, Report, RunRecord, Vm
+    from devvm.model import Box, CheckResult, Disk, Report, RunRecord, Vm
     from devvm.operations.setup import HostStatus
 
 
@@ -28,6 +28,16 @@ def vm(machine: Vm) -> dict[str, Any]:
         "driver": str(machine.driver),
         "memory_mib": machine.memory_mib,
         "cpus": machine.cpus,
+    }
+
+
+def disk(drive: Disk) -> dict[str, Any]:
+    """A disk of a VM."""
+    return {
+        "device": drive.device,
+        "path": str(drive.path),
+        "size_bytes": drive.size_bytes,
+        "used_bytes": drive.used_bytes,
     }
 
 

@@ -11,8 +11,9 @@ from devvm.cli.session import Session
 from devvm.errors import UsageError
 
 if TYPE_CHECKING:
-    from devvm.model import RunRecord, Vm
+    from devvm.model import Disk, RunRecord, Vm
     from devvm.operations.lifecycle import VmDetails
+    from devvm.operations.ports import Services
 
 
 def register(app: typer.Typer) -> None:
@@ -50,8 +51,8 @@ def _show_list(session: Session, machines: list[Vm]) -> None:
                 machine.metadata.engineer if machine.metadata else "-",
                 machine.metadata.release if machine.metadata else "-",
                 machine.lease.address if machine.lease else "-",
-                words.memory(machine.memory_mib),
-                str(machine.cpus),
+                words.memory(machine.memory_mib) if machine.memory_mib else "-",
+                str(machine.cpus or "-"),
                 words.age(machine.metadata.created_at) if machine.metadata else "-",
             )
             for machine in machines
@@ -61,7 +62,8 @@ def _show_list(session: Session, machines: list[Vm]) -> None:
 
 def shown_state(machine: Vm) -> str:
     """The state in words; a VM whose create has not ended is `unfinished`, whatever it does."""
-    return str(machine.state) if machine.metadata and machine.metadata.ready else "unfinished"
+    unfinished = machine.metadata is not None and not machine.metadata.ready
+    return "unfinished" if unfinished else str(machine.state)
 
 
 def show(
@@ -74,34 +76,51 @@ def show(
 
     session = Session.of(context)
     vm_name = session.vm_name(name)
-    details = lifecycle.show(session.services(), vm_name)
-    session.output.result(_details_data(details), lambda: _show_details(session, details))
+    services = session.services()
+    details = lifecycle.show(services, vm_name)
+    session.output.result(
+        _details_data(services, details), lambda: _show_details(session, services, details)
+    )
 
 
-def _details_data(details: VmDetails) -> dict[str, Any]:
+def _details_data(services: Services, details: VmDetails) -> dict[str, Any]:
     return {
         "vm": views.vm(details.vm),
+        "url": details.url,
+        "ca_certificate": str(services.ca.ensure()),
+        "disks": [views.disk(disk) for disk in details.disks],
         "runs": [views.run(record) for record in details.runs],
+        "logs": [str(path) for path in details.logs],
     }
 
 
-def _show_details(session: Session, details: VmDetails) -> None:
+def _show_details(session: Session, services: Services, details: VmDetails) -> None:
     machine = details.vm
     metadata, lease = machine.metadata, machine.lease
     rows = [
         ("State", shown_state(machine)),
         ("Engineer", metadata.engineer if metadata else "-"),
         ("Release", metadata.release if metadata else "-"),
-        ("Address", f"{lease.fqdn} ({lease.address})" if lease else "-"),
+        ("Site", details.url),
+        ("CA", str(services.ca.ensure())),
+        ("Address", lease.address if lease else "-"),
         ("Machine", _machine(machine)),
         ("Created", metadata.created_at if metadata else "-"),
+        *((f"Disk {disk.device}", _disk(disk)) for disk in details.disks),
+        *([("Log", str(details.logs[-1]))] if details.logs else []),
     ]
     session.output.facts(machine.name, rows, good=bool(metadata and metadata.ready))
     if details.runs:
         show_run(session, details.runs[-1])
 
 
+def _disk(disk: Disk) -> str:
+    return f"{words.size(disk.used_bytes)} of {words.size(disk.size_bytes)} used, {disk.path}"
+
+
 def _machine(machine: Vm) -> str:
+    if not machine.cpus:
+        return "-"
     cpus = words.plural(machine.cpus, "CPU")
     return f"{cpus}, {words.memory(machine.memory_mib)}, {machine.driver}"
 
@@ -180,13 +199,13 @@ def destroy(
     session = Session.of(context)
     vm_name = session.vm_name(name)
     services = session.services()
-    lifecycle.show(services, vm_name)  # what isn't there needs no confirmation
+    lifecycle.get(services, vm_name)  # what isn't there needs no confirmation
     if not yes:
         _confirm_destroy(session, vm_name)
     run = session.run(f"destroy {vm_name}")
-    lifecycle.destroy(services, vm_name, run)
+    removed = lifecycle.destroy(services, vm_name, run)
     session.output.result(
-        {"name": vm_name, "destroyed": True, "run": views.run(run.record("done"))},
+        {"name": vm_name, "removed": removed, "run": views.run(run.record("done"))},
         lambda: session.output.line(f"{vm_name} is gone"),
     )
 

@@ -10,8 +10,8 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 TOOLS = (
-    "cat", "cut", "date", "dirname", "env", "flock", "grep", "head", "id", "mkdir", "readlink",
-    "sed", "sh", "sha256sum", "sort", "tail", "tr", "wc",
+    "cat", "cut", "date", "dirname", "env", "flock", "fold", "grep", "head", "id", "mkdir",
+    "readlink", "sed", "sh", "sha256sum", "sort", "tail", "tr", "wc",
 )  # fmt: skip
 
 

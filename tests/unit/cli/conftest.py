@@ -80,6 +80,14 @@ def services(monkeypatch):
     return made
 
 
+@pytest.fixture
+def typed_by(monkeypatch):
+    """Makes another person type the commands than jane."""
+    from devvm import wiring
+
+    return lambda login: monkeypatch.setattr(wiring, "invoker", lambda: FakeInvoker(login))
+
+
 @dataclass(frozen=True)
 class FakeInvoker:
     login: str

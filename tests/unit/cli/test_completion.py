@@ -26,7 +26,7 @@ def test_a_host_that_can_not_be_asked_offers_nothing(monkeypatch, error, capsys)
         raise error
 
     monkeypatch.setattr(wiring, "vm_names", fail)
-    monkeypatch.setattr(wiring, "box_store", fail)
+    monkeypatch.setattr(wiring, "releases", fail)
     assert completion.vm_names("") == []
     assert completion.releases("") == []
     assert capsys.readouterr() == ("", "")
