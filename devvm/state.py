@@ -104,8 +104,7 @@ class State:
         Raises:
             LockedError: somebody holds it; says who, since when, doing what.
         """
-        path = self.locks / f"{name}.lock"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o660)
+        descriptor = _open_lock(self.locks / f"{name}.lock")
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -126,7 +125,7 @@ class State:
     @contextmanager
     def wait_lock(self, name: str) -> Iterator[None]:
         """Hold a lock that is only ever held for moments (the network's, an upload's)."""
-        descriptor = os.open(self.locks / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o660)
+        descriptor = _open_lock(self.locks / f"{name}.lock")
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
@@ -169,6 +168,23 @@ class State:
     def forget(self, name: str) -> None:
         """Remove a VM's folder."""
         shutil.rmtree(self.vm(name), ignore_errors=True)
+
+
+def _open_lock(path: Path) -> int:
+    """Open a lock's file, for everybody of the folder's group whoever made it.
+
+    Raises:
+        HostNotReadyError: this person may not.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o660)
+    except OSError as error:
+        raise HostNotReadyError(
+            f"the lock {path} can't be opened", details=error.strerror, resolution="devvm setup"
+        ) from None
+    if os.fstat(descriptor).st_uid == os.geteuid():
+        os.fchmod(descriptor, 0o660)  # the umask took the group's right to write
+    return descriptor
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -69,10 +69,11 @@ def create(
     readiness.ensure(session, config, yes=yes)
     services = wiring.build_services(config)
     request = operation.CreateRequest(name=vm_name, engineer=person, release=release, keep=keep)
-    # A name that is taken is refused by create itself; not after minutes of building a box.
-    free = services.hypervisor.vm(vm_name) is None
-    if free and operation.find_box(services, release) is None:
-        build_box(session, services, release=release, yes=yes)
+    operation.check(services, vm_name)  # before minutes of building a box
+    if operation.find_box(services, release) is None:
+        # A box is checked in a VM as the host's configuration has it, not as this one is asked for.
+        standard = wiring.build_services(session.config())
+        build_box(session, standard, release=release, yes=yes)
     run = session.run(f"create {vm_name}")
     result = operation.create(services, request, run)
     session.output.result(_data(services, result, run), lambda: _show(session, services, result))

@@ -89,6 +89,21 @@ def create(services: Services, request: CreateRequest, run: Run) -> CreateResult
     )
 
 
+def check(services: Services, name: str) -> None:
+    """Raise at once what `create` would refuse, before a box is built for it.
+
+    Raises:
+        UsageError: the name can't be one.
+        ExistsError: there is such a VM, or somebody else's domain of its name.
+        HostNotReadyError: the host lacks memory, or libvirt.
+    """
+    validate_name(name)
+    services.hypervisor.check()
+    if services.state.journal(name) is None:  # what a killed command left is cleared by `create`
+        _refuse_if_exists(services, name)
+    _require_memory(services)
+
+
 def clear_unfinished(services: Services, name: str, run: Run) -> None:
     """Bring to its end what a killed command began: undo a create, finish a destroy.
 

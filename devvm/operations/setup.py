@@ -75,10 +75,11 @@ def require(steps: Iterable[SetupStep]) -> None:
 
 
 def not_ready(status: HostStatus) -> HostNotReadyError:
-    """The error that says what a host lacks."""
+    """The error that says what a host lacks; what is optional it does not lack."""
+    lacking = [line for step in status.steps if not step.optional for line in step.needed]
     return HostNotReadyError(
         "this host is not ready for devvm",
-        details="still to do:\n" + "\n".join(f"- {line}" for line in status.needed()),
+        details="still to do:\n" + "\n".join(f"- {line}" for line in lacking),
         resolution="devvm setup --yes",
     )
 

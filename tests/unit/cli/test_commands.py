@@ -174,11 +174,7 @@ def created(monkeypatch, services, vm, report, with_box):
 
 @pytest.fixture
 def with_box(monkeypatch, services, box):
-    class Hypervisor:
-        def vm(self, name):
-            return None
-
-    services.hypervisor = Hypervisor()
+    fake(monkeypatch, create, "check", None)
     return fake(monkeypatch, create, "find_box", box)
 
 
@@ -250,14 +246,25 @@ def test_a_missing_box_is_built_first(cli, created, monkeypatch):
     assert created
 
 
-def test_no_box_is_built_for_a_name_that_is_taken(cli, created, monkeypatch, services, vm):
-    fake(monkeypatch, create, "find_box", None)
-    monkeypatch.setattr(type(services.hypervisor), "vm", lambda self, name: vm)
+def test_no_box_is_built_for_what_will_be_refused(cli, created, monkeypatch):
     from devvm.cli import create as command
 
+    fake(monkeypatch, create, "find_box", None)
+    fake(monkeypatch, create, "check", HostNotReadyError("not enough memory"))
     monkeypatch.setattr(command, "build_box", lambda *a, **k: pytest.fail("built"))
-    cli("create", "dev1")
-    assert created
+    assert cli("create", "dev1").code == 4
+    assert not created
+
+
+def test_a_box_is_checked_in_the_hosts_usual_vm(cli, created, monkeypatch, services):
+    from devvm.cli import create as command
+
+    configs = []
+    fake(monkeypatch, create, "find_box", None)
+    monkeypatch.setattr(wiring, "build_services", lambda config: configs.append(config) or services)
+    monkeypatch.setattr(command, "build_box", lambda *a, **k: None)
+    cli("create", "dev1", "--memory", "4G")
+    assert [config.vm.memory_mib for config in configs] == [4096, 2048]
 
 
 def test_arguments_for_the_vm_are_passed_on_as_they_are(cli, services, monkeypatch):
