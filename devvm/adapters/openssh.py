@@ -122,7 +122,7 @@ def _ssh(
 
 def _reason(stderr: str) -> str:
     lines = [line for line in stderr.strip().splitlines() if line.strip()]
-    return lines[-1] if lines else "no answer"
+    return lines[-1].rpartition("port 22: ")[2] if lines else "no answer"
 
 
 def _stranger(target: Target, stderr: str) -> ShellError:

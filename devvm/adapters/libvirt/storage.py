@@ -64,11 +64,11 @@ class Storage:
             if pool is None:
                 connection = self._connection.get()
                 pool = connection.storagePoolDefineXML(pool_xml(self._name, self._path))
-                pool.build(0)
             else:
                 self._check_path(pool)
             if not pool.isActive():
-                pool.create(libvirt.VIR_STORAGE_POOL_CREATE_WITH_BUILD)
+                pool.build(0)  # its folder, where that is not there
+                pool.create(0)
             if not pool.autostart():
                 pool.setAutostart(1)
             _refresh(pool)
