@@ -16,6 +16,7 @@ import yaml
 from devvm.errors import OperationError
 
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+_DIRECTORY = re.compile(r"(/(?!\.\.?(/|$))[A-Za-z0-9._@-]+)+")
 
 
 class RoleDeclarations:
@@ -52,7 +53,7 @@ class RoleDeclarations:
         for path, items in self._declared("state_paths"):
             for item in items:
                 text = item.get("path") if isinstance(item, dict) else None
-                if not isinstance(text, str) or not _is_plain_absolute(text):
+                if not isinstance(text, str) or not _DIRECTORY.fullmatch(text):
                     raise _bad(path, f"{item!r} has no absolute `path`")
                 found.add(PurePosixPath(text))
         for inner in found:
@@ -77,11 +78,6 @@ class RoleDeclarations:
             if not isinstance(value, list):
                 raise _bad(path, f"{name} is not a list")
             yield path, value
-
-
-def _is_plain_absolute(text: str) -> bool:
-    path = PurePosixPath(text)
-    return path.is_absolute() and str(path) == text and ".." not in path.parts and text != "/"
 
 
 def _bad(path: Path, reason: str) -> OperationError:
