@@ -41,7 +41,7 @@ class BoxBuild:
         self._image = folder / "box.img"
         self._box = folder / "devvm.box"
         mirrors = services.config.box
-        self._variables = {
+        self._mirrors = {
             "base_apt_mirror": mirrors.mirror,
             "base_apt_security_mirror": mirrors.security_mirror,
         }
@@ -66,7 +66,7 @@ class BoxBuild:
                 name="packages",
                 title="Installing Debian packages",
                 work=self._install_packages,
-                inputs={"packages": declared.packages(), **self._variables},
+                inputs={"packages": declared.packages(), **self._mirrors},
                 output=self._rootfs,
             ),
             Stage(
@@ -137,13 +137,14 @@ class BoxBuild:
     def _apply(self, tree: Path) -> list[str]:
         """Apply the box's playbook in a container; the tasks that changed something."""
         name = f"devvm-box-{self._release.rpartition('-')[2]}"
+        paths = [{"path": path} for path in self._tools.declarations.state_paths()]
         with self._tools.containers.booted(
             tree, name=name, detail=self._run.detail, log=self._log
         ) as target:
             result = self._services.provisioner.apply(
                 _PLAYBOOK,
                 target,
-                variables=self._variables,
+                variables={**self._mirrors, "guest_persistent_paths": paths},
                 detail=self._run.detail,
                 log=self._log,
             )

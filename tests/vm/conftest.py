@@ -64,7 +64,7 @@ def devvm(tmp_path_factory):
     route = ["ip", "route", "replace", "unreachable", RANGE, "metric", "4000000000"]
     subprocess.run(route, check=True)
     command = Devvm(Path("/var/lib/devvm-test"), tmp_path_factory.mktemp("devvm") / "log")
-    command("setup", "--yes")
+    command("setup", "--yes", "--no-link")
     with (command.state / "locks" / "tests.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two runs of the tests on one host take turns
         _destroy_all(command)

@@ -138,11 +138,9 @@ def test_verify_names_what_is_broken(vm, devvm):
 
 
 def test_a_second_vm_clones_the_same_box_and_destroy_leaves_nothing(vm, devvm):
-    first = {p["name"]: p["seconds"] for p in vm["run"]["phases"]}
     second = devvm("create", "dev2", "--engineer", "joe", "--json").json
     assert second["report"]["passed"]
     assert "jane" not in Site(second["url"], devvm.state / "ca" / "ca.crt").people()
-    print({"first": first, "second": {p["name"]: p["seconds"] for p in second["run"]["phases"]}})
     names = {v["name"] for v in devvm("list", "--json").json["vms"]}
     assert names == {"dev1", "dev2"}
     devvm("destroy", "dev2", "--yes")
