@@ -69,7 +69,8 @@ busy() {
     fi
     status=0
     printf '$ %s\n' "$*" >>"$log"
-    "$@" >>"$log" 2>&1 </dev/null || status=$?
+    # In a shell of its own: a trap that runs meanwhile must not write into the log.
+    ("$@") >>"$log" 2>&1 </dev/null || status=$?
     stop_ticker
     took=$(($(date +%s) - start))
     if [ "$status" -eq 0 ]; then mark='✓'; else mark='✗'; fi
@@ -193,7 +194,7 @@ environment() {
     venv=$base/$key
     if [ -n "$python" ] && [ -e "$venv/.whole" ] && [ -x "$venv/bin/python" ]; then return; fi
     if [ -n "${_DEVVM_COMPLETE:-}" ]; then exit 0; fi # Tab must neither install nor talk
-    trap 'stop_ticker; say; say "Interrupted: nothing is half made that would not be made again"
+    trap 'stop_ticker; say; say "Interrupted: typed again, it goes on"
         exit 130' INT TERM HUP
     if ! can_make; then
         install_packages
