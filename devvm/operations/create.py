@@ -85,7 +85,10 @@ def create(services: Services, request: CreateRequest, run: Run) -> CreateResult
             vm = _finish(services, name, metadata)
             machine.settle(services, name)
     return CreateResult(
-        vm=vm, report=report, url=machine.url_of(services.config, name), ssh_command=f"ssh {name}"
+        vm=vm,
+        report=report,
+        url=machine.url_of(services.config, name),
+        ssh_command=f"devvm ssh {name}",
     )
 
 
