@@ -1,0 +1,299 @@
+"""`devvm box`: registered only when verified, gone without a trace when not, kept while in use."""
+
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from world import World
+
+from devvm.adapters.box_store import FolderBoxStore
+from devvm.errors import (
+    ExitCode,
+    HostNotReadyError,
+    LockedError,
+    NotFoundError,
+    OperationError,
+    UsageError,
+)
+from devvm.model import AnsibleResult, Outcome, Target
+from devvm.operations import box
+from devvm.operations.box_ports import BuildServices
+from devvm.release import content_hash, new_release
+
+GIB = 1024**3
+OTHER = "2026.01.01-aaaaaaaaaaaa"
+
+
+class Tools:
+    """What boxes are built with, in memory; `fail_at` makes one of them fail."""
+
+    def __init__(self, writer):
+        self.calls = []
+        self.fail_at = ""
+        self.free = 100 * GIB
+        self.found_secrets = []
+        self.services = BuildServices(
+            declarations=self, roots=self, trees=self, containers=self, images=self, writer=writer
+        )
+
+    def step(self, name):
+        self.calls.append(name)
+        if name == self.fail_at:
+            raise KeyboardInterrupt
+
+    def packages(self, root=None):
+        return ("nginx",) if root is None else {"linux-image-6.1.0-1-cloud-amd64": "6.1"}
+
+    def state_paths(self):
+        return ("/home",)
+
+    def check(self):
+        self.step("check")
+
+    def build(self, packages, *, mirror, security_mirror, destination, detail, log):
+        self.step("packages")
+        destination.write_text("rootfs")
+
+    def unpack(self, tarball, destination, *, log):
+        self.step("unpack")
+        destination.mkdir(exist_ok=True)
+
+    def remove(self, root):
+        if root.is_dir():
+            for path in sorted(root.rglob("*"), reverse=True):
+                path.rmdir() if path.is_dir() else path.unlink()
+            root.rmdir()
+
+    def anonymise(self, root):
+        self.step("anonymise")
+
+    def secrets(self, root):
+        return self.found_secrets
+
+    def debian(self, root):
+        return "12.15"
+
+    def free_bytes(self, folder):
+        return self.free
+
+    @contextmanager
+    def booted(self, root, *, name, detail, log):
+        self.step(f"boot {root.name}")
+        yield Target(ssh_config=Path("/x"), alias=name)
+        self.step("shut down")
+
+    def assemble(self, root, destination, *, size_gib, log):
+        self.step("disk")
+        destination.write_text("disk")
+
+    def install_bootloader(self, disk, root, destination, *, driver, detail, log):
+        self.step("bootloader")
+        destination.write_text("qcow2")
+
+
+class Ansible:
+    """Changes something the first time, then what a test says."""
+
+    def __init__(self):
+        self.results = []
+        self.playbooks = []
+
+    def apply(self, playbook, target, *, variables, detail, log, tags=()):
+        self.playbooks.append(playbook)
+        return self.results.pop(0) if self.results else AnsibleResult(ok=9, changed=0)
+
+
+@pytest.fixture
+def world(tmp_path):
+    made = World(tmp_path)
+    made.store = FolderBoxStore(made.state)
+    made.ansible = Ansible()
+    made.services = replace(made.services, boxes=made.store, provisioner=made.ansible)
+    made.tools = Tools(made.store)
+    return made
+
+
+def build(world, **options):
+    return box.build(world.services, world.tools.services, world.run("box build"), **options)
+
+
+def leftovers(world):
+    """Whatever a box left on the host outside the build's own folder."""
+    found = [str(path) for path in world.state.boxes.iterdir()]
+    found += [str(path) for path in world.state.vms.iterdir()]
+    found += sorted(world.host.volumes) + sorted(world.host.domains)
+    return found + (["registered with Vagrant"] if world.host.registered else [])
+
+
+def test_a_built_box_is_registered_with_what_is_known_of_it(world):
+    made = build(world)
+    assert made.release == new_release()
+    assert made.verified
+    assert made.debian == "12.15"
+    assert box.list_boxes(world.services) == [made]
+    assert box.show(world.services, made.release) == made
+    assert world.ansible.playbooks == ["box.yml", "box.yml"]
+    assert list(world.state.vms.iterdir()) == []
+    assert list(world.state.build.iterdir()) == []
+
+
+def test_phases_are_those_of_the_documentation(world):
+    build(world)
+    stages = ["packages", "converge", "idempotence", "anonymise", "disk", "bootloader"]
+    assert world.reporter.phases == [*stages, "network", "disks", "boot", "verify", "register"]
+
+
+def test_a_box_that_is_there_is_not_built_again_and_needs_no_root(world):
+    made = build(world)
+    world.tools.calls.clear()
+    assert build(world) == made
+    assert build(world, release=made.release) == made
+    assert world.tools.calls == []
+    assert "--force" in world.reporter.notes[-1]
+
+
+def test_force_builds_it_anew_from_the_first_stage_on(world):
+    build(world)
+    world.tools.calls.clear()
+    build(world, force=True)
+    assert "packages" in world.tools.calls
+
+
+@pytest.mark.parametrize(
+    "stage",
+    ["packages", "unpack", "boot root.part", "boot root", "anonymise", "disk", "bootloader"],
+)
+def test_an_interrupted_build_registers_nothing_and_goes_on(world, stage):
+    world.tools.fail_at = stage
+    with pytest.raises(KeyboardInterrupt):
+        build(world)
+    assert leftovers(world) == []
+    done = world.tools.calls.count("packages") if stage != "packages" else 0
+    world.tools.fail_at = ""
+    build(world)
+    assert world.tools.calls.count("packages") == 1 + (not done)
+
+
+def test_a_tree_that_is_half_converged_does_not_count(world):
+    world.tools.fail_at = "shut down"
+    with pytest.raises(KeyboardInterrupt):
+        build(world)
+    world.tools.fail_at = ""
+    build(world)
+    assert world.tools.calls.count("unpack") == 2
+
+
+def test_roles_that_are_not_idempotent_fail_the_build_by_name(world):
+    again = AnsibleResult(ok=9, changed=1, tasks=({"role": "nginx", "task": "Configure"},))
+    world.ansible.results = [AnsibleResult(ok=9, changed=9), again]
+    with pytest.raises(OperationError, match="not idempotent") as caught:
+        build(world)
+    assert caught.value.details == "nginx: Configure"
+    assert leftovers(world) == []
+
+
+def test_a_secret_fails_the_build(world):
+    world.tools.found_secrets = ["/etc/x holds a private key"]
+    with pytest.raises(OperationError) as caught:
+        build(world)
+    assert caught.value.details == "/etc/x holds a private key"
+
+
+def test_a_box_that_does_not_pass_is_gone_from_everywhere(world):
+    world.verifier.outcome = Outcome.FAILED
+    with pytest.raises(OperationError, match="does not pass 1 of 1") as caught:
+        build(world)
+    assert "service/nginx/running" in caught.value.details
+    assert leftovers(world) == []
+
+
+@pytest.mark.parametrize("step", ["add_box", "upload_box", "define", "boot", "wait", "verify"])
+def test_an_interrupted_verification_leaves_nothing(world, step):
+    world.host.fail_at, world.host.failure = step, KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        build(world)
+    assert leftovers(world) == []
+
+
+def test_a_vm_that_a_killed_check_left_is_removed(world):
+    (world.state.vms / "boxcheck-01234567").mkdir()
+    (world.state.vms / "boxcheck-mine").mkdir()
+    build(world)
+    assert [path.name for path in world.state.vms.iterdir()] == ["boxcheck-mine"]
+
+
+def test_builds_of_other_stacks_are_cleared_away_unless_somebody_is_at_it(world):
+    for name in ("aaaaaaaaaaaa", "bbbbbbbbbbbb"):
+        (world.state.build / name).mkdir(parents=True)
+    with world.state.lock("box-bbbbbbbbbbbb", "another build"):
+        build(world)
+    assert [path.name for path in world.state.build.iterdir()] == ["bbbbbbbbbbbb"]
+
+
+def test_only_one_builds_a_box(world):
+    lock = world.state.lock(f"box-{content_hash()}", "devvm box build")
+    with lock, pytest.raises(LockedError):
+        build(world)
+
+
+def test_too_little_space_is_said_before_anything_is_done(world):
+    world.tools.free = 1 * GIB
+    with pytest.raises(HostNotReadyError, match="not enough space") as caught:
+        build(world)
+    assert "1.0 GiB" in caught.value.details
+    assert world.tools.calls == ["check"]
+    assert caught.value.exit_code is ExitCode.HOST_NOT_READY
+
+
+def test_another_stack_s_box_can_not_be_built(world):
+    with pytest.raises(UsageError, match="can't be built here") as caught:
+        build(world, release=OTHER)
+    assert new_release() in caught.value.details
+
+
+def test_a_release_that_is_none_is_bad_input(world):
+    with pytest.raises(UsageError):
+        build(world, release="latest")
+    with pytest.raises(UsageError):
+        box.show(world.services, "../etc")
+
+
+def test_an_unknown_box_is_not_found(world):
+    with pytest.raises(NotFoundError):
+        box.show(world.services, OTHER)
+
+
+def test_verify_checks_the_file_and_then_a_vm(world):
+    made = build(world)
+    assert box.verify(world.services, made.release, world.run("box verify")).passed
+    made.path.write_bytes(b"damaged")
+    with pytest.raises(OperationError, match="is damaged"):
+        box.verify(world.services, made.release, world.run("box verify"))
+
+
+def test_remove_takes_the_box_out_of_vagrant_the_pool_and_the_folder(world):
+    made = build(world)
+    box.remove(world.services, made.release, world.run("box remove"))
+    assert leftovers(world) == []
+
+
+def remove(world):
+    box.remove(world.services, new_release(), world.run("box remove"))
+
+
+def replace_it(world):
+    build(world, force=True)
+
+
+@pytest.mark.parametrize("change", [remove, replace_it])
+def test_a_box_in_use_is_kept(world, change, monkeypatch):
+    made = build(world)
+    monkeypatch.setattr(
+        world.services.hypervisor, "users_of_volume", lambda _name: ["dev1.devvm.test"]
+    )
+    with pytest.raises(UsageError, match="VMs are based on it") as caught:
+        change(world)
+    assert caught.value.details == "dev1.devvm.test"
+    assert caught.value.resolution == "devvm destroy dev1"
+    assert box.list_boxes(world.services) == [made]
