@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from devvm import process
-from devvm.errors import HostNotReadyError, OperationError
+from devvm.errors import DevvmError, HostNotReadyError, OperationError
 
 _COMPLAINT = re.compile(r"^(E:|Err:|W: Failed)")
 _UNREACHABLE = re.compile(
@@ -70,7 +70,8 @@ class DebianPackages:
         """Install the missing ones.
 
         Raises:
-            OperationError: APT failed; details are APT's own lines.
+            HostNotReadyError: the package mirror can't be reached.
+            OperationError: APT failed otherwise; details are APT's own lines.
         """
         complaints: list[str] = []
 
@@ -100,16 +101,21 @@ def _apt(verb: str, *options: str) -> list[str]:
     ]  # fmt: skip
 
 
-def _failed(complaints: Sequence[str], log: Path) -> OperationError:
-    mirror = any(_UNREACHABLE.search(line) for line in complaints)
+def _failed(complaints: Sequence[str], log: Path) -> DevvmError:
+    unreachable = [line for line in complaints if _UNREACHABLE.search(line)]
+    if unreachable:
+        return HostNotReadyError(
+            "the Debian package mirror can't be reached",
+            details="\n".join(unreachable[:3]),
+            resolution="check the network and /etc/apt/sources.list.d, then: devvm setup",
+            log=log,
+        )
     return OperationError(
-        "the Debian package mirror can't be reached" if mirror
-        else "the system packages could not be installed",
+        "the system packages could not be installed",
         details="\n".join(complaints[:6]) or "apt-get did not say why",
-        resolution="check the network and /etc/apt/sources.list.d, then: devvm setup" if mirror
-        else "sudo apt-get --fix-broken install, then: devvm setup",
+        resolution="sudo apt-get --fix-broken install, then: devvm setup",
         log=log,
-    )  # fmt: skip
+    )
 
 
 def read_list(path: Path) -> list[str]:

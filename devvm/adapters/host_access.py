@@ -37,7 +37,8 @@ class Groups:
     def missing(self) -> list[str]:
         """The groups that the person is not in."""
         absent = self._absent()
-        return [f"add {self._login} to the groups {' and '.join(absent)}"] if absent else []
+        noun = "group" if len(absent) == 1 else "groups"
+        return [f"add {self._login} to the {noun} {' and '.join(absent)}"] if absent else []
 
     def apply(self, detail: Callable[[str], None], log: Path) -> None:
         """Add the person; counts from the next login, or in a command started by `sg`."""

@@ -86,7 +86,7 @@ def test_a_mirror_that_is_down_is_said_in_apts_words(apt):
          "W: Failed to fetch http://deb.debian.org/x  Could not connect to deb.debian.org:80"], 0,
     )  # fmt: skip
     said["install"] = (["E: Unable to locate package socat"], 100)
-    with pytest.raises(OperationError, match="mirror can't be reached") as caught:
+    with pytest.raises(HostNotReadyError, match="mirror can't be reached") as caught:
         DebianPackages(["socat"]).apply(lambda _: None, LOG)
     assert "Could not connect to deb.debian.org:80" in caught.value.details
     assert "devvm setup" in caught.value.resolution

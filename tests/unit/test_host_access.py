@@ -99,7 +99,7 @@ def test_a_person_outside_the_groups_is_added(monkeypatch):
     monkeypatch.setattr(process, "run", run)
     monkeypatch.setattr(host_access, "_member_of", lambda login: {"kvm"})
     step = Groups("jane")
-    assert step.missing() == ["add jane to the groups libvirt"]
+    assert step.missing() == ["add jane to the group libvirt"]
     step.apply(lambda _: None, LOG)
     assert commands[-1] == ["usermod", "-aG", "libvirt", "jane"]
 
