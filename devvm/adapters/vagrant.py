@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import tempfile
 import time
@@ -15,7 +16,7 @@ from typing import IO
 import vagrant
 
 from devvm import process
-from devvm.errors import OperationError
+from devvm.errors import HostNotReadyError, OperationError
 from devvm.model import Box
 
 Detail = Callable[[str], None]
@@ -161,7 +162,7 @@ class _Cli(vagrant.Vagrant):
         self._detail = detail
 
     def _call_vagrant_command(self, args: Sequence[str | None]) -> None:
-        argv = ["vagrant", *(a for a in args if a is not None)]
+        argv = [_program(), *(a for a in args if a is not None)]
         if "up" in argv:
             # devvm undoes a failed create itself, in one way wherever it failed (or keeps it).
             argv.append("--no-destroy-on-error")
@@ -176,7 +177,8 @@ class _Cli(vagrant.Vagrant):
         """Run Vagrant to its end, and tell what it is doing while it is at it."""
         lines: list[str] = []
         with process.background(
-            argv,
+            # If devvm is killed, Vagrant must not go on making a VM that devvm is undoing.
+            ["setpriv", "--pdeathsig", "TERM", *argv],
             env={**_ENVIRONMENT, "VAGRANT_CWD": self.root},
             log=self._log,
             stop_signal=signal.SIGINT,  # Vagrant ends what it is doing, and gives its locks back
@@ -211,11 +213,18 @@ def _failed(said: process.Completed, log: Path) -> VagrantError:
     # The settings of the VM, which Vagrant prints with " -- ", are no news.
     lines = [line for line in said.stdout.splitlines()[1:] if line.strip() and " -- " not in line]
     return VagrantError(
-        f"{' '.join(said.argv[:2])} failed (exit code {said.returncode})",
+        f"vagrant {said.argv[1]} failed (exit code {said.returncode})",
         details="\n".join(lines[-12:]) or "it printed nothing",
         resolution=hint(said.stdout),
         log=log,
     )
+
+
+def _program() -> str:
+    found = shutil.which("vagrant", path=process.environment()["PATH"])
+    if found is None:
+        raise HostNotReadyError("Vagrant is not installed", resolution="devvm setup")
+    return found
 
 
 def _catalog(box: Box) -> dict[str, object]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from devvm.adapters.vagrant import LibvirtVagrant, VagrantError, hint, tell
+from devvm.errors import HostNotReadyError
 from devvm.model import Box
 
 BOX = Box(
@@ -110,6 +111,43 @@ def test_an_interrupt_stops_vagrant_in_order(vagrant, tmp_path):
         LibvirtVagrant().up(tmp_path, lambda _text: None, log)
     thread.join()
     assert "cleaned up" in log.read_text()
+
+
+def test_vagrant_does_not_outlive_a_devvm_that_was_killed(vagrant, tmp_path):
+    vagrant(
+        "echo $$ >pid.new; mv pid.new pid; while :; do sleep 0.1; done".replace(
+            "pid", f"{tmp_path}/pid"
+        )
+    )
+    pid = tmp_path / "pid"
+    if not (child := os.fork()):
+        LibvirtVagrant().up(tmp_path, lambda _text: None, tmp_path / "log")
+        os._exit(1)
+    _until(pid.exists)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    _until(lambda: not _runs(int(pid.read_text())))
+
+
+def _until(condition):
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _runs(pid):
+    try:
+        return "(zombie)" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def test_a_host_without_vagrant(tmp_path, monkeypatch):
+    monkeypatch.setattr("devvm.adapters.vagrant.shutil.which", lambda _name, path: None)
+    with pytest.raises(HostNotReadyError) as caught:
+        LibvirtVagrant().up(tmp_path, lambda _text: None, tmp_path / "log")
+    assert caught.value.resolution == "devvm setup"
 
 
 def test_a_box_is_added_by_a_catalog_with_its_checksum(vagrant):
