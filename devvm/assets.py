@@ -36,6 +36,11 @@ def vagrantfile_template() -> Path:
     return _find("Vagrantfile.j2")
 
 
+def box_vagrantfile() -> Path:
+    """The Vagrantfile that a box carries, for people who use it without devvm."""
+    return templates() / "box.Vagrantfile"
+
+
 def parity_suite() -> Path:
     """The testinfra suite that `devvm verify` runs."""
     return _find("parity", in_checkout="tests/parity")

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from devvm import assets
 from devvm.errors import HostNotReadyError, OperationError
 from devvm.model import Box
 from devvm.release import same_content
@@ -25,23 +26,6 @@ DISK_GIB = 20
 _FORMAT = 1
 _FILE = "devvm.box"
 _METADATA = "metadata.json"
-
-#: What plain Vagrant, without devvm, needs to know of the box. The key that it logs in with is
-#: the user's to give: no key is in the box, and Vagrant's well-known one is no key.
-_VAGRANTFILE = """\
-Vagrant.configure("2") do |config|
-  config.ssh.username = "vagrant"
-  config.ssh.insert_key = false
-  config.vm.synced_folder ".", "/vagrant", disabled: true
-  config.vm.provider :libvirt do |libvirt|
-    libvirt.cpus = 2
-    libvirt.memory = 2048
-    libvirt.disk_bus = "virtio"
-    libvirt.nic_model_type = "virtio"
-    libvirt.random :model => "random"
-  end
-end
-"""
 
 
 class FolderBoxStore:
@@ -90,7 +74,7 @@ class FolderBoxStore:
         metadata = {"provider": "libvirt", "format": "qcow2", "virtual_size": DISK_GIB}
         with tarfile.open(unfinished, "w", format=tarfile.GNU_FORMAT) as archive:
             _add(archive, "metadata.json", json.dumps(metadata))
-            _add(archive, "Vagrantfile", _VAGRANTFILE)
+            _add(archive, "Vagrantfile", assets.box_vagrantfile().read_text(encoding="utf-8"))
             archive.add(image, "box.img", filter=_without_owner)
         unfinished.replace(destination)
         return Box(
