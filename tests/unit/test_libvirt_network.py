@@ -100,6 +100,15 @@ def test_ensure_leaves_another_network_of_the_name_alone(connection):
     assert kept.isActive()
 
 
+def test_a_network_that_can_not_be_started_does_not_stay(connection, monkeypatch):
+    monkeypatch.setattr("devvm.adapters.libvirt.network._is_local", lambda _uri: True)
+    monkeypatch.setattr(routes, "current", lambda: routes.parse(TABLE))
+    with pytest.raises(HostNotReadyError, match="the host already uses") as caught:
+        Network(connection, NetworkConfig(address="10.0.0.0/24")).ensure()
+    assert "10.0.0.0/16 through eth1" in caught.value.details
+    assert connection.get().listAllNetworks() == []
+
+
 def test_a_lease_is_fixed_kept_and_given_back(connection):
     network = Network(connection, NAT)
     network.ensure()
@@ -133,6 +142,7 @@ TABLE = """Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tW
 eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0
 eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
 devvm\t00DBA8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
+eth1\t0000000A\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0
 *\t00D6A8C0\t00000000\t0201\t0\t0\t4000000000\t00FFFFFF\t0\t0\t0
 """
 
@@ -142,7 +152,7 @@ devvm\t00DBA8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
     [
         ("192.0.2.128/25", "eth0"),
         ("192.0.0.0/16", "eth0"),
-        ("10.0.0.0/8", None),  # only by the default route
+        ("172.16.0.0/12", None),  # only by the default route
         ("192.168.219.0/24", None),  # its own bridge
         ("192.168.214.0/24", None),  # unreachable: leads nowhere
     ],

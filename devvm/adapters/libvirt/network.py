@@ -140,10 +140,9 @@ class Network:
         name = self._config.name
         with translated(f"the network {name} can't be started", resolution="devvm setup"):
             network = self._find()
-            if network is not None:
-                self._refuse_if_different(network)
             if network is None:
-                network = self._connection.get().networkDefineXML(network_xml(self._config))
+                network = self._make()
+            self._refuse_if_different(network)
             if not network.isActive():
                 self._start(network)
             if not network.autostart():
@@ -194,6 +193,16 @@ class Network:
                 resolution="set network.name to another name in config.toml, or, if nothing uses "
                 f"the network: virsh net-destroy {name}; virsh net-undefine {name}",
             )
+
+    def _make(self) -> libvirt.virNetwork:
+        """Define and start it; one that can't be started does not stay."""
+        network = self._connection.get().networkDefineXML(network_xml(self._config))
+        try:
+            self._start(network)
+        except BaseException:
+            network.undefine()
+            raise
+        return network
 
     def _start(self, network: libvirt.virNetwork) -> None:
         if not _is_local(self._connection.uri):
