@@ -71,6 +71,9 @@ def create(
     request = operation.CreateRequest(name=vm_name, engineer=person, release=release, keep=keep)
     operation.check(services, vm_name)  # before minutes of building a box
     if operation.find_box(services, release) is None:
+        session.output.note(
+            "There is no box of this stack here yet. Building it takes minutes, once."
+        )
         # A box is checked in a VM as the host's configuration has it, not as this one is asked for.
         standard = wiring.build_services(session.config())
         build_box(session, standard, release=release, yes=yes)

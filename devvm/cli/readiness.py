@@ -93,8 +93,10 @@ def become_root(session: Session, purpose: str) -> None:
     try:
         if process.run(["sudo", "-n", "true"], check=False).returncode == 0:
             return
-        if session.output.can_ask and process.interactive(["sudo", "-v"]) == 0:
-            return
+        if session.output.can_ask:
+            session.output.note(f"To {purpose}, devvm needs root.")
+            if process.interactive(["sudo", "-v"]) == 0:
+                return
     except HostNotReadyError:
         raise HostNotReadyError(
             f"devvm needs root to {purpose}, and sudo is not installed",
