@@ -124,8 +124,11 @@ class State:
 
     @contextmanager
     def wait_lock(self, name: str) -> Iterator[None]:
-        """Hold a lock that is only ever held for moments (the network's, an upload's)."""
-        descriptor = _open_lock(self.locks / f"{name}.lock")
+        """Hold a lock that is only ever held for moments (the network's, an upload's).
+
+        Its file has a name that no VM can have, so that a VM may be called `network`.
+        """
+        descriptor = _open_lock(self.locks / f".{name}.lock")
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield

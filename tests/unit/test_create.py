@@ -200,6 +200,11 @@ def test_bad_names_touch_nothing(world, name):
     assert list(world.state.vms.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["network", "upload", "ca"])
+def test_a_vm_may_be_called_as_a_lock_is(world, name):
+    assert make(world, name=name).vm.metadata.ready
+
+
 def test_no_box(world):
     world.boxes.box = None
     with pytest.raises(NotFoundError) as caught:
