@@ -1,0 +1,176 @@
+"""Bad input and a host that is not as it should be, against the real libvirt.
+
+Each: one clear message with the cause and the next command, the right exit code, no traceback
+(`devvm` of conftest looks), and nothing half made.
+"""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import HERE, REPOSITORY, virsh
+
+pytestmark = pytest.mark.vm
+
+
+@pytest.fixture
+def world(devvm):
+    """What must be the same after a refusal as before."""
+
+    def look():
+        return {
+            "domains": virsh("list", "--all", "--name"),
+            "volumes": virsh("vol-list", "devvm-test") if "devvm-test" in _pools() else "",
+            "leases": [line for line in _network().splitlines() if "<host " in line],
+            "vms": sorted(p.name for p in (devvm.state / "vms").iterdir()),
+            "boxes": sorted(p.name for p in (devvm.state / "boxes").iterdir()),
+        }
+
+    before = look()
+    yield
+    assert look() == before
+
+
+def _pools():
+    return virsh("pool-list", "--all", "--name").split()
+
+
+def _network():
+    names = virsh("net-list", "--all", "--name").split()
+    return virsh("net-dumpxml", "devvm-test") if "devvm-test" in names else ""
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """A configuration of the tests' with something changed, by text."""
+
+    def write(old: str = "", new: str = "", add: str = "") -> dict[str, str]:
+        text = (HERE / "config.toml").read_text()
+        assert old in text
+        path = tmp_path / "config.toml"
+        path.write_text(text.replace(old, new, 1) + add)
+        return {"DEVVM_CONFIG": str(path)}
+
+    return write
+
+
+def _refused(done, *parts):
+    error = done.json["error"]
+    assert error["exit_code"] == done.code
+    text = " ".join(str(v) for v in error.values())
+    for part in parts:
+        assert part in text, error
+    assert error["resolution"], error
+    return error
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "../x", "a b", "a;reboot", "x" * 64, "x" * 300, "Dev1", "dév", "root", "-x", "dev1\n"],
+)
+def test_a_name_that_can_not_be_one(devvm, world, name):
+    _refused(devvm("create", "--json", "--", name, code=2))
+
+
+@pytest.mark.parametrize("login", ["", "../x", "a b", "root", "mysql", "Jane", "x" * 40])
+def test_an_engineer_that_can_not_be_one(devvm, world, login):
+    _refused(devvm("create", "dev9", "--engineer", login, "--json", code=2))
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        (["--cpus", "0"], "cpus"),
+        (["--cpus", "many"], "cpus"),
+        (["--memory", "-1"], "memory"),
+        (["--memory", "1K"], "memory"),
+        (["--data-disk", "0"], "data"),
+        (["--driver", "xen"], "driver"),
+        (["--release", "latest"], "release"),
+        (["--release", "2001.01.01-000000000000"], "2001.01.01-000000000000"),
+        (["--ssh-key", "/nonexistent.pub"], "/nonexistent.pub"),
+        (["--no-such-option"], "--no-such-option"),
+    ],
+)
+def test_an_option_that_can_not_be_met(devvm, world, options, part):
+    _refused(devvm("create", "dev9", *options, "--json", code=2), part)
+
+
+def test_a_private_key_is_not_taken_for_a_public_one(devvm, world, tmp_path):
+    key = tmp_path / "id"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    done = devvm("create", "dev9", "--ssh-key", str(key), "--json", code=2)
+    _refused(done, f"{key}.pub")
+    assert "PRIVATE KEY" not in done.stdout + done.stderr
+
+
+def test_an_unknown_key_of_the_configuration(devvm, world, settings):
+    env = settings("memory_mib", "memory")
+    done = devvm("create", "dev9", "--json", code=2, **env)
+    _refused(done, "vm.memory", env["DEVVM_CONFIG"], "memory_mib")
+
+
+def test_more_memory_than_the_host_has(devvm, world):
+    done = devvm("create", "dev9", "--memory", "900G", "--json", code=4)
+    _refused(done, "memory", "--memory")
+
+
+def test_no_space_in_the_pool(devvm, box, settings, tmp_path):
+    """A pool on a file system too small for the box."""
+    small = tmp_path / "small"
+    small.mkdir()
+    tmp_path.chmod(0o755)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64m,mode=755", "tmpfs", small]
+    subprocess.run(mount, check=True)
+    try:
+        env = settings(
+            'pool = "devvm-test"\npool_path = "/var/lib/libvirt/images/devvm-test"',
+            f'pool = "devvm-small"\npool_path = "{small}/pool"',
+        )
+        _refused(devvm("create", "dev9", "--json", code=4, **env), "space")
+        assert not (devvm.state / "vms" / "dev9").exists()
+        assert "dev9" not in virsh("list", "--all", "--name")
+    finally:
+        if "devvm-small" in _pools():
+            subprocess.run(["virsh", "-q", "pool-destroy", "devvm-small"], check=False)
+            virsh("pool-undefine", "devvm-small")
+        subprocess.run(["umount", small], check=True)
+
+
+def test_libvirt_is_not_reachable(devvm, world, settings):
+    env = settings("state_dir", 'uri = "qemu+unix:///system?socket=/nonexistent"\nstate_dir')
+    for command in (["list"], ["create", "dev9"], ["verify", "dev9"], ["box", "list"]):
+        done = devvm(*command, "--json", code=None, **env)
+        if command != ["box", "list"]:  # files only
+            assert done.code == 4
+            _refused(done, "libvirt")
+
+
+def test_a_mirror_that_is_down(devvm, world, settings):
+    """Nothing listens on this port; and what the failed build made is not a box."""
+    env = settings(add='\n[box]\nmirror = "http://127.0.0.1:9/debian"\n')
+    done = devvm("box", "build", "--force", "--yes", "--json", code=None, **env)
+    assert done.code in (1, 4)
+    _refused(done, "http://127.0.0.1:9/debian")
+
+
+def test_a_user_outside_the_group_of_libvirt(devvm, world):
+    done = subprocess.run(
+        [
+            "setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups",
+            sys.executable, "-m", "devvm", "list",
+        ],
+        cwd=REPOSITORY,
+        env=os.environ | {"DEVVM_CONFIG": str(HERE / "config.toml"), "HOME": "/nonexistent"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 4, done.stderr
+    assert "group" in done.stderr
+    assert "devvm setup" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["show", "start", "stop", "restart", "verify", "logs"])
+def test_a_vm_that_is_not_there(devvm, world, command):
+    _refused(devvm(command, "dev9", "--json", code=2), "dev9")
