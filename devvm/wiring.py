@@ -105,12 +105,13 @@ def setup_steps(config: Config) -> list[SetupStep]:
     """What a host must have, in the order in which it is put there."""
     from devvm.adapters.debian_host import DebianPackages, read_list
     from devvm.adapters.host_access import Groups, NameResolution, PathLink, StateFolder
+    from devvm.adapters.kvm_device import KvmDevice
     from devvm.adapters.libvirt_daemons import LibvirtDaemons
 
     launcher = assets.launcher()
     steps: list[SetupStep] = [DebianPackages(read_list(assets.host_packages()))]
     if config.uri == _LOCAL:  # another host's daemons and groups are that host's matter
-        steps += [Groups(_login()), LibvirtDaemons()]
+        steps += [Groups(_login()), KvmDevice(), LibvirtDaemons()]
     steps += [StateFolder(config.state_dir), NameResolution()]
     if launcher is not None:
         steps.append(PathLink(launcher))
