@@ -148,9 +148,15 @@ def load(overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Config:
         try:
             data = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise UsageError(f"{path} is not valid TOML", details=str(error)) from None
+            raise UsageError(
+                f"{path} is not valid TOML",
+                details=str(error),
+                resolution="devvm config show --help",
+            ) from None
         except OSError as error:
-            raise UsageError(f"{path} can't be read", details=str(error)) from None
+            raise UsageError(
+                f"{path} can't be read", details=str(error), resolution=f"ls -l {path}"
+            ) from None
         _validate(data, str(path))  # each file by itself, so that the message names it
         merged = _merge(merged, data)
     given = {

@@ -89,9 +89,16 @@ def read_public_keys(path: Path) -> list[str]:
     try:
         text = path.expanduser().read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
-        raise NotFoundError(f"there is no key file {path}") from None
+        raise NotFoundError(
+            f"there is no key file {path}",
+            resolution="ls ~/.ssh/*.pub; to make a key: ssh-keygen -t ed25519",
+        ) from None
     except OSError as error:
-        raise UsageError(f"the key file {path} can't be read", details=error.strerror) from None
+        raise UsageError(
+            f"the key file {path} can't be read",
+            details=error.strerror,
+            resolution=f"ls -l {path}",
+        ) from None
     if "PRIVATE KEY" in text:
         raise UsageError(
             f"{path} holds a private key",
@@ -103,6 +110,7 @@ def read_public_keys(path: Path) -> list[str]:
         raise UsageError(
             f"{path} holds no public SSH key",
             details="a public key is one line, such as: ssh-ed25519 AAAAC3Nza... you@laptop",
+            resolution="ls ~/.ssh/*.pub",
         )
     return keys
 

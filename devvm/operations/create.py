@@ -234,7 +234,9 @@ def _finish(services: Services, name: str, metadata: Metadata) -> Vm:
     """The VM is complete: from here on no command takes it for a remnant."""
     vm = services.hypervisor.vm(name)
     if vm is None:
-        raise OperationError(f"{name} was deleted while it was made")
+        raise OperationError(
+            f"{name} was deleted while it was made", resolution=f"devvm create {name}"
+        )
     complete = replace(metadata, ready=True)
     services.hypervisor.set_metadata(vm.uuid, complete)
     return replace(vm, metadata=complete)

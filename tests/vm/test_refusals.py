@@ -171,6 +171,6 @@ def test_a_user_outside_the_group_of_libvirt(devvm, world):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("command", ["show", "start", "stop", "restart", "verify", "logs"])
+@pytest.mark.parametrize("command", ["show", "start", "stop", "restart", "verify", "destroy"])
 def test_a_vm_that_is_not_there(devvm, world, command):
     _refused(devvm(command, "dev9", "--json", code=2), "dev9")
