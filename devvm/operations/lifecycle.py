@@ -92,7 +92,7 @@ def show(services: Services, name: str) -> VmDetails:
 
 
 def start(services: Services, name: str, run: Run) -> Vm:
-    """Power on and wait until the VM is up, its services included; only waits where it runs.
+    """Power on and wait until the VM lets us in; only waits where it runs.
 
     Raises:
         NotFoundError: there is none of this name.
@@ -147,7 +147,8 @@ def _start(services: Services, vm: Vm, run: Run) -> None:
         services.hypervisor.ensure_pool()
     with run.phase("boot", "Starting the VM"):
         services.hypervisor.start(vm)
-        machine.wait_until_up(services, vm.name, run)
+        way_in = machine.target(services, vm.name, login="vagrant")
+        services.shell.wait(way_in, timeout=machine.BOOT_TIMEOUT, detail=run.detail)
 
 
 def _stop(services: Services, vm: Vm, run: Run, *, force: bool) -> None:

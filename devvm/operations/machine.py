@@ -106,23 +106,8 @@ def bring_up(
         write_atomic(state.vm(name) / "Vagrantfile", text)
         services.vagrant.up(state.vm(name), run.detail, run.log(state))
         hypervisor.set_metadata(identifier, metadata)
-        return wait_until_up(services, name, run)
-
-
-def wait_until_up(services: Services, name: str, run: Run) -> Target:
-    """Wait until a VM lets devvm in and has started all that starts at boot, well or not.
-
-    Returns:
-        The way in, with the account that devvm works with.
-
-    Raises:
-        DevvmError: it does not come up.
-    """
-    way_in = target(services, name, login="vagrant")
-    services.shell.wait(way_in, timeout=BOOT_TIMEOUT, detail=run.detail)
-    run.detail("booting: waiting for its services")
-    booted = ["systemctl", "is-system-running", "--wait"]  # fails where a unit did: verify's matter
-    services.shell.run(way_in, booted, check=False, timeout=BOOT_TIMEOUT)
+        way_in = target(services, name, login="vagrant")
+        services.shell.wait(way_in, timeout=BOOT_TIMEOUT, detail=run.detail)
     return way_in
 
 

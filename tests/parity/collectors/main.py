@@ -1,4 +1,4 @@
-"""Runs inside the observed machine: every collector, side by side, and one line of JSON.
+"""Runs inside the observed machine: the collectors, side by side, and one line of JSON.
 
 `parity/observe.py` sends this file's text with the text of the others, since a machine in
 production has nothing of the suite on it. Standard library only, and few modules of it: on an
@@ -15,6 +15,9 @@ import types
 
 #: Seconds for all collectors together.
 DEADLINE = 100.0
+#: Collectors that give freshly started services time. They go first, so that the others see what
+#: these services make when they start, such as the key of the site's sessions.
+PATIENT = ("http",)
 #: Seconds for one command, unless its collector says otherwise.
 COMMAND_TIMEOUT = 60.0
 
@@ -60,11 +63,13 @@ def observe(sources, wanted, deadline=DEADLINE):
         name: threading.Thread(target=collect, args=(name, source), daemon=True)
         for name, source in sources.items()
     }
-    for thread in threads.values():
-        thread.start()
     end = time.monotonic() + deadline
-    for thread in threads.values():
-        thread.join(max(0.0, end - time.monotonic()))
+    for patient in (True, False):
+        together = [thread for name, thread in threads.items() if (name in PATIENT) is patient]
+        for thread in together:
+            thread.start()
+        for thread in together:
+            thread.join(max(0.0, end - time.monotonic()))
     late = {"error": f"no answer after {deadline:g} s", "seconds": deadline}
     return {name: found.get(name, late) for name in sources}
 
