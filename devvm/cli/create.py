@@ -63,7 +63,8 @@ def create(
     if release is not None:
         releases.validate_release(release)
     invoker = wiring.invoker()
-    login = engineer or (vm_name if invoker.login == "root" else invoker.login)
+    own = vm_name if invoker.login == "root" else invoker.login
+    login = own if engineer is None else engineer
     person = invoker.engineer(login, ssh_key or ())
     config = session.config(options.machine_overrides(cpus, memory, root_disk, data_disk, driver))
     readiness.ensure(session, config, yes=yes)

@@ -82,7 +82,7 @@ def _destroy_all(command: Devvm) -> None:
 @pytest.fixture(scope="session")
 def box(devvm):
     """The box of the stack in this checkout, built for real where it is not there yet."""
-    return devvm("box", "build", "--yes", "--json").json["box"]
+    return devvm("box", "build", "--yes", "--json").json
 
 
 @pytest.fixture(scope="session")

@@ -138,8 +138,10 @@ def test_verify_names_what_is_broken(vm, devvm):
 
 
 def test_a_second_vm_clones_the_same_box_and_destroy_leaves_nothing(vm, devvm):
-    second = devvm("create", "dev2", "--engineer", "joe", "--json").json
+    options = ["--engineer", "joe", "--cpus", "1", "--memory", "1200M", "--data-disk", "3G"]
+    second = devvm("create", "dev2", *options, "--json").json
     assert second["report"]["passed"]
+    assert (second["vm"]["cpus"], second["vm"]["memory_mib"]) == (1, 1200)
     assert "jane" not in Site(second["url"], devvm.state / "ca" / "ca.crt").people()
     names = {v["name"] for v in devvm("list", "--json").json["vms"]}
     assert names == {"dev1", "dev2"}

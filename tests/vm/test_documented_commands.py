@@ -1,0 +1,81 @@
+"""Every command line of the README and of docs/ is run, against a real VM.
+
+A new one in the docs is picked up by itself; one that needs a terminal, or is run elsewhere,
+has to be named here, or else this fails.
+"""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import pytest
+from conftest import HERE, REPOSITORY
+
+pytestmark = pytest.mark.vm
+
+#: Run for real by another test, named.
+_ELSEWHERE = {
+    "bin/devvm create dev1": "tests/fresh/run, and conftest.vm",
+    "bin/devvm create dev2": "test_end_to_end: a second VM",
+    "bin/test": "itself",
+    "devvm create": "conftest.vm: as root, a name must be given",
+    "devvm create --cpus 4": "test_end_to_end: a second VM, with options",
+    "devvm destroy dev1": "test_end_to_end: destroy",
+    "vagrant init devvm/RELEASE": "test_plain_vagrant",
+    "DEVVM_SSH_KEY=$HOME/.ssh/id_ecdsa vagrant up": "test_plain_vagrant",
+}
+#: What a person types in the session that the command opens.
+_INTERACTIVE = {
+    "devvm ssh dev1": ("exit\n", "jane@dev1"),
+    "devvm console dev1": ("\x1d", "Escape character"),
+}
+
+
+def _documented() -> list[str]:
+    found = set()
+    for path in [REPOSITORY / "README.md", *sorted(REPOSITORY.glob("docs/**/*.md"))]:
+        text = path.read_text()
+        for block in re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+            lines = (line.strip() for line in block.splitlines())
+            found |= {line for line in lines if line and not line.startswith("#")}
+        text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+        found |= set(re.findall(r"`((?:bin/)?devvm [a-z][^`]*|bin/test[^`]*)`", text))
+    return sorted(c for c in found if not re.search(r"\b(NAME|COMMAND|FILE)\b", c))
+
+
+def test_there_are_documented_commands():
+    assert set(_ELSEWHERE) | set(_INTERACTIVE) <= set(_documented())
+    assert "devvm list" in _documented()
+
+
+@pytest.mark.parametrize("command", [c for c in _documented() if c not in _ELSEWHERE])
+def test_documented_command(command, vm, devvm, tmp_path):
+    if command in _INTERACTIVE:
+        _type(command, *_INTERACTIVE[command])
+        return
+    program, *args = command.split()
+    assert program.removeprefix("bin/") == "devvm", f"nobody runs: {command}"
+    done = devvm(*(a.replace("RELEASE", vm["report"]["release"]) for a in args))
+    assert (done.stdout + done.stderr).strip()
+
+
+def _type(command: str, typed: str, expected: str) -> None:
+    """Run a command on a terminal of its own, type something, and see that it ends."""
+    main, terminal = pty.openpty()
+    child = subprocess.Popen(
+        [sys.executable, "-m", *command.split()],
+        cwd=REPOSITORY,
+        env={"DEVVM_CONFIG": str(HERE / "config.toml"), "PATH": "/usr/bin:/bin", "TERM": "xterm"},
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    )
+    seen = b""
+    with os.fdopen(main, "r+b", buffering=0) as screen:
+        while expected.encode() not in seen:
+            seen += screen.read(1024)
+        screen.write(typed.encode())
+        assert child.wait(timeout=60) == 0, seen
