@@ -152,7 +152,7 @@ def test_a_second_vm_clones_the_same_box_and_destroy_leaves_nothing(vm, devvm):
 def test_destroy(vm, devvm):
     devvm("destroy", "dev1", "--yes")
     _nothing_left(devvm, "dev1")
-    assert "devvm list" in devvm("show", "dev1", code=2).stderr
+    assert "there is no VM dev1" in devvm("show", "dev1", code=2).stderr
 
 
 def _nothing_left(devvm, name):
