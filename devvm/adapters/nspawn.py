@@ -23,6 +23,8 @@ from devvm.operations.ports import Detail
 
 _START_SECONDS = 120.0
 _STOP_SECONDS = 180.0
+#: Tells whose container a process is the first one of, also when nspawn is gone.
+_MARK = "DEVVM_CONTAINER"
 
 _SSH_CONFIG = """\
 Host {name}
@@ -58,8 +60,8 @@ class Nspawn:
     def booted(self, root: Path, *, name: str, detail: Detail, log: Path) -> Iterator[Target]:
         """A booted container, as a machine to log in to as `vagrant`.
 
-        The container dies with this process, and one that an earlier run left is removed first.
-        At the end it is shut down in order, so that databases close their files.
+        At the end it is shut down in order, so that databases close their files; so it is when
+        this process is killed. What an earlier run left all the same is ended first.
 
         Args:
             root: The root file system; changed by whatever runs in it.
@@ -75,8 +77,10 @@ class Nspawn:
             keys = Path(folder)  # only root may look inside; gone with the container
             credential = _make_keys(keys, root, name)
             argv = [
-                "setpriv", "--pdeathsig", "KILL", "--",
+                # TERM, not KILL: nspawn takes its container along only when it is asked to end.
+                "setpriv", "--pdeathsig", "TERM", "--",
                 "systemd-nspawn", "--quiet", f"--directory={root}", f"--machine={name}",
+                f"--setenv={_MARK}={name}",
                 "--boot", "--register=no", *_scope(), "--private-network",
                 "--resolv-conf=off", "--timezone=off", "--link-journal=no",
                 f"--load-credential=tmpfiles.extra:{credential}",
@@ -96,13 +100,26 @@ class Nspawn:
 
 
 def remove_leftovers(name: str) -> None:
-    """End a container that an earlier run left behind; its processes die with it."""
+    """End a container that an earlier run left behind: nspawn, and the first process inside.
+
+    The container's other processes die with its first one, but that one not with nspawn.
+    """
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            argv = (folder / "cmdline").read_bytes().split(b"\0")
-            if b"systemd-nspawn" in argv[0] and f"--machine={name}".encode() in argv:
+            if _is_nspawn(folder, name) or _is_first_inside(folder, name):
                 os.kill(int(folder.name), signal.SIGKILL)
                 _wait_until_gone(folder)
+
+
+def _is_nspawn(folder: Path, name: str) -> bool:
+    argv = (folder / "cmdline").read_bytes().split(b"\0")
+    return b"systemd-nspawn" in argv[0] and f"--machine={name}".encode() in argv
+
+
+def _is_first_inside(folder: Path, name: str) -> bool:
+    if f"{_MARK}={name}".encode() not in (folder / "environ").read_bytes().split(b"\0"):
+        return False
+    return _is_first(folder)
 
 
 def _wait_until_gone(folder: Path) -> None:
@@ -141,12 +158,17 @@ def _leader(nspawn: _Running, deadline: float, log: Path) -> int:
         with suppress(OSError):
             children = Path(f"/proc/{nspawn.pid}/task/{nspawn.pid}/children").read_text().split()
             for child in children:
-                status = Path(f"/proc/{child}/status").read_text().splitlines()
-                numbers = next(line for line in status if line.startswith("NSpid:")).split()[1:]
-                if len(numbers) > 1 and numbers[-1] == "1":
+                if _is_first(Path("/proc") / child):
                     return int(child)
         time.sleep(0.1)
     raise _did_not_boot(nspawn, log)
+
+
+def _is_first(folder: Path) -> bool:
+    """Whether a process is number 1 of a namespace inside this one."""
+    status = (folder / "status").read_text().splitlines()
+    numbers = next(line for line in status if line.startswith("NSpid:")).split()[1:]
+    return len(numbers) > 1 and numbers[-1] == "1"
 
 
 def _wait_for_login(nspawn: _Running, target: Target, deadline: float, log: Path) -> None:

@@ -1,8 +1,8 @@
 """A Debian container with a real systemd, made and configured by devvm's own adapters.
 
 One container serves the whole session, and the tests change it in the order of their files: it is
-converged (`test_converge.py`), damaged and mended (`test_drift.py`), made an engineer's
-(`test_engineer.py`).
+left behind (`test_boot.py`), converged (`test_converge.py`), damaged and mended
+(`test_drift.py`), made an engineer's (`test_engineer.py`).
 """
 
 from __future__ import annotations
@@ -130,14 +130,20 @@ def tarball(state, tmp_path_factory, log) -> Path:
 
 
 @pytest.fixture(scope="session")
-def machine(state, tarball, log) -> Iterator[Machine]:
-    """The booted container; shut down in order at the end, whatever failed."""
+def root(state, tarball, log) -> Iterator[Path]:
+    """The root file system of the session."""
     with tempfile.TemporaryDirectory(prefix="root-", dir=state) as folder:
         root = Path(folder) / "root"
         RootTrees().unpack(tarball, root, log=log)
-        console = log.with_name("console")
-        with Nspawn().booted(root, name=NAME, detail=_quiet, log=console) as target:
-            yield Machine(target, log)
+        yield root
+
+
+@pytest.fixture(scope="session")
+def machine(root, log) -> Iterator[Machine]:
+    """The booted container; shut down in order at the end, whatever failed."""
+    console = log.with_name("console")
+    with Nspawn().booted(root, name=NAME, detail=_quiet, log=console) as target:
+        yield Machine(target, log)
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,13 @@ def test_exec_passes_arguments_and_exit_code_on(vm, devvm):
     assert devvm("exec", "dev1", "--", "sh", "-c", "exit 42", code=None).code == 42
 
 
+def test_people_who_know_vagrant_get_in_with_vagrant(vm, devvm):
+    folder = devvm.state / "vms" / "dev1"
+    ssh = ["vagrant", "ssh", "--command", "id -un"]
+    done = subprocess.run(ssh, cwd=folder, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "vagrant"), done.stderr
+
+
 def test_no_host_holds_the_vms_private_host_key(vm, devvm):
     for path in (devvm.state / "vms" / "dev1").rglob("*"):
         if path.is_file() and b"PRIVATE KEY" in path.read_bytes():
