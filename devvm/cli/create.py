@@ -89,7 +89,7 @@ def _data(services: Services, result: CreateResult, run: Run) -> dict[str, Any]:
     return {
         "vm": views.vm(result.vm),
         "url": result.url,
-        "ssh_command": f"devvm {result.ssh_command}",
+        "ssh_command": result.ssh_command,
         "ca_certificate": str(services.ca.ensure()),
         "report": views.report(result.report),
         "run": views.run(run.record("done")),
@@ -101,7 +101,7 @@ def _show(session: Session, services: Services, result: CreateResult) -> None:
     counts = views.report(result.report)
     checks = words.plural(counts["checks_total"], "check")
     rows = [
-        ("Get in", f"devvm {result.ssh_command}"),
+        ("Get in", result.ssh_command),
         ("Site", result.url),
         ("Address", lease.address if lease else "-"),
         ("Release", result.report.release),

@@ -30,6 +30,7 @@ def test_create_reports_a_checked_vm(vm):
     assert vm["vm"]["state"] == "running"
     assert vm["vm"]["ready"]
     assert vm["report"]["passed"]
+    assert vm["ssh_command"] == "devvm ssh dev1"
     assert vm["report"]["checks_total"] >= 50
 
 

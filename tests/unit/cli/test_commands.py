@@ -167,7 +167,7 @@ def test_verify(cli, services, monkeypatch, report, tmp_path):
 def created(monkeypatch, services, vm, report, with_box):
     passed = replace(report, checks=report.checks[:1])
     result = CreateResult(
-        vm=vm, report=passed, url="https://dev1.devvm.test", ssh_command="ssh dev1"
+        vm=vm, report=passed, url="https://dev1.devvm.test", ssh_command="devvm ssh dev1"
     )
     return fake(monkeypatch, create, "create", result)
 
@@ -203,7 +203,7 @@ def test_create_takes_the_machine_from_its_options(cli, created, monkeypatch, se
 
 
 def test_a_vm_that_fails_its_checks_is_made_and_said(cli, created, monkeypatch, vm, report):
-    result = CreateResult(vm=vm, report=report, url="https://x", ssh_command="ssh dev1")
+    result = CreateResult(vm=vm, report=report, url="https://x", ssh_command="devvm ssh dev1")
     fake(monkeypatch, create, "create", result)
     shown = cli("create", "dev1")
     assert shown.code == 3
