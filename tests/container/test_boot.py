@@ -1,0 +1,78 @@
+"""A container outlives nobody: not the process that booted it, nor the next run."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from conftest import NAME
+
+from devvm.adapters.nspawn import remove_leftovers
+
+pytestmark = pytest.mark.container
+
+BOOT = """
+import sys, time
+from pathlib import Path
+from devvm.adapters.nspawn import Nspawn
+with Nspawn().booted(Path(sys.argv[1]), name=sys.argv[2], detail=print, log=Path(sys.argv[3])):
+    print("booted", flush=True)
+    time.sleep(300)
+"""
+
+
+@pytest.fixture
+def owner(root, tmp_path):
+    """A process that has booted the container, and will be killed."""
+    argv = [sys.executable, "-c", BOOT, root, NAME, tmp_path / "console"]
+    with (
+        # Its keys, which it will not clean up. A short path: it holds the socket of a connection.
+        tempfile.TemporaryDirectory(prefix="devvm-test-") as keys,
+        subprocess.Popen(
+            argv, stdout=subprocess.PIPE, text=True, env=os.environ | {"TMPDIR": keys}
+        ) as owner,
+    ):
+        assert "booted\n" in iter(owner.stdout.readline, ""), (tmp_path / "console").read_text()
+        yield owner
+        owner.kill()
+        remove_leftovers(NAME)
+
+
+def processes(root):
+    """Those that have the container's root directory for theirs, and the one that made it."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            inside = (process / "root" / "etc").samefile(root / "etc")
+            made_it = f"--machine={NAME}" in (process / "cmdline").read_text().split("\0")
+        except OSError:  # it has ended
+            continue
+        if inside or made_it:
+            found.append(int(process.name))
+    return found
+
+
+def test_it_shuts_down_when_its_owner_is_killed(root, owner):
+    assert len(processes(root)) > 5
+    owner.kill()
+    deadline = time.monotonic() + 60
+    while processes(root) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert processes(root) == []
+
+
+def test_what_was_left_all_the_same_is_ended_by_the_next_run(root, owner):
+    nspawn = next(pid for pid in processes(root) if _program(pid) == "systemd-nspawn")
+    os.kill(nspawn, signal.SIGKILL)
+    owner.kill()
+    assert processes(root) != []
+    remove_leftovers(NAME)
+    assert processes(root) == []
+
+
+def _program(pid):
+    return Path(f"/proc/{pid}/comm").read_text().strip()
