@@ -13,8 +13,9 @@ from types import FrameType
 import typer
 
 from devvm.cli import access, box, config, create, setup, verify, version, vms
+from devvm.cli.logfile import personal_log
 from devvm.cli.output import Output
-from devvm.cli.session import Session, personal_log
+from devvm.cli.session import Session
 from devvm.errors import (
     DevvmError,
     ExitCode,

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from devvm.cli.session import Session, personal_log
+from devvm.cli.logfile import personal_log
 from devvm.errors import HostNotReadyError
 
 if TYPE_CHECKING:
+    from devvm.cli.session import Session
     from devvm.config import Config
     from devvm.operations.setup import HostStatus
     from devvm.operations.setup_ports import SetupStep

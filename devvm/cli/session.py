@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -91,17 +87,3 @@ class Session:
                 details=error.brief,
                 resolution=f"devvm {verb} dev1",
             ) from None
-
-
-def personal_log(command: str) -> Path:
-    """A new log file of this person's, for what happens where there is no state folder yet."""
-    home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    folder = Path(home) / "devvm" / "logs"
-    name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{command}-"
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError:  # a home that can't be written
-        folder = Path(tempfile.gettempdir())
-    descriptor, path = tempfile.mkstemp(prefix=name, suffix=".log", dir=folder)
-    os.close(descriptor)
-    return Path(path)
