@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import time
@@ -27,6 +28,11 @@ _INHERITED = (
     "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR",
     "http_proxy", "https_proxy", "no_proxy", "PIP_CERT", "SSL_CERT_FILE", "VAGRANT_HOME",
 )  # fmt: skip
+
+#: A child is told to end when devvm dies, however that happens: what a killed command had begun
+#: must not go on beside the command that is typed next and undoes it. Daemons that a child
+#: leaves behind are not meant: a fork is free of it (prctl(2), PR_SET_PDEATHSIG).
+_TIED = ("setpriv", "--pdeathsig", "TERM", "--")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,21 +215,21 @@ def _start(
     merge: bool = False,
     output: IO[str] | None = None,
 ) -> subprocess.Popen[str]:
-    try:
-        return subprocess.Popen(
-            args,
-            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
-            stdout=output or subprocess.PIPE,
-            stderr=subprocess.STDOUT if merge or output else subprocess.PIPE,
-            cwd=cwd,
-            env=environment(env),
-            text=True,
-            errors="replace",
-            # A group of its own: Ctrl-C reaches devvm alone, which stops the child in order.
-            process_group=0,
-        )
-    except FileNotFoundError:
-        raise _not_installed(args[0]) from None
+    variables = environment(env)
+    if shutil.which(args[0], path=variables["PATH"]) is None:
+        raise _not_installed(args[0])
+    return subprocess.Popen(
+        [*_TIED, *args],
+        stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+        stdout=output or subprocess.PIPE,
+        stderr=subprocess.STDOUT if merge or output else subprocess.PIPE,
+        cwd=cwd,
+        env=variables,
+        text=True,
+        errors="replace",
+        # A group of its own: Ctrl-C reaches devvm alone, which stops the child in order.
+        process_group=0,
+    )
 
 
 def _not_installed(program: str) -> HostNotReadyError:

@@ -127,7 +127,6 @@ class DiskImages:
         console = script.with_name("console")
         arguments = f"root=LABEL={ROOT_LABEL} rw console=ttyS0 panic=-1 init=/bin/sh -- /dev/vdb"
         argv = [
-            "setpriv", "--pdeathsig", "KILL", "--",  # dies with devvm, however that ends
             "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
             "-machine", "pc", "-smp", "2", "-m", "1024", "-no-reboot", "-nic", "none",
             *(("-accel", "kvm", "-cpu", "host") if driver is Driver.KVM

@@ -83,8 +83,6 @@ class Mmdebstrap:
         unfinished = scratch / "rootfs.tar"
         progress = _Progress(detail)
         argv = [
-            # Dies with devvm, however that ends.
-            "setpriv", "--pdeathsig", "TERM", "--",
             "mmdebstrap", "--mode=root", "--variant=minbase", "--verbose",
             '--aptopt=Acquire::Retries "3"',
             '--aptopt=Acquire::http::Timeout "30"',

@@ -77,8 +77,6 @@ class Nspawn:
             keys = Path(folder)  # only root may look inside; gone with the container
             credential = _make_keys(keys, root, name)
             argv = [
-                # TERM, not KILL: nspawn takes its container along only when it is asked to end.
-                "setpriv", "--pdeathsig", "TERM", "--",
                 "systemd-nspawn", "--quiet", f"--directory={root}", f"--machine={name}",
                 f"--setenv={_MARK}={name}",
                 "--boot", "--register=no", *_scope(), "--private-network",

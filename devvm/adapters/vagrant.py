@@ -177,8 +177,7 @@ class _Cli(vagrant.Vagrant):
         """Run Vagrant to its end, and tell what it is doing while it is at it."""
         lines: list[str] = []
         with process.background(
-            # If devvm is killed, Vagrant must not go on making a VM that devvm is undoing.
-            ["setpriv", "--pdeathsig", "TERM", *argv],
+            argv,
             env={**_ENVIRONMENT, "VAGRANT_CWD": self.root},
             log=self._log,
             stop_signal=signal.SIGINT,  # Vagrant ends what it is doing, and gives its locks back

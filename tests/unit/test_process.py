@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -94,6 +95,20 @@ def test_background_is_stopped_at_the_end(tmp_path):
 
 def test_an_interactive_command_returns_its_code():
     assert process.interactive([sys.executable, "-c", "raise SystemExit(7)"]) == 7
+
+
+def test_a_child_ends_when_devvm_is_killed(tmp_path):
+    pid_file = tmp_path / "pid"
+    code = f"""
+from devvm import process
+process.run(["sh", "-c", "echo $$ > {pid_file}; exec sleep 60"])
+"""
+    devvm = subprocess.Popen([sys.executable, "-c", code])
+    while not pid_file.exists() or not pid_file.read_text():
+        time.sleep(0.05)
+    devvm.kill()
+    devvm.wait()
+    assert _gone(int(pid_file.read_text()))
 
 
 def _gone(pid: int) -> bool:
