@@ -124,7 +124,9 @@ class _Progress:
             self._set_up += 1
             total = max(self._unpacked, self._set_up)
             self._detail(f"setting up {text.split()[2]} ({self._set_up} of {total})")
-        elif text.startswith("I: "):
+        elif text.startswith("I: running --"):
+            self._detail("making the account")
+        elif text.startswith("I: ") and "/" not in text:  # steps, not its scratch folders
             self._detail(text[3:])
 
 
