@@ -7,8 +7,10 @@ has to be named here, or else this fails.
 import os
 import pty
 import re
+import select
 import subprocess
 import sys
+import time
 
 import pytest
 from conftest import HERE, REPOSITORY
@@ -67,7 +69,11 @@ def test_documented_command(command, vm, devvm, tmp_path):
 
 
 def _type(command: str, typed: str, expected: str) -> None:
-    """Run a command on a terminal of its own, type something, and see that it ends."""
+    """Run a command on a terminal of its own, type something, and see that it ends.
+
+    What is typed before a program has the terminal as it wants it may be thrown away, so it is
+    typed again, as a person would.
+    """
     main, terminal = pty.openpty()
     child = subprocess.Popen(
         [sys.executable, "-m", *command.split()],
@@ -79,8 +85,11 @@ def _type(command: str, typed: str, expected: str) -> None:
         start_new_session=True,
     )
     seen = b""
-    with os.fdopen(main, "r+b", buffering=0) as screen:
-        while expected.encode() not in seen:
-            seen += screen.read(1024)
-        screen.write(typed.encode())
-        assert child.wait(timeout=60) == 0, seen
+    deadline = time.monotonic() + 60
+    while child.poll() is None and time.monotonic() < deadline:
+        if select.select([main], [], [], 1)[0]:
+            seen += os.read(main, 4096)
+        elif expected.encode() in seen:
+            os.write(main, typed.encode())
+    child.kill()
+    assert (child.wait(), expected.encode() in seen) == (0, True), seen
