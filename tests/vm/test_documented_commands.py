@@ -27,7 +27,8 @@ _ELSEWHERE = {
     "devvm create --cpus 4": "test_end_to_end: a second VM, with options",
     "devvm destroy dev1": "test_end_to_end: destroy",
     "vagrant init devvm/RELEASE": "test_plain_vagrant",
-    "DEVVM_SSH_KEY=$HOME/.ssh/id_ecdsa vagrant up": "test_plain_vagrant",
+    "DEVVM_SSH_KEY=$HOME/.ssh/id_vagrant vagrant up": "test_plain_vagrant",
+    'ssh-keygen -t ecdsa -m PEM -N "" -f $HOME/.ssh/id_vagrant': "test_plain_vagrant",
 }
 #: In a sentence these are a command's name, not a command line: each wants more.
 _NAMES = {"devvm stop", "devvm destroy", "devvm ssh", "devvm box verify"}

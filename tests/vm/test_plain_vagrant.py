@@ -24,9 +24,11 @@ end
 def test_init_and_up(devvm, box, tmp_path):
     documented = (REPOSITORY / "docs" / "plain-vagrant.md").read_text()
     assert "vagrant init devvm/RELEASE" in documented
-    assert "DEVVM_SSH_KEY=$HOME/.ssh/id_ecdsa vagrant up" in documented
-    key = tmp_path / "id_ecdsa"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-f", key], check=True)
+    assert "DEVVM_SSH_KEY=$HOME/.ssh/id_vagrant vagrant up" in documented
+    assert 'ssh-keygen -t ecdsa -m PEM -N "" -f' in documented
+    key = tmp_path / "id_vagrant"
+    make_key = ["ssh-keygen", "-q", "-t", "ecdsa", "-m", "PEM", "-N", "", "-f", key]
+    subprocess.run(make_key, check=True)
     folder = tmp_path / "plainvagrant"
     folder.mkdir()
     env = os.environ | {"DEVVM_SSH_KEY": str(key), "VAGRANT_CHECKPOINT_DISABLE": "1"}
