@@ -44,10 +44,10 @@ def setup(
     if check:
         session.output.result(views.host(status), lambda: _show(session, status))
         raise typer.Exit(ExitCode.DONE if status.ready else ExitCode.HOST_NOT_READY)
-    if not status.complete:
-        if not readiness.agreed(session, status, yes=yes):
-            raise operation.not_ready(status)
+    if not status.complete and readiness.agreed(session, status, yes=yes):
         status = readiness.apply(session, steps)
+    elif not status.ready:
+        raise operation.not_ready(status)
     session.output.result(views.host(status), lambda: _show(session, status))
 
 
