@@ -4,7 +4,9 @@ import os
 import subprocess
 
 import pytest
-from conftest import REPOSITORY
+from conftest import HERE, REPOSITORY
+
+from devvm import config, wiring
 
 pytestmark = pytest.mark.vm
 
@@ -21,7 +23,7 @@ end
 """
 
 
-def test_init_and_up(devvm, box, tmp_path):
+def test_init_and_up(devvm, box, tmp_path, monkeypatch):
     documented = (REPOSITORY / "docs" / "plain-vagrant.md").read_text()
     assert "vagrant init devvm/RELEASE" in documented
     assert "DEVVM_SSH_KEY=$HOME/.ssh/id_vagrant vagrant up" in documented
@@ -29,6 +31,10 @@ def test_init_and_up(devvm, box, tmp_path):
     key = tmp_path / "id_vagrant"
     make_key = ["ssh-keygen", "-q", "-t", "ecdsa", "-m", "PEM", "-N", "", "-f", key]
     subprocess.run(make_key, check=True)
+    monkeypatch.setenv("DEVVM_CONFIG", str(HERE / "config.toml"))
+    hypervisor = wiring.build_services(config.load()).hypervisor
+    hypervisor.ensure_pool()
+    hypervisor.ensure_network()  # plain libvirt can't, behind the fence around the tests' range
     folder = tmp_path / "plainvagrant"
     folder.mkdir()
     env = os.environ | {"DEVVM_SSH_KEY": str(key), "VAGRANT_CHECKPOINT_DISABLE": "1"}
