@@ -56,6 +56,11 @@ def host_packages() -> Path:
     return _PACKAGE / "data" / "host-packages.txt"
 
 
+def look_for_work() -> Path:
+    """The script that looks in a guest for work that is nowhere else."""
+    return _PACKAGE / "data" / "look-for-work.sh"
+
+
 def launcher() -> Path | None:
     """`bin/devvm` of the checkout; None where devvm is installed as a package."""
     path = _CHECKOUT / "bin" / "devvm"

@@ -35,8 +35,10 @@ class ExtraDiskConfig(_Strict):
     @field_validator("name")
     @classmethod
     def _name(cls, value: str) -> str:
-        if not _DISK_NAME.fullmatch(value) or value == "devvm-data":
-            raise ValueError("use 1 to 16 of a-z, 0-9 and '-', beginning with a letter")
+        if not _DISK_NAME.fullmatch(value) or value in {"devvm-data", "data", "root"}:
+            raise ValueError(
+                "use 1 to 16 of a-z, 0-9 and '-', beginning with a letter; not data or root"
+            )
         return value
 
 
@@ -94,6 +96,12 @@ class BoxConfig(_Strict):
     )  # fmt: skip
 
 
+class TrashConfig(_Strict):
+    """What was destroyed or replaced, and can be had back."""
+
+    days: int = Field(14, ge=1, le=3650, description="days until it may be deleted for good")
+
+
 class Config(_Strict):
     """All of devvm's settings."""
 
@@ -108,6 +116,7 @@ class Config(_Strict):
     vm: VmConfig = VmConfig()
     network: NetworkConfig = NetworkConfig()
     box: BoxConfig = BoxConfig()
+    trash: TrashConfig = TrashConfig()
 
     @field_validator("state_dir", "pool_path")
     @classmethod

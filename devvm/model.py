@@ -114,10 +114,16 @@ class Metadata:
     engineer: str
     release: str
     created_at: str  # ISO 8601, UTC
-    data_volume: str
     #: Set once `create` has finished; a domain without it is one that a killed create left.
     ready: bool = False
+    #: How many roots the VM has had.
     generation: int = 1
+    #: What a new root needs to be made the engineer's again; public, as libvirt shows it to all.
+    authorized_keys: tuple[str, ...] = ()
+    git_name: str = ""
+    git_email: str = ""
+    #: The public half of the VM's SSH host key: type and key.
+    host_key: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,17 +139,128 @@ class Vm:
     cpus: int
     metadata: Metadata | None
     lease: Lease | None
-    root_volume: Path | None = None
+    mac: str = ""  # of its card, whatever the network knows of it
+    disks: tuple[DomainDisk, ...] = ()
+
+    @property
+    def root(self) -> Path | None:
+        """The volume that the VM boots from; None where the domain has none."""
+        return next((d.path for d in self.disks if d.role == ROOT), None)
+
+    @property
+    def data(self) -> Path | None:
+        """The volume of the data disk; None where the domain has none."""
+        return next((d.path for d in self.disks if d.role == DATA), None)
+
+
+#: What a disk is to a VM, by its serial number; the one without is the root. Any other serial is
+#: the name of an extra disk, which persists as the data disk does.
+ROOT, DATA = "root", "devvm-data"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DomainDisk:
+    """A disk as a domain's definition has it."""
+
+    device: str  # the guest's name for it: "vda"
+    role: str  # ROOT, DATA, or an extra disk's name
+    path: Path
 
 
 @dataclass(frozen=True, kw_only=True)
 class Disk:
-    """A disk of a VM."""
+    """A disk of a VM, with its size."""
 
     device: str  # the guest's name for it: "vda"
+    role: str  # ROOT, DATA, or an extra disk's name
     path: Path
-    size_bytes: int  # what the guest sees
+    size_bytes: int  # what the guest sees; 0 where the file is gone
+    used_bytes: int  # what its newest layer takes on the host
+
+
+class Purpose(StrEnum):
+    """What a VM's earlier state is kept for."""
+
+    SNAPSHOT = "snapshot"
+    TRASH = "trash"
+    #: By an operation that has not ended; becomes trash, or the VM again.
+    PREVIOUS = "previous"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """A state of a VM that is kept: its disks and its definition, as a domain that never runs.
+
+    Attributes:
+        id: Names it; 8 hexadecimal digits.
+        purpose: What for.
+        label: A snapshot's name; otherwise in words how it came to be kept.
+        kept_at: When; ISO 8601, UTC.
+        expires_at: From when on it may be deleted for good; None: never.
+        uuid: The VM's.
+        mac: The VM's, to be given it again.
+        consistency: How the disks were brought to rest: `off`, `frozen`, `crash`.
+        vm: What devvm knew of the VM.
+        disks: The disks as they were.
+        whole: Whether the VM can be brought back as it was; otherwise there are disks only.
+    """
+
+    id: str
+    purpose: Purpose
+    label: str
+    kept_at: str
+    expires_at: str | None
+    uuid: str
+    mac: str
+    consistency: str
+    vm: Metadata
+    disks: tuple[DomainDisk, ...] = ()
+    whole: bool = True
+
+    @property
+    def destroyed(self) -> bool:
+        """Whether this is a VM that was destroyed, and not an earlier state of one."""
+        return self.purpose is Purpose.TRASH and self.label == DESTROYED
+
+
+#: The label of a destroyed VM in the trash.
+DESTROYED = "destroyed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DomainChange:
+    """How a domain is to differ from the definition that it is made from; None: not at all.
+
+    Attributes:
+        name: Its name.
+        uuid: Its identifier.
+        title: A line for people who look with virsh.
+        mac: Of its one network card.
+        disks: Volumes by role, in place of those that are there.
+        facts: What devvm knows of it: a VM's, or of a kept state.
+        read_only: Whether its disks can't be written to, so that starting it by hand harms nothing.
+        oem_string: The SMBIOS string that systemd reads as a credential.
+    """
+
+    name: str | None = None
+    uuid: str | None = None
+    title: str | None = None
+    mac: str | None = None
+    disks: Mapping[str, Path] = field(default_factory=dict)
+    facts: Metadata | Kept | None = None
+    read_only: bool = False
+    oem_string: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Volume:
+    """A volume of the pool."""
+
+    name: str
+    path: Path
+    size_bytes: int  # what a guest sees
     used_bytes: int  # what it takes on the host
+    below: Path | None  # what it is a layer on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +275,7 @@ class Box:
     verified: bool
     debian: str
     packages: Mapping[str, str] = field(default_factory=dict)
+    image_sha256: str = ""  # of the disk image in it
 
     @property
     def vagrant_name(self) -> str:

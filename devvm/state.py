@@ -14,7 +14,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -169,8 +169,28 @@ class State:
         ]
 
     def forget(self, name: str) -> None:
-        """Remove a VM's folder."""
-        shutil.rmtree(self.vm(name), ignore_errors=True)
+        """Remove a VM's folder; killed meanwhile, it is as if it had not been there."""
+        for left in self.vms.glob(f".{name}.gone-*"):  # by one that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        gone = self.vms / f".{name}.gone-{os.getpid()}"
+        with suppress(FileNotFoundError):
+            self.vm(name).rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)
+
+    def names(self) -> list[str]:
+        """The VMs that have a folder."""
+        if not self.vms.is_dir():
+            return []
+        folders = (path for path in self.vms.iterdir() if path.is_dir())
+        return sorted(path.name for path in folders if not path.name.startswith("."))
+
+    def holder(self, name: str) -> str | None:
+        """Who holds a VM's lock now, in words; None where nobody does."""
+        try:
+            with self.lock(name, "doctor"):
+                return None
+        except LockedError as error:
+            return error.details
 
 
 def _open_lock(path: Path) -> int:

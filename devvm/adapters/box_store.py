@@ -65,6 +65,30 @@ class FolderBoxStore:
             return f"{box.path} has the sha256 {actual}, not {box.sha256}"
         return None
 
+    def sha256(self, file: Path) -> str:
+        """The hash over a file."""
+        return _sha256(file)
+
+    def image_sha256(self, box: Box) -> str:
+        """The hash over a box's disk image.
+
+        Raises:
+            OperationError: it is not on record, and the box's file can't be read.
+        """
+        if box.image_sha256:
+            return box.image_sha256
+        try:  # of a box that was built before its image's hash was kept
+            with tarfile.open(box.path) as archive:
+                image = archive.extractfile("box.img")
+                assert image is not None
+                return hashlib.file_digest(image, "sha256").hexdigest()  # type: ignore[arg-type]
+        except (OSError, tarfile.TarError, KeyError) as error:
+            raise OperationError(
+                f"the box {box.release} can't be read",
+                details=f"{box.path}: {error}",
+                resolution="build it again: sudo devvm box build --force",
+            ) from None
+
     def pack(self, image: Path, release: str, destination: Path) -> Box:
         """Write the Vagrant box of a disk image: a candidate, not registered, not verified.
 
@@ -81,6 +105,7 @@ class FolderBoxStore:
             release=release,
             path=destination,
             sha256=_sha256(destination),
+            image_sha256=_sha256(image),
             built_at="",
             size_bytes=destination.stat().st_size,
             verified=False,
@@ -108,6 +133,7 @@ class FolderBoxStore:
             "format": _FORMAT,
             "release": box.release,
             "sha256": box.sha256,
+            "image_sha256": box.image_sha256,
             "size_bytes": box.size_bytes,
             "verified": True,
             **facts,
@@ -159,6 +185,7 @@ def _read(metadata: Path) -> Box:
             verified=content["verified"],
             debian=content["debian"],
             packages=content["packages"],
+            image_sha256=content.get("image_sha256", ""),  # older boxes have none
         )
     except KeyError as error:
         raise _unreadable(metadata, f"it lacks {error}") from None

@@ -12,7 +12,20 @@ from types import FrameType
 
 import typer
 
-from devvm.cli import access, box, config, create, setup, verify, version, vms
+from devvm.cli import (
+    access,
+    box,
+    config,
+    create,
+    doctor,
+    rebuild,
+    setup,
+    snapshots,
+    trash,
+    verify,
+    version,
+    vms,
+)
 from devvm.cli.logfile import personal_log
 from devvm.cli.output import Output
 from devvm.cli.session import Session
@@ -42,7 +55,9 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
     app.callback()(_root)
-    for module in (create, vms, access, verify, box, setup, config, version):
+    for module in (
+        create, vms, rebuild, snapshots, trash, access, verify, box, setup, doctor, config, version,
+    ):  # fmt: skip
         module.register(app)
     return app
 

@@ -162,17 +162,20 @@ def machine_overrides(
     return {
         "vm": {
             "cpus": cpus,
-            "memory_mib": _sized("--memory", memory, "m"),
-            "root_gib": _sized("--root-disk", root_disk, "g"),
-            "data_gib": _sized("--data-disk", data_disk, "g"),
+            "memory_mib": None if memory is None else sized("--memory", memory, "m"),
+            "root_gib": None if root_disk is None else sized("--root-disk", root_disk, "g"),
+            "data_gib": None if data_disk is None else sized("--data-disk", data_disk, "g"),
             "driver": driver,
         }
     }
 
 
-def _sized(option: str, value: str | None, unit: Literal["m", "g"]) -> int | None:
-    if value is None:
-        return None
+def sized(option: str, value: str, unit: Literal["m", "g"]) -> int:
+    """A size that was given for an option, in units of MiB (`m`) or GiB (`g`).
+
+    Raises:
+        typer.BadParameter: it can't be read; names the option.
+    """
     try:
         return parse_size(value, unit=unit)
     except typer.BadParameter as error:

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 VM = "Your VM"
+SAFETY = "Its past"
 INSIDE = "Inside it"
 HOST = "This host"

@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from devvm.model import Box, CheckResult, Disk, Report, RunRecord, Vm
+    from devvm.model import Box, CheckResult, Disk, Kept, Report, RunRecord, Vm
+    from devvm.operations.risk import Risk
     from devvm.operations.setup import HostStatus
+    from devvm.operations.snapshots import Snapshot
 
 
 def vm(machine: Vm) -> dict[str, Any]:
@@ -35,9 +37,56 @@ def disk(drive: Disk) -> dict[str, Any]:
     """A disk of a VM."""
     return {
         "device": drive.device,
+        "role": drive.role,
         "path": str(drive.path),
         "size_bytes": drive.size_bytes,
         "used_bytes": drive.used_bytes,
+    }
+
+
+def kept(state: Kept) -> dict[str, Any]:
+    """A state of a VM that is in the trash."""
+    return {
+        "id": state.id,
+        "name": state.vm.name,
+        "label": state.label,
+        "kept_at": state.kept_at,
+        "expires_at": state.expires_at,
+        "engineer": state.vm.engineer or None,
+        "release": state.vm.release or None,
+        "whole": state.whole,
+        "disks": [{"role": disk.role, "path": str(disk.path)} for disk in state.disks],
+    }
+
+
+def snapshot(found: Snapshot) -> dict[str, Any]:
+    """A snapshot of a VM."""
+    return {
+        "id": found.kept.id,
+        "name": found.kept.label,
+        "vm": found.kept.vm.name,
+        "created_at": found.kept.kept_at,
+        "release": found.kept.vm.release,
+        "consistency": found.kept.consistency,
+        "used_bytes": found.used_bytes,
+    }
+
+
+def risk(found: Risk) -> dict[str, Any]:
+    """What a rebuild takes out of sight."""
+    return {
+        "checkouts": [
+            {
+                "path": checkout.path,
+                "changes": checkout.changes,
+                "commits": checkout.commits,
+                "stashes": checkout.stashes,
+                "on_data_disk": checkout.on_data_disk,
+            }
+            for checkout in found.checkouts
+        ],
+        "files": list(found.files),
+        "unknown": found.unknown,
     }
 
 

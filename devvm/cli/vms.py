@@ -1,4 +1,4 @@
-"""`list`, `show`, `start`, `stop`, `restart`, `destroy`: what there is, and its power switch."""
+"""`list`, `show`, `start`, `stop`, `restart`, `resize`: what there is, and its power switch."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import typer
 
 from devvm.cli import options, panels, views, words
 from devvm.cli.session import Session
-from devvm.errors import UsageError
 
 if TYPE_CHECKING:
     from devvm.model import Disk, RunRecord, Vm
     from devvm.operations.lifecycle import VmDetails
     from devvm.operations.ports import Services
+
+_MAX_DATA_GIB = 4096
 
 
 def register(app: typer.Typer) -> None:
@@ -23,7 +24,7 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel=panels.VM, epilog="Example:  devvm start dev1")(start)
     app.command(rich_help_panel=panels.VM, epilog="Example:  devvm stop dev1 --force")(stop)
     app.command(rich_help_panel=panels.VM, epilog="Example:  devvm restart dev1")(restart)
-    app.command(rich_help_panel=panels.VM, epilog="Example:  devvm destroy dev1 --yes")(destroy)
+    app.command(rich_help_panel=panels.VM, epilog="Example:  devvm resize dev1 --data 40G")(resize)
 
 
 def list_vms(context: typer.Context, json: options.Json = False) -> None:
@@ -186,38 +187,35 @@ def _change(context: typer.Context, verb: str, name: str | None, **arguments: bo
     )
 
 
-def destroy(
+def resize(
     context: typer.Context,
     name: options.RequiredName,
-    yes: options.Yes = False,
+    data: Annotated[
+        str,
+        typer.Option(
+            "--data",
+            metavar="SIZE",
+            show_default=False,
+            help="New size of the data disk, such as 40G or 40 (GiB).",
+        ),
+    ],
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Delete a VM and its data disk, for good."""
-    from devvm.operations import lifecycle
+    """Make a VM's data disk larger, its file system included. It runs on, if it runs."""
+    from devvm.operations import resize as operation
 
     session = Session.of(context)
     vm_name = session.vm_name(name)
+    size = options.sized("--data", data, "g")
+    if not 1 <= size <= _MAX_DATA_GIB:
+        raise typer.BadParameter(f"use 1 to {_MAX_DATA_GIB} GiB", param_hint="'--data'")
     services = session.services()
-    lifecycle.get(services, vm_name)  # what isn't there needs no confirmation
-    if not yes:
-        _confirm_destroy(session, vm_name)
-    run = session.run(f"destroy {vm_name}")
-    removed = lifecycle.destroy(services, vm_name, run)
+    run = session.run(f"resize {vm_name}")
+    disk = operation.resize(services, vm_name, size, run)
     session.output.result(
-        {"name": vm_name, "removed": removed, "run": views.run(run.record("done"))},
-        lambda: session.output.line(f"{vm_name} is gone"),
+        {"name": vm_name, "disk": views.disk(disk), "run": views.run(run.record("done"))},
+        lambda: session.output.line(
+            f"The data disk of {vm_name} has {words.size(disk.size_bytes)}"
+        ),
     )
-
-
-def _confirm_destroy(session: Session, vm_name: str) -> None:
-    again = f"devvm destroy {vm_name} --yes"
-    if not session.output.can_ask:
-        raise UsageError(
-            f"destroying {vm_name} has to be confirmed",
-            details="its data disk goes with it, and nobody is at a terminal to be asked",
-            resolution=again,
-        )
-    session.output.note(f"This deletes {vm_name} and its data disk: home, checkouts, databases.")
-    if session.output.ask("Type its name to go on: ").strip() != vm_name:
-        raise UsageError(f"{vm_name} was not destroyed", details="that is not its name")

@@ -44,6 +44,15 @@ def age(since: str, now: datetime | None = None) -> str:
     return f"{int(seconds)} s"
 
 
+def date(when: str | None) -> str:
+    """The day and hour of an ISO 8601 time, in UTC: `2026-12-09 02:00 UTC`; `-` where none is."""
+    try:
+        then = datetime.fromisoformat(when or "")
+    except ValueError:
+        return "-"
+    return f"{then.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
 def memory(mib: int) -> str:
     """Memory for people: `2 GiB`, `1536 MiB`."""
     return f"{mib // 1024} GiB" if mib % 1024 == 0 else f"{mib} MiB"

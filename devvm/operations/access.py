@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from devvm.model import Target
-from devvm.operations import lifecycle, machine
+from devvm.operations import lifecycle, way_in
 from devvm.operations.ports import Services
 
 
@@ -16,7 +16,7 @@ def ssh(services: Services, name: str, argv: Sequence[str] = ()) -> int:
         NotFoundError: there is no such VM.
         OperationError: it does not run.
     """
-    return services.shell.interactive(_way_in(services, name), argv)
+    return services.shell.interactive(_session(services, name), argv)
 
 
 def run_command(services: Services, name: str, argv: Sequence[str]) -> int:
@@ -26,7 +26,7 @@ def run_command(services: Services, name: str, argv: Sequence[str]) -> int:
         NotFoundError: there is no such VM.
         OperationError: it does not run.
     """
-    return services.shell.interactive(_way_in(services, name), argv)
+    return services.shell.interactive(_session(services, name), argv)
 
 
 def console(services: Services, name: str) -> int:
@@ -47,15 +47,15 @@ def logs(services: Services, name: str, unit: str | None, lines: int) -> str:
         OperationError: it does not run.
     """
     lifecycle.running(services, name)
-    way_in = machine.target(services, name, login="vagrant")
+    target = way_in.target(services, name, login="vagrant")
     chosen = [f"--unit={unit}"] if unit else []
     command = ["sudo", "journalctl", "--no-pager", f"--lines={lines}", *chosen]
-    _, out, _ = services.shell.run(way_in, command)
+    _, out, _ = services.shell.run(target, command)
     return out
 
 
-def _way_in(services: Services, name: str) -> Target:
+def _session(services: Services, name: str) -> Target:
     vm = lifecycle.running(services, name)
     # A create that failed and was kept may have no engineer's account yet.
     ready = vm.metadata is not None and vm.metadata.ready
-    return machine.target(services, name, login="engineer" if ready else "vagrant")
+    return way_in.target(services, name, login="engineer" if ready else "vagrant")

@@ -16,7 +16,8 @@ from devvm.errors import (
     OperationError,
     UsageError,
 )
-from devvm.model import Box, Report
+from devvm.model import Box, Purpose, Report
+from devvm.operations import keeping
 from devvm.operations.box_build import BoxBuild
 from devvm.operations.box_check import check
 from devvm.operations.box_ports import BuildServices
@@ -191,9 +192,9 @@ def _prepare_folders(
 
 def _verify_candidate(services: Services, candidate: Box, run: Run) -> Report:
     """Check a candidate in a VM; where it does not pass, no trace of it stays on the host."""
+    _refuse_if_used(services, candidate, "replaced")  # also where the host's records were lost
     old = services.boxes.find(candidate.release)
     if old and old.release == candidate.release:
-        _refuse_if_used(services, old, "replaced")
         services.boxes.remove(old)  # the two can't be there at once: they have the same name
     _withdraw(services, candidate)  # of a build that was killed: another image, the same name
     try:
@@ -228,13 +229,23 @@ def _withdraw(services: Services, box: Box) -> None:
 
 def _refuse_if_used(services: Services, box: Box, what: str) -> None:
     users = services.hypervisor.users_of_volume(services.vagrant.volume_name(box))
-    if users:
-        names = [user.partition(".")[0] for user in users]
-        raise UsageError(
-            f"the box {box.release} can't be {what}: VMs are based on it",
-            details=", ".join(users),
-            resolution="; ".join(f"devvm destroy {name}" for name in names),
-        )
+    if not users:
+        return
+    commands = []
+    for user in users:
+        name = user.partition(".")[0]
+        kept = keeping.find(services, user.partition("@")[2]) if "@" in user else None
+        if kept is None:
+            commands.append(f"devvm destroy {name}")
+        elif kept.purpose is Purpose.SNAPSHOT:
+            commands.append(f"devvm snapshot delete {name} {kept.label}")
+        else:
+            commands.append(f"devvm trash empty {name}")
+    raise UsageError(
+        f"the box {box.release} can't be {what}: VMs, or states of them that are kept, need it",
+        details=", ".join(users),
+        resolution="; ".join(dict.fromkeys(commands)),
+    )
 
 
 def _kernel(packages: dict[str, str]) -> str:

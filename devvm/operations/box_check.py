@@ -41,7 +41,6 @@ def check(services: Services, box: Box, run: Run) -> Report:
         engineer="vagrant",
         release=box.release,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        data_volume=machine.data_volume_of(services.config, name),
     )
     start = time.monotonic()
     with services.state.lock(name, run.command):
@@ -61,7 +60,7 @@ def check(services: Services, box: Box, run: Run) -> Report:
 
 def _remove_leftovers(services: Services, run: Run) -> None:
     """Remove VMs of checks that were killed: those that no living check holds."""
-    folders = {path.name for path in services.state.vms.iterdir()}
+    folders = set(services.state.names())
     for name in sorted(folders | {vm.name for vm in services.hypervisor.vms()}):
         if _NAME.fullmatch(name):
             with suppress(LockedError), services.state.lock(name, run.command):

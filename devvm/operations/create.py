@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from devvm import __version__
 from devvm import release as releases
 from devvm.errors import ExistsError, HostNotReadyError, NotFoundError, OperationError
-from devvm.model import Box, Engineer, Metadata, Report, Target, Vm, validate_name
-from devvm.operations import machine
+from devvm.model import Box, Engineer, Metadata, Purpose, Report, Vm, validate_name
+from devvm.operations import adopt, journal, keeping, machine, naming, settle, way_in
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
+from devvm.operations.verify import examine
 
 _GIB = 1024**3
 #: Room that a VM needs in the pool to boot and be personalised, beside the box's image.
 _HEADROOM = 2 * _GIB
 #: What an emulator or KVM needs beside the guest's own memory.
 _OVERHEAD_MIB = 128
-PLAYBOOK = "personalise.yml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,8 @@ def create(services: Services, request: CreateRequest, run: Run) -> CreateResult
     """Make a VM, personalise it, check it.
 
     Everything is undone when something fails or the person interrupts, but for `request.keep`.
-    What a create of this VM left that was killed is undone first.
+    What a create of this VM left that was killed is undone first; one that was killed when all
+    was done is checked again, and that is it.
 
     Raises:
         UsageError: the name can't be one.
@@ -63,33 +64,26 @@ def create(services: Services, request: CreateRequest, run: Run) -> CreateResult
         OperationError: a step failed.
     """
     name = validate_name(request.name)
-    with services.state.lock(name, run.command):
+    services.hypervisor.check()
+    with settle.changing(services, name, run) as before:
+        if before and (before.operation, before.outcome) == (journal.CREATE, "finished"):
+            return _check(services, name, run)
         with run.phase("check", "Checking the host"):
-            services.hypervisor.check()
-            clear_unfinished(services, name, run)
-            _refuse_if_exists(services, name)
-            box = _require_box(services, request.release)
-            _require_memory(services)
-            _require_space(services, box)
-        metadata = _metadata(services, request, box)
-        with (
-            machine.recorded(services, name, run),
-            machine.undone_on_failure(services, name, run, keep=request.keep),
-        ):
-            way_in = machine.bring_up(
+            refuse_if_exists(services, name)
+            box = require_box(services, request.release)
+            require_memory(services, services.config.vm.memory_mib)
+            require_space(services, box)
+        with machine.recorded(services, name, run), _undone(services, request, run):
+            metadata = _metadata(request, box)
+            machine.bring_up(
                 services, name=name, box=box, vm_config=services.config.vm,
                 metadata=metadata, run=run,
             )  # fmt: skip
-            _personalise(services, way_in, request.engineer, box, run)
-            report = _verify(services, way_in, name, box, run)
-            vm = _finish(services, name, metadata)
-            machine.settle(services, name)
-    return CreateResult(
-        vm=vm,
-        report=report,
-        url=machine.url_of(services.config, name),
-        ssh_command=f"devvm ssh {name}",
-    )
+            machine.personalise(services, name, request.engineer, box.release, run)
+            report = examine_vm(services, name, box.release, run)
+            _finish(services, name)
+            services.state.close_journal(name)
+            return _result(services, name, report)
 
 
 def check(services: Services, name: str) -> None:
@@ -102,57 +96,60 @@ def check(services: Services, name: str) -> None:
     """
     validate_name(name)
     services.hypervisor.check()
-    if services.state.journal(name) is None:  # what a killed command left is cleared by `create`
-        _refuse_if_exists(services, name)
-    _require_memory(services)
+    if services.state.journal(name) is None:  # what a killed command left is ended by `create`
+        refuse_if_exists(services, name)
+        require_memory(services, services.config.vm.memory_mib)
 
 
-def clear_unfinished(services: Services, name: str, run: Run) -> None:
-    """Bring to its end what a killed command began: undo a create, finish a destroy.
+def examine_vm(services: Services, name: str, release: str, run: Run) -> Report:
+    """Check a VM that runs, as the phase `verify` of a larger command."""
+    target = way_in.target(services, name, login="vagrant")
+    return examine(services, target, name=name, release=release, run=run)
+
+
+def refuse_if_exists(services: Services, name: str) -> None:
+    """See that there is nothing of this name, whoever made it.
 
     Raises:
-        OperationError: another operation is unfinished, which only its own command can end.
+        ExistsError: there is.
     """
-    journal = services.state.journal(name)
-    if journal is None:
-        return
-    vm = services.hypervisor.vm(name)
-    if journal["operation"] == machine.CREATE and vm and vm.metadata and vm.metadata.ready:
-        machine.settle(services, name)  # killed after the last step, before the journal's end
-        return
-    if journal["operation"] not in {machine.CREATE, machine.DESTROY}:
-        raise OperationError(
-            f"{journal['operation']} of {name} has begun and not ended",
-            details=f"it began at {journal['started_at']}",
-            resolution=f"devvm {journal['operation']} {name}",
-        )
-    run.note(f"Clearing away an unfinished {journal['operation']} of {journal['started_at']}")
-    machine.take_down(services, name)
-
-
-def _refuse_if_exists(services: Services, name: str) -> None:
-    fqdn = machine.fqdn_of(services.config, name)
+    fqdn = naming.fqdn_of(services.config, name)
     if services.hypervisor.vm(name) is not None:
         raise ExistsError(
             f"{name} exists already",
             resolution=f"to use it: devvm ssh {name}; to delete it: devvm destroy {name}",
         )
-    if services.hypervisor.domain_exists(fqdn):
+    if services.hypervisor.domain_uuid(fqdn) is not None:
         raise ExistsError(
             f"there is a libvirt domain {fqdn} that devvm did not make",
             details="perhaps it was made with Vagrant or virsh, or its metadata was removed",
             resolution=f"choose another name, or look at it: virsh dominfo {fqdn}",
         )
-    left = services.hypervisor.volumes_of(fqdn)
+    left = keeping.lost_volumes(services, name)
     if left:
         raise ExistsError(
             f"there are disks of an earlier {name}, whose domain is gone",
-            details="devvm does not write over data that somebody may miss: " + ", ".join(left),
-            resolution=f"choose another name, or delete them for good: devvm destroy {name}",
+            details="devvm does not write over data that somebody may miss: "
+            + ", ".join(disk.path.name for disk in left),
+            resolution=f"to have the VM back: devvm recover {name}; to put them into the trash: "
+            f"devvm destroy {name}",
+        )
+    first = naming.first_root_of(fqdn)
+    if services.hypervisor.volume_exists(first):
+        users = services.hypervisor.users_of_volume(first)
+        raise ExistsError(
+            f"the name that Vagrant gives to the root disk of {name} is taken",
+            details=f"the volume {first} is needed by {', '.join(users)}",
+            resolution=f"devvm trash empty {name}, or choose another name",
         )
 
 
-def _require_box(services: Services, release: str | None) -> Box:
+def require_box(services: Services, release: str | None) -> Box:
+    """The box of a release, or of the present stack.
+
+    Raises:
+        NotFoundError: there is none.
+    """
     box = find_box(services, release)
     if box is None:
         raise NotFoundError(
@@ -162,81 +159,101 @@ def _require_box(services: Services, release: str | None) -> Box:
     return box
 
 
-def _require_memory(services: Services) -> None:
-    wanted = services.config.vm.memory_mib + _OVERHEAD_MIB
+def require_memory(services: Services, memory_mib: int) -> None:
+    """See that the host can give so much memory to one VM more.
+
+    Raises:
+        HostNotReadyError: it can't.
+    """
+    wanted = memory_mib + _OVERHEAD_MIB
     total, free = services.hypervisor.memory_mib()
     if wanted > free:
         fits = max(0, free - _OVERHEAD_MIB)
         raise HostNotReadyError(
-            f"the host has not enough memory for a VM of {services.config.vm.memory_mib} MiB",
+            f"the host has not enough memory for a VM of {memory_mib} MiB",
             details=f"{fits} MiB of {total} MiB can be given to a VM",
             resolution="devvm stop a VM that is not needed, or ask for less: --memory, or the "
             "setting vm.memory_mib",
         )
 
 
-def _require_space(services: Services, box: Box) -> None:
+def require_space(services: Services, box: Box) -> None:
+    """See that the pool has room for one more root on a box.
+
+    Raises:
+        HostNotReadyError: it has not.
+    """
     placed = services.hypervisor.volume_exists(services.vagrant.volume_name(box))
     needed = _HEADROOM + (0 if placed else box.size_bytes)
     free = services.hypervisor.free_bytes()
     if free < needed:
+        trash = any(k.purpose is Purpose.TRASH for k in services.hypervisor.kept())
         raise HostNotReadyError(
             f"{services.config.pool_path} has not enough space for a VM",
             details=f"{needed / _GIB:.1f} GiB are needed, {free / _GIB:.1f} GiB are free",
-            resolution="delete a box or a VM that is not needed: devvm box list, devvm list",
+            resolution="delete what is not needed: "
+            + ("devvm trash list, " if trash else "")
+            + "devvm box list, devvm list",
         )
 
 
-def _metadata(services: Services, request: CreateRequest, box: Box) -> Metadata:
+@contextmanager
+def _undone(services: Services, request: CreateRequest, run: Run) -> Iterator[None]:
+    """Undo the create when the block fails; with `keep`, leave what there is, as it is."""
+    name = request.name
+    try:
+        if request.keep:
+            yield
+        else:
+            with settle.settled_on_failure(services, name, run):
+                yield
+    except BaseException:
+        if request.keep and services.state.journal(name) is not None:
+            services.state.close_journal(name)
+            run.note(f"What was made of {name} is kept; devvm destroy {name} removes it")
+        raise
+
+
+def _metadata(request: CreateRequest, box: Box) -> Metadata:
+    engineer = request.engineer
     return Metadata(
         name=request.name,
-        engineer=request.engineer.login,
+        engineer=engineer.login,
         release=box.release,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        data_volume=machine.data_volume_of(services.config, request.name),
+        authorized_keys=engineer.authorized_keys,
+        git_name=engineer.git_name,
+        git_email=engineer.git_email,
     )
 
 
-def _personalise(
-    services: Services, way_in: Target, engineer: Engineer, box: Box, run: Run
-) -> None:
-    own_key = way_in.ssh_config.with_name("id_ecdsa.pub").read_text(encoding="utf-8").strip()
-    with run.phase("personalise", f"Making it {engineer.login}'s own"):
-        services.provisioner.apply(
-            PLAYBOOK,
-            way_in,
-            variables={
-                "engineer_login": engineer.login,
-                # the VM's own key too, so that `devvm ssh` works whatever keys the person has
-                "engineer_authorized_keys": [*engineer.authorized_keys, own_key],
-                "engineer_git_name": engineer.git_name,
-                "engineer_git_email": engineer.git_email,
-                "devvm_stamp": {
-                    "release": box.release,
-                    "devvm": __version__,
-                    "converged_at": datetime.now(UTC).isoformat(timespec="seconds"),
-                },
-            },
-            detail=run.detail,
-            log=run.log(services.state),
-        )
-
-
-def _verify(services: Services, way_in: Target, name: str, box: Box, run: Run) -> Report:
-    start = time.monotonic()
-    with run.phase("verify", "Checking it"):
-        checks = services.verifier.check(way_in, detail=run.detail, log=run.log(services.state))
-    seconds = round(time.monotonic() - start, 2)
-    return Report(vm=name, release=box.release, checks=checks, seconds=seconds)
-
-
-def _finish(services: Services, name: str, metadata: Metadata) -> Vm:
+def _finish(services: Services, name: str) -> None:
     """The VM is complete: from here on no command takes it for a remnant."""
     vm = services.hypervisor.vm(name)
-    if vm is None:
+    if vm is None or vm.metadata is None:
         raise OperationError(
             f"{name} was deleted while it was made", resolution=f"devvm create {name}"
         )
-    complete = replace(metadata, ready=True)
-    services.hypervisor.set_metadata(vm.uuid, complete)
-    return replace(vm, metadata=complete)
+    journalled = services.state.journal(name) or {}
+    vm = machine.name_root(services, vm, journalled["token"])
+    adopt.write_files(services, name)
+    assert vm.metadata is not None
+    services.hypervisor.set_metadata(vm.uuid, replace(vm.metadata, ready=True))
+
+
+def _check(services: Services, name: str, run: Run) -> CreateResult:
+    vm = services.hypervisor.vm(name)
+    assert vm is not None
+    assert vm.metadata is not None
+    return _result(services, name, examine_vm(services, name, vm.metadata.release, run))
+
+
+def _result(services: Services, name: str, report: Report) -> CreateResult:
+    vm = services.hypervisor.vm(name)
+    assert vm is not None
+    return CreateResult(
+        vm=vm,
+        report=report,
+        url=naming.url_of(services.config, name),
+        ssh_command=f"devvm ssh {name}",
+    )

@@ -1,4 +1,4 @@
-"""`list`, `show`, `start`, `stop`, `restart`, `destroy`: what there is, and its power switch."""
+"""`list`, `show`, `start`, `stop`, `restart`: what there is, and its power switch."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devvm.errors import NotFoundError, OperationError
-from devvm.model import Disk, Driver, RunRecord, Vm, VmState
-from devvm.operations import machine
+from devvm.model import Disk, Driver, Purpose, RunRecord, Target, Vm, VmState
+from devvm.operations import keeping, machine, naming, way_in
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
+from devvm.operations.settle import changing
 
 #: How long a guest may take to shut down; an emulated one with a database takes its time.
 _STOP_TIMEOUT = 180.0
@@ -32,8 +33,7 @@ class VmDetails:
 def list_vms(services: Services) -> list[Vm]:
     """Every VM of devvm's, by name; those too of which only remnants are there, as `missing`."""
     found = {vm.name: vm for vm in services.hypervisor.vms()}
-    folders = services.state.vms.iterdir() if services.state.vms.is_dir() else ()
-    for name in (folder.name for folder in folders if folder.is_dir()):
+    for name in services.state.names():
         if name not in found:
             found[name] = _missing(services, name)
     return [found[name] for name in sorted(found)]
@@ -48,16 +48,31 @@ def get(services: Services, name: str) -> Vm:
     vm = services.hypervisor.vm(name)
     if vm is not None:
         return vm
-    fqdn = machine.fqdn_of(services.config, name)
-    if services.state.vm(name).is_dir() or services.hypervisor.volumes_of(fqdn):
+    if services.state.vm(name).is_dir() or keeping.lost_volumes(services, name):
         return _missing(services, name)
     names = [known.name for known in list_vms(services)]
     close = difflib.get_close_matches(name, names, n=3)
     raise NotFoundError(
         f"there is no VM {name}",
         details=f"did you mean {' or '.join(close)}?" if close else None,
-        resolution="devvm list" if names else f"devvm create {name}",
+        resolution=_next_step(services, name, known=bool(names)),
     )
+
+
+def _next_step(services: Services, name: str, *, known: bool) -> str:
+    if keeping.of_vm(services, name, Purpose.TRASH):
+        return f"it is in the trash: devvm recover {name}"
+    return "devvm list" if known else f"devvm create {name}"
+
+
+def check(services: Services, name: str) -> None:
+    """Return where there is something of this name, or something unfinished to end.
+
+    Raises:
+        NotFoundError: there is neither.
+    """
+    if services.state.journal(name) is None:
+        get(services, name)
 
 
 def running(services: Services, name: str) -> Vm:
@@ -67,7 +82,7 @@ def running(services: Services, name: str) -> Vm:
         NotFoundError: there is none of this name.
         OperationError: it does not run; says how to start it.
     """
-    vm = _present(services, name)
+    vm = present(services, name)
     if vm.state is not VmState.RUNNING:
         raise OperationError(
             f"{name} does not run (it is {vm.state})", resolution=f"devvm start {name}"
@@ -84,7 +99,7 @@ def show(services: Services, name: str) -> VmDetails:
     vm = get(services, name)
     return VmDetails(
         vm=vm,
-        url=machine.url_of(services.config, name),
+        url=naming.url_of(services.config, name),
         disks=tuple(services.hypervisor.disks(vm.fqdn)),
         runs=tuple(services.state.runs(name)),
         logs=tuple(services.state.logs_of(name)),
@@ -98,8 +113,8 @@ def start(services: Services, name: str, run: Run) -> Vm:
         NotFoundError: there is none of this name.
         OperationError: it does not come up.
     """
-    with services.state.lock(name, run.command), machine.recorded(services, name, run):
-        _start(services, _present(services, name), run)
+    with changing(services, name, run), machine.recorded(services, name, run):
+        power_on(services, present(services, name), run)
     return get(services, name)
 
 
@@ -110,76 +125,71 @@ def stop(services: Services, name: str, run: Run, *, force: bool = False) -> Vm:
         NotFoundError: there is none of this name.
         OperationError: it did not shut down in time, and `force` was not given.
     """
-    with services.state.lock(name, run.command), machine.recorded(services, name, run):
-        _stop(services, _present(services, name), run, force=force)
+    with changing(services, name, run), machine.recorded(services, name, run):
+        _stop(services, present(services, name), run, force=force)
     return get(services, name)
 
 
 def restart(services: Services, name: str, run: Run, *, force: bool = False) -> Vm:
     """Shut the VM down and start it again; as `stop`, then `start`."""
-    with services.state.lock(name, run.command), machine.recorded(services, name, run):
-        vm = _present(services, name)
+    with changing(services, name, run), machine.recorded(services, name, run):
+        vm = present(services, name)
         _stop(services, vm, run, force=force)
-        _start(services, vm, run)
+        power_on(services, vm, run)
     return get(services, name)
 
 
-def destroy(services: Services, name: str, run: Run) -> list[str]:
-    """Delete a VM with its disks, or the remnants of one, for good. Asks nothing.
-
-    Returns:
-        What was deleted, in words.
+def power_on(services: Services, vm: Vm, run: Run) -> Target:
+    """Power a VM on and wait until it lets devvm in, as phases of a larger command.
 
     Raises:
-        NotFoundError: there is nothing of this name.
+        OperationError: it does not come up.
     """
-    with services.state.lock(name, run.command):
-        vm = get(services, name)
-        services.state.open_journal(name, machine.DESTROY, {"uuid": vm.uuid})
-        with run.phase("destroy", f"Deleting {name} and its disks"):
-            return machine.take_down(services, name)
-
-
-def _start(services: Services, vm: Vm, run: Run) -> None:
     with run.phase("network", "Preparing the network"), services.state.wait_lock("network"):
         services.hypervisor.ensure_network()
-        services.hypervisor.reserve_lease(vm.name)
+        services.hypervisor.reserve_lease(vm.name, vm.mac)
         services.hypervisor.ensure_pool()
     with run.phase("boot", "Starting the VM"):
         services.hypervisor.start(vm)
-        way_in = machine.target(services, vm.name, login="vagrant")
-        services.shell.wait(way_in, timeout=machine.BOOT_TIMEOUT, detail=run.detail)
+        return way_in.wait(services, vm.name, run)
 
 
 def _stop(services: Services, vm: Vm, run: Run, *, force: bool) -> None:
     with run.phase("stop", "Shutting the VM down"):
-        machine.disconnect(services, vm.name)
+        way_in.disconnect(services, vm.name)
         timeout = _FORCE_TIMEOUT if force else _STOP_TIMEOUT
         services.hypervisor.shutdown(vm, timeout=timeout, force=force)
 
 
-def _present(services: Services, name: str) -> Vm:
+def present(services: Services, name: str) -> Vm:
+    """One VM whose domain is there.
+
+    Raises:
+        NotFoundError: there is none of this name.
+        OperationError: its domain is gone.
+    """
     vm = get(services, name)
     if vm.state is VmState.MISSING:
         raise OperationError(
             f"the libvirt domain of {name} is gone, or was never finished",
             details=f"what is left: {', '.join(_remnants(services, name))}",
-            resolution=f"devvm destroy {name}, then devvm create {name}",
+            resolution=f"devvm doctor --fix; to put what is left into the trash: "
+            f"devvm destroy {name}",
         )
     return vm
 
 
 def _remnants(services: Services, name: str) -> list[str]:
-    volumes = services.hypervisor.volumes_of(machine.fqdn_of(services.config, name))
+    volumes = keeping.lost_volumes(services, name)
     folder = services.state.vm(name)
-    return [*volumes, *([str(folder)] if folder.is_dir() else [])]
+    return [*(disk.path.name for disk in volumes), *([str(folder)] if folder.is_dir() else [])]
 
 
 def _missing(services: Services, name: str) -> Vm:
     journal = services.state.journal(name) or {}
     return Vm(
         name=name,
-        fqdn=machine.fqdn_of(services.config, name),
+        fqdn=naming.fqdn_of(services.config, name),
         uuid=str(journal.get("uuid", "")),
         state=VmState.MISSING,
         driver=Driver.QEMU,

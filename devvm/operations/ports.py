@@ -5,7 +5,7 @@ All of them raise `devvm.errors.DevvmError`s and nothing of their tool's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,90 +15,12 @@ from devvm.model import (
     AnsibleResult,
     Box,
     CheckResult,
-    Disk,
-    Driver,
-    Lease,
-    Metadata,
     Target,
-    Vm,
 )
+from devvm.operations.hypervisor_port import Detail, Hypervisor
 from devvm.state import State
 
-#: Told what is being done now.
-Detail = Callable[[str], None]
-
-
-class Hypervisor(Protocol):
-    """A libvirt host: domains, volumes, the network."""
-
-    def check(self) -> None:
-        """Raise `HostNotReadyError` unless libvirt answers."""
-
-    def driver(self, wanted: str) -> tuple[Driver, str]:
-        """The driver for `auto`, `kvm` or `qemu`, and the reason in words."""
-
-    def memory_mib(self) -> tuple[int, int]:
-        """Memory of the host: total, and free for a new VM (caches count as free)."""
-
-    def ensure_pool(self) -> None:
-        """Make devvm's storage pool if it is not there, and start it."""
-
-    def ensure_network(self) -> None:
-        """Make devvm's network if it is not there, and start it."""
-
-    def free_bytes(self) -> int:
-        """Space left in the pool."""
-
-    def vms(self) -> list[Vm]:
-        """Every VM of devvm's, by name; one libvirt call."""
-
-    def vm(self, name: str) -> Vm | None:
-        """One VM of devvm's, or None."""
-
-    def domain_exists(self, fqdn: str) -> bool:
-        """Whether a domain has this name, whoever made it."""
-
-    def domain_uuid(self, fqdn: str) -> str | None:
-        """The UUID of the domain of this name, whoever made it; None where there is none."""
-
-    def disks(self, fqdn: str) -> list[Disk]:
-        """A domain's disks, with their sizes."""
-
-    def reserve_lease(self, name: str) -> Lease:
-        """Fix a MAC, an address and the DNS name for a VM; the same ones when asked again."""
-
-    def release_lease(self, name: str) -> None:
-        """Give the VM's MAC, address and DNS name back; nothing where there are none."""
-
-    def set_metadata(self, uuid: str, metadata: Metadata) -> None:
-        """Write what devvm knows into the domain."""
-
-    def start(self, vm: Vm) -> None:
-        """Power on; nothing where it runs."""
-
-    def shutdown(self, vm: Vm, *, timeout: float, force: bool) -> None:
-        """Shut the guest down in order; with `force`, pull the plug after `timeout` seconds."""
-
-    def remove_domain(self, fqdn: str) -> None:
-        """Power off and undefine a domain with its root overlay; data volumes stay."""
-
-    def upload_volume(self, name: str, source: Path, detail: Detail) -> Path:
-        """Put a qcow2 file into the pool, whole or not at all; its path. Nothing where it is."""
-
-    def volume_exists(self, name: str) -> bool:
-        """Whether the pool has a volume of this name."""
-
-    def volumes_of(self, fqdn: str) -> list[str]:
-        """The volumes in the pool that are one VM's, by their names."""
-
-    def remove_volume(self, name: str) -> None:
-        """Delete a volume of devvm's pool for good; nothing where it is gone."""
-
-    def users_of_volume(self, name: str) -> list[str]:
-        """Names of the domains whose disks are this volume or an overlay on it."""
-
-    def console(self, fqdn: str) -> int:
-        """The guest's serial console on this terminal, until the person leaves it."""
+__all__ = ["Detail", "Hypervisor"]
 
 
 class Vagrant(Protocol):
@@ -191,6 +113,12 @@ class BoxStore(Protocol):
 
     def damage(self, box: Box) -> str | None:
         """Why the box's file is not the one that was registered, in words; None where it is."""
+
+    def image_sha256(self, box: Box) -> str:
+        """The hash over the box's disk image."""
+
+    def sha256(self, file: Path) -> str:
+        """The hash over a file."""
 
     def remove(self, box: Box) -> None:
         """Delete the box's files."""

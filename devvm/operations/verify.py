@@ -7,7 +7,7 @@ from pathlib import Path
 
 from devvm.errors import NotFoundError, OperationError
 from devvm.model import Report, Target, VmState
-from devvm.operations import machine
+from devvm.operations import way_in
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
 
@@ -40,7 +40,7 @@ def verify(services: Services, name: str, run: Run, *, junit: Path | None = None
     release = vm.metadata.release if vm.metadata else "unknown"
     result = "failed"
     try:
-        target = machine.target(services, name, login="vagrant")
+        target = way_in.target(services, name, login="vagrant")
         report = examine(services, target, name=name, release=release, run=run, junit=junit)
         result = "done" if report.passed else "failed"
     finally:

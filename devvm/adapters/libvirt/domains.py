@@ -1,17 +1,21 @@
-"""Domains: listing, power, removal."""
+"""Domains: listing, definitions, power, removal."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import libvirt
 
+from devvm.adapters.libvirt import definition
 from devvm.adapters.libvirt import metadata as facts
 from devvm.adapters.libvirt.connection import NOT_FOUND, Connection, translated
 from devvm.errors import OperationError
-from devvm.model import Driver, Lease, Metadata, Vm, VmState
+from devvm.model import DomainChange, DomainDisk, Driver, Kept, Lease, Metadata, Vm, VmState
 
 _STATES = {
     libvirt.VIR_DOMAIN_RUNNING: VmState.RUNNING,
@@ -33,19 +37,16 @@ _ASK_AGAIN = 20.0
 
 
 def parse(xml: str, state: VmState, leases: dict[str, Lease]) -> Vm | None:
-    """A VM from a domain's XML; None where the domain is not devvm's."""
+    """A VM from a domain's XML; None where the domain is not a VM of devvm's."""
     domain = ET.fromstring(xml)  # noqa: S314 - libvirt's own answer
-    metadata = facts.from_domain(domain)
+    metadata = facts.vm_of(domain)
     if metadata is None:
         return None
-    fqdn = domain.findtext("name", "")
-    disks = [source.get("file", "") for source in domain.iterfind("devices/disk/source")]
-    root = next((d for d in disks if Path(d).name == f"{fqdn}.img"), None)
     memory = domain.find("memory")
     assert memory is not None
     return Vm(
         name=metadata.name,
-        fqdn=fqdn,
+        fqdn=domain.findtext("name", ""),
         uuid=domain.findtext("uuid", ""),
         state=state,
         driver=Driver.KVM if domain.get("type") == "kvm" else Driver.QEMU,
@@ -53,7 +54,8 @@ def parse(xml: str, state: VmState, leases: dict[str, Lease]) -> Vm | None:
         cpus=int(domain.findtext("vcpu", "1")),
         metadata=metadata,
         lease=leases.get(metadata.name),
-        root_volume=Path(root) if root else None,
+        mac=definition.mac(domain),
+        disks=definition.disks(domain),
     )
 
 
@@ -64,19 +66,35 @@ class Domains:
         self._connection = connection
 
     def vms(self, leases: dict[str, Lease]) -> list[Vm]:
-        """Every VM of devvm's, by name."""
-        found: list[Vm] = []
-        with translated("the VMs can't be listed"):
-            for domain in self._connection.get().listAllDomains():
-                try:
-                    vm = parse(domain.XMLDesc(), _state(domain), leases)
-                except libvirt.libvirtError as error:
-                    if error.get_error_code() in NOT_FOUND:
-                        continue  # deleted since it was listed
-                    raise
-                if vm is not None:
-                    found.append(vm)
-        return sorted(found, key=lambda vm: vm.name)
+        """Every VM of devvm's, by name; without those whose facts can't be read (`unreadable`)."""
+        found = []
+        for xml, state in self._all():
+            with suppress(OperationError):
+                found.append(parse(xml, state, leases))
+        return sorted((vm for vm in found if vm is not None), key=lambda vm: (vm.name, vm.fqdn))
+
+    def kept(self) -> list[Kept]:
+        """Every state of a VM that is kept, the oldest first."""
+        found = []
+        for xml, _ in self._all():
+            domain = ET.fromstring(xml)  # noqa: S314 - libvirt's own answer
+            with suppress(OperationError):
+                kept = facts.kept_of(domain)
+                if kept is not None:
+                    found.append(replace(kept, disks=definition.disks(domain)))
+        return sorted(found, key=lambda kept: (kept.kept_at, kept.id))
+
+    def others(self) -> dict[str, str]:
+        """The other domains, by name: why each is neither a VM of devvm's nor a kept state."""
+        found = {}
+        for xml, _ in self._all():
+            domain = ET.fromstring(xml)  # noqa: S314 - libvirt's own answer
+            try:
+                if facts.vm_of(domain) is None and facts.kept_of(domain) is None:
+                    found[domain.findtext("name", "")] = "devvm did not make it"
+            except OperationError as error:
+                found[domain.findtext("name", "")] = f"{error.brief}: {error.details}"
+        return found
 
     def vm(self, fqdn: str, leases: dict[str, Lease]) -> Vm | None:
         """The VM whose domain has this name; None where there is none or it is not devvm's."""
@@ -91,25 +109,46 @@ class Domains:
         domain = self._find(fqdn)
         return None if domain is None else str(domain.UUIDString())
 
-    def disk_sources(self, fqdn: str) -> list[tuple[str, Path]]:
-        """Device names and files of a domain's disks."""
+    def definition(self, fqdn: str) -> str:
+        """A domain's definition as it is for the next start: XML."""
+        with translated(f"the domain {fqdn} can't be read"):
+            return str(self._get(fqdn).XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+
+    def define(self, xml: str, change: DomainChange) -> None:
+        """Define a domain as `xml` does, but for `change`; in place of one of the same UUID."""
+        name = change.name or ET.fromstring(xml).findtext("name")  # noqa: S314 - libvirt's own
+        with translated(f"the domain {name} can't be defined"):
+            self._connection.get().defineXML(definition.changed(xml, change))
+
+    def rename(self, fqdn: str, new: str) -> None:
+        """Give a domain that is off another name."""
+        with translated(f"the domain {fqdn} can't be renamed"):
+            self._get(fqdn).rename(new)
+
+    def undefine(self, fqdn: str) -> None:
+        """Forget the definition of a domain that is off; nothing where there is none."""
+        domain = self._find(fqdn)
+        if domain is not None:
+            with translated(f"the domain {fqdn} can't be undefined"):
+                domain.undefineFlags(_UNDEFINE)
+
+    def disk_sources(self, fqdn: str) -> tuple[DomainDisk, ...]:
+        """A domain's disks, as its definition for the next start has them."""
         domain = self._find(fqdn)
         if domain is None:
-            return []
+            return ()
         with translated(f"the domain {fqdn} can't be read"):
-            return [
-                (disk[0], Path(disk[1]))
-                for disk in _disks(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
-            ]
+            return _disks(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
 
-    def users_of(self, files: set[str]) -> list[str]:
-        """Names of the domains that have one of these files as a disk."""
-        with translated("the domains can't be listed"):
-            return sorted(
-                domain.name()
-                for domain in self._connection.get().listAllDomains()
-                if any(file in files for _, file in _disks(domain.XMLDesc()))
-            )
+    def users(self) -> dict[Path, set[str]]:
+        """Files that are disks of domains, whoever made those, now or at their next start."""
+        found: dict[Path, set[str]] = {}
+        for flags in (0, libvirt.VIR_DOMAIN_XML_INACTIVE):
+            for xml, _ in self._all(flags):
+                name = ET.fromstring(xml).findtext("name", "")  # noqa: S314 - libvirt's own answer
+                for disk in _disks(xml):
+                    found.setdefault(disk.path, set()).add(name)
+        return found
 
     def set_metadata(self, uuid: str, metadata: Metadata) -> None:
         """Write what devvm knows into the domain, now and for good."""
@@ -181,6 +220,15 @@ class Domains:
                 if error.get_error_code() not in NOT_FOUND:
                     raise
 
+    def _all(self, flags: int = 0) -> Iterator[tuple[str, VmState]]:
+        with translated("the domains can't be listed"):
+            for domain in self._connection.get().listAllDomains():
+                try:
+                    yield domain.XMLDesc(flags), _state(domain)
+                except libvirt.libvirtError as error:
+                    if error.get_error_code() not in NOT_FOUND:  # deleted since it was listed
+                        raise
+
     def _find(self, fqdn: str) -> libvirt.virDomain | None:
         with translated(f"the domain {fqdn} can't be looked up"):
             try:
@@ -198,13 +246,8 @@ def _state(domain: libvirt.virDomain) -> VmState:
     return _STATES.get(domain.state()[0], VmState.SHUTOFF)
 
 
-def _disks(xml: str) -> list[tuple[str, str]]:
-    found = []
-    for disk in ET.fromstring(xml).iterfind("devices/disk"):  # noqa: S314 - libvirt's own answer
-        source, target = disk.find("source"), disk.find("target")
-        if source is not None and target is not None and source.get("file"):
-            found.append((target.get("dev", ""), source.get("file", "")))
-    return found
+def _disks(xml: str) -> tuple[DomainDisk, ...]:
+    return definition.disks(ET.fromstring(xml))  # noqa: S314 - libvirt's own answer
 
 
 def _ask_to_shut_down(domain: libvirt.virDomain) -> None:

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from devvm import process
+from devvm.adapters.libvirt import layers
 from devvm.adapters.libvirt.connection import Connection
+from devvm.adapters.libvirt.definition import bare
 from devvm.adapters.libvirt.domains import Domains
 from devvm.adapters.libvirt.host import Host
+from devvm.adapters.libvirt.live import Live
 from devvm.adapters.libvirt.network import Network
 from devvm.adapters.libvirt.storage import Storage
 from devvm.config import Config
-from devvm.model import Disk, Driver, Lease, Metadata, Vm
+from devvm.errors import OperationError
+from devvm.model import (
+    Disk,
+    DomainChange,
+    DomainDisk,
+    Driver,
+    Kept,
+    Lease,
+    Metadata,
+    Vm,
+    VmState,
+    Volume,
+)
 
 
 class LibvirtHypervisor:
@@ -26,6 +42,7 @@ class LibvirtHypervisor:
         self._config = config
         self._connection = Connection(config.uri)
         self._domains = Domains(self._connection)
+        self._live = Live(self._connection)
         self._storage = Storage(self._connection, config.pool, config.pool_path)
         self._network = Network(self._connection, config.network)
         self._host = Host(self._connection)
@@ -62,17 +79,48 @@ class LibvirtHypervisor:
         """One VM of devvm's, or None."""
         return self._domains.vm(self._fqdn(name), self._network.leases())
 
+    def kept(self) -> list[Kept]:
+        """Every state of a VM that is kept, the oldest first."""
+        return self._domains.kept()
+
+    def other_domains(self) -> dict[str, str]:
+        """The other domains, by name: why each is neither a VM of devvm's nor a kept state."""
+        return self._domains.others()
+
     def domain_uuid(self, fqdn: str) -> str | None:
         """The UUID of the domain of this name, whoever made it; None where there is none."""
         return self._domains.uuid(fqdn)
 
-    def domain_exists(self, fqdn: str) -> bool:
-        """Whether a domain has this name, whoever made it."""
-        return self._domains.uuid(fqdn) is not None
+    def definition(self, fqdn: str) -> str:
+        """A domain's definition as it is for the next start: XML."""
+        return self._domains.definition(fqdn)
 
-    def reserve_lease(self, name: str) -> Lease:
+    def define(self, definition: str, change: DomainChange) -> None:
+        """Define a domain as `definition` does, but for `change`; replaces one of its UUID."""
+        self._domains.define(definition, change)
+
+    def define_bare(
+        self, name: str, uuid: str, volumes: tuple[DomainDisk, ...], facts: Kept
+    ) -> None:
+        """Define a domain that does nothing but own volumes."""
+        change = DomainChange(facts=facts, read_only=True)
+        self._domains.define(bare(name, uuid, volumes), change)
+
+    def undefine(self, fqdn: str) -> None:
+        """Forget a domain that is off; its volumes stay. Nothing where it is gone."""
+        self._domains.undefine(fqdn)
+
+    def rename_domain(self, fqdn: str, new: str) -> None:
+        """Give a domain that is off another name."""
+        self._domains.rename(fqdn, new)
+
+    def leases(self) -> dict[str, Lease]:
+        """The fixed leases on the network, by VM."""
+        return self._network.leases()
+
+    def reserve_lease(self, name: str, mac: str | None = None) -> Lease:
         """Fix a MAC, an address and the DNS name for a VM; the same ones when asked again."""
-        return self._network.reserve(name)
+        return self._network.reserve(name, mac)
 
     def release_lease(self, name: str) -> None:
         """Give the VM's MAC, address and DNS name back; nothing where there are none."""
@@ -91,41 +139,110 @@ class LibvirtHypervisor:
         self._domains.shutdown(vm.fqdn, timeout=timeout, force=force)
 
     def remove_domain(self, fqdn: str) -> None:
-        """Power off and undefine a domain with its root overlay; data volumes stay."""
+        """Power off and undefine a domain; its volumes stay. Nothing where it is gone."""
         self._domains.remove(fqdn)
-        self._storage.remove(f"{fqdn}.img")
 
     def disks(self, fqdn: str) -> list[Disk]:
-        """A domain's disks in the pool, with their sizes."""
+        """A domain's disks, with their sizes."""
         found = []
-        for device, path in self._domains.disk_sources(fqdn):
-            size, used = self._storage.size(path)
-            found.append(Disk(device=device, path=path, size_bytes=size, used_bytes=used))
+        for disk in self._domains.disk_sources(fqdn):
+            size, used = self._storage.size(disk.path)
+            found.append(
+                Disk(
+                    device=disk.device, role=disk.role, path=disk.path,
+                    size_bytes=size, used_bytes=used,
+                )
+            )  # fmt: skip
         return found
 
     def console(self, fqdn: str) -> int:
         """The guest's serial console on this terminal, until the person leaves it."""
         return process.interactive(["virsh", "-c", self._config.uri, "console", fqdn])
 
-    def upload_volume(self, name: str, source: Path, detail: Callable[[str], None]) -> Path:
-        """Put a qcow2 file into the pool, whole or not at all; its path. Nothing where it is."""
-        return self._storage.upload(name, source, detail)
+    def read_guest_file(self, fqdn: str, path: str) -> str | None:
+        """A small file of a running guest, by its agent; None where there is no answer."""
+        return self._live.read_file(fqdn, path)
+
+    def authorize_key(self, fqdn: str, login: str, public_key: str) -> bool:
+        """Let a key in to an account of a running guest, by its agent; False: no answer."""
+        return self._live.authorize_key(fqdn, login, public_key)
+
+    def volumes(self) -> list[Volume]:
+        """Every volume of the pool, as its file is now."""
+        return self._storage.volumes()
 
     def volume_exists(self, name: str) -> bool:
         """Whether the pool has a volume of this name."""
         return self._storage.exists(name)
 
-    def volumes_of(self, fqdn: str) -> list[str]:
-        """The volumes in the pool that are one VM's, by their names."""
-        return self._storage.names((f"{fqdn}.img", f"{fqdn}-"))
-
-    def remove_volume(self, name: str) -> None:
-        """Delete a volume of devvm's pool for good; nothing where it is gone."""
-        self._storage.remove(name)
+    def unused_volumes(self) -> list[Volume]:
+        """Volumes named as VMs' are that no domain needs; a layer before what is below it."""
+        volumes = self._storage.volumes()
+        needed = layers.needed(volumes, self._domains.users())
+        ours = re.compile(rf"[a-z0-9-]+\.{re.escape(self._config.network.domain)}(\.img|-.*)")
+        return [
+            volume
+            for volume in layers.top_down(volumes)
+            if volume.path not in needed and ours.fullmatch(volume.name)
+        ]
 
     def users_of_volume(self, name: str) -> list[str]:
-        """Names of the domains whose disks are this volume or an overlay on it."""
-        return self._domains.users_of(self._storage.overlays(name))
+        """Names of the domains whose disks are this volume or layers on it."""
+        return layers.users_of(name, self._storage.volumes(), self._domains.users())
+
+    def volume_sha256(self, name: str) -> str | None:
+        """The hash over a volume's file; None where there is no such volume."""
+        return self._storage.sha256(name)
+
+    def upload_volume(
+        self, name: str, source: Path, detail: Callable[[str], None], *, mend: bool = False
+    ) -> Path:
+        """Put a qcow2 file into the pool, whole or not at all; its path. Nothing where it is."""
+        return self._storage.upload(name, source, detail, mend=mend)
+
+    def layer(self, name: str, below: Path, size_bytes: int | None = None) -> Path:
+        """Make an empty volume on top of another, as large or larger; its path."""
+        return self._storage.layer(name, below, size_bytes)
+
+    def remove_volume(self, name: str) -> None:
+        """Delete a volume of devvm's pool for good; nothing where it is gone.
+
+        Raises:
+            OperationError: a domain needs it. No caller asks for that; this is the last line
+                before data is lost.
+        """
+        users = self.users_of_volume(name)
+        if users:
+            raise OperationError(
+                f"the volume {name} is not deleted: it is needed",
+                details="by " + ", ".join(users),
+                resolution="devvm doctor",
+            )
+        self._storage.remove(name)
+
+    def split_disks(self, vm: Vm, on_top: Mapping[str, Path]) -> str:
+        """Put new layers on a VM's disks, by role; how the disks below were brought to rest."""
+        if vm.state is VmState.SHUTOFF:
+            change = DomainChange(disks=on_top)
+            self._domains.define(self._domains.definition(vm.fqdn), change)
+            return "off"
+        return "frozen" if self._live.split(vm.fqdn, on_top) else "crash"
+
+    def move_disk(self, vm: Vm, role: str, destination: Path) -> None:
+        """Go on, in a running VM, with a disk's newest layer in another volume."""
+        self._live.move_disk(vm.fqdn, role, destination)
+
+    def absorb_layers(self, vm: Vm, role: str, base: Path | None) -> None:
+        """Copy, in a running VM, what lies above `base` into a disk's newest layer."""
+        self._live.absorb(vm.fqdn, role, base)
+
+    def resize_disk(self, vm: Vm, role: str, size_bytes: int) -> None:
+        """Make a disk larger; its file system is the guest's matter."""
+        if vm.state is not VmState.SHUTOFF:
+            self._live.resize(vm.fqdn, role, size_bytes)
+            return
+        path = next(disk.path for disk in vm.disks if disk.role == role)
+        self._storage.resize(path, size_bytes)
 
     def _fqdn(self, name: str) -> str:
         return f"{name}.{self._config.network.domain}"

@@ -1,48 +1,122 @@
-"""devvm's facts in a domain's metadata: XML under a namespace of our own. Pure."""
+"""devvm's facts in a domain's metadata: XML under a namespace of our own. Pure.
+
+A domain is a VM (`<vm>`) or a state of one that is kept (`<kept>`, with the VM's facts in it).
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from xml.etree import ElementTree as ET
 
 from devvm.errors import OperationError
-from devvm.model import Metadata
+from devvm.model import Kept, Metadata, Purpose
+
+Facts = Metadata | Kept
 
 NAMESPACE = "https://devvm.invalid/xmlns/domain/1"
 PREFIX = "devvm"
-_TAG = f"{{{NAMESPACE}}}vm"
+_VM = "vm"
+_KEPT = "kept"
 
 
-def to_xml(metadata: Metadata) -> str:
+def to_xml(facts: Metadata | Kept) -> str:
     """The element as `virDomainSetMetadata` wants it: without the namespace, which it adds."""
-    facts = asdict(metadata)
-    facts["ready"] = "yes" if metadata.ready else "no"
-    return ET.tostring(ET.Element("vm", {k: str(v) for k, v in facts.items()}), encoding="unicode")
+    return ET.tostring(_element(facts), encoding="unicode")
 
 
-def from_domain(domain: ET.Element) -> Metadata | None:
-    """The facts in a domain's XML; None where it is not a VM of devvm's.
+def to_element(facts: Metadata | Kept) -> ET.Element:
+    """The element as it stands in a domain's `<metadata>`."""
+    element = _element(facts)
+    for part in element.iter():
+        part.tag = f"{{{NAMESPACE}}}{part.tag}"
+    return element
+
+
+def vm_of(domain: ET.Element) -> Metadata | None:
+    """The facts of a VM in a domain's XML; None where it is not a VM of devvm's.
 
     Raises:
         OperationError: there are facts, but not ones that this devvm can read.
     """
-    element = domain.find(f"metadata/{_TAG}")
+    element = domain.find(f"metadata/{{{NAMESPACE}}}{_VM}")
+    try:
+        return None if element is None else _metadata(element)
+    except (KeyError, ValueError) as error:
+        raise _unreadable(domain, error) from None
+
+
+def kept_of(domain: ET.Element) -> Kept | None:
+    """The facts of a kept state in a domain's XML, without its disks; None where it is none.
+
+    Raises:
+        OperationError: there are facts, but not ones that this devvm can read.
+    """
+    element = domain.find(f"metadata/{{{NAMESPACE}}}{_KEPT}")
     if element is None:
         return None
     try:
-        return Metadata(
-            name=element.attrib["name"],
-            engineer=element.attrib["engineer"],
-            release=element.attrib["release"],
-            created_at=element.attrib["created_at"],
-            data_volume=element.attrib["data_volume"],
-            ready=element.attrib["ready"] == "yes",
-            generation=int(element.attrib["generation"]),
+        vm = next(element.iterfind(f"{{{NAMESPACE}}}{_VM}"), element)  # which lacks all facts
+        facts = element.attrib
+        return Kept(
+            id=facts["id"],
+            purpose=Purpose(facts["purpose"]),
+            label=facts["label"],
+            kept_at=facts["kept_at"],
+            expires_at=facts.get("expires_at"),
+            uuid=facts["uuid"],
+            mac=facts["mac"],
+            consistency=facts["consistency"],
+            whole=facts["whole"] == "yes",
+            vm=_metadata(vm),
         )
     except (KeyError, ValueError) as error:
-        name = domain.findtext("name")
-        raise OperationError(
-            f"what devvm noted in the domain {name} can't be read",
-            details=f"missing or bad: {error}; perhaps a newer devvm made the VM",
-            resolution=f"virsh metadata {name} {NAMESPACE}",
-        ) from None
+        raise _unreadable(domain, error) from None
+
+
+def _element(facts: Metadata | Kept) -> ET.Element:
+    if isinstance(facts, Kept):
+        element = ET.Element(
+            _KEPT, id=facts.id, purpose=facts.purpose, label=facts.label, kept_at=facts.kept_at,
+            uuid=facts.uuid, mac=facts.mac, consistency=facts.consistency,
+            whole=_word(facts.whole),
+        )  # fmt: skip
+        if facts.expires_at:
+            element.set("expires_at", facts.expires_at)
+        element.append(_element(facts.vm))
+        return element
+    element = ET.Element(
+        _VM, name=facts.name, engineer=facts.engineer, release=facts.release,
+        created_at=facts.created_at, ready=_word(facts.ready), generation=str(facts.generation),
+        git_name=facts.git_name, git_email=facts.git_email, host_key=facts.host_key,
+    )  # fmt: skip
+    for key in facts.authorized_keys:
+        ET.SubElement(element, "key").text = key
+    return element
+
+
+def _metadata(element: ET.Element) -> Metadata:
+    facts = element.attrib
+    return Metadata(
+        name=facts["name"],
+        engineer=facts["engineer"],
+        release=facts["release"],
+        created_at=facts["created_at"],
+        ready=facts["ready"] == "yes",
+        generation=int(facts["generation"]),
+        authorized_keys=tuple(k.text or "" for k in element.iterfind(f"{{{NAMESPACE}}}key")),
+        git_name=facts.get("git_name", ""),  # older VMs have none of these
+        git_email=facts.get("git_email", ""),
+        host_key=facts.get("host_key", ""),
+    )
+
+
+def _word(value: bool) -> str:  # noqa: FBT001
+    return "yes" if value else "no"
+
+
+def _unreadable(domain: ET.Element, error: Exception) -> OperationError:
+    name = domain.findtext("name")
+    return OperationError(
+        f"what devvm noted in the domain {name} can't be read",
+        details=f"missing or bad: {error}; perhaps a newer devvm made it",
+        resolution=f"virsh metadata {name} {NAMESPACE}",
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from xml.etree import ElementTree as ET
 
@@ -154,16 +155,22 @@ class Network:
             network = self._find()
             return {} if network is None else leases(network.XMLDesc(), self._config.domain)
 
-    def reserve(self, name: str) -> Lease:
-        """Fix a MAC and an address for a VM; the same ones when asked again."""
+    def reserve(self, name: str, mac: str | None = None) -> Lease:
+        """Fix a MAC and an address for a VM; the same ones when asked again.
+
+        With `mac`, it is that one: another that the name has is given up.
+        """
         with translated(f"{name}: no address can be reserved"):
             network = self._get()
             taken = leases(network.XMLDesc(), self._config.domain)
-            if name in taken:
-                return taken[name]
-            lease = choose(name, self._config, taken, set())
-            busy = {a for a, mac in _given(network) if mac != lease.mac}
-            lease = choose(name, self._config, taken, busy)
+            found = taken.pop(name, None)
+            if found is not None and mac in (None, found.mac):
+                return found
+            if found is not None:
+                self._update(network, libvirt.VIR_NETWORK_UPDATE_COMMAND_DELETE, name, found)
+            wanted = mac or choose(name, self._config, taken, set()).mac
+            busy = {a for a, owner in _given(network) if owner != wanted}
+            lease = replace(choose(name, self._config, taken, busy), mac=wanted)
             self._update(network, libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, name, lease)
             return lease
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import libvirt
 
 from devvm.adapters.libvirt.connection import NOT_FOUND, Connection, translated
 from devvm.errors import HostNotReadyError, OperationError
+from devvm.model import Volume
 
 _MIB = 1024**2
 
@@ -26,8 +28,8 @@ def pool_xml(name: str, path: Path) -> str:
     return ET.tostring(pool, encoding="unicode")
 
 
-def volume_xml(name: str, capacity: int, *, mode: str) -> str:
-    """An empty qcow2 volume; the upload replaces its content whole."""
+def volume_xml(name: str, capacity: int, *, mode: str, below: Path | None = None) -> str:
+    """An empty qcow2 volume, for an upload or, with `below`, as a layer on another volume."""
     volume = ET.Element("volume")
     ET.SubElement(volume, "name").text = name
     ET.SubElement(volume, "capacity", unit="bytes").text = str(capacity)
@@ -36,6 +38,10 @@ def volume_xml(name: str, capacity: int, *, mode: str) -> str:
     ET.SubElement(target, "format", type="qcow2")
     permissions = ET.SubElement(target, "permissions")
     ET.SubElement(permissions, "mode").text = mode
+    if below is not None:
+        backing = ET.SubElement(volume, "backingStore")
+        ET.SubElement(backing, "path").text = str(below)
+        ET.SubElement(backing, "format", type="qcow2")
     return ET.tostring(volume, encoding="unicode")
 
 
@@ -78,6 +84,7 @@ class Storage:
         with translated(f"the storage pool {self._name} can't be read", resolution="devvm setup"):
             pool = self._find()
             if pool is not None and pool.isActive():
+                _refresh(pool)
                 return int(pool.info()[3])
         existing = next(p for p in (self._path, *self._path.parents) if p.exists())
         return shutil.disk_usage(existing).free
@@ -86,20 +93,67 @@ class Storage:
         """Whether there is a volume of this name."""
         return self._volume(name) is not None
 
-    def names(self, prefixes: tuple[str, ...]) -> list[str]:
-        """The volumes whose names begin with one of `prefixes`."""
+    def volumes(self) -> list[Volume]:
+        """Every volume of the pool, as its file is now."""
         with translated(f"the storage pool {self._name} can't be read"):
             pool = self._find()
             if pool is None or not pool.isActive():
                 return []
-            return sorted(name for name in pool.listVolumes() if name.startswith(prefixes))
+            _refresh(pool)
+            found = []
+            for volume in pool.listAllVolumes():
+                try:
+                    found.append(_describe(volume))
+                except libvirt.libvirtError as error:
+                    if error.get_error_code() not in NOT_FOUND:  # deleted since it was listed
+                        raise
+        return sorted(found, key=lambda volume: volume.name)
+
+    def layer(self, name: str, below: Path, size_bytes: int | None = None) -> Path:
+        """Make an empty volume on top of another; its path.
+
+        Args:
+            name: The new volume's; one of this name that is there is what a killed call left.
+            below: The volume that shows through.
+            size_bytes: What a guest sees; as `below` has it by default.
+        """
+        with translated(f"the volume {name} can't be made"):
+            old = self._volume(name)
+            if old is not None:
+                old.delete(0)
+            size = size_bytes or self.size(below)[0]
+            return Path(
+                self._get().createXML(volume_xml(name, size, mode="0600", below=below)).path()
+            )
+
+    def resize(self, path: Path, size_bytes: int) -> None:
+        """Make a volume larger that no running VM uses."""
+        with translated(f"the volume {path.name} can't be resized"):
+            self._connection.get().storageVolLookupByPath(str(path)).resize(size_bytes)
+
+    def sha256(self, name: str) -> str | None:
+        """The hash over a volume's file; None where there is no such volume."""
+        volume = self._volume(name)
+        if volume is None:
+            return None
+        digest = hashlib.sha256()
+        with translated(f"the volume {name} can't be read"):
+            stream = self._connection.get().newStream(0)
+            volume.download(stream, 0, 0, 0)
+            stream.recvAll(lambda _stream, data, _opaque: digest.update(data), None)
+            stream.finish()
+        return digest.hexdigest()
 
     def size(self, path: Path) -> tuple[int, int]:
-        """Bytes that a volume offers, and bytes that it takes."""
+        """Bytes that a volume offers, and bytes that it takes; none where it is gone."""
         with translated(f"the size of {path} can't be read"):
-            _, capacity, allocation = (
-                self._connection.get().storageVolLookupByPath(str(path)).info()
-            )
+            try:
+                volume = self._connection.get().storageVolLookupByPath(str(path))
+                _, capacity, allocation = volume.info()
+            except libvirt.libvirtError as error:
+                if error.get_error_code() in NOT_FOUND:
+                    return 0, 0
+                raise
             return int(capacity), int(allocation)
 
     def remove(self, name: str) -> None:
@@ -110,12 +164,19 @@ class Storage:
                 volume.delete(0)
 
     def upload(
-        self, name: str, source: Path, detail: Callable[[str], None], *, mode: str = "0600"
+        self,
+        name: str,
+        source: Path,
+        detail: Callable[[str], None],
+        *,
+        mode: str = "0600",
+        mend: bool = False,
     ) -> Path:
         """Put a qcow2 file into the pool, whole or not at all; the volume's path.
 
         A volume grows as it is filled, so one that is as long as its source is whole, and a
-        shorter one is what a killed upload left: it is replaced, if nothing uses it.
+        shorter one is what a killed upload left: it is replaced, if nothing uses it. With `mend`
+        the file is written again over one that is there, under the layers that lie on it.
 
         Raises:
             OperationError: the upload failed, or another volume of this name is in use.
@@ -123,7 +184,9 @@ class Storage:
         size = source.stat().st_size
         with translated(f"the volume {name} can't be filled", resolution="look at the disk space"):
             volume = self._volume(name)
-            if volume is not None and _length(volume) != size:
+            if volume is not None and mend:
+                self._send(volume, source, size, detail)
+            elif volume is not None and _length(volume) != size:
                 self._refuse_if_used(name)
                 volume.delete(0)
                 volume = None
@@ -135,18 +198,6 @@ class Storage:
                     volume.delete(0)
                     raise
             return Path(volume.path())
-
-    def overlays(self, name: str) -> set[str]:
-        """The files of a volume and of everything that is based on it."""
-        with translated(f"the storage pool {self._name} can't be read"):
-            base = self._volume(name)
-            if base is None:
-                return set()
-            backing = {v.path(): _backing(v.XMLDesc()) for v in self._get().listAllVolumes()}
-        family = {str(base.path())}
-        while grown := {path for path, below in backing.items() if below in family} - family:
-            family |= grown
-        return family
 
     def _send(
         self, volume: libvirt.virStorageVol, source: Path, size: int, detail: Callable[[str], None]
@@ -166,12 +217,17 @@ class Storage:
             raise OperationError(f"the volume {volume.name()} was not filled whole")
 
     def _refuse_if_used(self, name: str) -> None:
-        if len(self.overlays(name)) > 1:
+        path = self._path_of(name)
+        if any(volume.below == path for volume in self.volumes()):
             raise OperationError(
                 f"the volume {name} is not the present image of its box, and VMs are based on it",
                 details="the box was built anew under the same name, or the volume was damaged",
                 resolution="destroy the VMs that use it, or build the box under a new release",
             )
+
+    def _path_of(self, name: str) -> Path:
+        volume = self._volume(name)
+        return self._path / name if volume is None else Path(volume.path())
 
     def _volume(self, name: str) -> libvirt.virStorageVol | None:
         with translated(f"the volume {name} can't be looked up"):
@@ -210,8 +266,18 @@ def _length(volume: libvirt.virStorageVol) -> int:
     return int(volume.infoFlags(libvirt.VIR_STORAGE_VOL_GET_PHYSICAL)[2])
 
 
-def _backing(xml: str) -> str | None:
-    return ET.fromstring(xml).findtext("backingStore/path")  # noqa: S314 - libvirt's own answer
+def _describe(volume: libvirt.virStorageVol) -> Volume:
+    _, capacity, allocation = volume.info()
+    below = ET.fromstring(volume.XMLDesc()).findtext(  # noqa: S314 - libvirt's own answer
+        "backingStore/path"
+    )
+    return Volume(
+        name=volume.name(),
+        path=Path(volume.path()),
+        size_bytes=int(capacity),
+        used_bytes=int(allocation),
+        below=Path(below) if below else None,
+    )
 
 
 def _refresh(pool: libvirt.virStoragePool) -> None:

@@ -111,7 +111,6 @@ def vm():
             engineer="jane",
             release=RELEASE,
             created_at="2026-11-23T02:00:00+00:00",
-            data_volume="dev1.devvm.test-data.qcow2",
             ready=True,
         ),
         lease=Lease(mac="52:54:00:00:00:01", address="192.168.219.10", fqdn="dev1.devvm.test"),

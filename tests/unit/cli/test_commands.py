@@ -5,46 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from documented import RELEASE, documented, documented_for, fake
 
 from devvm import wiring
 from devvm.cli import boxes
-from devvm.errors import HostNotReadyError, NotFoundError
+from devvm.errors import HostNotReadyError
 from devvm.model import Disk, VmState
 from devvm.operations import access, box, create, lifecycle, setup, verify
 from devvm.operations.create import CreateResult
 from devvm.operations.lifecycle import VmDetails
-
-REPOSITORY = Path(__file__).parents[3]
-RELEASE = "2026.11.23-1a2b3c4d5e6f"
-DOCUMENT = (REPOSITORY / "docs" / "json.md").read_text()
-
-
-def documented(section):
-    """The keys in a section's table."""
-    text = DOCUMENT.split(f"\n## {section}\n")[1].split("\n## ")[0]
-    return set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
-
-
-def documented_for(command):
-    """A command's own keys."""
-    row = next(
-        line for line in DOCUMENT.splitlines() if line.startswith("| `") and f"`{command}`" in line
-    )
-    return set(re.findall(r"`(\w+)`", row.split("|")[2]))
-
-
-def fake(monkeypatch, module, name, result):
-    """Replace an operation; the list of its calls."""
-    calls = []
-
-    def operation(*args, **kwargs):
-        calls.append((args[1:], kwargs))
-        if isinstance(result, Exception):
-            raise result
-        return result
-
-    monkeypatch.setattr(module, name, operation)
-    return calls
 
 
 @pytest.fixture
@@ -52,7 +21,15 @@ def details(vm, run_record):
     return VmDetails(
         vm=vm,
         url="https://dev1.devvm.test",
-        disks=(Disk(device="vda", path=Path("/p/x.img"), size_bytes=20 * 2**30, used_bytes=2**30),),
+        disks=(
+            Disk(
+                device="vda",
+                role="root",
+                path=Path("/p/x.img"),
+                size_bytes=20 * 2**30,
+                used_bytes=2**30,
+            ),
+        ),
         runs=(run_record,),
         logs=(Path("/var/lib/devvm/logs/x.log"),),
     )
@@ -110,41 +87,6 @@ def test_power(cli, services, monkeypatch, vm, verb):
     if verb != "start":
         cli(verb, "dev1", "--force")
         assert calls[-1][1] == {"force": True}
-
-
-def test_destroy_has_to_be_confirmed(cli, services, monkeypatch, vm):
-    fake(monkeypatch, lifecycle, "get", vm)
-    calls = fake(monkeypatch, lifecycle, "destroy", ["the VM dev1.devvm.test"])
-    result = cli("destroy", "dev1")
-    assert result.code == 2
-    assert "Next: devvm destroy dev1 --yes" in result.stderr
-    assert not calls
-    data = cli("destroy", "dev1", "--yes", "--json").json
-    assert set(data) == documented_for("destroy")
-    assert data["removed"] == ["the VM dev1.devvm.test"]
-    assert cli("destroy", "dev1", "--yes").stdout == "dev1 is gone\n"
-
-
-@pytest.mark.parametrize(("typed", "code"), [("dev1", 0), ("y", 2), ("", 2)])
-def test_destroy_is_confirmed_by_the_name(cli, services, monkeypatch, vm, typed, code):
-    from devvm.cli.output import Output
-
-    fake(monkeypatch, lifecycle, "get", vm)
-    calls = fake(monkeypatch, lifecycle, "destroy", [])
-    monkeypatch.setattr(Output, "can_ask", property(lambda self: True))
-    monkeypatch.setattr(Output, "ask", lambda self, prompt: typed)
-    assert cli("destroy", "dev1").code == code
-    assert bool(calls) is (code == 0)
-
-
-def test_what_is_not_there_needs_no_confirmation(cli, services, monkeypatch):
-    fake(
-        monkeypatch, lifecycle, "get", NotFoundError("there is no VM dev9", resolution="devvm list")
-    )
-    result = cli("destroy", "dev9", "--json")
-    assert result.code == 2
-    assert result.json["error"]["code"] == "not-found"
-    assert set(result.json["error"]) == documented("Error")
 
 
 def test_verify(cli, services, monkeypatch, report, tmp_path):

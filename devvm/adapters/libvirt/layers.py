@@ -1,0 +1,43 @@
+"""Which volumes lie on which, and who needs them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from devvm.model import Volume
+
+Users = Mapping[Path, set[str]]  # files, and the domains whose disks they are
+
+
+def chain(path: Path, below: Mapping[Path, Path | None]) -> list[Path]:
+    """A file and everything under it, from the top down."""
+    found: list[Path] = []
+    current: Path | None = path
+    while current is not None and current not in found:
+        found.append(current)
+        current = below.get(current)
+    return found
+
+
+def needed(volumes: Iterable[Volume], users: Users) -> set[Path]:
+    """Every file that a disk of some domain is, or lies on."""
+    below = {volume.path: volume.below for volume in volumes}
+    return {layer for path in users for layer in chain(path, below)}
+
+
+def users_of(name: str, volumes: Iterable[Volume], users: Users) -> list[str]:
+    """Names of the domains that have a disk which is this volume or lies on it."""
+    known = list(volumes)
+    below = {volume.path: volume.below for volume in known}
+    own = {volume.path for volume in known if volume.name == name}
+    return sorted(
+        {who for path, names in users.items() if own & set(chain(path, below)) for who in names}
+    )
+
+
+def top_down(volumes: Iterable[Volume]) -> list[Volume]:
+    """The volumes, a layer always before what it lies on."""
+    known = list(volumes)
+    below = {volume.path: volume.below for volume in known}
+    return sorted(known, key=lambda v: len(chain(v.path, below)), reverse=True)

@@ -1,0 +1,205 @@
+"""What is done to a running VM: its disks' layers and sizes, and words with its guest agent."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import libvirt
+import libvirt_qemu
+
+from devvm.adapters.libvirt import definition
+from devvm.adapters.libvirt.connection import Connection, translated
+from devvm.errors import OperationError
+from devvm.model import DomainDisk
+
+_SPLIT = (
+    libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY
+    | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_ATOMIC
+    | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REUSE_EXT
+    # libvirt keeps no object of its own: that would stand in the way of later changes
+    | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA
+)
+_COPY = (
+    libvirt.VIR_DOMAIN_BLOCK_COPY_SHALLOW
+    | libvirt.VIR_DOMAIN_BLOCK_COPY_REUSE_EXT
+    # a copy whose end devvm does not see would be dropped at a power-off, and that is right
+    | libvirt.VIR_DOMAIN_BLOCK_COPY_TRANSIENT_JOB
+)
+_NO_AGENT = frozenset(
+    {
+        libvirt.VIR_ERR_AGENT_UNRESPONSIVE,
+        libvirt.VIR_ERR_AGENT_UNSYNCED,
+        libvirt.VIR_ERR_OPERATION_INVALID,
+        libvirt.VIR_ERR_CONFIG_UNSUPPORTED,
+        libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED,
+    }
+)
+#: An emulated guest's agent takes its time.
+_AGENT_TIMEOUT = 20
+_BLOCK_JOB_TIMEOUT = 3600.0
+_POLL = 0.1
+
+
+class Live:
+    """The running domains of one libvirt host."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def split(self, fqdn: str, layers: Mapping[str, Path]) -> bool:
+        """Put new layers on disks, all at the same moment, while the VM runs on.
+
+        Args:
+            fqdn: The domain.
+            layers: Empty volumes on top of the present ones, by the disks' roles.
+
+        Returns:
+            Whether the guest's agent froze the file systems meanwhile. Where it does not answer,
+            the disks below are as after a power cut: journals make them whole.
+        """
+        request = ET.Element("domainsnapshot")
+        disks = ET.SubElement(request, "disks")
+        for present in self._disks(fqdn):
+            if present.role in layers:
+                disk = ET.SubElement(disks, "disk", name=present.device, snapshot="external")
+                ET.SubElement(disk, "driver", type="qcow2")
+                ET.SubElement(disk, "source", file=str(layers[present.role]))
+            else:
+                ET.SubElement(disks, "disk", name=present.device, snapshot="no")
+        xml = ET.tostring(request, encoding="unicode")
+        with translated(f"the disks of {fqdn} can't be split"):
+            domain = self._get(fqdn)
+            try:
+                domain.snapshotCreateXML(xml, _SPLIT | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_QUIESCE)
+            except libvirt.libvirtError:
+                # No agent, or one that can't freeze: of other reasons the second try dies, too.
+                if set(layers.values()) <= {disk.path for disk in self._disks(fqdn)}:
+                    return True  # split, and only the thaw went wrong
+                domain.snapshotCreateXML(xml, _SPLIT)
+                return False
+            return True
+
+    def move_disk(self, fqdn: str, role: str, destination: Path) -> None:
+        """Go on, with a disk's newest layer, in another volume, which lies on the same one below.
+
+        Raises:
+            OperationError: it could not be copied; the disk is where it was.
+        """
+        device = self._device(fqdn, role)
+        wanted = ET.Element("disk", type="file")
+        ET.SubElement(wanted, "driver", type="qcow2")
+        ET.SubElement(wanted, "source", file=str(destination))
+        with translated(f"the disk {device} of {fqdn} can't be moved"):
+            domain = self._get(fqdn)
+            domain.blockCopy(device, ET.tostring(wanted, encoding="unicode"), {}, _COPY)
+            try:
+                self._await(fqdn, lambda: _mirrored(domain, device))
+                domain.blockJobAbort(device, libvirt.VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT)
+            except BaseException:
+                _abort(domain, device)
+                raise
+
+    def absorb(self, fqdn: str, role: str, base: Path | None) -> None:
+        """Copy what lies between a disk's newest layer and `base` into the newest layer.
+
+        Args:
+            fqdn: The domain.
+            role: The disk's.
+            base: The layer that stays below; None: none does.
+        """
+        device = self._device(fqdn, role)
+        with translated(f"the layers of {fqdn} can't be merged"):
+            domain = self._get(fqdn)
+            domain.blockRebase(device, None if base is None else str(base), 0, 0)
+            try:
+                self._await(fqdn, lambda: not domain.blockJobInfo(device))
+            except BaseException:
+                _abort(domain, device)
+                raise
+
+    def resize(self, fqdn: str, role: str, size_bytes: int) -> None:
+        """Make a disk larger while the VM runs; its file system is the guest's matter."""
+        device = self._device(fqdn, role)
+        with translated(f"the disk {device} of {fqdn} can't be resized"):
+            flags = libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES
+            self._get(fqdn).blockResize(device, size_bytes, flags)
+
+    def read_file(self, fqdn: str, path: str) -> str | None:
+        """A small text file of the guest's, by its agent; None where there is no answer or file."""
+        domain = self._get(fqdn)
+        opened = _ask(domain, "guest-file-open", path=path, mode="r")
+        if opened is None:
+            return None
+        read = _ask(domain, "guest-file-read", handle=opened, count=65536)
+        _ask(domain, "guest-file-close", handle=opened)
+        return base64.b64decode(read["buf-b64"]).decode() if read else None
+
+    def authorize_key(self, fqdn: str, login: str, public_key: str) -> bool:
+        """Let a key in to an account, by the guest's agent; False where there is no answer."""
+        try:
+            self._get(fqdn).authorizedSSHKeysSet(
+                login, [public_key], libvirt.VIR_DOMAIN_AUTHORIZED_SSH_KEYS_SET_APPEND
+            )
+        except libvirt.libvirtError as error:
+            if error.get_error_code() in _NO_AGENT:
+                return False
+            with translated(f"{fqdn}: a key can't be put into the account {login}"):
+                raise
+        return True
+
+    def _disks(self, fqdn: str) -> tuple[DomainDisk, ...]:
+        with translated(f"the domain {fqdn} can't be read"):
+            domain = ET.fromstring(self._get(fqdn).XMLDesc())  # noqa: S314 - libvirt's own answer
+        return definition.disks(domain)
+
+    def _device(self, fqdn: str, role: str) -> str:
+        return next(disk.device for disk in self._disks(fqdn) if disk.role == role)
+
+    def _await(self, fqdn: str, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + _BLOCK_JOB_TIMEOUT
+        while not condition():
+            if time.monotonic() > deadline:
+                raise OperationError(
+                    f"copying a disk of {fqdn} did not end within {_BLOCK_JOB_TIMEOUT:.0f} s"
+                )
+            time.sleep(_POLL)
+
+    def _get(self, fqdn: str) -> libvirt.virDomain:
+        with translated(f"the domain {fqdn} can't be looked up"):
+            return self._connection.get().lookupByName(fqdn)
+
+
+def _mirrored(domain: libvirt.virDomain, device: str) -> bool:
+    if not domain.blockJobInfo(device):
+        raise OperationError(
+            f"the copy of {device} of {domain.name()} ended early",
+            details="perhaps there is no space left in the pool",
+            resolution="make room: devvm trash list, devvm box list",
+        )
+    root = ET.fromstring(domain.XMLDesc())  # noqa: S314 - libvirt's own answer
+    for disk in root.iterfind("devices/disk"):
+        target, mirror = disk.find("target"), disk.find("mirror")
+        if target is not None and target.get("dev") == device and mirror is not None:
+            return mirror.get("ready") == "yes"
+    return False
+
+
+def _abort(domain: libvirt.virDomain, device: str) -> None:
+    try:
+        domain.blockJobAbort(device, 0)
+    except libvirt.libvirtError:
+        return  # it has ended, and so may the VM have
+
+
+def _ask(domain: libvirt.virDomain, command: str, **arguments: object) -> Any:  # noqa: ANN401 - JSON
+    text = json.dumps({"execute": command, "arguments": arguments})
+    try:
+        return json.loads(libvirt_qemu.qemuAgentCommand(domain, text, _AGENT_TIMEOUT, 0))["return"]
+    except libvirt.libvirtError:
+        return None

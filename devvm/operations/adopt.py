@@ -1,0 +1,105 @@
+"""Take VMs up again whose folder, key, Vagrant files, place on the network or domain is lost.
+
+libvirt knows nearly all of a VM; what it does not know is made anew, and what was deleted in
+libvirt is defined again from what was written down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from devvm.errors import OperationError
+from devvm.model import DATA, DomainChange, Metadata, Vm, VmState
+from devvm.operations import keeping, naming, way_in
+from devvm.operations.ports import Services
+from devvm.operations.progress import Run
+from devvm.state import write_atomic
+
+#: The domain's definition, for the case that somebody deletes the domain.
+DEFINITION = "domain.xml"
+_HOST_KEY_IN_GUEST = "/etc/ssh/ssh_host_ed25519_key.pub"
+
+
+def write_files(services: Services, name: str) -> None:
+    """Write a VM's files from its domain as it is now; nothing where its key is lost."""
+    vm, public_key = services.hypervisor.vm(name), way_in.own_key(services, name)
+    if vm is None or vm.metadata is None or public_key is None:
+        return
+    with services.state.wait_lock("network"):
+        services.hypervisor.ensure_network()
+        lease = services.hypervisor.reserve_lease(name, vm.mac)
+    if vm.metadata.host_key:
+        way_in.write_ssh_files(services, vm.metadata, lease)
+    way_in.write_vagrant_files(services, vm, lease, public_key)
+    definition = services.hypervisor.definition(vm.fqdn)
+    write_atomic(services.state.vm(name) / DEFINITION, definition)
+
+
+def new_way_in(services: Services, vm: Vm, run: Run) -> None:
+    """Make what is lost of the way into a VM; whoever may use its domain may have it.
+
+    Raises:
+        OperationError: the VM's host key is not known, and its agent does not tell it.
+    """
+    assert vm.metadata is not None
+    running = vm.state is VmState.RUNNING
+    public_key = way_in.own_key(services, vm.name)
+    if public_key is None:
+        public_key = way_in.new_key(services, vm.name)
+        definition = services.hypervisor.definition(vm.fqdn)
+        oem_string = way_in.oem_string(public_key)
+        services.hypervisor.define(definition, DomainChange(oem_string=oem_string))
+        if running and not services.hypervisor.authorize_key(vm.fqdn, "vagrant", public_key):
+            run.note(f"{vm.name} takes the new key when it next starts: devvm restart {vm.name}")
+            running = False
+    metadata = vm.metadata
+    if not metadata.host_key:
+        metadata = replace(metadata, host_key=_host_key(services, vm))
+        services.hypervisor.set_metadata(vm.uuid, metadata)
+    write_files(services, vm.name)
+    if running and metadata.ready:
+        target = way_in.target(services, vm.name, login="vagrant")
+        way_in.admit(services, target, metadata.engineer, public_key)
+
+
+def redefine(services: Services, name: str) -> Vm | None:
+    """Define a VM's domain again that somebody deleted, if its disks and its definition are there.
+
+    Returns:
+        The VM, which is off; None where that can't be done.
+    """
+    saved = services.state.vm(name) / DEFINITION
+    disks = {disk.role: disk.path for disk in keeping.lost_volumes(services, name)}
+    if not saved.is_file() or DATA not in disks:
+        return None
+    if services.hypervisor.domain_uuid(naming.fqdn_of(services.config, name)) is not None:
+        return None  # somebody else's by now
+    services.hypervisor.define(saved.read_text(encoding="utf-8"), DomainChange(disks=disks))
+    return services.hypervisor.vm(name)
+
+
+def unknown(name: str) -> Metadata:
+    """The facts of a VM of which nothing is known but its name."""
+    return Metadata(name=name, engineer="", release="", created_at="", ready=False)
+
+
+def _host_key(services: Services, vm: Vm) -> str:
+    known_hosts = services.state.vm(vm.name) / "known_hosts"
+    if known_hosts.is_file():  # of a VM that was made before its domain had the key
+        return " ".join(known_hosts.read_text(encoding="utf-8").split()[1:3])
+    answer = None
+    if vm.state is VmState.RUNNING:  # the agent's channel is the host's own: nobody is in between
+        answer = services.hypervisor.read_guest_file(vm.fqdn, _HOST_KEY_IN_GUEST)
+    if not answer:
+        raise OperationError(
+            f"the host key of {vm.name} is not known, and its guest agent does not tell it",
+            details=f"it is {vm.state}; the key can be asked for when it runs",
+            resolution=f"devvm start {vm.name}, then: devvm doctor --fix",
+        )
+    return " ".join(answer.split()[:2])
+
+
+def restore_facts(services: Services, name: str) -> None:
+    """Write devvm's facts into a domain again that lost them, from what was written down."""
+    saved = services.state.vm(name) / DEFINITION
+    services.hypervisor.define(saved.read_text(encoding="utf-8"), DomainChange())

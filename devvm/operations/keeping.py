@@ -1,0 +1,209 @@
+"""Layers and kept states: how a VM's past is set aside and brought back without copying it.
+
+A disk is a chain of volumes, each a layer on the one below. A state of a VM is kept by putting new
+layers on its disks and noting the volumes below in a domain that never runs. libvirt knows then
+which volume is needed by what; one that no domain needs is garbage.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from devvm.model import ROOT, DomainChange, DomainDisk, Kept, Metadata, Purpose, Vm
+from devvm.operations import naming
+from devvm.operations.ports import Services
+
+
+def put_layers(
+    services: Services, fqdn: str, disks: Iterable[DomainDisk], token: str
+) -> dict[str, Path]:
+    """Make a new layer on each of some disks; their paths, by role. Nothing uses them yet."""
+    return {
+        disk.role: services.hypervisor.layer(naming.volume_of(fqdn, disk.role, token), disk.path)
+        for disk in disks
+    }
+
+
+def put_root(
+    services: Services, fqdn: str, image: Path, token: str, old_root: Path | None
+) -> dict[str, Path]:
+    """Make a new root on a box's image, as large as the old root was; nothing uses it yet."""
+    sizes = {volume.path: volume.size_bytes for volume in services.hypervisor.volumes()}
+    size = max(sizes.get(image, 0), sizes.get(old_root, 0) if old_root else 0)
+    name = naming.volume_of(fqdn, ROOT, token)
+    return {ROOT: services.hypervisor.layer(name, image, size or None)}
+
+
+def keep(
+    services: Services,
+    vm: Vm,
+    *,
+    token: str,
+    purpose: Purpose,
+    label: str,
+    disks: Mapping[str, Path] | None = None,
+    consistency: str = "off",
+) -> Kept:
+    """Keep the state of a VM that its volumes hold now, or that `disks` hold.
+
+    The same again when called again with the same token. Nothing may write to these volumes any
+    more, but for a VM that is about to be given others.
+    """
+    found = find(services, token)
+    if found is not None:
+        return found
+    assert vm.metadata is not None
+    kept = Kept(
+        id=token,
+        purpose=purpose,
+        label=label,
+        kept_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        expires_at=expiry(services) if purpose is Purpose.TRASH else None,
+        uuid=vm.uuid,
+        mac=vm.mac,
+        consistency=consistency,
+        vm=vm.metadata,
+    )
+    change = DomainChange(
+        name=naming.kept_of(vm.fqdn, token),
+        uuid=str(uuid.uuid4()),
+        title=title_of(kept),
+        disks=disks or {},
+        facts=kept,
+        read_only=True,
+    )
+    services.hypervisor.define(services.hypervisor.definition(vm.fqdn), change)
+    return kept
+
+
+def keep_volumes(
+    services: Services, metadata: Metadata, volumes: tuple[DomainDisk, ...], token: str
+) -> None:
+    """Put volumes of a VM whose domain is lost into the trash."""
+    if find(services, token) is not None:
+        return
+    kept = Kept(
+        id=token,
+        purpose=Purpose.TRASH,
+        label="disks without a VM",
+        kept_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        expires_at=expiry(services),
+        uuid="",
+        mac="",
+        consistency="crash",
+        vm=metadata,
+        whole=False,
+    )
+    fqdn = naming.fqdn_of(services.config, metadata.name)
+    services.hypervisor.define_bare(naming.kept_of(fqdn, token), str(uuid.uuid4()), volumes, kept)
+
+
+def change_kept(services: Services, kept: Kept) -> None:
+    """Write a kept state's facts again: it is kept for something else now."""
+    name = domain_of(services, kept)
+    change = DomainChange(title=title_of(kept), facts=kept, read_only=True)
+    services.hypervisor.define(services.hypervisor.definition(name), change)
+
+
+def to_trash(services: Services, kept: Kept, label: str) -> None:
+    """Move a kept state to the trash."""
+    change_kept(
+        services,
+        replace(kept, purpose=Purpose.TRASH, label=label, expires_at=expiry(services)),
+    )
+
+
+def forget_kept(services: Services, kept: Kept) -> None:
+    """Keep a state no longer; its volumes stay."""
+    services.hypervisor.undefine(domain_of(services, kept))
+
+
+def find(services: Services, identifier: str) -> Kept | None:
+    """A kept state by its identifier."""
+    return next((k for k in services.hypervisor.kept() if k.id == identifier), None)
+
+
+def of_vm(services: Services, name: str, purpose: Purpose) -> list[Kept]:
+    """What is kept of a VM for some purpose, the oldest first."""
+    return [k for k in services.hypervisor.kept() if k.vm.name == name and k.purpose is purpose]
+
+
+def domain_of(services: Services, kept: Kept) -> str:
+    """The name of the domain that a kept state is."""
+    return naming.kept_of(naming.fqdn_of(services.config, kept.vm.name), kept.id)
+
+
+def layers_under(services: Services, disks: Iterable[DomainDisk]) -> set[Path]:
+    """The volumes of some disks, and all that these lie on."""
+    below = {volume.path: volume.below for volume in services.hypervisor.volumes()}
+    found: set[Path] = set()
+    for disk in disks:
+        path: Path | None = disk.path
+        while path is not None and path not in found:
+            found.add(path)
+            path = below.get(path)
+    return found
+
+
+def release(services: Services, paths: Iterable[Path]) -> list[str]:
+    """Delete those of some volumes that no domain needs; their names."""
+    candidates = set(paths)
+    removed = []
+    for volume in services.hypervisor.unused_volumes():
+        if volume.path in candidates:
+            services.hypervisor.remove_volume(volume.name)
+            removed.append(volume.name)
+    return removed
+
+
+def release_made_by(services: Services, name: str, token: str) -> list[str]:
+    """Delete the volumes that an operation made for a VM, where no domain needs them."""
+    begin = f"{naming.fqdn_of(services.config, name)}-"
+    return release(
+        services,
+        (
+            volume.path
+            for volume in services.hypervisor.unused_volumes()
+            if volume.name.startswith(begin) and f".{token}." in volume.name
+        ),
+    )
+
+
+def lost_volumes(services: Services, name: str) -> list[DomainDisk]:
+    """The disks of a VM, as far as volumes are there that no domain needs: the newest layers.
+
+    Raises:
+        OperationError: libvirt does not answer.
+    """
+    fqdn = naming.fqdn_of(services.config, name)
+    unused = [
+        volume
+        for volume in services.hypervisor.unused_volumes()
+        if volume.name == naming.first_root_of(fqdn) or volume.name.startswith(f"{fqdn}-")
+    ]
+    covered = {volume.below for volume in services.hypervisor.volumes()}
+    tops = [volume for volume in unused if volume.path not in covered]
+    return [
+        DomainDisk(device=f"vd{chr(ord('a') + i)}", role=naming.role_of(fqdn, v.name), path=v.path)
+        for i, v in enumerate(tops)
+    ]
+
+
+def expiry(services: Services) -> str:
+    """When what goes to the trash now expires; ISO 8601, UTC."""
+    days = timedelta(days=services.config.trash.days)
+    return (datetime.now(UTC) + days).isoformat(timespec="seconds")
+
+
+def title_of(kept: Kept) -> str:
+    """A line for people who look with virsh."""
+    what = {
+        Purpose.SNAPSHOT: f"snapshot {kept.label}",
+        Purpose.TRASH: f"in the trash: {kept.label}",
+        Purpose.PREVIOUS: f"as it was before: {kept.label}",
+    }[kept.purpose]
+    return f"devvm {kept.vm.name}, {what}; not to be started"

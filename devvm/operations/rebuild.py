@@ -1,0 +1,222 @@
+"""`rebuild`: a new root for a VM, on a box; its name, address, keys and data stay.
+
+A transaction: the old root and the data as they were are kept until the new VM has passed every
+check, and whatever happens before that brings the old VM back.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from devvm.errors import NotFoundError, OperationError, ParityError, UsageError
+from devvm.model import (
+    ROOT,
+    Box,
+    DomainChange,
+    Engineer,
+    Metadata,
+    Purpose,
+    Report,
+    Vm,
+    VmState,
+)
+from devvm.operations import (
+    adopt,
+    box_image,
+    create,
+    journal,
+    keeping,
+    lifecycle,
+    machine,
+    naming,
+    settle,
+    tidy,
+)
+from devvm.operations.ports import Services
+from devvm.operations.progress import Run
+
+#: Packages whose newer versions change what is on the data disk so that an older one can't use it.
+_ONE_WAY = ("mariadb-server",)
+_SERIES = re.compile(r"(?:\d+:)?(\d+)\.(\d+)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RebuildRequest:
+    """What a person asked for."""
+
+    name: str
+    #: For a VM of which devvm does not know who may log in.
+    engineer: Engineer
+    release: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RebuildResult:
+    """The VM on its new root, which passed every check, and where the old root is."""
+
+    vm: Vm
+    report: Report
+    previous: str | None  # of the kept state in the trash
+
+
+def rebuild(services: Services, request: RebuildRequest, run: Run) -> RebuildResult:
+    """Give a VM a new root; undo everything unless the VM then passes every check.
+
+    Raises:
+        NotFoundError: there is no such VM, or no box of the release.
+        UsageError: the release can't use the VM's data.
+        HostNotReadyError: the host lacks memory, disk space, or libvirt.
+        LockedError: somebody is changing this VM.
+        ParityError: the new VM did not pass; the old one is back.
+        OperationError: a step failed; the old VM is back.
+    """
+    name = request.name
+    with settle.changing(services, name, run) as before:
+        if before and (before.operation, before.outcome) == (journal.REBUILD, "finished"):
+            return _result(services, name, run, before.journal["token"])
+        with run.phase("check", "Checking the host"):
+            vm = _present(services, name, run)
+            box = create.require_box(services, request.release)
+            _refuse_older_data(services, vm, box)
+            if vm.state is VmState.SHUTOFF:
+                create.require_memory(services, vm.memory_mib)
+            create.require_space(services, box)
+        token = naming.new_token()
+        assert vm.metadata is not None
+        services.state.open_journal(
+            name,
+            journal.REBUILD,
+            {
+                "command": run.command,
+                "token": token,
+                "was_running": vm.state is VmState.RUNNING,
+                "release": box.release,
+            },
+        )
+        with machine.recorded(services, name, run), settle.settled_on_failure(services, name, run):
+            facts = _facts(vm.metadata, request.engineer, box)
+            _replace_root(services, vm, box, facts, token, run)
+            lifecycle.power_on(services, _vm(services, name), run)
+            _admit_engineer(services, facts, box, run)
+            report = create.examine_vm(services, name, box.release, run)
+            _demand_passed(services, report, run)
+            services.hypervisor.set_metadata(vm.uuid, replace(facts, ready=True))
+            settle.settle(services, name, run, killed=False)
+        tidy.tidy(services, name, run)
+    return _result(services, name, run, token, report)
+
+
+def _present(services: Services, name: str, run: Run) -> Vm:
+    vm = services.hypervisor.vm(name) or adopt.redefine(services, name)
+    if vm is None:
+        lifecycle.get(services, name)  # raises where there is nothing at all
+        raise NotFoundError(
+            f"the libvirt domain of {name} is gone, and what it was is not written down",
+            resolution=f"devvm recover {name}",
+        )
+    adopt.new_way_in(services, vm, run)
+    return _vm(services, name)
+
+
+def _refuse_older_data(services: Services, vm: Vm, box: Box) -> None:
+    """An old server must never start on files that a newer one has upgraded."""
+    assert vm.metadata is not None
+    present = services.boxes.find(vm.metadata.release)
+    for package in _ONE_WAY:
+        has = _series(present.packages.get(package, "")) if present else None
+        gets = _series(box.packages.get(package, ""))
+        if has and gets and gets < has:
+            raise UsageError(
+                f"the data of {vm.name} can't go back to the release {box.release}",
+                details=f"{package} {'.'.join(map(str, has))} has written it, and that release "
+                f"has {'.'.join(map(str, gets))}, which can't read it",
+                resolution="go back to the data as they were before, which are kept: "
+                f"devvm trash show {vm.name}",
+            )
+
+
+def _series(version: str) -> tuple[int, int] | None:
+    match = _SERIES.match(version)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def _facts(metadata: Metadata, engineer: Engineer, box: Box) -> Metadata:
+    known = bool(metadata.authorized_keys or metadata.git_name)
+    return replace(
+        metadata,
+        release=box.release,
+        ready=False,
+        generation=metadata.generation + 1,
+        engineer=metadata.engineer or engineer.login,
+        authorized_keys=metadata.authorized_keys if known else engineer.authorized_keys,
+        git_name=metadata.git_name if known else engineer.git_name,
+        git_email=metadata.git_email if known else engineer.git_email,
+    )
+
+
+def _replace_root(
+    services: Services, vm: Vm, box: Box, facts: Metadata, token: str, run: Run
+) -> None:
+    with run.phase("stop", "Shutting the VM down"):
+        machine.power_off(services, vm, timeout=settle.STOP_TIMEOUT)
+    with run.phase("disks", "Setting the old root aside"):
+        image = box_image.place(services, box, run)
+        assert vm.metadata is not None
+        persistent = [disk for disk in vm.disks if disk.role != ROOT]
+        disks = keeping.put_layers(services, vm.fqdn, persistent, token)
+        disks |= keeping.put_root(services, vm.fqdn, image, token, vm.root)
+        keeping.keep(
+            services,
+            vm,
+            token=token,
+            purpose=Purpose.PREVIOUS,
+            label=f"before the rebuild to {box.release}",
+        )
+        change = DomainChange(disks=disks, facts=facts)
+        services.hypervisor.define(services.hypervisor.definition(vm.fqdn), change)
+
+
+def _admit_engineer(services: Services, facts: Metadata, box: Box, run: Run) -> None:
+    engineer = Engineer(
+        login=facts.engineer,
+        authorized_keys=facts.authorized_keys,
+        git_name=facts.git_name,
+        git_email=facts.git_email,
+    )
+    machine.personalise(services, facts.name, engineer, box.release, run)
+
+
+def _demand_passed(services: Services, report: Report, run: Run) -> None:
+    if report.passed:
+        return
+    failures = [
+        f"{c.name}: {c.message.splitlines()[0]}" if c.message else c.name for c in report.failures()
+    ]
+    raise ParityError(
+        f"{report.vm} does not pass {len(failures)} of {len(report.checks)} checks on the release "
+        f"{report.release}; it is as it was before",
+        details="\n".join(failures[:20]) or "no check ran",
+        resolution="tell whoever made the release; the VM can be used",
+        log=run.log(services.state),
+    )
+
+
+def _result(
+    services: Services, name: str, run: Run, token: str, report: Report | None = None
+) -> RebuildResult:
+    vm = _vm(services, name)
+    assert vm.metadata is not None
+    if report is None:
+        report = create.examine_vm(services, name, vm.metadata.release, run)
+    kept = keeping.find(services, token)
+    return RebuildResult(vm=vm, report=report, previous=kept.id if kept else None)
+
+
+def _vm(services: Services, name: str) -> Vm:
+    found = services.hypervisor.vm(name)
+    if found is None:
+        raise OperationError(
+            f"{name} was deleted meanwhile", resolution=f"devvm doctor --fix; devvm recover {name}"
+        )
+    return found

@@ -1,0 +1,259 @@
+"""Ends what a killed or failed operation began: finishes it or undoes it.
+
+An operation that fails ends by the same code as one that was killed and is found by the next
+command, whichever that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from devvm.model import DESTROYED, DomainChange, Kept, Purpose, Vm
+from devvm.operations import adopt, keeping, machine, naming
+from devvm.operations import journal as journals
+from devvm.operations.ports import Services
+from devvm.operations.progress import Run
+
+#: Seconds for a guest to shut down in order before its plug is pulled.
+STOP_TIMEOUT = 90.0
+
+Outcome = Literal["finished", "undone"]
+Journal = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settled:
+    """What an earlier command had begun, and how it was ended."""
+
+    operation: str
+    outcome: Outcome
+    journal: Journal
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Unfinished:
+    """What an operation had begun."""
+
+    services: Services
+    name: str
+    journal: Journal
+    run: Run
+
+    @property
+    def token(self) -> str:
+        """What all that the operation made has in its name."""
+        return str(self.journal["token"])
+
+
+@contextmanager
+def changing(services: Services, name: str, run: Run) -> Iterator[Settled | None]:
+    """Hold a VM's lock, and first end what an earlier command had begun and not ended.
+
+    Raises:
+        LockedError: somebody is changing this VM.
+        DevvmError: it can't be ended; the journal stays, and the next command tries again.
+    """
+    with services.state.lock(name, run.command):
+        yield settle(services, name, run)
+
+
+@contextmanager
+def settled_on_failure(services: Services, name: str, run: Run) -> Iterator[None]:
+    """End the operation, one way or the other, when the block fails or is interrupted."""
+    try:
+        yield
+    except BaseException as error:
+        try:
+            settle(services, name, run, killed=False)
+        except Exception as second:
+            run.note(
+                f"Undoing failed too: {second}. Nothing is lost: the same command, typed again, "
+                "goes on with it, and so does devvm doctor --fix"
+            )
+            raise error from second
+        raise
+
+
+def settle(services: Services, name: str, run: Run, *, killed: bool = True) -> Settled | None:
+    """End the VM's unfinished operation; None where there is none."""
+    journal = services.state.journal(name)
+    if journal is None:
+        return None
+    operation = str(journal["operation"])
+    if killed:
+        run.note(f"An earlier {operation} of {name}, of {journal['started_at']}, has not ended")
+    outcome = _SETTLE[operation](
+        _Unfinished(services=services, name=name, journal=journal, run=run)
+    )
+    services.state.close_journal(name)
+    if outcome == "undone" and operation in (journals.CREATE, journals.CLONE):
+        services.state.forget(name)
+    if killed or outcome == "undone":
+        run.note(f"The {operation} of {name} was {outcome}")
+    return Settled(operation=operation, outcome=outcome, journal=journal)
+
+
+def finish_destroy(services: Services, name: str, journal: Journal) -> None:
+    """Move a VM, or what is left of one, to the trash; give its place on the network back."""
+    vm = services.hypervisor.vm(name)
+    token = journal["token"]
+    if vm is None:
+        vm = adopt.redefine(services, name)
+    if vm is not None:
+        machine.power_off(services, vm, timeout=STOP_TIMEOUT)
+        keeping.keep(services, vm, token=token, purpose=Purpose.TRASH, label=DESTROYED)
+        services.hypervisor.undefine(vm.fqdn)
+    elif lost := keeping.lost_volumes(services, name):
+        keeping.keep_volumes(services, adopt.unknown(name), tuple(lost), token)
+    with services.state.wait_lock("network"):
+        services.hypervisor.release_lease(name)
+    services.state.forget(name)
+
+
+def put_back(services: Services, name: str, kept: Kept, token: str) -> None:
+    """Give a VM the disks and facts that it had, and drop what an operation made in their place."""
+    vm = services.hypervisor.vm(name)
+    fqdn = naming.fqdn_of(services.config, name)
+    change = DomainChange(
+        name=fqdn,
+        uuid=kept.uuid,
+        title=f"devvm {name}",
+        disks={disk.role: disk.path for disk in kept.disks},
+        facts=kept.vm,
+    )
+    if vm is not None:
+        machine.power_off(services, vm, timeout=0)
+    source = keeping.domain_of(services, kept) if vm is None else fqdn
+    services.hypervisor.define(services.hypervisor.definition(source), change)
+    keeping.forget_kept(services, kept)
+    keeping.release_made_by(services, name, token)
+
+
+def _create(task: _Unfinished) -> Outcome:
+    vm = task.services.hypervisor.vm(task.name)
+    if vm is not None and vm.metadata and vm.metadata.ready and vm.uuid == task.journal.get("uuid"):
+        return "finished"
+    machine.take_down(task.services, task.name)
+    return "undone"
+
+
+def _destroy(task: _Unfinished) -> Outcome:
+    finish_destroy(task.services, task.name, task.journal)
+    return "finished"
+
+
+def _rebuild(task: _Unfinished) -> Outcome:
+    vm, kept = task.services.hypervisor.vm(task.name), keeping.find(task.services, task.token)
+    done = vm is not None and _made_by(vm, task.token) and bool(vm.metadata and vm.metadata.ready)
+    if done:
+        if kept is not None and kept.purpose is Purpose.PREVIOUS:
+            keeping.to_trash(task.services, kept, kept.label)
+        adopt.write_files(task.services, task.name)
+        return "finished"
+    task.run.note(f"Bringing {task.name} back as it was")
+    if kept is not None:
+        put_back(task.services, task.name, kept, task.token)
+    else:
+        keeping.release_made_by(task.services, task.name, task.token)
+    _start_again(task)
+    return "undone"
+
+
+def _recover(task: _Unfinished) -> Outcome:
+    vm, kept = (
+        task.services.hypervisor.vm(task.name),
+        keeping.find(task.services, task.journal["kept"]),
+    )
+    if kept is None:  # the last thing that it lets go of
+        return "finished"
+    if vm is not None and vm.uuid == kept.uuid:
+        machine.power_off(task.services, vm, timeout=0)
+        task.services.hypervisor.undefine(vm.fqdn)
+    keeping.release_made_by(task.services, task.name, task.token)
+    with task.services.state.wait_lock("network"):
+        task.services.hypervisor.release_lease(task.name)
+    task.services.state.forget(task.name)
+    return "undone"
+
+
+def _snapshot(task: _Unfinished) -> Outcome:
+    vm = task.services.hypervisor.vm(task.name)
+    if vm is None or not _made_by(vm, task.token):
+        keeping.release_made_by(task.services, task.name, task.token)
+        return "undone"
+    keeping.keep(
+        task.services,
+        vm,
+        token=task.token,
+        purpose=Purpose.SNAPSHOT,
+        label=task.journal["label"],
+        disks={role: Path(path) for role, path in task.journal["disks"].items()},
+        consistency=task.journal["consistency"],
+    )
+    return "finished"
+
+
+def _restore(task: _Unfinished) -> Outcome:
+    vm = task.services.hypervisor.vm(task.name)
+    done = vm is not None and _made_by(vm, task.token)
+    if not done:
+        before = keeping.find(task.services, task.token)
+        if before is not None:
+            keeping.forget_kept(task.services, before)
+        keeping.release_made_by(task.services, task.name, task.token)
+    elif task.journal["consumed"] and (
+        consumed := keeping.find(task.services, task.journal["consumed"])
+    ):
+        keeping.forget_kept(task.services, consumed)
+    adopt.write_files(task.services, task.name)
+    _start_again(task)
+    return "finished" if done else "undone"
+
+
+def _clone(task: _Unfinished) -> Outcome:
+    outcome = _create(task)
+    if task.journal["temporary"]:
+        snapshot = keeping.find(task.services, task.journal["kept"])
+        if snapshot is not None:
+            keeping.forget_kept(task.services, snapshot)
+    return outcome
+
+
+def _resize(task: _Unfinished) -> Outcome:
+    """A disk is as large as it was or as it was to be; its file system grows at the next start."""
+    vm = task.services.hypervisor.vm(task.name)
+    sizes = {d.role: d.size_bytes for d in task.services.hypervisor.disks(vm.fqdn)} if vm else {}
+    done = all(sizes.get(role, 0) >= size for role, size in task.journal["sizes"].items())
+    return "finished" if done else "undone"
+
+
+_SETTLE: Mapping[str, Callable[[_Unfinished], Outcome]] = {
+    journals.CREATE: _create,
+    journals.DESTROY: _destroy,
+    journals.REBUILD: _rebuild,
+    journals.RECOVER: _recover,
+    journals.SNAPSHOT: _snapshot,
+    journals.RESTORE: _restore,
+    journals.CLONE: _clone,
+    journals.RESIZE: _resize,
+}
+
+
+def _made_by(vm: Vm, token: str) -> bool:
+    """Whether the VM's disks are what an operation made."""
+    return any(f".{token}." in disk.path.name for disk in vm.disks)
+
+
+def _start_again(task: _Unfinished) -> None:
+    """Power the VM on where it ran before the operation; nobody waits for it."""
+    services, vm = task.services, task.services.hypervisor.vm(task.name)
+    if vm is not None and task.journal["was_running"]:
+        task.run.note(f"Starting {task.name} again, as it ran before")
+        with services.state.wait_lock("network"):
+            services.hypervisor.ensure_network()
+            services.hypervisor.reserve_lease(task.name, vm.mac)
+        services.hypervisor.start(vm)

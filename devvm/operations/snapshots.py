@@ -1,0 +1,193 @@
+"""`snapshot`: a VM's disks as they are at one moment, kept under a name.
+
+Not libvirt's snapshots: those it keeps inside the disks or as objects that stand in the way of
+later changes of the domain.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from devvm.errors import ExistsError, NotFoundError, UsageError
+from devvm.model import Kept, Purpose, Vm, VmState
+from devvm.operations import journal, keeping, lifecycle, machine, naming, restore, settle, tidy
+from devvm.operations.ports import Services
+from devvm.operations.progress import Run
+
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """A snapshot and what it takes."""
+
+    kept: Kept
+    #: Bytes in the newest layers of its disks; what they share with others is not counted.
+    used_bytes: int
+
+
+def create(services: Services, name: str, label: str, run: Run) -> Snapshot:
+    """Keep a VM's disks as they are now; it runs on, if it runs.
+
+    Raises:
+        UsageError: the label can't be one.
+        ExistsError: there is a snapshot of this name.
+        NotFoundError: there is no such VM.
+        LockedError: somebody is changing this VM.
+        OperationError: a step failed; nothing has changed.
+    """
+    validate_label(label)
+    with settle.changing(services, name, run) as before:
+        done = before and before.outcome == "finished" and before.operation == journal.SNAPSHOT
+        if not (done and before and before.journal["label"] == label):
+            vm = _vm(services, name)
+            _refuse_if_exists(services, vm, label)
+            with machine.recorded(services, name, run), run.phase("snapshot", "Keeping the disks"):
+                take(services, vm, label, run)
+        return _measured(services, find(services, name, label))
+
+
+def take(services: Services, vm: Vm, label: str, run: Run) -> Kept:
+    """Keep a VM's disks as they are now. The caller holds the lock.
+
+    Raises:
+        OperationError: a step failed; nothing has changed.
+    """
+    token = naming.new_token()
+    off = vm.state is VmState.SHUTOFF
+    disks = {disk.role: disk.path for disk in vm.disks}
+    facts = {
+        "command": run.command,
+        "token": token,
+        "label": label,
+        "disks": {role: str(path) for role, path in disks.items()},
+        "consistency": "off" if off else "crash",
+    }
+    services.state.open_journal(vm.name, journal.SNAPSHOT, facts)
+    with settle.settled_on_failure(services, vm.name, run):
+        on_top = keeping.put_layers(services, vm.fqdn, vm.disks, token)
+        if not off:
+            run.detail("freezing its file systems")
+        consistency = services.hypervisor.split_disks(vm, on_top)
+        if consistency == "crash":
+            run.note(
+                f"The guest agent of {vm.name} did not answer: the snapshot is as after a power "
+                "cut, and journals make it whole when it is used"
+            )
+        kept = keeping.keep(
+            services,
+            vm,
+            token=token,
+            purpose=Purpose.SNAPSHOT,
+            label=label,
+            disks=disks,
+            consistency=consistency,
+        )
+        services.state.close_journal(vm.name)
+    return kept
+
+
+def list_snapshots(services: Services, name: str) -> list[Snapshot]:
+    """A VM's snapshots, the oldest first.
+
+    Raises:
+        NotFoundError: there is no such VM.
+    """
+    vm = _vm(services, name)
+    found = keeping.of_vm(services, name, Purpose.SNAPSHOT)
+    return [_measured(services, kept) for kept in found if kept.uuid == vm.uuid]
+
+
+def restore_snapshot(services: Services, name: str, label: str, run: Run) -> Vm:
+    """Bring a VM to a snapshot; its present state goes to the trash.
+
+    Raises:
+        NotFoundError: there is no such VM or snapshot.
+        LockedError: somebody is changing this VM.
+        OperationError: a step failed; the VM is as it was.
+    """
+    with settle.changing(services, name, run) as before:
+        vm = _vm(services, name)
+        kept = find(services, name, label)
+        done = before and before.outcome == "finished" and before.operation == journal.RESTORE
+        if not done:
+            with machine.recorded(services, name, run):
+                restore.exchange(services, vm, kept, run)
+        elif before and before.journal["was_running"]:
+            lifecycle.power_on(services, _vm(services, name), run)
+        return _vm(services, name)
+
+
+def delete(services: Services, name: str, label: str, run: Run) -> list[str]:
+    """Delete a snapshot for good; the volumes that are gone. The VM is as it was.
+
+    Raises:
+        NotFoundError: there is no such VM or snapshot.
+        LockedError: somebody is changing this VM.
+    """
+    with settle.changing(services, name, run):
+        kept = find(services, name, label)
+        with run.phase("delete", f"Deleting the snapshot {label}"):
+            removed = tidy.purge(services, kept)
+            tidy.tidy(services, name, run)
+    return removed
+
+
+def find(services: Services, name: str, label: str) -> Kept:
+    """A snapshot of a VM by its name.
+
+    Raises:
+        NotFoundError: there is no such VM or snapshot.
+    """
+    vm = _vm(services, name)
+    for kept in keeping.of_vm(services, name, Purpose.SNAPSHOT):
+        if kept.label == label and kept.uuid == vm.uuid:
+            return kept
+    raise NotFoundError(f"{name} has no snapshot {label}", resolution=f"devvm snapshot list {name}")
+
+
+def check(services: Services, name: str, label: str) -> None:
+    """Return where there is such a snapshot, or something unfinished to end.
+
+    Raises:
+        NotFoundError: there is neither.
+    """
+    if services.state.journal(name) is None:
+        find(services, name, label)
+
+
+def validate_label(label: str) -> str:
+    """Return `label` if it can name a snapshot.
+
+    Raises:
+        UsageError: it can't.
+    """
+    if not _LABEL.fullmatch(label):
+        shown = label if len(label) <= 60 else f"{label[:57]}..."
+        raise UsageError(
+            f"{shown!r} can't name a snapshot",
+            details="use 1 to 40 of a-z, A-Z, 0-9, '.', '_' and '-', beginning with a letter or "
+            "a digit",
+            resolution="choose another, for example: before-upgrade",
+        )
+    return label
+
+
+def _refuse_if_exists(services: Services, vm: Vm, label: str) -> None:
+    for kept in keeping.of_vm(services, vm.name, Purpose.SNAPSHOT):
+        if kept.label == label and kept.uuid == vm.uuid:
+            raise ExistsError(
+                f"{vm.name} has a snapshot {label} already",
+                details=f"of {kept.kept_at}",
+                resolution=f"choose another name, or: devvm snapshot delete {vm.name} {label}",
+            )
+
+
+def _vm(services: Services, name: str) -> Vm:
+    return lifecycle.present(services, name)
+
+
+def _measured(services: Services, kept: Kept) -> Snapshot:
+    used = {volume.path: volume.used_bytes for volume in services.hypervisor.volumes()}
+    return Snapshot(kept=kept, used_bytes=sum(used.get(disk.path, 0) for disk in kept.disks))

@@ -1,0 +1,245 @@
+"""`destroy`, `recover`, `trash`: what is destroyed or replaced can be had back for a while."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from devvm.errors import ExistsError, NotFoundError, UsageError
+from devvm.model import DomainChange, Kept, Purpose, Report, Vm
+from devvm.operations import (
+    adopt,
+    create,
+    journal,
+    keeping,
+    lifecycle,
+    machine,
+    naming,
+    restore,
+    settle,
+    tidy,
+    way_in,
+)
+from devvm.operations.ports import Services
+from devvm.operations.progress import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Destroyed:
+    """What became of a VM that was destroyed."""
+
+    name: str
+    kept: Kept | None  # in the trash; None where there was nothing to keep, or it was deleted
+    removed: tuple[str, ...]  # volumes that were deleted for good
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recovered:
+    """A VM that is back, and what was found when it was checked."""
+
+    vm: Vm
+    report: Report
+
+
+def destroy(services: Services, name: str, run: Run, *, purge: bool = False) -> Destroyed:
+    """Move a VM with its disks, or the remnants of one, to the trash. Asks nothing.
+
+    Args:
+        services: What the operation may use.
+        name: The VM's name.
+        run: Where phases go.
+        purge: Delete it for good instead.
+
+    Raises:
+        NotFoundError: there is nothing of this name.
+    """
+    with settle.changing(services, name, run) as before:
+        if before is None or before.operation not in (journal.DESTROY, journal.CREATE):
+            vm = lifecycle.get(services, name)
+            services.state.open_journal(
+                name,
+                journal.DESTROY,
+                {"command": run.command, "uuid": vm.uuid, "token": naming.new_token()},
+            )
+            with run.phase("destroy", f"Moving {name} to the trash"):
+                before = settle.settle(services, name, run, killed=False)
+        assert before is not None
+        kept = keeping.find(services, before.journal.get("token", ""))
+        removed: list[str] = []
+        if purge and kept is not None:
+            with run.phase("purge", f"Deleting {name} for good"):
+                removed = tidy.purge(services, kept)
+            kept = None
+        tidy.tidy(services, name, run)
+    return Destroyed(name=name, kept=kept, removed=tuple(removed))
+
+
+def recover(services: Services, name: str, run: Run, *, identifier: str | None = None) -> Recovered:
+    """Bring a VM back from the trash, and start it.
+
+    Args:
+        services: What the operation may use.
+        name: The VM's name.
+        run: Where phases go.
+        identifier: Which of the states in the trash; by default the VM that was destroyed last.
+            A state of a VM that is there takes that VM's place, whose own state then goes to the
+            trash.
+
+    Raises:
+        NotFoundError: there is nothing of it in the trash.
+        ExistsError: there is a VM of this name, and no state was named.
+        LockedError: somebody is changing this VM.
+        OperationError: a step failed; it is in the trash as before.
+    """
+    with settle.changing(services, name, run) as before:
+        done = before and before.outcome == "finished" and before.operation == journal.RECOVER
+        if not done:
+            vm = services.hypervisor.vm(name)
+            kept = _choose(services, name, identifier, vm, run)
+            with machine.recorded(services, name, run):
+                if vm is not None and kept is not None:
+                    restore.exchange(services, vm, kept, run, consume=True)
+                elif kept is not None:
+                    _bring_back(services, name, kept, run)
+        return _checked(services, name, run)
+
+
+def takes_the_place(services: Services, name: str) -> bool:
+    """Whether there is a VM whose place a state from the trash would take."""
+    return services.hypervisor.vm(name) is not None
+
+
+def items(services: Services, name: str | None = None) -> list[Kept]:
+    """What is in the trash, of one VM or of all, the oldest first."""
+    trash = [kept for kept in services.hypervisor.kept() if kept.purpose is Purpose.TRASH]
+    return [kept for kept in trash if name is None or kept.vm.name == name]
+
+
+def show(services: Services, which: str) -> list[Kept]:
+    """The states in the trash that a VM's name or an identifier means.
+
+    Raises:
+        NotFoundError: there are none.
+    """
+    found = [kept for kept in items(services) if which in (kept.vm.name, kept.id)]
+    if not found:
+        raise NotFoundError(
+            f"there is nothing of {which} in the trash", resolution="devvm trash list"
+        )
+    return found
+
+
+def empty(services: Services, doomed: Sequence[Kept], run: Run) -> list[str]:
+    """Delete states in the trash for good; the volumes that are gone.
+
+    Raises:
+        LockedError: somebody is changing one of these VMs.
+    """
+    removed: list[str] = []
+    for name in sorted({kept.vm.name for kept in doomed}):
+        with settle.changing(services, name, run):
+            with run.phase("purge", f"Deleting what is in the trash of {name} for good"):
+                for kept in doomed:
+                    if kept.vm.name == name and keeping.find(services, kept.id) is not None:
+                        removed += tidy.purge(services, kept)
+            tidy.tidy(services, name, run)
+    return removed
+
+
+def _choose(
+    services: Services, name: str, identifier: str | None, vm: Vm | None, run: Run
+) -> Kept | None:
+    """Which state to bring back; None where the domain only had to be defined again."""
+    states = items(services, name)
+    if identifier is not None:
+        found = next((kept for kept in states if kept.id == identifier), None)
+        if found is None:
+            raise NotFoundError(
+                f"there is no state {identifier} of {name} in the trash",
+                resolution=f"devvm trash show {name}" if states else "devvm trash list",
+            )
+        _refuse_if_not_whole(found)
+        return found
+    if vm is not None:
+        raise ExistsError(
+            f"{name} is there",
+            details="an earlier state of it takes its place when it is named"
+            if states
+            else "and nothing of it is in the trash",
+            resolution=f"devvm trash show {name}, then: devvm recover {name} --item ID"
+            if states
+            else f"devvm ssh {name}",
+        )
+    if adopt.redefine(services, name) is not None:
+        run.note(f"The domain of {name} had been deleted; its disks are there, and it is back")
+        return None
+    whole = [kept for kept in states if kept.whole]
+    if not whole:
+        for kept in states:
+            _refuse_if_not_whole(kept)
+        lifecycle.get(services, name)
+        raise NotFoundError(
+            f"there is nothing of {name} in the trash", resolution="devvm trash list"
+        )
+    return next((kept for kept in reversed(whole) if kept.destroyed), whole[-1])
+
+
+def _refuse_if_not_whole(kept: Kept) -> None:
+    if not kept.whole:
+        raise UsageError(
+            f"of {kept.vm.name} there are disks only: what kind of VM it was is not known",
+            details=", ".join(str(disk.path) for disk in kept.disks),
+            resolution="its data disk holds the files under state/; "
+            "qemu-nbd or guestmount opens it",
+        )
+
+
+def _bring_back(services: Services, name: str, kept: Kept, run: Run) -> None:
+    token = naming.new_token()
+    hypervisor, fqdn = services.hypervisor, naming.fqdn_of(services.config, name)
+    if hypervisor.domain_uuid(fqdn) is not None:
+        raise ExistsError(
+            f"there is a libvirt domain {fqdn} that devvm did not make",
+            resolution=f"look at it: virsh dominfo {fqdn}; rename or remove it, then: "
+            f"devvm recover {name}",
+        )
+    services.state.open_journal(
+        name, journal.RECOVER, {"command": run.command, "token": token, "kept": kept.id}
+    )
+    with settle.settled_on_failure(services, name, run):
+        with run.phase("disks", f"Taking {name} out of the trash"):
+            disks = restore.writable(services, kept, fqdn, token)
+            with services.state.wait_lock("network"):
+                hypervisor.ensure_network()
+                lease = hypervisor.reserve_lease(name, kept.mac)
+            public_key = way_in.new_key(services, name)
+            change = DomainChange(
+                name=fqdn,
+                uuid=kept.uuid or str(uuid.uuid4()),
+                title=f"devvm {name}",
+                mac=lease.mac,
+                disks=disks,
+                facts=kept.vm,
+                oem_string=way_in.oem_string(public_key),
+            )
+            hypervisor.define(hypervisor.definition(keeping.domain_of(services, kept)), change)
+            adopt.write_files(services, name)
+            keeping.forget_kept(services, kept)
+        services.state.close_journal(name)
+
+
+def _checked(services: Services, name: str, run: Run) -> Recovered:
+    """Start a VM that is back, let its new key in, and check it."""
+    vm = services.hypervisor.vm(name)
+    assert vm is not None
+    assert vm.metadata is not None
+    adopt.new_way_in(services, vm, run)
+    target = lifecycle.power_on(services, vm, run)
+    public_key = way_in.own_key(services, name)
+    if public_key is not None and vm.metadata.ready:
+        way_in.admit(services, target, vm.metadata.engineer, public_key)
+    report = create.examine_vm(services, name, vm.metadata.release, run)
+    found = services.hypervisor.vm(name)
+    assert found is not None
+    return Recovered(vm=found, report=report)
