@@ -32,7 +32,7 @@ _INHERITED = (
 #: A child is told to end when devvm dies, however that happens: what a killed command had begun
 #: must not go on beside the command that is typed next and undoes it. Daemons that a child
 #: leaves behind are not meant: a fork is free of it (prctl(2), PR_SET_PDEATHSIG).
-_TIED = ("setpriv", "--pdeathsig", "TERM", "--")
+_TIED = ("setpriv", "--pdeathsig")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,11 +184,16 @@ def background(
     sudo: bool = False,
     stop_signal: signal.Signals = signal.SIGTERM,
     stop_timeout: float = 30,
+    death_signal: signal.Signals = signal.SIGTERM,
 ) -> Iterator[subprocess.Popen[str]]:
-    """Keep a command running beside this process; stop its process group at the end."""
+    """Keep a command running beside this process; stop its process group at the end.
+
+    Where devvm itself is killed, the command gets `death_signal`: SIGKILL for one that would go on
+    for a while to put things in order, and meet the command that is typed next.
+    """
     args = _argv(argv, sudo=sudo)
     with _log_file(log, args) as sink:
-        process = _start(args, env=env, output=sink)
+        process = _start(args, env=env, output=sink, death_signal=death_signal)
         try:
             yield process
         finally:
@@ -214,12 +219,13 @@ def _start(
     stdin: bool = False,
     merge: bool = False,
     output: IO[str] | None = None,
+    death_signal: signal.Signals = signal.SIGTERM,
 ) -> subprocess.Popen[str]:
     variables = environment(env)
     if shutil.which(args[0], path=variables["PATH"]) is None:
         raise _not_installed(args[0])
     return subprocess.Popen(
-        [*_TIED, *args],
+        [*_TIED, death_signal.name.removeprefix("SIG"), "--", *args],
         stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
         stdout=output or subprocess.PIPE,
         stderr=subprocess.STDOUT if merge or output else subprocess.PIPE,

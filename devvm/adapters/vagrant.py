@@ -182,6 +182,7 @@ class _Cli(vagrant.Vagrant):
             log=self._log,
             stop_signal=signal.SIGINT,  # Vagrant ends what it is doing, and gives its locks back
             stop_timeout=_STOP_TIMEOUT,
+            death_signal=signal.SIGKILL,  # the next command undoes what it had begun
         ) as child:
             ended = False
             while not ended:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from devvm.errors import OperationError
-from devvm.model import DATA, DomainChange, Metadata, Vm, VmState
+from devvm.model import DATA, DomainChange, Metadata, Target, Vm, VmState
 from devvm.operations import keeping, naming, way_in
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
@@ -38,6 +38,8 @@ def write_files(services: Services, name: str) -> None:
 def new_way_in(services: Services, vm: Vm, run: Run) -> None:
     """Make what is lost of the way into a VM; whoever may use its domain may have it.
 
+    It leads to the account that devvm works with; `let_in` leads on to the engineer's.
+
     Raises:
         OperationError: the VM's host key is not known, and its agent does not tell it.
     """
@@ -51,14 +53,21 @@ def new_way_in(services: Services, vm: Vm, run: Run) -> None:
         services.hypervisor.define(definition, DomainChange(oem_string=oem_string))
         if running and not services.hypervisor.authorize_key(vm.fqdn, "vagrant", public_key):
             run.note(f"{vm.name} takes the new key when it next starts: devvm restart {vm.name}")
-            running = False
     metadata = vm.metadata
     if not metadata.host_key:
         metadata = replace(metadata, host_key=_host_key(services, vm))
         services.hypervisor.set_metadata(vm.uuid, metadata)
     write_files(services, vm.name)
-    if running and metadata.ready:
-        target = way_in.target(services, vm.name, login="vagrant")
+
+
+def let_in(services: Services, target: Target, metadata: Metadata) -> None:
+    """Let devvm's key for a VM in to its engineer's account.
+
+    Raises:
+        OperationError: the VM does not let devvm in.
+    """
+    public_key = way_in.own_key(services, metadata.name)
+    if public_key is not None and metadata.ready:
         way_in.admit(services, target, metadata.engineer, public_key)
 
 

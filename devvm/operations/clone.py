@@ -28,12 +28,14 @@ from devvm.operations import (
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
 
-#: Run by root in the guest: take the identity that comes on standard input, and forget the old one.
+#: Run by root in the guest: take the identity that is written into it, and forget the old one.
 _TAKE_IDENTITY = """set -eu
 umask 077
 rm -rf /data/identity.new
 mkdir /data/identity.new
-base64 -d | tar -x -C /data/identity.new
+base64 -d <<'END' | tar -x -C /data/identity.new
+@IDENTITY@
+END
 chown -R 0:0 /data/identity.new
 rm -rf /data/identity.old
 mv /data/identity /data/identity.old
@@ -163,8 +165,9 @@ def _renew_identity(services: Services, target: Target, facts: Metadata, run: Ru
     """Give the clone its own keys and start it again; it answers with them from then on."""
     with run.phase("identity", "Giving it an identity of its own"):
         identity = machine.new_identity(services, naming.fqdn_of(services.config, facts.name))
-        packed = base64.encodebytes(_packed(identity)).decode()
-        services.shell.run(target, ["sudo", "sh", "-c", _TAKE_IDENTITY], stdin=packed)
+        packed = base64.encodebytes(_packed(identity)).decode().strip()
+        script = _TAKE_IDENTITY.replace("@IDENTITY@", packed)
+        services.shell.run(target, ["sudo", "sh", "-s"], stdin=script)
         found = services.hypervisor.vm(facts.name)
         assert found is not None
         machine.power_off(services, found, timeout=settle.STOP_TIMEOUT)

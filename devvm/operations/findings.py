@@ -107,7 +107,7 @@ def vms(services: Services, busy: set[str]) -> Iterator[Finding]:
                 kind="files",
                 subject=name,
                 problem=f"of its folder is lost: {', '.join(lost)}",
-                mend=partial(adopt.new_way_in, services, vm),
+                mend=partial(_new_way_in, services, vm),
                 locked=name,
             )
 
@@ -326,6 +326,12 @@ def _rename(services: Services, vm: Vm, fqdn: str, _run: Run) -> None:
         found = services.hypervisor.vm(vm.name)
         if found is not None:
             services.hypervisor.start(found)
+
+
+def _new_way_in(services: Services, vm: Vm, run: Run) -> None:
+    adopt.new_way_in(services, vm, run)
+    if vm.state is VmState.RUNNING and vm.metadata is not None:
+        adopt.let_in(services, way_in.target(services, vm.name, login="vagrant"), vm.metadata)
 
 
 def _redefine(services: Services, name: str, _run: Run) -> None:

@@ -6,9 +6,9 @@ import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
-from devvm.errors import NotFoundError, OperationError
+from devvm.errors import DevvmError, NotFoundError, OperationError
 from devvm.model import Disk, Driver, Purpose, RunRecord, Target, Vm, VmState
-from devvm.operations import keeping, machine, naming, way_in
+from devvm.operations import adopt, keeping, machine, naming, way_in
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
 from devvm.operations.settle import changing
@@ -114,7 +114,7 @@ def start(services: Services, name: str, run: Run) -> Vm:
         OperationError: it does not come up.
     """
     with changing(services, name, run), machine.recorded(services, name, run):
-        power_on(services, present(services, name), run)
+        _start(services, present(services, name), run)
     return get(services, name)
 
 
@@ -135,7 +135,7 @@ def restart(services: Services, name: str, run: Run, *, force: bool = False) -> 
     with changing(services, name, run), machine.recorded(services, name, run):
         vm = present(services, name)
         _stop(services, vm, run, force=force)
-        power_on(services, vm, run)
+        _start(services, vm, run)
     return get(services, name)
 
 
@@ -152,6 +152,16 @@ def power_on(services: Services, vm: Vm, run: Run) -> Target:
     with run.phase("boot", "Starting the VM"):
         services.hypervisor.start(vm)
         return way_in.wait(services, vm.name, run)
+
+
+def _start(services: Services, vm: Vm, run: Run) -> None:
+    """Power on, and let devvm's key in to the engineer's account where it was made anew."""
+    target = power_on(services, vm, run)
+    try:
+        if vm.metadata is not None:
+            adopt.let_in(services, target, vm.metadata)
+    except DevvmError as error:  # the VM is up, and that was asked for
+        run.note(f"devvm ssh {vm.name} may not work: {error}")
 
 
 def _stop(services: Services, vm: Vm, run: Run, *, force: bool) -> None:

@@ -32,6 +32,7 @@ from devvm.operations import (
     naming,
     settle,
     tidy,
+    way_in,
 )
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
@@ -115,7 +116,8 @@ def _present(services: Services, name: str, run: Run) -> Vm:
             f"the libvirt domain of {name} is gone, and what it was is not written down",
             resolution=f"devvm recover {name}",
         )
-    adopt.new_way_in(services, vm, run)
+    if way_in.missing_files(services, name, vm.fqdn):
+        adopt.new_way_in(services, vm, run)
     return _vm(services, name)
 
 

@@ -44,7 +44,7 @@ def resize(services: Services, name: str, data_gib: int, run: Run) -> Disk:
                 if vm.state is VmState.RUNNING:
                     run.detail("growing the file system")
                     target = way_in.target(services, name, login="vagrant")
-                    services.shell.run(target, ["sudo", "sh", "-c", _GROW])
+                    services.shell.run(target, ["sudo", "sh", "-s"], stdin=_GROW)
             services.state.close_journal(name)
         return _data_disk(services, vm.fqdn)
 

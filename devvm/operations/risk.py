@@ -49,6 +49,9 @@ class Risk:
 
 def look(services: Services, name: str) -> Risk:
     """Look for work that a rebuild would take out of sight. Changes nothing, never fails."""
+    begun = services.state.journal(name)
+    if begun is not None:
+        return Risk(unknown=f"an earlier {begun['operation']} has not ended, and is ended first")
     vm = services.hypervisor.vm(name)
     if vm is None or vm.state is not VmState.RUNNING:
         return Risk(unknown=f"it does not run (it is {vm.state if vm else 'missing'})")

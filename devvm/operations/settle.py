@@ -86,6 +86,7 @@ def settle(services: Services, name: str, run: Run, *, killed: bool = True) -> S
     operation = str(journal["operation"])
     if killed:
         run.note(f"An earlier {operation} of {name}, of {journal['started_at']}, has not ended")
+    services.hypervisor.ensure_pool()  # the host may have been restarted
     outcome = _SETTLE[operation](
         _Unfinished(services=services, name=name, journal=journal, run=run)
     )

@@ -234,11 +234,10 @@ def _checked(services: Services, name: str, run: Run) -> Recovered:
     vm = services.hypervisor.vm(name)
     assert vm is not None
     assert vm.metadata is not None
-    adopt.new_way_in(services, vm, run)
+    if way_in.missing_files(services, name, vm.fqdn):
+        adopt.new_way_in(services, vm, run)
     target = lifecycle.power_on(services, vm, run)
-    public_key = way_in.own_key(services, name)
-    if public_key is not None and vm.metadata.ready:
-        way_in.admit(services, target, vm.metadata.engineer, public_key)
+    adopt.let_in(services, target, vm.metadata)
     report = create.examine_vm(services, name, vm.metadata.release, run)
     found = services.hypervisor.vm(name)
     assert found is not None

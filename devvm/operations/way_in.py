@@ -27,14 +27,13 @@ _KEY = "id_ecdsa"
 FILES = (_KEY, f"{_KEY}.pub", "known_hosts", "ssh_config", "Vagrantfile")
 _VAGRANT_ID = ".vagrant/machines/{fqdn}/libvirt/id"
 _OFF = frozenset({VmState.SHUTOFF, VmState.CRASHED, VmState.PAUSED})
-#: Run by root in the guest; standard input is the key.
+#: Run by root in the guest, with a login and a public key.
 _ADMIT = """set -eu
 home=$(getent passwd "$1" | cut -d: -f6)
-read -r key
 file=$home/.ssh/authorized_keys
-grep -qxF "$key" "$file" 2>/dev/null && exit 0
+grep -qxF "$2" "$file" 2>/dev/null && exit 0
 install -d -m 0700 -o "$1" -g "$1" "$home/.ssh"
-{ cat "$file" 2>/dev/null || :; printf '%s\\n' "$key"; } >"$file.new"
+{ cat "$file" 2>/dev/null || :; printf '%s\\n' "$2"; } >"$file.new"
 chown "$1:" "$file.new"
 chmod 0600 "$file.new"
 mv -T "$file.new" "$file"
@@ -103,8 +102,8 @@ def own_key(services: Services, name: str) -> str | None:
 
 def admit(services: Services, way_in: Target, login: str, public_key: str) -> None:
     """Let a key in to an account of a VM, beside those that are let in already."""
-    argv = ["sudo", "sh", "-c", _ADMIT, "sh", login]
-    services.shell.run(way_in, argv, stdin=f"{public_key}\n")
+    argv = ["sudo", "sh", "-s", "--", login, public_key]
+    services.shell.run(way_in, argv, stdin=_ADMIT)
 
 
 def oem_string(public_key: str) -> str:

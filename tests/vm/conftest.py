@@ -57,6 +57,21 @@ def virsh(*args: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
+def look(devvm):
+    """What is there: libvirt's domains, volumes and leases, and the VMs' folders."""
+    pools = virsh("pool-list", "--all", "--name").split()
+    networks = virsh("net-list", "--all", "--name").split()
+    network = virsh("net-dumpxml", "devvm-test") if "devvm-test" in networks else ""
+    return {
+        "domains": sorted(virsh("list", "--all", "--name").split()),
+        "volumes": sorted(virsh("vol-list", "devvm-test").split()[::2])
+        if "devvm-test" in pools
+        else [],
+        "leases": sorted(line.strip() for line in network.splitlines() if "<host " in line),
+        "vms": sorted(p.name for p in (devvm.state / "vms").iterdir()),
+    }
+
+
 @pytest.fixture(scope="session")
 def devvm(tmp_path_factory):
     """The command, on a host that is set up; VMs that a failed test left are destroyed."""
@@ -76,7 +91,9 @@ def _destroy_all(command: Devvm) -> None:
     listed = command("list", "--json")
     for vm in listed.json["vms"]:
         with contextlib.suppress(AssertionError):
-            command("destroy", vm["name"], "--yes")
+            command("destroy", vm["name"], "--purge", vm["name"])
+    for item in command("trash", "list", "--json").json["items"]:
+        command("trash", "empty", item["id"], "--purge", item["name"])
 
 
 @pytest.fixture(scope="session")
@@ -91,5 +108,4 @@ def vm(devvm, box, tmp_path_factory):
     key = tmp_path_factory.mktemp("key") / "id_ed25519"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
     created = devvm("create", "dev1", "--engineer", "jane", "--ssh-key", f"{key}.pub", "--json")
-    yield created.json | {"key": key}
-    devvm("destroy", "dev1", "--yes", code=None)
+    return created.json | {"key": key}

@@ -26,12 +26,20 @@ _ELSEWHERE = {
     "devvm create": "conftest.vm: as root, a name must be given",
     "devvm create --cpus 4": "test_end_to_end: a second VM, with options",
     "devvm destroy dev1": "test_end_to_end: destroy",
+    "devvm recover dev1": "test_recovery",
+    "devvm rebuild dev1": "test_recovery",
+    "devvm clone dev1 --as dev1-copy": "test_recovery",
+    "devvm snapshot create dev1 before": "test_recovery",
+    "devvm snapshot restore dev1 before": "test_recovery",
     "vagrant init devvm/RELEASE": "test_plain_vagrant",
     "DEVVM_SSH_KEY=$HOME/.ssh/id_vagrant vagrant up": "test_plain_vagrant",
     'ssh-keygen -t ecdsa -m PEM -N "" -f $HOME/.ssh/id_vagrant': "test_plain_vagrant",
 }
 #: In a sentence these are a command's name, not a command line: each wants more.
-_NAMES = {"devvm stop", "devvm destroy", "devvm ssh", "devvm box verify"}
+_NAMES = {
+    "devvm stop", "devvm destroy", "devvm ssh", "devvm box verify", "devvm rebuild",
+    "devvm recover", "devvm resize",
+}  # fmt: skip
 #: What a person types in the session that the command opens.
 _INTERACTIVE = {
     "devvm ssh dev1": ("exit\n", "jane@dev1"),

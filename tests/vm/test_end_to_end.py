@@ -2,9 +2,9 @@
 
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
+from conftest import look
 from site_client import Site, png
 
 pytestmark = pytest.mark.vm
@@ -153,21 +153,16 @@ def test_a_second_vm_clones_the_same_box_and_destroy_leaves_nothing(vm, devvm):
     assert "jane" not in Site(second["url"], devvm.state / "ca" / "ca.crt").people()
     names = {v["name"] for v in devvm("list", "--json").json["vms"]}
     assert names == {"dev1", "dev2"}
-    devvm("destroy", "dev2", "--yes")
-    _nothing_left(devvm, "dev2")
+    devvm("destroy", "dev2", "--purge", "dev2")
+    assert not any("dev2" in str(part) for part in look(devvm).values())
 
 
-def test_destroy(vm, devvm):
+def test_destroy_moves_to_the_trash(vm, devvm):
     devvm("destroy", "dev1", "--yes")
-    _nothing_left(devvm, "dev1")
-    assert "there is no VM dev1" in devvm("show", "dev1", code=2).stderr
-
-
-def _nothing_left(devvm, name):
-    from conftest import virsh
-
-    fqdn = f"{name}.devvm-test.test"
-    assert fqdn not in virsh("list", "--all", "--name")
-    assert fqdn not in virsh("vol-list", "devvm-test")
-    assert fqdn not in virsh("net-dumpxml", "devvm-test")
-    assert not Path(devvm.state / "vms" / name).exists()
+    left = look(devvm)
+    assert not any("dev1" in str(left[part]) for part in ("leases", "vms"))
+    (kept,) = (d for d in left["domains"] if d.startswith("dev1."))
+    assert kept.startswith("dev1.devvm-test.test@")
+    gone = devvm("show", "dev1", code=2).stderr
+    assert "there is no VM dev1" in gone
+    assert "devvm recover dev1" in gone
