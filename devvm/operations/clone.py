@@ -83,7 +83,7 @@ def clone(
             for vm in sorted((source, name))
         }
         before = outcomes[name]
-        if not before or (before.operation, before.outcome) != (journal.CLONE, "finished"):
+        if not (before and before.done(journal.CLONE)):
             create.refuse_if_exists(services, name)
             vm = lifecycle.present(services, source)
             create.require_memory(services, vm.memory_mib)

@@ -66,7 +66,7 @@ def create(services: Services, request: CreateRequest, run: Run) -> CreateResult
     name = validate_name(request.name)
     services.hypervisor.check()
     with settle.changing(services, name, run) as before:
-        if before and (before.operation, before.outcome) == (journal.CREATE, "finished"):
+        if before and before.done(journal.CREATE):
             return _check(services, name, run)
         with run.phase("check", "Checking the host"):
             refuse_if_exists(services, name)

@@ -48,7 +48,7 @@ def get(services: Services, name: str) -> Vm:
     vm = services.hypervisor.vm(name)
     if vm is not None:
         return vm
-    if services.state.vm(name).is_dir() or keeping.lost_volumes(services, name):
+    if exists(services, name):
         return _missing(services, name)
     names = [known.name for known in list_vms(services)]
     close = difflib.get_close_matches(name, names, n=3)
@@ -63,6 +63,12 @@ def _next_step(services: Services, name: str, *, known: bool) -> str:
     if keeping.of_vm(services, name, Purpose.TRASH):
         return f"it is in the trash: devvm recover {name}"
     return "devvm list" if known else f"devvm create {name}"
+
+
+def exists(services: Services, name: str) -> bool:
+    """Whether there is a VM of this name, or what is left of one."""
+    known = services.hypervisor.vm(name) is not None or services.state.vm(name).is_dir()
+    return known or bool(keeping.lost_volumes(services, name))
 
 
 def check(services: Services, name: str) -> None:

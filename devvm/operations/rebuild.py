@@ -73,29 +73,21 @@ def rebuild(services: Services, request: RebuildRequest, run: Run) -> RebuildRes
         OperationError: a step failed; the old VM is back.
     """
     name = request.name
-    with settle.changing(services, name, run) as before:
-        if before and (before.operation, before.outcome) == (journal.REBUILD, "finished"):
+    with settle.changing(services, name, run, start=False) as before:
+        if before and before.done(journal.REBUILD):
             return _result(services, name, run, before.journal["token"])
-        with run.phase("check", "Checking the host"):
-            vm = _present(services, name, run)
-            box = create.require_box(services, request.release)
-            _refuse_older_data(services, vm, box)
-            if vm.state is VmState.SHUTOFF:
-                create.require_memory(services, vm.memory_mib)
-            create.require_space(services, box)
-        token = naming.new_token()
-        assert vm.metadata is not None
-        services.state.open_journal(
-            name,
-            journal.REBUILD,
-            {
-                "command": run.command,
-                "token": token,
-                "was_running": vm.state is VmState.RUNNING,
-                "release": box.release,
-            },
-        )
+        vm, token = _present(services, name, run), naming.new_token()
+        was_running = vm.state is VmState.RUNNING or bool(before and before.was_running)
+        begun = {"command": run.command, "token": token, "was_running": was_running}
+        services.state.open_journal(name, journal.REBUILD, begun)
         with machine.recorded(services, name, run), settle.settled_on_failure(services, name, run):
+            with run.phase("check", "Checking the host"):
+                box = create.require_box(services, request.release)
+                _refuse_older_data(services, vm, box)
+                if vm.state is VmState.SHUTOFF:
+                    create.require_memory(services, vm.memory_mib)
+                create.require_space(services, box)
+            assert vm.metadata is not None
             facts = _facts(vm.metadata, request.engineer, box)
             _replace_root(services, vm, box, facts, token, run)
             lifecycle.power_on(services, _vm(services, name), run)

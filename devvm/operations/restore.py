@@ -11,7 +11,15 @@ from devvm.operations.ports import Services
 from devvm.operations.progress import Run
 
 
-def exchange(services: Services, vm: Vm, kept: Kept, run: Run, *, consume: bool = False) -> None:
+def exchange(
+    services: Services,
+    vm: Vm,
+    kept: Kept,
+    run: Run,
+    *,
+    before: settle.Settled | None,
+    consume: bool = False,
+) -> None:
     """Bring a VM to a state that is kept; the present one goes to the trash.
 
     The VM runs afterwards if it ran before. The caller holds the lock.
@@ -21,13 +29,14 @@ def exchange(services: Services, vm: Vm, kept: Kept, run: Run, *, consume: bool 
         vm: The VM as it is.
         kept: The state to bring it to.
         run: Where phases go.
+        before: What an earlier command had begun; the VM may be off because of it.
         consume: Keep that state no longer: the VM has it now.
 
     Raises:
         OperationError: a step failed; the VM is as it was, or as it was to be.
     """
     token = naming.new_token()
-    was_running = vm.state is VmState.RUNNING
+    was_running = vm.state is VmState.RUNNING or bool(before and before.was_running)
     services.state.open_journal(
         vm.name,
         journal.RESTORE,
@@ -35,7 +44,8 @@ def exchange(services: Services, vm: Vm, kept: Kept, run: Run, *, consume: bool 
             "command": run.command,
             "token": token,
             "was_running": was_running,
-            "consumed": kept.id if consume else None,
+            "kept": kept.id,
+            "consume": consume,
         },
     )
     with settle.settled_on_failure(services, vm.name, run):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from devvm.model import DESTROYED, DomainChange, Kept, Purpose, Vm
+from devvm.model import DESTROYED, DomainChange, Kept, Purpose, Vm, VmState
 from devvm.operations import adopt, keeping, machine, naming
 from devvm.operations import journal as journals
 from devvm.operations.ports import Services
@@ -33,6 +33,15 @@ class Settled:
     outcome: Outcome
     journal: Journal
 
+    def done(self, operation: str) -> bool:
+        """Whether it was this operation, and all that was left of it was to end it."""
+        return self.operation == operation and self.outcome == "finished"
+
+    @property
+    def was_running(self) -> bool:
+        """Whether the VM ran before that operation began."""
+        return bool(self.journal.get("was_running"))
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Unfinished:
@@ -42,6 +51,7 @@ class _Unfinished:
     name: str
     journal: Journal
     run: Run
+    start: bool
 
     @property
     def token(self) -> str:
@@ -50,15 +60,24 @@ class _Unfinished:
 
 
 @contextmanager
-def changing(services: Services, name: str, run: Run) -> Iterator[Settled | None]:
+def changing(
+    services: Services, name: str, run: Run, *, start: bool = True
+) -> Iterator[Settled | None]:
     """Hold a VM's lock, and first end what an earlier command had begun and not ended.
+
+    Args:
+        services: What the operation may use.
+        name: The VM's name.
+        run: Where phases go.
+        start: Whether to start a VM again that ran before; not worth it where the command is to
+            stop it, which then has to see to it itself.
 
     Raises:
         LockedError: somebody is changing this VM.
         DevvmError: it can't be ended; the journal stays, and the next command tries again.
     """
     with services.state.lock(name, run.command):
-        yield settle(services, name, run)
+        yield settle(services, name, run, start=start)
 
 
 @contextmanager
@@ -78,7 +97,9 @@ def settled_on_failure(services: Services, name: str, run: Run) -> Iterator[None
         raise
 
 
-def settle(services: Services, name: str, run: Run, *, killed: bool = True) -> Settled | None:
+def settle(
+    services: Services, name: str, run: Run, *, killed: bool = True, start: bool = True
+) -> Settled | None:
     """End the VM's unfinished operation; None where there is none."""
     journal = services.state.journal(name)
     if journal is None:
@@ -88,12 +109,12 @@ def settle(services: Services, name: str, run: Run, *, killed: bool = True) -> S
         run.note(f"An earlier {operation} of {name}, of {journal['started_at']}, has not ended")
     services.hypervisor.ensure_pool()  # the host may have been restarted
     outcome = _SETTLE[operation](
-        _Unfinished(services=services, name=name, journal=journal, run=run)
+        _Unfinished(services=services, name=name, journal=journal, run=run, start=start)
     )
     services.state.close_journal(name)
     if outcome == "undone" and operation in (journals.CREATE, journals.CLONE):
         services.state.forget(name)
-    if killed or outcome == "undone":
+    if killed:
         run.note(f"The {operation} of {name} was {outcome}")
     return Settled(operation=operation, outcome=outcome, journal=journal)
 
@@ -138,6 +159,7 @@ def _create(task: _Unfinished) -> Outcome:
     vm = task.services.hypervisor.vm(task.name)
     if vm is not None and vm.metadata and vm.metadata.ready and vm.uuid == task.journal.get("uuid"):
         return "finished"
+    task.run.note(f"Undoing what was done for {task.name}")
     machine.take_down(task.services, task.name)
     return "undone"
 
@@ -155,8 +177,8 @@ def _rebuild(task: _Unfinished) -> Outcome:
             keeping.to_trash(task.services, kept, kept.label)
         adopt.write_files(task.services, task.name)
         return "finished"
-    task.run.note(f"Bringing {task.name} back as it was")
     if kept is not None:
+        task.run.note(f"Bringing {task.name} back as it was")
         put_back(task.services, task.name, kept, task.token)
     else:
         keeping.release_made_by(task.services, task.name, task.token)
@@ -206,10 +228,8 @@ def _restore(task: _Unfinished) -> Outcome:
         if before is not None:
             keeping.forget_kept(task.services, before)
         keeping.release_made_by(task.services, task.name, task.token)
-    elif task.journal["consumed"] and (
-        consumed := keeping.find(task.services, task.journal["consumed"])
-    ):
-        keeping.forget_kept(task.services, consumed)
+    elif task.journal["consume"] and (kept := keeping.find(task.services, task.journal["kept"])):
+        keeping.forget_kept(task.services, kept)
     adopt.write_files(task.services, task.name)
     _start_again(task)
     return "finished" if done else "undone"
@@ -249,10 +269,14 @@ def _made_by(vm: Vm, token: str) -> bool:
     return any(f".{token}." in disk.path.name for disk in vm.disks)
 
 
+def _off(vm: Vm) -> bool:
+    return vm.state is VmState.SHUTOFF
+
+
 def _start_again(task: _Unfinished) -> None:
     """Power the VM on where it ran before the operation; nobody waits for it."""
     services, vm = task.services, task.services.hypervisor.vm(task.name)
-    if vm is not None and task.journal["was_running"]:
+    if task.start and vm is not None and _off(vm) and task.journal["was_running"]:
         task.run.note(f"Starting {task.name} again, as it ran before")
         with services.state.wait_lock("network"):
             services.hypervisor.ensure_network()

@@ -39,8 +39,8 @@ def create(services: Services, name: str, label: str, run: Run) -> Snapshot:
     """
     validate_label(label)
     with settle.changing(services, name, run) as before:
-        done = before and before.outcome == "finished" and before.operation == journal.SNAPSHOT
-        if not (done and before and before.journal["label"] == label):
+        done = before and before.done(journal.SNAPSHOT) and before.journal["label"] == label
+        if not done:
             vm = _vm(services, name)
             _refuse_if_exists(services, vm, label)
             with machine.recorded(services, name, run), run.phase("snapshot", "Keeping the disks"):
@@ -107,14 +107,13 @@ def restore_snapshot(services: Services, name: str, label: str, run: Run) -> Vm:
         LockedError: somebody is changing this VM.
         OperationError: a step failed; the VM is as it was.
     """
-    with settle.changing(services, name, run) as before:
+    with settle.changing(services, name, run, start=False) as before:
         vm = _vm(services, name)
         kept = find(services, name, label)
-        done = before and before.outcome == "finished" and before.operation == journal.RESTORE
-        if not done:
+        if not (before and before.done(journal.RESTORE) and before.journal["kept"] == kept.id):
             with machine.recorded(services, name, run):
-                restore.exchange(services, vm, kept, run)
-        elif before and before.journal["was_running"]:
+                restore.exchange(services, vm, kept, run, before=before)
+        elif before.was_running:
             lifecycle.power_on(services, _vm(services, name), run)
         return _vm(services, name)
 

@@ -54,8 +54,10 @@ def destroy(services: Services, name: str, run: Run, *, purge: bool = False) -> 
     Raises:
         NotFoundError: there is nothing of this name.
     """
-    with settle.changing(services, name, run) as before:
-        if before is None or before.operation not in (journal.DESTROY, journal.CREATE):
+    with settle.changing(services, name, run, start=False) as before:
+        undone = before is not None and before.operation in (journal.CREATE, journal.CLONE)
+        undone = undone and not lifecycle.exists(services, name)
+        if before is None or not (before.done(journal.DESTROY) or undone):
             vm = lifecycle.get(services, name)
             services.state.open_journal(
                 name,
@@ -92,14 +94,17 @@ def recover(services: Services, name: str, run: Run, *, identifier: str | None =
         LockedError: somebody is changing this VM.
         OperationError: a step failed; it is in the trash as before.
     """
-    with settle.changing(services, name, run) as before:
-        done = before and before.outcome == "finished" and before.operation == journal.RECOVER
+    with settle.changing(services, name, run, start=False) as before:
+        done = before and (
+            before.done(journal.RECOVER)
+            or (before.done(journal.RESTORE) and before.journal["kept"] == identifier)
+        )
         if not done:
             vm = services.hypervisor.vm(name)
             kept = _choose(services, name, identifier, vm, run)
             with machine.recorded(services, name, run):
                 if vm is not None and kept is not None:
-                    restore.exchange(services, vm, kept, run, consume=True)
+                    restore.exchange(services, vm, kept, run, before=before, consume=True)
                 elif kept is not None:
                     _bring_back(services, name, kept, run)
         return _checked(services, name, run)
