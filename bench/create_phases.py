@@ -2,8 +2,8 @@
 
     python3 bench/create_phases.py
 
-Makes two VMs, one after the other, with the devvm of this checkout, and destroys them again. The
-first one's wall clock has the building of the box in it where there was none; the ratio of each
+Makes two VMs, one after the other, with the devvm of this checkout, and deletes them for good
+again. The first one's wall clock has the building of the box in it where there was none; the ratio of each
 phase is second to first, both from this run.
 """
 
@@ -35,7 +35,7 @@ def main() -> None:
             runs.append({phase["name"]: phase["seconds"] for phase in run["phases"]})
     finally:
         for name in NAMES:
-            subprocess.run([DEVVM, "destroy", name, "--yes"], check=False)
+            subprocess.run([DEVVM, "destroy", name, "--purge", name], check=False)
     print("| phase | first | second | second / first |\n|---|---|---|---|")
     for phase, first in runs[0].items():
         second = runs[1][phase]
