@@ -11,13 +11,12 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from devvm import process
+from devvm import process, scratch
 from devvm.errors import OperationError
 from devvm.events import following
 from devvm.model import AnsibleResult, Target
@@ -65,8 +64,7 @@ class Ansible:
                 playbook, or the playbook did nothing on the machine.
             HostNotReadyError: Ansible is not in devvm's Python environment.
         """
-        with tempfile.TemporaryDirectory(prefix="devvm-ansible-") as folder:  # mode 0700
-            private = Path(folder)
+        with scratch.folder("ansible") as private:
             events = private / "events.jsonl"
             story = _Story(playbook, target, log, detail)
             try:

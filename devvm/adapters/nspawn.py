@@ -9,14 +9,13 @@ from __future__ import annotations
 import base64
 import os
 import signal
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-from devvm import process
+from devvm import process, scratch
 from devvm.errors import OperationError
 from devvm.model import Target
 from devvm.operations.ports import Detail
@@ -73,8 +72,7 @@ class Nspawn:
             OperationError: it does not boot, or does not shut down in order.
         """
         remove_leftovers(name)
-        with tempfile.TemporaryDirectory(prefix="devvm-") as folder:
-            keys = Path(folder)  # only root may look inside; gone with the container
+        with scratch.folder("container") as keys:  # only root may look inside
             credential = _make_keys(keys, root, name)
             argv = [
                 "systemd-nspawn", "--quiet", f"--directory={root}", f"--machine={name}",

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import shlex
 import sys
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from devvm import process
+from devvm import process, scratch
 from devvm.errors import OperationError
 from devvm.events import Event, following
 from devvm.model import CheckResult, Outcome, Target
@@ -50,8 +49,7 @@ class Testinfra:
                 file is broken.
             HostNotReadyError: this Python environment is gone.
         """
-        with tempfile.TemporaryDirectory(prefix="devvm-verify-") as folder:
-            private = Path(folder)
+        with scratch.folder("verify") as private:
             results = private / "results.jsonl"
             story = _Story(target, log, detail)
             detail("looking at services, sockets, settings, the site")

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import IO
 
 import vagrant
 
-from devvm import process
+from devvm import process, scratch
 from devvm.errors import HostNotReadyError, OperationError
 from devvm.model import Box
 
@@ -85,13 +84,13 @@ class LibvirtVagrant:
         Raises:
             VagrantError: the file is damaged, or there is no room.
         """
-        with tempfile.TemporaryDirectory(prefix="devvm-") as folder:
-            log = Path(folder) / "vagrant.log"
-            catalog = Path(folder) / "catalog.json"
+        with scratch.folder("vagrant") as folder:
+            log = folder / "vagrant.log"
+            catalog = folder / "catalog.json"
             catalog.write_text(json.dumps(_catalog(box)), encoding="utf-8")
             # Vagrant takes the box's name from the catalog, so its URL stands in the name's place.
             try:
-                _Cli(Path(folder), log, detail).box_add(str(catalog), None, force=True)  # type: ignore[no-untyped-call]
+                _Cli(folder, log, detail).box_add(str(catalog), None, force=True)  # type: ignore[no-untyped-call]
             except VagrantError as error:
                 error.log = None  # it goes with the folder, and its end is in the details
                 raise
@@ -100,8 +99,8 @@ class LibvirtVagrant:
         """`vagrant box remove`; nothing where it is gone."""
         if not self.box_registered(box):
             return
-        with tempfile.TemporaryDirectory(prefix="devvm-") as folder:
-            cli = _Cli(Path(folder), Path(folder) / "vagrant.log", _ignore)
+        with scratch.folder("vagrant") as folder:
+            cli = _Cli(folder, folder / "vagrant.log", _ignore)
             cli.box_remove(box.vagrant_name, "libvirt")  # type: ignore[no-untyped-call]
 
     def volume_name(self, box: Box) -> str:
