@@ -107,7 +107,8 @@ def settle(
     operation = str(journal["operation"])
     if killed:
         run.note(f"An earlier {operation} of {name}, of {journal['started_at']}, has not ended")
-    services.hypervisor.ensure_pool()  # the host may have been restarted
+    if killed:
+        services.hypervisor.ensure_pool()  # the host may have been restarted since
     outcome = _SETTLE[operation](
         _Unfinished(services=services, name=name, journal=journal, run=run, start=start)
     )

@@ -18,6 +18,7 @@ DOMAIN = """<domain type='test'>
     </disk>
     <disk type='file' device='disk'>
       <source file='/pool/{name}-data.qcow2'/><target dev='vdb' bus='virtio'/>
+      <serial>devvm-data</serial>
     </disk>
   </devices>
 </domain>"""

@@ -123,7 +123,7 @@ def leftovers(world):
     found = [str(path) for path in world.state.boxes.iterdir()]
     found += [str(path) for path in world.state.vms.iterdir()]
     found += sorted(world.host.volumes) + sorted(world.host.domains)
-    return found + (["registered with Vagrant"] if world.host.registered else [])
+    return found + [f"{release} registered with Vagrant" for release in world.host.added_boxes]
 
 
 def test_a_built_box_is_registered_with_what_is_known_of_it(world):
@@ -292,7 +292,7 @@ def test_a_box_in_use_is_kept(world, change, monkeypatch):
     monkeypatch.setattr(
         world.services.hypervisor, "users_of_volume", lambda _name: ["dev1.devvm.test"]
     )
-    with pytest.raises(UsageError, match="VMs are based on it") as caught:
+    with pytest.raises(UsageError, match="need it") as caught:
         change(world)
     assert caught.value.details == "dev1.devvm.test"
     assert caught.value.resolution == "devvm destroy dev1"

@@ -1,9 +1,11 @@
 """create: checks first, undone when it fails, and what a killed one left is undone by the next."""
 
 import os
+from dataclasses import replace
 
 import pytest
-from world import GIB, RELEASE, World
+from memory_host import Layer
+from world import GIB, POOL, RELEASE, Killed, World
 
 from devvm.errors import (
     ExistsError,
@@ -14,7 +16,7 @@ from devvm.errors import (
     UsageError,
 )
 from devvm.model import Engineer, Outcome
-from devvm.operations import create, machine
+from devvm.operations import create, journal, machine, trash
 
 ANN = Engineer(
     login="ann", authorized_keys=("ssh-ed25519 ANN",), git_name="Ann Lee", git_email="ann@x.test"
@@ -22,8 +24,8 @@ ANN = Engineer(
 #: Every step of create that changes something, in order.
 STEPS = (
     "ensure_network", "reserve_lease", "ensure_pool", "add_box", "upload_box", "make_data_disk",
-    "upload_data", "define", "boot", "set_metadata", "wait", "personalise", "verify",
-    "set_metadata_ready",
+    "upload_data", "define", "boot", "set_metadata", "wait", "personalise", "verify", "layer",
+    "move_disk", "set_metadata_ready",
 )  # fmt: skip
 
 
@@ -46,7 +48,7 @@ def test_a_vm_is_made_personalised_checked_and_ready(world):
     assert result.ssh_command == "devvm ssh dev1"
     assert result.report.passed
     assert world.reporter.phases == ["check", "network", "disks", "boot", "personalise", "verify"]
-    assert [c for c in world.host.calls if c in STEPS] == list(STEPS)
+    assert list(dict.fromkeys(c for c in world.host.calls if c in STEPS)) == list(STEPS)
     assert world.state.journal("dev1") is None
     (kept,) = world.state.runs("dev1")
     assert (kept.command, kept.result) == ("create dev1", "done")
@@ -66,9 +68,11 @@ def test_the_engineer_gets_every_key_and_the_stamp_its_release(world):
 
 def test_secrets_are_in_the_disk_and_nowhere_else(world):
     make(world)
+    public = world.data_disks.identity.pop("ssh_host_ed25519_key.pub")
+    assert public.startswith("ssh-ed25519 HOST-")
+    assert public.endswith(" dev1.devvm.test\n")
     assert world.data_disks.identity == {
         "ssh_host_ed25519_key": "HOST KEY\n",
-        "ssh_host_ed25519_key.pub": "ssh-ed25519 HOST dev1.devvm.test\n",
         "site.key": "SITE KEY\n",
         "site.crt": "SITE CHAIN\n",
         "ca.crt": "CA\n",
@@ -99,34 +103,32 @@ def test_a_failure_in_any_step_is_undone(world, step, failure):
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_killed_in_any_step_and_typed_again(world, monkeypatch, step):
-    class Killed(BaseException):
-        """Stands for SIGKILL: nothing of devvm's runs after it."""
-
+def test_killed_in_any_step_and_typed_again(world, step):
     world.host.fail_at, world.host.failure = step, Killed()
-    with monkeypatch.context() as patch:
-        patch.setattr(machine, "take_down", _nothing_runs_any_more)
-        with pytest.raises(Killed):
-            make(world)
-    world.host.fail_at = ""
+    with pytest.raises(Killed):
+        make(world)
+    world.again()
     assert world.state.journal("dev1") is not None
     result = make(world)
     assert result.vm.metadata.ready
     assert world.state.journal("dev1") is None
-    assert any("unfinished create" in note for note in world.reporter.notes)
+    assert world.unused() == []
+    assert any("has not ended" in note for note in world.reporter.notes)
 
 
-def _nothing_runs_any_more(_services, _name):
-    return []
-
-
-def test_killed_after_the_last_step_it_is_complete(world):
-    make(world)
-    world.state.open_journal("dev1", machine.CREATE, {"uuid": "x"})
-    with pytest.raises(ExistsError, match="exists already"):
-        make(world)
+def test_killed_after_the_last_step_it_is_complete_and_checked_again(world):
+    vm = make(world).vm
+    world.state.open_journal("dev1", journal.CREATE, {"uuid": vm.uuid, "token": "x"})
+    assert make(world).vm == vm
     assert world.state.journal("dev1") is None
-    assert world.services.hypervisor.vm("dev1") is not None
+
+
+def test_no_root_keeps_the_name_that_vagrant_gives_to_every_root(world):
+    vm = make(world).vm
+    assert vm.root.name != "dev1.devvm.test.img"
+    assert "dev1.devvm.test.img" not in world.host.volumes
+    trash.destroy(world.services, "dev1", world.run("destroy dev1"))
+    assert make(world).vm.uuid != vm.uuid
 
 
 def test_keep_leaves_what_failed_for_a_look(world):
@@ -135,6 +137,7 @@ def test_keep_leaves_what_failed_for_a_look(world):
         make(world, keep=True)
     assert "dev1.devvm.test" in world.remnants("dev1")
     assert any("devvm destroy dev1" in note for note in world.reporter.notes)
+    assert world.state.journal("dev1") is None  # no other command clears it away
 
 
 def test_undoing_that_fails_is_said_and_done_by_the_next(world, monkeypatch):
@@ -146,6 +149,7 @@ def test_undoing_that_fails_is_said_and_done_by_the_next(world, monkeypatch):
         with pytest.raises(OperationError, match="broken"):
             make(world)
     assert any("no libvirt" in note for note in world.reporter.notes)
+    assert world.state.journal("dev1") is not None
     world.host.fail_at = ""
     assert make(world).vm.metadata.ready
 
@@ -161,35 +165,43 @@ def test_an_existing_vm_is_left_alone(world):
 
 
 def test_somebody_elses_domain_is_left_alone(world):
-    world.host.domains["dev1.devvm.test"] = "foreign"
+    world.foreign("dev1.devvm.test")
+    before = world.picture()
     with pytest.raises(ExistsError, match="devvm did not make") as caught:
         make(world)
     assert "virsh" in caught.value.resolution
-    assert world.host.domains == {"dev1.devvm.test": "foreign"}
+    assert world.picture() == before
 
 
 def test_somebody_elses_domain_survives_the_undoing_of_a_killed_create(world):
-    world.state.open_journal("dev1", machine.CREATE, {"uuid": "ours"})
-    world.host.domains["dev1.devvm.test"] = "foreign"
-    world.host.volumes.add("dev1.devvm.test.img")
+    world.state.open_journal("dev1", journal.CREATE, {"uuid": "ours", "token": "x"})
+    world.foreign("dev1.devvm.test", "dev1.devvm.test.img")
     with pytest.raises(ExistsError):
         make(world)
-    assert world.host.domains == {"dev1.devvm.test": "foreign"}
-    assert world.host.volumes == {"dev1.devvm.test.img"}
+    assert list(world.host.domains) == ["dev1.devvm.test"]
+    assert list(world.host.volumes) == ["dev1.devvm.test.img"]
 
 
 def test_data_of_an_earlier_vm_is_never_written_over(world):
-    world.host.volumes.add("dev1.devvm.test-data.qcow2")
-    with pytest.raises(ExistsError, match="disks of an earlier dev1"):
+    world.host.volumes["dev1.devvm.test-data.12345678.qcow2"] = Layer()
+    with pytest.raises(ExistsError, match="disks of an earlier dev1") as caught:
         make(world)
-    assert world.host.volumes == {"dev1.devvm.test-data.qcow2"}
+    assert "devvm recover dev1" in caught.value.resolution
+    assert list(world.host.volumes) == ["dev1.devvm.test-data.12345678.qcow2"]
 
 
-def test_another_unfinished_operation_is_not_taken_for_a_create(world):
-    world.state.open_journal("dev1", "rebuild", {})
-    with pytest.raises(OperationError) as caught:
+def test_a_root_of_vagrants_name_that_is_in_the_trash_is_said(world):
+    make(world)
+    root = world.vm().disks[0]
+    first = POOL / "dev1.devvm.test.img"
+    world.host.volumes[first.name] = world.host.volumes.pop(root.path.name)
+    domain = world.host.domains["dev1.devvm.test"]
+    disks = tuple(replace(d, path=first) if d == root else d for d in domain.disks)
+    world.host.domains["dev1.devvm.test"] = replace(domain, disks=disks, live=disks)
+    trash.destroy(world.services, "dev1", world.run("destroy dev1"))
+    with pytest.raises(ExistsError) as caught:
         make(world)
-    assert caught.value.resolution == "devvm rebuild dev1"
+    assert "devvm trash empty dev1" in caught.value.resolution
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a b", "a;reboot", "a" * 64, "Dev1", "dév", "root"])
@@ -206,7 +218,7 @@ def test_a_vm_may_be_called_as_a_lock_is(world, name):
 
 
 def test_no_box(world):
-    world.boxes.box = None
+    world.boxes.boxes.clear()
     with pytest.raises(NotFoundError) as caught:
         make(world)
     assert caught.value.resolution == "devvm box build"
@@ -225,7 +237,7 @@ def test_too_little_space(world):
     with pytest.raises(HostNotReadyError, match="not enough space"):
         make(world)
     assert world.remnants("dev1") == []
-    world.host.volumes.add(f"box-{RELEASE}.img")  # the box is there already
+    world.host.volumes[f"box-{RELEASE}.img"] = Layer()  # the box is there already
     assert make(world).vm.metadata.ready
 
 

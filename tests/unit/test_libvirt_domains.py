@@ -1,5 +1,7 @@
 """Domains, on libvirt's own test driver."""
 
+from pathlib import Path
+
 import pytest
 from libvirt_node import connect, define
 
@@ -13,7 +15,6 @@ DEV1 = Metadata(
     engineer="ann",
     release="2026.11.23-1a2b3c4d5e6f",
     created_at="2026-11-23T10:00:00+00:00",
-    data_volume="dev1.devvm.test-data.qcow2",
 )
 LEASE = Lease(mac="52:54:00:00:00:01", address="192.168.219.7", fqdn="dev1.devvm.test")
 
@@ -41,7 +42,7 @@ def test_a_vm_is_a_domain_with_facts_of_ours(domains, dev1):
     assert (vm.memory_mib, vm.cpus, vm.state) == (1024, 2, VmState.SHUTOFF)
     assert vm.metadata == DEV1
     assert vm.lease == LEASE
-    assert str(vm.root_volume) == "/pool/dev1.devvm.test.img"
+    assert str(vm.root) == "/pool/dev1.devvm.test.img"
 
 
 def test_a_domain_of_somebody_else_is_seen_but_is_no_vm(connection, domains):
@@ -72,8 +73,10 @@ def test_facts_that_can_not_be_read_are_said(connection, domains, dev1):
         libvirt.VIR_DOMAIN_AFFECT_CONFIG,
     )
     with pytest.raises(OperationError, match=r"dev1\.devvm\.test can't be read") as caught:
-        domains.vms({})
+        domains.vm("dev1.devvm.test", {})
     assert "engineer" in caught.value.details
+    assert domains.vms({}) == []  # one that can't be read does not hide the others
+    assert "can't be read" in domains.others()["dev1.devvm.test"]
 
 
 def test_start_twice_and_stop_twice(domains, dev1):
@@ -113,13 +116,15 @@ def test_remove_takes_a_running_domain_and_a_missing_one(domains, dev1):
 
 
 def test_disks_and_their_users(domains, dev1):
-    assert [(d, str(p)) for d, p in domains.disk_sources("dev1.devvm.test")] == [
-        ("vda", "/pool/dev1.devvm.test.img"),
-        ("vdb", "/pool/dev1.devvm.test-data.qcow2"),
+    found = domains.disk_sources("dev1.devvm.test")
+    assert [(disk.device, disk.role, str(disk.path)) for disk in found] == [
+        ("vda", "root", "/pool/dev1.devvm.test.img"),
+        ("vdb", "devvm-data", "/pool/dev1.devvm.test-data.qcow2"),
     ]
-    assert domains.users_of({"/pool/dev1.devvm.test.img"}) == ["dev1.devvm.test"]
-    assert domains.users_of({"/pool/other.img"}) == []
-    assert domains.disk_sources("nothing.devvm.test") == []
+    users = domains.users()
+    assert users[Path("/pool/dev1.devvm.test.img")] == {"dev1.devvm.test"}
+    assert Path("/pool/other.img") not in users
+    assert domains.disk_sources("nothing.devvm.test") == ()
 
 
 def test_a_domain_that_vanished_is_an_error_of_ours(domains):

@@ -57,23 +57,27 @@ def test_volumes_come_and_go(connection, storage):
     assert not storage.exists("dev1.devvm.test-data.qcow2")
 
 
-def test_only_the_volumes_of_one_vm_are_its_own(connection, storage):
-    for name in ("dev1.x.img", "dev1.x-data.qcow2", "dev10.x.img", "dev1.xy-data.qcow2"):
-        add(connection, name)
-    assert storage.names(("dev1.x.img", "dev1.x-")) == ["dev1.x-data.qcow2", "dev1.x.img"]
-
-
-def test_a_volume_and_all_that_is_based_on_it(connection, storage):
+def test_volumes_and_what_they_lie_on(connection, storage):
     box = add(connection, "box.img")
-    root = add(connection, "dev1.img", backing=box)
-    snapshot = add(connection, "dev1-snap.img", backing=root)
-    add(connection, "other.img")
-    assert storage.overlays("box.img") == {box, root, snapshot}
-    assert storage.overlays("nothing.img") == set()
+    add(connection, "dev1.img", backing=box)
+    found = {volume.name: volume.below for volume in storage.volumes()}
+    assert found == {"box.img": None, "dev1.img": Path(box)}
+
+
+def test_a_layer_is_as_large_as_what_it_lies_on_or_as_it_is_told(connection, storage):
+    box = Path(add(connection, "box.img"))
+    size, _ = storage.size(box)
+    assert storage.size(storage.layer("a.qcow2", box))[0] == size
+    assert storage.size(storage.layer("a.qcow2", box, 2 * size))[0] == 2 * size
+    assert [v.below for v in storage.volumes() if v.name == "a.qcow2"] == [box]
+
+
+def test_a_volume_that_is_gone_has_no_size(storage, connection):
+    assert storage.size(Path("/nowhere/x.img")) == (0, 0)
 
 
 def test_before_the_pool_is_made_the_space_is_that_of_its_place(connection, tmp_path):
     storage = Storage(connection, "devvm", tmp_path / "not" / "there" / "yet")
     assert storage.free_bytes() > 0
-    assert storage.names(("x",)) == []
+    assert storage.volumes() == []
     assert not storage.exists("x")

@@ -10,7 +10,7 @@ from world import RELEASE, World
 
 from devvm.config import ExtraDiskConfig
 from devvm.model import Metadata
-from devvm.operations import machine
+from devvm.operations import machine, way_in
 
 
 @pytest.fixture
@@ -25,7 +25,6 @@ def folder(world):
     )
     metadata = Metadata(
         name="dev1", engineer="ann", release=RELEASE, created_at="",
-        data_volume="dev1.devvm.test-data.qcow2",
     )  # fmt: skip
     machine.bring_up(
         services, name="dev1", box=world.box, vm_config=services.config.vm, metadata=metadata,
@@ -52,11 +51,11 @@ def test_the_vagrantfile_says_what_the_config_does(folder):
         'libvirt.cpu_mode = "maximum"',
         'libvirt.management_network_mac = "52:54:00:00:00:01"',
         "libvirt.management_network_keep = true",
-        ':path => "dev1.devvm.test-data.qcow2", :size => "20G"',
-        ':path => "dev1.devvm.test-scratch.qcow2", :size => "3G"',
         ':serial => "scratch"',
     ):
         assert line in text
+    token = re.search(r'"dev1.devvm.test-data.([0-9a-f]{8}).qcow2", :size => "20G"', text)[1]
+    assert f':path => "dev1.devvm.test-scratch.{token}.qcow2", :size => "3G"' in text
 
 
 def test_the_guest_gets_the_key_of_devvms_account_and_nothing_secret(folder):
@@ -88,12 +87,16 @@ def test_ssh_reads_its_config_as_meant(folder, alias, user):
 
 
 def test_the_host_key_is_pinned_before_the_first_connection(folder):
-    assert (folder / "known_hosts").read_text() == "dev1.devvm.test ssh-ed25519 HOST\n"
+    pinned = (folder / "known_hosts").read_text()
+    assert re.fullmatch(r"dev1\.devvm\.test ssh-ed25519 HOST-\d+\n", pinned)
 
 
 def test_a_folder_too_deep_for_a_socket_does_without_one(tmp_path):
     world = World(tmp_path / ("x" * 80))
     lease = world.services.hypervisor.reserve_lease("dev1")
     world.state.vm("dev1").mkdir()
-    machine._write_ssh_files(world.services, "dev1", "ann", lease, "ssh-ed25519 KEY x")
+    metadata = Metadata(
+        name="dev1", engineer="ann", release=RELEASE, created_at="", host_key="ssh-ed25519 KEY"
+    )
+    way_in.write_ssh_files(world.services, metadata, lease)
     assert "ControlPath" not in (world.state.vm("dev1") / "ssh_config").read_text()

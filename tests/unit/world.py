@@ -1,177 +1,94 @@
 """A world in memory for operations: what they may see of libvirt, Vagrant, SSH and Ansible.
 
-Each part does what its adapter promises and notes what it was asked; `fail_at` makes one step
-fail, with whatever exception a test wants.
+Each part does what its adapter promises and notes what it was asked; `host.fail_at` makes a step
+fail by its name, `host.fail_number` by its number, with whatever exception a test wants. The
+exception `Killed` stands for SIGKILL: nothing answers any more until `again()`.
 """
 
-from dataclasses import dataclass, field, replace
+import re
+import tarfile
+from dataclasses import replace
 from pathlib import Path
+
+from memory_host import GIB, POOL, Domain, Host, Hypervisor, Killed, Layer
 
 from devvm.config import Config
 from devvm.model import (
+    DATA,
+    ROOT,
     AnsibleResult,
     Box,
     CheckResult,
-    Driver,
-    Lease,
+    DomainDisk,
+    Engineer,
     Outcome,
     Target,
-    Vm,
     VmState,
 )
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
+from devvm.release import new_release, same_content
 from devvm.state import State
 
-GIB = 1024**3
+__all__ = ["GIB", "POOL", "RELEASE", "Killed", "World"]
+
 RELEASE = "2026.11.23-1a2b3c4d5e6f"
-
-
-@dataclass
-class Host:
-    """Everything that outlives a command: what a crash leaves."""
-
-    domains: dict[str, str] = field(default_factory=dict)  # FQDN: UUID
-    states: dict[str, VmState] = field(default_factory=dict)
-    metadata: dict[str, object] = field(default_factory=dict)  # by UUID
-    volumes: set[str] = field(default_factory=set)
-    leases: dict[str, Lease] = field(default_factory=dict)
-    registered: bool = False
-    memory: tuple[int, int] = (16384, 8192)
-    free: int = 100 * GIB
-    calls: list[str] = field(default_factory=list)
-    fail_at: str = ""
-    failure: BaseException | None = None
-
-    def step(self, name):
-        self.calls.append(name)
-        if name == self.fail_at:
-            raise self.failure
-
-
-class Hypervisor:
-    def __init__(self, host, domain):
-        self.host = host
-        self.domain = domain
-
-    def check(self):
-        self.host.step("check")
-
-    def driver(self, wanted):
-        return Driver.QEMU, "emulation, as always here"
-
-    def memory_mib(self):
-        return self.host.memory
-
-    def ensure_pool(self):
-        self.host.step("ensure_pool")
-
-    def ensure_network(self):
-        self.host.step("ensure_network")
-
-    def free_bytes(self):
-        return self.host.free
-
-    def vms(self):
-        names = [fqdn.split(".")[0] for fqdn in sorted(self.host.domains)]
-        return [vm for name in names if (vm := self.vm(name))]
-
-    def vm(self, name):
-        fqdn = f"{name}.{self.domain}"
-        uuid = self.host.domains.get(fqdn)
-        if uuid is None or uuid not in self.host.metadata:
-            return None
-        return Vm(
-            name=name, fqdn=fqdn, uuid=uuid, state=self.host.states[fqdn], driver=Driver.QEMU,
-            memory_mib=2048, cpus=2, metadata=self.host.metadata[uuid],
-            lease=self.host.leases.get(name),
-        )  # fmt: skip
-
-    def domain_exists(self, fqdn):
-        return fqdn in self.host.domains
-
-    def domain_uuid(self, fqdn):
-        return self.host.domains.get(fqdn)
-
-    def disks(self, fqdn):
-        return []
-
-    def reserve_lease(self, name):
-        self.host.step("reserve_lease")
-        lease = Lease(mac="52:54:00:00:00:01", address="10.1.2.3", fqdn=f"{name}.{self.domain}")
-        return self.host.leases.setdefault(name, lease)
-
-    def release_lease(self, name):
-        self.host.leases.pop(name, None)
-
-    def set_metadata(self, uuid, metadata):
-        self.host.step("set_metadata_ready" if metadata.ready else "set_metadata")
-        self.host.metadata[uuid] = metadata
-
-    def start(self, vm):
-        self.host.step("start")
-        self.host.states[vm.fqdn] = VmState.RUNNING
-
-    def shutdown(self, vm, *, timeout, force):
-        self.host.step("shutdown_force" if force else "shutdown")
-        self.host.states[vm.fqdn] = VmState.SHUTOFF
-
-    def remove_domain(self, fqdn):
-        self.host.step("remove_domain")
-        self.host.metadata.pop(self.host.domains.pop(fqdn, None), None)
-        self.host.volumes.discard(f"{fqdn}.img")
-
-    def upload_volume(self, name, source, detail):
-        self.host.step("upload_data" if name.endswith("-data.qcow2") else "upload_box")
-        self.host.volumes.add(name)
-        return Path("/pool") / name
-
-    def volume_exists(self, name):
-        return name in self.host.volumes
-
-    def volumes_of(self, fqdn):
-        return sorted(v for v in self.host.volumes if v.startswith((f"{fqdn}.img", f"{fqdn}-")))
-
-    def remove_volume(self, name):
-        self.host.step("remove_volume")
-        self.host.volumes.discard(name)
-
-    def users_of_volume(self, name):
-        return []
-
-    def console(self, fqdn):
-        return 0
+ANN = Engineer(
+    login="ann", authorized_keys=("ssh-ed25519 ANN",), git_name="Ann Lee", git_email="ann@x.test"
+)
 
 
 class Vagrant:
-    def __init__(self, host, domain):
+    def __init__(self, host, domain, folder):
         self.host = host
         self.domain = domain
+        self.folder = folder
 
     def box_registered(self, box):
-        return self.host.registered
+        return box.release in self.host.added_boxes
 
     def add_box(self, box, detail):
         self.host.step("add_box")
-        self.host.registered = True
+        self.host.added_boxes.add(box.release)
+        if box.path.exists():  # a real one
+            with tarfile.open(box.path) as archive:
+                member = archive.extractfile("box.img")
+                self.image(box).parent.mkdir(parents=True, exist_ok=True)
+                self.image(box).write_bytes(member.read())
 
     def remove_box(self, box):
-        self.host.registered = False
+        self.host.step("remove_box")
+        self.host.added_boxes.discard(box.release)
 
     def volume_name(self, box):
         return f"box-{box.release}.img"
 
     def image(self, box):
-        return Path("/boxes/box.img")
+        return self.folder / box.release / "box.img"
 
     def up(self, folder, detail, log):
-        fqdn = f"{folder.name}.{self.domain}"
+        """Make the root, the volumes that are missing and the domain, as vagrant-libvirt does."""
         text = (folder / "Vagrantfile").read_text()
-        uuid = text.split('libvirt.uuid = "')[1].split('"')[0]
-        self.host.volumes.add(f"{fqdn}.img")
+        fqdn = f"{folder.name}.{self.domain}"
+
+        def given(name):
+            return re.search(rf'{name} = "([^"]*)"', text)[1]
+
+        release = given("machine.vm.box").removeprefix("devvm/")
+        self.host.volumes[f"{fqdn}.img"] = Layer(below=POOL / f"box-{release}.img")
+        disks = [DomainDisk(device="vda", role=ROOT, path=POOL / f"{fqdn}.img")]
+        found = re.findall(r':path => "([^"]*)".*\n.*:serial => "([^"]*)"', text)
+        for number, (volume, role) in enumerate(found):
+            self.host.volumes.setdefault(volume, Layer())
+            device = f"vd{'bcdef'[number]}"
+            disks.append(DomainDisk(device=device, role=role, path=POOL / volume))
         self.host.step("define")
-        self.host.domains[fqdn] = uuid
-        self.host.states[fqdn] = VmState.RUNNING
+        domain = Domain(
+            name=fqdn, uuid=given("libvirt.uuid"), mac=given("management_network_mac"),
+            disks=tuple(disks),
+        )  # fmt: skip
+        self.host.domains[fqdn] = domain
+        self.host.boot(domain)
         self.host.step("boot")
 
 
@@ -179,13 +96,15 @@ class Shell:
     def __init__(self, host):
         self.host = host
         self.asked = []
+        self.answer = "journal\n"
 
     def wait(self, target, *, timeout, detail):
         self.host.step("wait")
 
     def run(self, target, argv, *, check=True, timeout=300, stdin=None):
+        self.host.step("shell")
         self.asked.append((target.alias, list(argv)))
-        return 0, "journal\n", ""
+        return 0, self.answer, ""
 
     def interactive(self, target, argv):
         self.asked.append((target.alias, list(argv)))
@@ -235,17 +154,32 @@ class Ca:
 
 
 class Boxes:
+    """The boxes, and what the files of their images hold."""
+
     def __init__(self, box):
-        self.box = box
+        self.boxes = [box]
+        self.damaged = {}  # releases whose files are damaged, and how
+        self.files = {}  # hashes of files that are not as they should be
 
     def list(self):
-        return [self.box] if self.box else []
+        return list(self.boxes)
 
     def find(self, release):
-        return self.box
+        """Of the present stack, whatever that is while the tests run, the first one."""
+        present = same_content(release, new_release())
+        return next((b for b in self.boxes if present or same_content(b.release, release)), None)
+
+    def damage(self, box):
+        return self.damaged.get(box.release)
+
+    def image_sha256(self, box):
+        return box.image_sha256
+
+    def sha256(self, file):
+        return self.files.get(file, next(iter(self.boxes)).image_sha256)
 
     def remove(self, box):
-        self.box = None
+        self.boxes.remove(box)
 
 
 class DataDisks:
@@ -261,7 +195,7 @@ class DataDisks:
         destination.write_text("disk")
 
     def new_host_key(self, comment):
-        return "HOST KEY\n", f"ssh-ed25519 HOST {comment}\n"
+        return "HOST KEY\n", f"ssh-ed25519 HOST-{len(self.host.calls)} {comment}\n"
 
 
 class Reporter:
@@ -284,27 +218,54 @@ class Reporter:
         self.notes.append(text)
 
 
+class UploadingHypervisor(Hypervisor):
+    """With the one call that looks at files: a data disk has its identity, a box its image."""
+
+    def __init__(self, host, domain, world):
+        super().__init__(host, domain)
+        self.world = world
+
+    def upload_volume(self, name, source, detail, *, mend=False):
+        world, host = self.world, self.host
+        data = "-data." in name
+        host.step("upload_data" if data else "upload_box")
+        if name in host.volumes and not mend:
+            return POOL / name
+        size = world.config.vm.data_gib * GIB if data else 20 * GIB
+        old = host.volumes.get(name, Layer(size=size))
+        if data:
+            key = world.data_disks.identity["ssh_host_ed25519_key.pub"]
+            old.files["identity/ssh_host_ed25519_key.pub"] = key
+        else:
+            old.sha256 = self.world.boxes_in_use().sha256(source)
+        host.volumes[name] = old
+        return POOL / name
+
+
 class World:
-    """A host, and devvm on it. `again()` is the next command, after whatever became of the last."""
+    """A host, and devvm on it."""
 
     def __init__(self, tmp_path):
         self.host = Host()
-        self.config = Config.model_validate({"state_dir": str(tmp_path / "state")})
+        self.config = Config.model_validate(
+            {"state_dir": str(tmp_path / "state"), "pool_path": str(POOL)}
+        )
         self.state = State(self.config.state_dir)
         self.state.ensure()
         self.box = Box(
             release=RELEASE, path=Path("/boxes/devvm.box"), sha256="0" * 64, built_at="",
-            size_bytes=GIB, verified=True, debian="12",
+            size_bytes=GIB, verified=True, debian="12", image_sha256="1" * 64,
+            packages={"mariadb-server": "1:10.11.14-0+deb12u2"},
         )  # fmt: skip
-        domain = self.config.network.domain
+        self.domain = self.config.network.domain
         self.shell, self.provisioner = Shell(self.host), Provisioner(self.host)
         self.verifier, self.data_disks = Verifier(self.host), DataDisks(self.host)
         self.boxes = Boxes(self.box)
         self.services = Services(
             config=self.config,
             state=self.state,
-            hypervisor=Hypervisor(self.host, domain),
-            vagrant=Vagrant(self.host, domain),
+            hypervisor=UploadingHypervisor(self.host, self.domain, self),
+            vagrant=Vagrant(self.host, self.domain, tmp_path / "vagrant"),
             shell=self.shell,
             provisioner=self.provisioner,
             verifier=self.verifier,
@@ -313,6 +274,10 @@ class World:
             data_disks=self.data_disks,
         )
         self.reporter = Reporter()
+
+    def boxes_in_use(self):
+        """The box store of the services that a test uses."""
+        return self.services.boxes
 
     def configured(self, **vm):
         """The services with other settings of `[vm]`."""
@@ -324,14 +289,71 @@ class World:
     def run(self, command):
         return Run(command, self.reporter)
 
+    def again(self):
+        """The next command, after whatever became of the last one."""
+        self.host.dead = False
+        self.host.fail_at, self.host.fail_number, self.host.failure = "", 0, None
+        self.host.calls.clear()
+        self.reporter.notes.clear()
+        self.reporter.phases.clear()
+
+    def create(self, name="dev1", **more):
+        """A VM that is made, as a test's beginning."""
+        from devvm.operations import create
+
+        request = create.CreateRequest(name=name, engineer=ANN, **more)
+        result = create.create(self.services, request, self.run(f"create {name}"))
+        self.again()
+        return result.vm
+
+    def vm(self, name="dev1"):
+        return self.services.hypervisor.vm(name)
+
+    def write(self, name, path, text, role=DATA):
+        """A guest writes a file on one of its disks."""
+        top = next(disk.path for disk in self.vm(name).disks if disk.role == role)
+        self.host.volumes[top.name].files[path] = text
+
+    def read(self, name, path, role=DATA):
+        """What a guest reads."""
+        top = next(disk.path for disk in self.vm(name).disks if disk.role == role)
+        return self.host.read(top).get(path)
+
+    def unused(self):
+        """Volumes that nothing needs."""
+        return [volume.name for volume in self.services.hypervisor.unused_volumes()]
+
+    def picture(self):
+        """All that is there: what must be the same after something that was undone."""
+        return {
+            "domains": {
+                d.name: (d.uuid, d.mac, d.disks, d.facts, d.read_only, d.state)
+                for d in self.host.domains.values()
+            },
+            "volumes": {n: (v.size, v.below, dict(v.files)) for n, v in self.host.volumes.items()},
+            "leases": dict(self.host.leases),
+            "folders": self.state.names(),
+            "journals": [n for n in self.state.names() if self.state.journal(n)],
+        }
+
     def remnants(self, name):
         """Whatever is there of a VM."""
-        fqdn = f"{name}.{self.config.network.domain}"
-        found = [*self.services.hypervisor.volumes_of(fqdn)]
-        found += [fqdn] if fqdn in self.host.domains else []
+        fqdn = f"{name}.{self.domain}"
+        found = [v for v in sorted(self.host.volumes) if v.startswith((f"{fqdn}.img", f"{fqdn}-"))]
+        found += [d for d in sorted(self.host.domains) if d.partition("@")[0] == fqdn]
         found += [f"lease of {name}"] if name in self.host.leases else []
         found += [str(self.state.vm(name))] if self.state.vm(name).exists() else []
         return found
 
     def target(self, name, alias):
         return Target(ssh_config=self.state.vm(name) / "ssh_config", alias=alias)
+
+    def foreign(self, fqdn, *volumes):
+        """Somebody else's domain."""
+        disks = []
+        for volume in volumes:
+            self.host.volumes[volume] = Layer()
+            disks.append(DomainDisk(device="vda", role=ROOT, path=POOL / volume))
+        self.host.domains[fqdn] = Domain(
+            name=fqdn, uuid="foreign", disks=tuple(disks), state=VmState.SHUTOFF
+        )

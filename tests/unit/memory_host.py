@@ -1,0 +1,436 @@
+"""A libvirt host in memory: domains, volumes with what is written in them, a network.
+
+It keeps the promises of `devvm.operations.hypervisor_port`, and fails a test where devvm would
+damage data: a running VM that writes where something else reads.
+"""
+
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from devvm.errors import OperationError
+from devvm.model import (
+    DATA,
+    Disk,
+    DomainDisk,
+    Driver,
+    Kept,
+    Lease,
+    Metadata,
+    Vm,
+    VmState,
+    Volume,
+)
+
+GIB = 1024**3
+POOL = Path("/pool")
+HOST_KEY = "identity/ssh_host_ed25519_key.pub"
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing of devvm's runs after it."""
+
+
+@dataclass
+class Layer:
+    """A volume, and the files that were written in it, as far as tests care."""
+
+    size: int = 20 * GIB
+    below: Path | None = None
+    files: dict[str, str] = field(default_factory=dict)
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A domain: `disks` are those of its next start, `live` those that a running one has."""
+
+    name: str
+    uuid: str
+    mac: str = ""
+    disks: tuple[DomainDisk, ...] = ()
+    facts: Metadata | Kept | None = None
+    title: str = ""
+    oem_string: str = ""
+    read_only: bool = False
+    state: VmState = VmState.SHUTOFF
+    live: tuple[DomainDisk, ...] = ()
+
+
+@dataclass
+class Guest:
+    """What a guest took up when it booted."""
+
+    host_key: str = ""
+    oem_string: str = ""
+    admitted: set[str] = field(default_factory=set)  # by the agent
+
+
+@dataclass
+class Host:
+    """Everything that outlives a command: what a crash leaves."""
+
+    domains: dict[str, Domain] = field(default_factory=dict)  # by name
+    volumes: dict[str, Layer] = field(default_factory=dict)  # by name
+    leases: dict[str, Lease] = field(default_factory=dict)
+    guests: dict[str, Guest] = field(default_factory=dict)  # by UUID
+    definitions: list[Domain] = field(default_factory=list)  # that somebody has read
+    added_boxes: set[str] = field(default_factory=set)  # releases that Vagrant has
+    memory: tuple[int, int] = (16384, 8192)
+    free: int = 100 * GIB
+    agent: bool = True  # whether guests' agents answer
+    calls: list[str] = field(default_factory=list)
+    fail_at: str = ""  # every step of this name fails
+    fail_number: int = 0  # the step with this number fails, once
+    failure: BaseException | None = None
+    dead: bool = False
+
+    def step(self, name):
+        """Note that something is about to be done; fail instead where the test wants that."""
+        if self.dead:
+            raise Killed
+        self.calls.append(name)
+        if name == self.fail_at or len(self.calls) == self.fail_number:
+            self.dead = isinstance(self.failure, Killed)
+            raise self.failure
+
+    def chain(self, path):
+        """A volume and those below it, from the top down."""
+        found = []
+        while path is not None and path.name in self.volumes:
+            found.append(path)
+            path = self.volumes[path.name].below
+        return found
+
+    def read(self, path):
+        """What a guest reads on a disk."""
+        files = {}
+        for layer in reversed(self.chain(path)):
+            files |= self.volumes[layer.name].files
+        return files
+
+    def users(self):
+        """Domains by the volumes that are their disks, now or at the next start."""
+        return {
+            (disk.path, domain.name)
+            for domain in self.domains.values()
+            for disk in (*domain.disks, *domain.live)
+        }
+
+    def boot(self, domain):
+        """What happens when a domain is powered on."""
+        for disk in domain.disks:
+            if disk.path.name not in self.volumes:
+                raise OperationError(f"{domain.name} can't be started", details=f"no {disk.path}")
+        started = replace(domain, state=VmState.RUNNING, live=domain.disks)
+        self.domains[domain.name] = started
+        self.refuse_damage()
+        data = next((disk.path for disk in domain.disks if disk.role == DATA), None)
+        key = self.read(data).get(HOST_KEY, "")
+        self.guests[domain.uuid] = Guest(
+            host_key=" ".join(key.split()[:2]), oem_string=domain.oem_string
+        )
+
+    def refuse_damage(self):
+        """Fail the test where a running VM writes what another volume or domain reads."""
+        below = {volume.below for volume in self.volumes.values()}
+        for domain in self.domains.values():
+            for disk in domain.live:
+                assert disk.path not in below, f"{domain.name} writes under a layer: {disk.path}"
+                others = {name for path, name in self.users() if path == disk.path}
+                assert others == {domain.name}, f"{disk.path} is written by one of {others}"
+
+
+class Hypervisor:
+    """The port, over the host; a process that was killed gets no answer any more."""
+
+    def __init__(self, host, domain):
+        self.host = host
+        self.domain = domain
+
+    def __getattribute__(self, name):
+        if name not in {"host", "domain", "world"} and self.host.dead:
+            raise Killed
+        return object.__getattribute__(self, name)
+
+    def check(self):
+        self.host.step("check")
+
+    def driver(self, wanted):
+        return Driver.QEMU, "emulation, as always here"
+
+    def memory_mib(self):
+        return self.host.memory
+
+    def ensure_pool(self):
+        self.host.step("ensure_pool")
+
+    def ensure_network(self):
+        self.host.step("ensure_network")
+
+    def free_bytes(self):
+        return self.host.free
+
+    def leases(self):
+        return dict(self.host.leases)
+
+    def reserve_lease(self, name, mac=None):
+        self.host.step("reserve_lease")
+        found = self.host.leases.get(name)
+        if found is not None and mac in (None, found.mac):
+            return found
+        others = [lease for other, lease in self.host.leases.items() if other != name]
+        if mac in {lease.mac for lease in others}:
+            raise OperationError(f"{name}: no address can be reserved", details=f"{mac} is taken")
+        number = next(
+            n for n in range(1, 250) if f"10.1.2.{n + 2}" not in {le.address for le in others}
+        )
+        lease = Lease(
+            mac=mac or f"52:54:00:00:00:{number:02x}",
+            address=f"10.1.2.{number + 2}",
+            fqdn=f"{name}.{self.domain}",
+        )
+        self.host.leases[name] = lease
+        return lease
+
+    def release_lease(self, name):
+        self.host.step("release_lease")
+        self.host.leases.pop(name, None)
+
+    def vms(self):
+        found = [vm for name in self.host.domains if (vm := self._vm(name))]
+        return sorted(found, key=lambda vm: vm.name)
+
+    def vm(self, name):
+        return self._vm(f"{name}.{self.domain}")
+
+    def kept(self):
+        found = [
+            replace(domain.facts, disks=domain.disks)
+            for domain in self.host.domains.values()
+            if isinstance(domain.facts, Kept)
+        ]
+        return sorted(found, key=lambda kept: (kept.kept_at, kept.id))
+
+    def other_domains(self):
+        return {
+            domain.name: "devvm did not make it"
+            for domain in self.host.domains.values()
+            if domain.facts is None
+        }
+
+    def domain_uuid(self, fqdn):
+        domain = self.host.domains.get(fqdn)
+        return domain.uuid if domain else None
+
+    def definition(self, fqdn):
+        self.host.definitions.append(self._get(fqdn))
+        return f"definition {len(self.host.definitions)} of {fqdn}"
+
+    def define(self, definition, change):
+        kind = "kept" if isinstance(change.facts, Kept) else "vm"
+        self.host.step(f"define_{kind}")
+        old = self.host.definitions[int(definition.split()[1]) - 1]
+        self._put(
+            replace(
+                old,
+                name=change.name or old.name,
+                uuid=change.uuid or old.uuid,
+                title=change.title or old.title,
+                mac=change.mac or old.mac,
+                disks=_with(old.disks, change.disks),
+                facts=change.facts or old.facts,
+                oem_string=change.oem_string or old.oem_string,
+                read_only=change.read_only,
+            )
+        )
+
+    def define_bare(self, name, uuid, volumes, facts):
+        self.host.step("define_bare")
+        self._put(Domain(name=name, uuid=uuid, disks=volumes, facts=facts, read_only=True))
+
+    def undefine(self, fqdn):
+        self.host.step("undefine")
+        domain = self.host.domains.get(fqdn)
+        if domain is not None:
+            assert domain.state is VmState.SHUTOFF, f"{fqdn} is undefined while it runs"
+            del self.host.domains[fqdn]
+
+    def rename_domain(self, fqdn, new):
+        self.host.step("rename_domain")
+        domain = self._get(fqdn)
+        assert domain.state is VmState.SHUTOFF
+        assert new not in self.host.domains
+        del self.host.domains[fqdn]
+        self.host.domains[new] = replace(domain, name=new)
+
+    def set_metadata(self, uuid, metadata):
+        self.host.step("set_metadata_ready" if metadata.ready else "set_metadata")
+        domain = next((d for d in self.host.domains.values() if d.uuid == uuid), None)
+        if domain is None:
+            raise OperationError(f"{metadata.name}: devvm's facts can't be written")
+        self.host.domains[domain.name] = replace(domain, facts=metadata)
+
+    def start(self, vm):
+        self.host.step("start")
+        domain = self._get(vm.fqdn)
+        if domain.state is VmState.SHUTOFF:
+            self.host.boot(domain)
+        else:
+            self.host.domains[vm.fqdn] = replace(domain, state=VmState.RUNNING)
+
+    def shutdown(self, vm, *, timeout, force):
+        self.host.step("shutdown_force" if force else "shutdown")
+        self._off(vm.fqdn)
+
+    def remove_domain(self, fqdn):
+        self.host.step("remove_domain")
+        if fqdn in self.host.domains:
+            self._off(fqdn)
+            del self.host.domains[fqdn]
+
+    def console(self, fqdn):
+        return 0
+
+    def read_guest_file(self, fqdn, path):
+        guest = self.host.guests[self._get(fqdn).uuid]
+        return f"{guest.host_key} root@guest\n" if self.host.agent else None
+
+    def authorize_key(self, fqdn, login, public_key):
+        self.host.step("authorize_key")
+        if self.host.agent:
+            self.host.guests[self._get(fqdn).uuid].admitted.add(public_key)
+        return self.host.agent
+
+    def disks(self, fqdn):
+        domain = self.host.domains.get(fqdn)
+        return [
+            Disk(
+                device=disk.device, role=disk.role, path=disk.path,
+                size_bytes=layer.size if layer else 0, used_bytes=1000 if layer else 0,
+            )
+            for disk in (domain.disks if domain else ())
+            for layer in [self.host.volumes.get(disk.path.name)]
+        ]  # fmt: skip
+
+    def volumes(self):
+        return [
+            Volume(
+                name=name, path=POOL / name, size_bytes=layer.size, used_bytes=1000,
+                below=layer.below,
+            )
+            for name, layer in sorted(self.host.volumes.items())
+        ]  # fmt: skip
+
+    def volume_exists(self, name):
+        return name in self.host.volumes
+
+    def unused_volumes(self):
+        needed = {layer for path, _ in self.host.users() for layer in self.host.chain(path)}
+        ours = re.compile(rf"[a-z0-9-]+\.{re.escape(self.domain)}(\.img|-.*)")
+        found = [v for v in self.volumes() if v.path not in needed and ours.fullmatch(v.name)]
+        return sorted(found, key=lambda v: len(self.host.chain(v.path)), reverse=True)
+
+    def users_of_volume(self, name):
+        path = POOL / name
+        return sorted({user for disk, user in self.host.users() if path in self.host.chain(disk)})
+
+    def volume_sha256(self, name):
+        layer = self.host.volumes.get(name)
+        return layer.sha256 if layer else None
+
+    def layer(self, name, below, size_bytes=None):
+        self.host.step("layer")
+        if below.name not in self.host.volumes:
+            raise OperationError(f"the volume {name} can't be made", details=f"no {below}")
+        size = size_bytes or self.host.volumes[below.name].size
+        self.host.volumes[name] = Layer(size=size, below=below)
+        return POOL / name
+
+    def remove_volume(self, name):
+        self.host.step("remove_volume")
+        users = self.users_of_volume(name)
+        if users:
+            raise OperationError(
+                f"the volume {name} is not deleted: it is needed", details=", ".join(users)
+            )
+        self.host.volumes.pop(name, None)
+
+    def split_disks(self, vm, on_top):
+        self.host.step("split_disks")
+        domain = self._get(vm.fqdn)
+        live = _with(domain.live, on_top)
+        disks = _with(domain.disks, on_top)
+        self.host.domains[vm.fqdn] = replace(domain, disks=disks, live=live)
+        self.host.refuse_damage()
+        if domain.state is VmState.SHUTOFF:
+            return "off"
+        return "frozen" if self.host.agent else "crash"
+
+    def move_disk(self, vm, role, destination):
+        self.host.step("move_disk")
+        top = self._running_disk(vm, role)
+        new = self.host.volumes[destination.name]
+        assert new.below == self.host.volumes[top.name].below
+        new.files = dict(self.host.volumes[top.name].files)
+        self.split_disks_silently(vm.fqdn, {role: destination})
+
+    def absorb_layers(self, vm, role, base):
+        self.host.step("absorb_layers")
+        top = self._running_disk(vm, role)
+        above = [p for p in self.host.chain(top) if p not in self.host.chain(base)]
+        for layer in above[1:]:
+            files = self.host.volumes[layer.name].files
+            self.host.volumes[top.name].files = files | self.host.volumes[top.name].files
+        self.host.volumes[top.name].below = base
+
+    def resize_disk(self, vm, role, size_bytes):
+        self.host.step("resize_disk")
+        domain = self._get(vm.fqdn)
+        path = next(disk.path for disk in domain.disks if disk.role == role)
+        assert size_bytes >= self.host.volumes[path.name].size
+        self.host.volumes[path.name].size = size_bytes
+
+    def split_disks_silently(self, fqdn, paths):
+        domain = self._get(fqdn)
+        disks, live = _with(domain.disks, paths), _with(domain.live, paths)
+        self.host.domains[fqdn] = replace(domain, disks=disks, live=live)
+
+    def _vm(self, fqdn):
+        domain = self.host.domains.get(fqdn)
+        if domain is None or not isinstance(domain.facts, Metadata):
+            return None
+        return Vm(
+            name=domain.facts.name, fqdn=fqdn, uuid=domain.uuid, state=domain.state,
+            driver=Driver.QEMU, memory_mib=2048, cpus=2, metadata=domain.facts,
+            lease=self.host.leases.get(domain.facts.name), mac=domain.mac,
+            disks=domain.live or domain.disks,
+        )  # fmt: skip
+
+    def _get(self, fqdn):
+        if fqdn not in self.host.domains:
+            raise OperationError(f"the domain {fqdn} can't be looked up")
+        return self.host.domains[fqdn]
+
+    def _put(self, domain):
+        """Define it, as libvirt does: names and UUIDs are unique, what runs goes on running."""
+        of_name = self.host.domains.get(domain.name)
+        of_uuid = next((d for d in self.host.domains.values() if d.uuid == domain.uuid), None)
+        if of_name is not of_uuid:
+            raise OperationError(f"the domain {domain.name} can't be defined: it is there already")
+        state = (of_name.state, of_name.live) if of_name else (VmState.SHUTOFF, ())
+        self.host.domains[domain.name] = replace(domain, state=state[0], live=state[1])
+
+    def _off(self, fqdn):
+        domain = self._get(fqdn)
+        self.host.domains[fqdn] = replace(domain, state=VmState.SHUTOFF, live=())
+        self.host.guests.pop(domain.uuid, None)
+
+    def _running_disk(self, vm, role):
+        domain = self._get(vm.fqdn)
+        assert domain.state is VmState.RUNNING
+        return next(disk.path for disk in domain.live if disk.role == role)
+
+
+def _with(disks, paths):
+    return tuple(replace(disk, path=paths.get(disk.role, disk.path)) for disk in disks)
