@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from devvm.errors import UsageError
-from devvm.model import DomainChange, Kept, Metadata, Purpose, Report, Target, Vm, validate_name
+from devvm.model import DomainChange, Kept, Metadata, Report, Target, Vm, validate_name
 from devvm.operations import (
     adopt,
     create,
@@ -97,36 +97,27 @@ def clone(
 
 
 def _make(services: Services, source: Vm, name: str, snapshot: str | None, run: Run) -> None:
-    with run.phase("snapshot", f"Keeping the disks of {source.name}"):
-        for left in keeping.of_vm(services, source.name, Purpose.SNAPSHOT):
-            if left.label.startswith(f"for-{name}-"):  # of a clone that was killed
-                keeping.forget_kept(services, left)
-        if snapshot is None:
-            kept = snapshots.take(services, source, f"for-{name}-{naming.new_token()}", run)
-        else:
-            kept = snapshots.find(services, source.name, snapshot)
+    kept = snapshots.find(services, source.name, snapshot) if snapshot else None
     identifier, token = str(uuid.uuid4()), naming.new_token()
-    services.state.open_journal(
-        name,
-        journal.CLONE,
-        {
-            "command": run.command,
-            "uuid": identifier,
-            "token": token,
-            "kept": kept.id,
-            "temporary": snapshot is None,
-        },
-    )
+    begun = {
+        "command": run.command,
+        "uuid": identifier,
+        "token": token,
+        "kept": kept.id if kept else token,
+        "temporary": kept is None,
+    }
+    services.state.open_journal(name, journal.CLONE, begun)
     with settle.settled_on_failure(services, name, run):
+        if kept is None:
+            with run.phase("snapshot", f"Keeping the disks of {source.name}"):
+                kept = snapshots.take(services, source, f"for-{name}", run, token=token)
         facts = _define(services, kept, name, identifier, token, run)
         found = services.hypervisor.vm(name)
         assert found is not None
         target = lifecycle.power_on(services, found, run)
         facts = _renew_identity(services, target, facts, run)
-        public_key = way_in.own_key(services, name)
-        assert public_key is not None
-        way_in.admit(services, target, facts.engineer, public_key)
         services.hypervisor.set_metadata(identifier, replace(facts, ready=True))
+        adopt.let_in(services, target, replace(facts, ready=True))
         adopt.write_files(services, name)
         settle.settle(services, name, run, killed=False)
 
@@ -156,7 +147,7 @@ def _define(
             facts=facts,
             oem_string=way_in.oem_string(public_key),
         )
-        hypervisor.define(hypervisor.definition(keeping.domain_of(services, kept)), change)
+        keeping.define_from(services, kept, change)
         adopt.write_files(services, name)  # with the host key that it still has
     return facts
 

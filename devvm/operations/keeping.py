@@ -77,7 +77,20 @@ def keep(
         read_only=True,
     )
     services.hypervisor.define(services.hypervisor.definition(vm.fqdn), change)
-    return kept
+    found = find(services, token)
+    assert found is not None
+    return found
+
+
+def define_from(services: Services, kept: Kept, change: DomainChange) -> None:
+    """Define a VM from a kept state.
+
+    `change` has to name a volume for each disk: one that it left out would be the kept one, which
+    nothing may write to as long as it is kept.
+    """
+    assert {disk.role for disk in kept.disks} == set(change.disks), change.disks
+    source = services.hypervisor.definition(domain_of(services, kept))
+    services.hypervisor.define(source, change)
 
 
 def keep_volumes(

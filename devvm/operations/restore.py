@@ -61,11 +61,11 @@ def exchange(
             adopt.write_files(services, vm.name)
             if consume:
                 keeping.forget_kept(services, kept)
+        if was_running:
+            found = services.hypervisor.vm(vm.name)
+            assert found is not None
+            lifecycle.power_on(services, found, run)
         services.state.close_journal(vm.name)
-    if was_running:
-        found = services.hypervisor.vm(vm.name)
-        assert found is not None
-        lifecycle.power_on(services, found, run)
 
 
 def writable(services: Services, kept: Kept, fqdn: str, token: str) -> dict[str, Path]:

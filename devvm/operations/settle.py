@@ -87,7 +87,9 @@ def settled_on_failure(services: Services, name: str, run: Run) -> Iterator[None
         yield
     except BaseException as error:
         try:
-            settle(services, name, run, killed=False)
+            settled = settle(services, name, run, killed=False)
+            if settled is not None and settled.outcome == "finished":
+                run.note(f"The {settled.operation} of {name} was finished all the same")
         except Exception as second:
             run.note(
                 f"Undoing failed too: {second}. Nothing is lost: the same command, typed again, "
@@ -208,6 +210,8 @@ def _snapshot(task: _Unfinished) -> Outcome:
     vm = task.services.hypervisor.vm(task.name)
     if vm is None or not _made_by(vm, task.token):
         keeping.release_made_by(task.services, task.name, task.token)
+        return "undone"
+    if task.journal["temporary"]:  # for a clone, which is undone as well
         return "undone"
     keeping.keep(
         task.services,

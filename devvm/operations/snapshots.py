@@ -48,13 +48,21 @@ def create(services: Services, name: str, label: str, run: Run) -> Snapshot:
         return _measured(services, find(services, name, label))
 
 
-def take(services: Services, vm: Vm, label: str, run: Run) -> Kept:
+def take(services: Services, vm: Vm, label: str, run: Run, *, token: str | None = None) -> Kept:
     """Keep a VM's disks as they are now. The caller holds the lock.
+
+    Args:
+        services: What the operation may use.
+        vm: The VM.
+        label: The snapshot's name.
+        run: Where phases go.
+        token: Its identifier, for a snapshot that is part of a larger operation and is not kept
+            unless that ends well.
 
     Raises:
         OperationError: a step failed; nothing has changed.
     """
-    token = naming.new_token()
+    temporary, token = token is not None, token or naming.new_token()
     off = vm.state is VmState.SHUTOFF
     disks = {disk.role: disk.path for disk in vm.disks}
     facts = {
@@ -63,6 +71,7 @@ def take(services: Services, vm: Vm, label: str, run: Run) -> Kept:
         "label": label,
         "disks": {role: str(path) for role, path in disks.items()},
         "consistency": "off" if off else "crash",
+        "temporary": temporary,
     }
     services.state.open_journal(vm.name, journal.SNAPSHOT, facts)
     with settle.settled_on_failure(services, vm.name, run):

@@ -64,7 +64,10 @@ def destroy(services: Services, name: str, run: Run, *, purge: bool = False) -> 
                 journal.DESTROY,
                 {"command": run.command, "uuid": vm.uuid, "token": naming.new_token()},
             )
-            with run.phase("destroy", f"Moving {name} to the trash"):
+            with (
+                settle.settled_on_failure(services, name, run),
+                run.phase("destroy", f"Moving {name} to the trash"),
+            ):
                 before = settle.settle(services, name, run, killed=False)
         assert before is not None
         kept = keeping.find(services, before.journal.get("token", ""))
@@ -106,7 +109,7 @@ def recover(services: Services, name: str, run: Run, *, identifier: str | None =
                 if vm is not None and kept is not None:
                     restore.exchange(services, vm, kept, run, before=before, consume=True)
                 elif kept is not None:
-                    _bring_back(services, name, kept, run)
+                    return _bring_back(services, name, kept, run)
         return _checked(services, name, run)
 
 
@@ -200,7 +203,7 @@ def _refuse_if_not_whole(kept: Kept) -> None:
         )
 
 
-def _bring_back(services: Services, name: str, kept: Kept, run: Run) -> None:
+def _bring_back(services: Services, name: str, kept: Kept, run: Run) -> Recovered:
     token = naming.new_token()
     hypervisor, fqdn = services.hypervisor, naming.fqdn_of(services.config, name)
     if hypervisor.domain_uuid(fqdn) is not None:
@@ -228,10 +231,12 @@ def _bring_back(services: Services, name: str, kept: Kept, run: Run) -> None:
                 facts=kept.vm,
                 oem_string=way_in.oem_string(public_key),
             )
-            hypervisor.define(hypervisor.definition(keeping.domain_of(services, kept)), change)
+            keeping.define_from(services, kept, change)
             adopt.write_files(services, name)
             keeping.forget_kept(services, kept)
+        recovered = _checked(services, name, run)
         services.state.close_journal(name)
+    return recovered
 
 
 def _checked(services: Services, name: str, run: Run) -> Recovered:

@@ -111,7 +111,7 @@ class Shell:
         return 7
 
     def disconnect(self, target):
-        self.host.calls.append(f"disconnect {target.alias}")
+        self.host.step(f"disconnect {target.alias}")
 
     def new_key(self, path, comment):
         path.write_text("PRIVATE")
