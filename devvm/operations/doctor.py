@@ -53,7 +53,8 @@ def examine(services: Services) -> Diagnosis:
 def mend(services: Services, run: Run) -> tuple[Treated, ...]:
     """Mend what can be mended, and say of everything what came of it.
 
-    One thing mended may show another, so it looks again until nothing more can be mended.
+    One thing mended may show or solve another: so it looks again after one of each subject, until
+    there is nothing new.
     """
     services.hypervisor.ensure_pool()
     treated: dict[tuple[str, str, str], Treated] = {}
@@ -65,7 +66,7 @@ def mend(services: Services, run: Run) -> tuple[Treated, ...]:
         ]
         if not fresh:
             return tuple(treated.values())
-        for finding in fresh:
+        for finding in {finding.subject: finding for finding in reversed(fresh)}.values():
             key = (finding.kind, finding.subject, finding.problem)
             treated[key] = _treat(services, finding, run)
 

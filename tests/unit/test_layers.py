@@ -1,4 +1,4 @@
-"""Which volumes lie on which: never a loop, always top down."""
+"""Which volumes lie on which, and who needs them."""
 
 from pathlib import Path
 
@@ -7,43 +7,30 @@ from devvm.model import Volume
 
 
 def volume(name, below=None):
-    return Volume(
-        name=name, path=Path(f"/pool/{name}"), size_bytes=1, used_bytes=1,
-        below=below and Path(f"/pool/{below}"),
-    )  # fmt: skip
+    return Volume(name=name, path=Path(f"/p/{name}"), size_bytes=1, used_bytes=1,
+                  below=Path(f"/p/{below}") if below else None)  # fmt: skip
 
 
-BOX, ROOT, TOP = volume("box"), volume("root", "box"), volume("top", "root")
-OTHER, LOST = volume("other", "box"), volume("lost", "gone")
-ALL = [BOX, ROOT, TOP, OTHER, LOST]
-USERS = {TOP.path: {"dev1"}, ROOT.path: {"dev1@kept"}, Path("/elsewhere/x"): {"somebody"}}
-BELOW = {v.path: v.below for v in ALL}
+VOLUMES = [volume("box"), volume("a1", "box"), volume("a2", "a1"), volume("b", "a1"), volume("x")]
 
 
-def test_a_chain_from_the_top_down():
-    assert layers.chain(TOP.path, BELOW) == [TOP.path, ROOT.path, BOX.path]
-    assert layers.chain(BOX.path, BELOW) == [BOX.path]
+def test_what_a_disk_lies_on_is_needed_too():
+    users = {Path("/p/a2"): {"a"}}
+    assert {p.name for p in layers.needed(VOLUMES, users)} == {"a2", "a1", "box"}
 
 
-def test_a_chain_ends_where_a_file_is_gone_or_a_loop_begins():
-    assert layers.chain(LOST.path, BELOW) == [LOST.path, Path("/pool/gone")]
-    loop = {Path("/a"): Path("/b"), Path("/b"): Path("/a")}
-    assert layers.chain(Path("/a"), loop) == [Path("/a"), Path("/b")]
-
-
-def test_needed_is_what_a_disk_is_or_lies_on():
-    found = layers.needed(ALL, USERS)
-    assert found == {TOP.path, ROOT.path, BOX.path, Path("/elsewhere/x")}
-    assert layers.needed(ALL, {}) == set()
-
-
-def test_users_are_those_of_every_layer_above():
-    assert layers.users_of("box", ALL, USERS) == ["dev1", "dev1@kept"]
-    assert layers.users_of("top", ALL, USERS) == ["dev1"]
-    assert layers.users_of("other", ALL, USERS) == []
-    assert layers.users_of("nothing", ALL, USERS) == []
+def test_who_needs_a_volume():
+    users = {Path("/p/a2"): {"a"}, Path("/p/b"): {"b@kept"}, Path("/p/x"): {"x"}}
+    assert layers.users_of("box", VOLUMES, users) == ["a", "b@kept"]
+    assert layers.users_of("a2", VOLUMES, users) == ["a"]
+    assert layers.users_of("nothing", VOLUMES, users) == []
 
 
 def test_a_layer_comes_before_what_it_lies_on():
-    names = [v.name for v in layers.top_down([BOX, ROOT, TOP])]
-    assert names == ["top", "root", "box"]
+    order = [v.name for v in layers.top_down(VOLUMES)]
+    assert order.index("a2") < order.index("a1") < order.index("box")
+
+
+def test_a_circle_ends():
+    circle = {Path("/p/a"): Path("/p/b"), Path("/p/b"): Path("/p/a")}
+    assert len(layers.chain(Path("/p/a"), circle)) == 2
