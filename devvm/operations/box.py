@@ -17,7 +17,7 @@ from devvm.errors import (
     UsageError,
 )
 from devvm.model import Box, Purpose, Report
-from devvm.operations import keeping
+from devvm.operations import box_adopt, keeping
 from devvm.operations.box_build import BoxBuild
 from devvm.operations.box_check import check
 from devvm.operations.box_ports import BuildServices
@@ -89,6 +89,9 @@ def build(
             return existing
         if existing:
             _refuse_if_used(services, existing, "replaced")
+        adopted = None if force else box_adopt.adopt(services, tools, run)
+        if adopted is not None:
+            return adopted
         folder = services.state.build / content
         _prepare_folders(services, tools, run, content, force=force)
         work = BoxBuild(services, tools, run, folder, new_release())

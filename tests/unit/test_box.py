@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from world import World
+from world import POOL, World
 
 from devvm.adapters.box_store import FolderBoxStore
 from devvm.errors import (
@@ -16,7 +16,7 @@ from devvm.errors import (
     OperationError,
     UsageError,
 )
-from devvm.model import AnsibleResult, Outcome, Target
+from devvm.model import AnsibleResult, DomainDisk, Outcome, Target
 from devvm.operations import box
 from devvm.operations.box_ports import BuildServices
 from devvm.release import content_hash, new_release
@@ -297,3 +297,35 @@ def test_a_box_in_use_is_kept(world, change, monkeypatch):
     assert caught.value.details == "dev1.devvm.test"
     assert caught.value.resolution == "devvm destroy dev1"
     assert box.list_boxes(world.services) == [made]
+
+
+def test_a_box_whose_record_is_lost_is_taken_up_again_under_its_vms(world):
+    made = build(world)
+    name = world.services.vagrant.volume_name(made)
+    world.foreign("dev1.devvm.test")
+    domain = world.host.domains["dev1.devvm.test"]
+    disk = DomainDisk(device="vda", role="root", path=POOL / name)
+    world.host.domains["dev1.devvm.test"] = replace(domain, disks=(disk,))
+    for path in sorted(made.path.parent.iterdir()):
+        path.unlink()
+    assert box.list_boxes(world.services) == []
+    world.tools.calls.clear()
+    again = build(world)
+    assert "packages" not in world.tools.calls  # not built: the same image
+    assert (again.release, again.image_sha256) == (made.release, made.image_sha256)
+    assert world.host.domains["dev1.devvm.test"].disks == (disk,)
+
+
+def test_the_image_under_vms_is_never_replaced_by_another_of_the_same_name(world):
+    made = build(world)
+    name = world.services.vagrant.volume_name(made)
+    world.foreign("dev1.devvm.test")
+    disk = DomainDisk(device="vda", role="root", path=POOL / name)
+    domain = world.host.domains["dev1.devvm.test"]
+    world.host.domains["dev1.devvm.test"] = replace(domain, disks=(disk,))
+    for path in sorted(made.path.parent.iterdir()):
+        path.unlink()
+    world.host.added_boxes.clear()  # of Vagrant's copy, too
+    with pytest.raises(UsageError, match="need it"):
+        build(world)
+    assert name in world.host.volumes
