@@ -60,7 +60,7 @@ class Domains(Protocol):
     """Domains: VMs, and states of VMs that are kept, which are domains that never run."""
 
     def vms(self) -> list[Vm]:
-        """Every VM of devvm's, by name; one libvirt call."""
+        """Every VM of this configuration's, by name; one libvirt call."""
 
     def vm(self, name: str) -> Vm | None:
         """One VM of devvm's, or None."""

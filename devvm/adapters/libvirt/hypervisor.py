@@ -72,8 +72,9 @@ class LibvirtHypervisor:
         return self._storage.free_bytes()
 
     def vms(self) -> list[Vm]:
-        """Every VM of devvm's, by name."""
-        return self._domains.vms(self._network.leases())
+        """Every VM of this configuration's, by name."""
+        found = self._domains.vms(self._network.leases())
+        return [vm for vm in found if self._is_ours(vm.disks)]
 
     def vm(self, name: str) -> Vm | None:
         """One VM of devvm's, or None."""
@@ -81,7 +82,7 @@ class LibvirtHypervisor:
 
     def kept(self) -> list[Kept]:
         """Every state of a VM that is kept, the oldest first."""
-        return self._domains.kept()
+        return [kept for kept in self._domains.kept() if self._is_ours(kept.disks)]
 
     def other_domains(self) -> dict[str, str]:
         """The other domains, by name: why each is neither a VM of devvm's nor a kept state."""
@@ -243,6 +244,10 @@ class LibvirtHypervisor:
             return
         path = next(disk.path for disk in vm.disks if disk.role == role)
         self._storage.resize(path, size_bytes)
+
+    def _is_ours(self, disks: tuple[DomainDisk, ...]) -> bool:
+        """Whether disks lie in this pool: the host may serve other configurations, too."""
+        return any(disk.path.parent == self._config.pool_path for disk in disks)
 
     def _fqdn(self, name: str) -> str:
         return f"{name}.{self._config.network.domain}"
