@@ -124,6 +124,8 @@ class Metadata:
     git_email: str = ""
     #: The public half of the VM's SSH host key: type and key.
     host_key: str = ""
+    #: Version of the newest MariaDB that has run on the data; empty where it is not known.
+    mariadb: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,10 @@ libvirt is defined again from what was written down.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from devvm.errors import OperationError
-from devvm.model import DATA, DomainChange, Metadata, Target, Vm, VmState
+from devvm.model import DATA, DomainChange, DomainDisk, Metadata, Target, Vm, VmState
 from devvm.operations import keeping, naming, way_in
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
@@ -47,12 +48,14 @@ def new_way_in(services: Services, vm: Vm, run: Run) -> None:
     running = vm.state is VmState.RUNNING
     public_key = way_in.own_key(services, vm.name)
     if public_key is None:
-        public_key = way_in.new_key(services, vm.name)
+        # The key's own only when the VM takes it: killed meanwhile, the next one is tried.
+        public_key = way_in.prepare_key(services, vm.name)
         definition = services.hypervisor.definition(vm.fqdn)
         oem_string = way_in.oem_string(public_key)
         services.hypervisor.define(definition, DomainChange(oem_string=oem_string))
         if running and not services.hypervisor.authorize_key(vm.fqdn, "vagrant", public_key):
             run.note(f"{vm.name} takes the new key when it next starts: devvm restart {vm.name}")
+        way_in.take_key(services, vm.name)
     metadata = vm.metadata
     if not metadata.host_key:
         metadata = replace(metadata, host_key=_host_key(services, vm))
@@ -78,13 +81,33 @@ def redefine(services: Services, name: str) -> Vm | None:
         The VM, which is off; None where that can't be done.
     """
     saved = services.state.vm(name) / DEFINITION
-    disks = {disk.role: disk.path for disk in keeping.lost_volumes(services, name)}
-    if not saved.is_file() or DATA not in disks:
+    if not saved.is_file():
         return None
     if services.hypervisor.domain_uuid(naming.fqdn_of(services.config, name)) is not None:
         return None  # somebody else's by now
-    services.hypervisor.define(saved.read_text(encoding="utf-8"), DomainChange(disks=disks))
+    definition = saved.read_text(encoding="utf-8")
+    disks = _newest(services, name, services.hypervisor.disks_in(definition))
+    if DATA not in disks:
+        return None
+    services.hypervisor.define(definition, DomainChange(disks=disks))
     return services.hypervisor.vm(name)
+
+
+def _newest(services: Services, name: str, saved: tuple[DomainDisk, ...]) -> dict[str, Path]:
+    """The volumes that a lost VM had last, by role, where there is no doubt.
+
+    Each is the one that was written down, or the one layer on top of it; a killed merge or purge
+    may have left others, of an earlier time.
+    """
+    tops = keeping.lost_volumes(services, name)
+    found: dict[str, Path] = {}
+    for disk in saved:
+        of_role = [top for top in tops if top.role == disk.role]
+        on_top = [top for top in of_role if disk.path in keeping.layers_under(services, [top])]
+        candidates = on_top or of_role
+        if len(candidates) == 1:
+            found[disk.role] = candidates[0].path
+    return found
 
 
 def unknown(name: str) -> Metadata:

@@ -83,10 +83,12 @@ def clone(
             for vm in sorted((source, name))
         }
         before = outcomes[name]
-        if not (before and before.done(journal.CLONE)):
+        same = before and before.journal.get("source") == source
+        if not (before and same and before.done(journal.CLONE)):
             create.refuse_if_exists(services, name)
             vm = lifecycle.present(services, source)
             create.require_memory(services, vm.memory_mib)
+            create.require_space(services, None)
             with machine.recorded(services, name, run):
                 _make(services, vm, name, snapshot, run)
         found = services.hypervisor.vm(name)
@@ -103,6 +105,7 @@ def _make(services: Services, source: Vm, name: str, snapshot: str | None, run: 
         "command": run.command,
         "uuid": identifier,
         "token": token,
+        "source": source.name,
         "kept": kept.id if kept else token,
         "temporary": kept is None,
     }

@@ -10,7 +10,16 @@ from datetime import UTC, datetime
 from devvm import release as releases
 from devvm.errors import ExistsError, HostNotReadyError, NotFoundError, OperationError
 from devvm.model import Box, Engineer, Metadata, Purpose, Report, Vm, validate_name
-from devvm.operations import adopt, journal, keeping, machine, naming, settle, way_in
+from devvm.operations import (
+    adopt,
+    journal,
+    keeping,
+    lifecycle,
+    machine,
+    naming,
+    settle,
+    way_in,
+)
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
 from devvm.operations.verify import examine
@@ -73,8 +82,8 @@ def create(services: Services, request: CreateRequest, run: Run) -> CreateResult
             box = require_box(services, request.release)
             require_memory(services, services.config.vm.memory_mib)
             require_space(services, box)
-        with machine.recorded(services, name, run), _undone(services, request, run):
-            metadata = _metadata(request, box)
+        metadata = _metadata(request, box)
+        with machine.recorded(services, name, run), _undone(services, request, metadata, run):
             machine.bring_up(
                 services, name=name, box=box, vm_config=services.config.vm,
                 metadata=metadata, run=run,
@@ -177,14 +186,15 @@ def require_memory(services: Services, memory_mib: int) -> None:
         )
 
 
-def require_space(services: Services, box: Box) -> None:
-    """See that the pool has room for one more root on a box.
+def require_space(services: Services, box: Box | None) -> None:
+    """See that the pool has room for one more root on a box, or on layers that are there.
 
     Raises:
         HostNotReadyError: it has not.
     """
-    placed = services.hypervisor.volume_exists(services.vagrant.volume_name(box))
-    needed = _HEADROOM + (0 if placed else box.size_bytes)
+    needed = _HEADROOM
+    if box and not services.hypervisor.volume_exists(services.vagrant.volume_name(box)):
+        needed += box.size_bytes
     free = services.hypervisor.free_bytes()
     if free < needed:
         trash = any(k.purpose is Purpose.TRASH for k in services.hypervisor.kept())
@@ -198,20 +208,31 @@ def require_space(services: Services, box: Box) -> None:
 
 
 @contextmanager
-def _undone(services: Services, request: CreateRequest, run: Run) -> Iterator[None]:
-    """Undo the create when the block fails; with `keep`, leave what there is, as it is."""
+def _undone(
+    services: Services, request: CreateRequest, metadata: Metadata, run: Run
+) -> Iterator[None]:
+    """Undo the create when the block fails; with `keep`, leave a domain that there is."""
     name = request.name
-    try:
-        if request.keep:
+    with settle.settled_on_failure(services, name, run):
+        try:
             yield
-        else:
-            with settle.settled_on_failure(services, name, run):
-                yield
-    except BaseException:
-        if request.keep and services.state.journal(name) is not None:
-            services.state.close_journal(name)
-            run.note(f"What was made of {name} is kept; devvm destroy {name} removes it")
-        raise
+        except BaseException:
+            if request.keep and _has_domain(services, metadata):
+                services.state.close_journal(name)
+                run.note(f"What was made of {name} is kept; devvm destroy {name} removes it")
+            raise
+
+
+def _has_domain(services: Services, metadata: Metadata) -> bool:
+    """Whether the create got as far as a domain, which is marked as devvm's then."""
+    begun = services.state.journal(metadata.name) or {}
+    fqdn = naming.fqdn_of(services.config, metadata.name)
+    uuid = services.hypervisor.domain_uuid(fqdn)
+    if uuid is None or uuid != begun.get("uuid"):
+        return False
+    if services.hypervisor.vm(metadata.name) is None:
+        services.hypervisor.set_metadata(uuid, metadata)
+    return True
 
 
 def _metadata(request: CreateRequest, box: Box) -> Metadata:
@@ -224,6 +245,7 @@ def _metadata(request: CreateRequest, box: Box) -> Metadata:
         authorized_keys=engineer.authorized_keys,
         git_name=engineer.git_name,
         git_email=engineer.git_email,
+        mariadb=box.packages.get("mariadb-server", ""),
     )
 
 
@@ -236,15 +258,16 @@ def _finish(services: Services, name: str) -> None:
         )
     journalled = services.state.journal(name) or {}
     vm = machine.name_root(services, vm, journalled["token"])
-    adopt.write_files(services, name)
     assert vm.metadata is not None
     services.hypervisor.set_metadata(vm.uuid, replace(vm.metadata, ready=True))
+    adopt.write_files(services, name)
 
 
 def _check(services: Services, name: str, run: Run) -> CreateResult:
     vm = services.hypervisor.vm(name)
     assert vm is not None
     assert vm.metadata is not None
+    lifecycle.power_on(services, vm, run)
     return _result(services, name, examine_vm(services, name, vm.metadata.release, run))
 
 

@@ -77,6 +77,9 @@ class Domains(Protocol):
     def definition(self, fqdn: str) -> str:
         """A domain's definition as it is for the next start; opaque."""
 
+    def disks_in(self, definition: str) -> tuple[DomainDisk, ...]:
+        """The disks that a definition names."""
+
     def define(self, definition: str, change: DomainChange) -> None:
         """Define a domain as `definition` does, but for `change`; replaces one of its UUID."""
 

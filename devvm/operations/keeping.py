@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from devvm.model import ROOT, DomainChange, DomainDisk, Kept, Metadata, Purpose, Vm
+from devvm.model import DATA, ROOT, DomainChange, DomainDisk, Kept, Metadata, Purpose, Vm
 from devvm.operations import naming
 from devvm.operations.ports import Services
 
@@ -61,7 +61,7 @@ def keep(
         id=token,
         purpose=purpose,
         label=label,
-        kept_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        kept_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         expires_at=expiry(services) if purpose is Purpose.TRASH else None,
         uuid=vm.uuid,
         mac=vm.mac,
@@ -103,7 +103,7 @@ def keep_volumes(
         id=token,
         purpose=Purpose.TRASH,
         label="disks without a VM",
-        kept_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        kept_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         expires_at=expiry(services),
         uuid="",
         mac="",
@@ -199,10 +199,15 @@ def lost_volumes(services: Services, name: str) -> list[DomainDisk]:
         if volume.name == naming.first_root_of(fqdn) or volume.name.startswith(f"{fqdn}-")
     ]
     covered = {volume.below for volume in services.hypervisor.volumes()}
-    tops = [volume for volume in unused if volume.path not in covered]
+    tops = [
+        (naming.role_of(fqdn, volume.name), volume.path)
+        for volume in unused
+        if volume.path not in covered
+    ]
+    devices = iter("bcdefghijklmnopqrstuvwxyz")
     return [
-        DomainDisk(device=f"vd{chr(ord('a') + i)}", role=naming.role_of(fqdn, v.name), path=v.path)
-        for i, v in enumerate(tops)
+        DomainDisk(device=f"vd{'a' if role == ROOT else next(devices)}", role=role, path=path)
+        for role, path in sorted(tops, key=lambda top: (top[0] != ROOT, top[0] != DATA, top))
     ]
 
 

@@ -37,8 +37,7 @@ from devvm.operations import (
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
 
-#: Packages whose newer versions change what is on the data disk so that an older one can't use it.
-_ONE_WAY = ("mariadb-server",)
+_DATABASE = "mariadb-server"
 _SERIES = re.compile(r"(?:\d+:)?(\d+)\.(\d+)")
 
 
@@ -74,11 +73,17 @@ def rebuild(services: Services, request: RebuildRequest, run: Run) -> RebuildRes
     """
     name = request.name
     with settle.changing(services, name, run, start=False) as before:
-        if before and before.done(journal.REBUILD):
+        same = before and before.journal.get("release") == request.release
+        if before and same and before.done(journal.REBUILD):
             return _result(services, name, run, before.journal["token"])
         vm, token = _present(services, name, run), naming.new_token()
         was_running = vm.state is VmState.RUNNING or bool(before and before.was_running)
-        begun = {"command": run.command, "token": token, "was_running": was_running}
+        begun = {
+            "command": run.command,
+            "token": token,
+            "was_running": was_running,
+            "release": request.release,
+        }
         services.state.open_journal(name, journal.REBUILD, begun)
         with machine.recorded(services, name, run), settle.settled_on_failure(services, name, run):
             with run.phase("check", "Checking the host"):
@@ -117,17 +122,17 @@ def _refuse_older_data(services: Services, vm: Vm, box: Box) -> None:
     """An old server must never start on files that a newer one has upgraded."""
     assert vm.metadata is not None
     present = services.boxes.find(vm.metadata.release)
-    for package in _ONE_WAY:
-        has = _series(present.packages.get(package, "")) if present else None
-        gets = _series(box.packages.get(package, ""))
-        if has and gets and gets < has:
-            raise UsageError(
-                f"the data of {vm.name} can't go back to the release {box.release}",
-                details=f"{package} {'.'.join(map(str, has))} has written it, and that release "
-                f"has {'.'.join(map(str, gets))}, which can't read it",
-                resolution="go back to the data as they were before, which are kept: "
-                f"devvm trash show {vm.name}",
-            )
+    in_box = present.packages.get(_DATABASE, "") if present else ""
+    has = _series(vm.metadata.mariadb or in_box)
+    gets = _series(box.packages.get(_DATABASE, ""))
+    if has and gets and gets < has:
+        raise UsageError(
+            f"the data of {vm.name} can't go back to the release {box.release}",
+            details=f"MariaDB {'.'.join(map(str, has))} has written it, and that release has "
+            f"{'.'.join(map(str, gets))}, which can't read it",
+            resolution="go back to the data as they were before, which are kept: "
+            f"devvm trash show {vm.name}",
+        )
 
 
 def _series(version: str) -> tuple[int, int] | None:
@@ -146,6 +151,7 @@ def _facts(metadata: Metadata, engineer: Engineer, box: Box) -> Metadata:
         authorized_keys=metadata.authorized_keys if known else engineer.authorized_keys,
         git_name=metadata.git_name if known else engineer.git_name,
         git_email=metadata.git_email if known else engineer.git_email,
+        mariadb=box.packages.get(_DATABASE, "") or metadata.mariadb,
     )
 
 
@@ -202,6 +208,7 @@ def _result(
     vm = _vm(services, name)
     assert vm.metadata is not None
     if report is None:
+        lifecycle.power_on(services, vm, run)
         report = create.examine_vm(services, name, vm.metadata.release, run)
     kept = keeping.find(services, token)
     return RebuildResult(vm=vm, report=report, previous=kept.id if kept else None)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from devvm.errors import OperationError
 from devvm.model import DESTROYED, DomainChange, Kept, Purpose, Vm, VmState
 from devvm.operations import adopt, keeping, machine, naming
 from devvm.operations import journal as journals
@@ -107,6 +108,12 @@ def settle(
     if journal is None:
         return None
     operation = str(journal["operation"])
+    if operation not in _SETTLE:
+        raise OperationError(
+            f"{name} is in the middle of an operation that this devvm does not know: {operation}",
+            details=f"begun {journal['started_at']}, perhaps by a newer devvm",
+            resolution="finish it with the devvm that began it",
+        )
     if killed:
         run.note(f"An earlier {operation} of {name}, of {journal['started_at']}, has not ended")
     if killed:
@@ -115,7 +122,7 @@ def settle(
         _Unfinished(services=services, name=name, journal=journal, run=run, start=start)
     )
     services.state.close_journal(name)
-    if outcome == "undone" and operation in (journals.CREATE, journals.CLONE):
+    if outcome == "undone" and services.hypervisor.vm(name) is None:
         services.state.forget(name)
     if killed:
         run.note(f"The {operation} of {name} was {outcome}")
@@ -161,8 +168,12 @@ def put_back(services: Services, name: str, kept: Kept, token: str) -> None:
 def _create(task: _Unfinished) -> Outcome:
     vm = task.services.hypervisor.vm(task.name)
     if vm is not None and vm.metadata and vm.metadata.ready and vm.uuid == task.journal.get("uuid"):
+        adopt.write_files(task.services, task.name)
         return "finished"
     task.run.note(f"Undoing what was done for {task.name}")
+    if vm is not None and vm.metadata and vm.metadata.ready:  # another VM, that has been finished
+        keeping.release_made_by(task.services, task.name, task.token)
+        return "undone"
     machine.take_down(task.services, task.name)
     return "undone"
 

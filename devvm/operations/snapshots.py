@@ -11,7 +11,17 @@ from dataclasses import dataclass
 
 from devvm.errors import ExistsError, NotFoundError, UsageError
 from devvm.model import Kept, Purpose, Vm, VmState
-from devvm.operations import journal, keeping, lifecycle, machine, naming, restore, settle, tidy
+from devvm.operations import (
+    adopt,
+    journal,
+    keeping,
+    lifecycle,
+    machine,
+    naming,
+    restore,
+    settle,
+    tidy,
+)
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
 
@@ -93,6 +103,7 @@ def take(services: Services, vm: Vm, label: str, run: Run, *, token: str | None 
             disks=disks,
             consistency=consistency,
         )
+        adopt.write_files(services, vm.name)
         services.state.close_journal(vm.name)
     return kept
 

@@ -99,7 +99,7 @@ def recover(services: Services, name: str, run: Run, *, identifier: str | None =
     """
     with settle.changing(services, name, run, start=False) as before:
         done = before and (
-            before.done(journal.RECOVER)
+            (before.done(journal.RECOVER) and identifier in (None, before.journal["kept"]))
             or (before.done(journal.RESTORE) and before.journal["kept"] == identifier)
         )
         if not done:

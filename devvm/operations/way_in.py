@@ -87,9 +87,23 @@ def wait(services: Services, name: str, run: Run) -> Target:
 
 def new_key(services: Services, name: str) -> str:
     """Make the key pair that devvm logs in with; the public half."""
+    public_key = prepare_key(services, name)
+    take_key(services, name)
+    return public_key
+
+
+def prepare_key(services: Services, name: str) -> str:
+    """Make a key pair that is not yet the one that devvm logs in with; the public half."""
     folder = services.state.vm(name)
     folder.mkdir(parents=True, exist_ok=True)
-    return services.shell.new_key(folder / _KEY, f"devvm {name}")
+    return services.shell.new_key(folder / f"{_KEY}.new", f"devvm {name}")
+
+
+def take_key(services: Services, name: str) -> None:
+    """Log in with the prepared key pair from now on."""
+    folder = services.state.vm(name)
+    (folder / f"{_KEY}.new.pub").replace(folder / f"{_KEY}.pub")
+    (folder / f"{_KEY}.new").replace(folder / _KEY)
 
 
 def own_key(services: Services, name: str) -> str | None:

@@ -93,8 +93,7 @@ def test_a_vm_of_an_older_devvm_lacks_what_came_later():
     "text",
     [
         "<devvm:vm name='dev1'/>",
-        "<devvm:vm name='dev1' engineer='ann' release='r' created_at='c' ready='yes'"
-        " generation='many'/>",
+        "<devvm:vm name='dev1' engineer='a' release='r' created_at='c' ready='no' generation='x'/>",
     ],
 )
 def test_a_vm_that_can_not_be_read_is_said(text):

@@ -8,7 +8,7 @@ from world import ANN, Killed, World
 
 from devvm.errors import ExistsError, NotFoundError, OperationError, UsageError
 from devvm.model import Purpose, VmState
-from devvm.operations import create, keeping, lifecycle, rebuild, snapshots, trash
+from devvm.operations import create, keeping, lifecycle, rebuild, snapshots, trash, way_in
 
 LONG_AGO = "2020-01-01T00:00:00+00:00"
 
@@ -64,7 +64,6 @@ def test_purge_leaves_nothing_but_the_box(dev1):
 
 def test_back_it_is_the_same_vm_with_a_new_key(dev1):
     vm = dev1.vm()
-    oem = dev1.host.domains[vm.fqdn].oem_string
     destroy(dev1)
     found = recover(dev1)
     assert found.report.passed
@@ -72,7 +71,8 @@ def test_back_it_is_the_same_vm_with_a_new_key(dev1):
     assert found.vm.lease.mac == vm.mac
     assert dev1.read("dev1", "home/note") == "mine"
     assert trash.items(dev1.services) == []
-    assert dev1.host.domains[vm.fqdn].oem_string != oem or oem
+    key = way_in.own_key(dev1.services, "dev1")
+    assert dev1.host.domains[vm.fqdn].oem_string == way_in.oem_string(key)
     assert (dev1.state.vm("dev1") / "Vagrantfile").is_file()
     assert not dev1.host.domains[vm.fqdn].read_only
     assert any("ann" in argv for _, argv in dev1.shell.asked)  # let in to the engineer's account
@@ -229,7 +229,8 @@ def test_what_create_kept_for_a_look_can_be_destroyed_whatever_it_was(tmp_path):
         with pytest.raises(OperationError):
             world.create(keep=True)
         world.again()
-        destroy(world, purge=True)
+        if world.vm() is not None:  # without a domain there is nothing to look at: undone
+            destroy(world, purge=True)
         assert world.remnants("dev1") == [], step
         assert create.create(
             world.services, create.CreateRequest(name="dev1", engineer=ANN), world.run("create")

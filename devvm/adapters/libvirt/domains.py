@@ -247,7 +247,7 @@ def _state(domain: libvirt.virDomain) -> VmState:
 
 
 def _disks(xml: str) -> tuple[DomainDisk, ...]:
-    return definition.disks(ET.fromstring(xml))  # noqa: S314 - libvirt's own answer
+    return definition.disks_in(xml)
 
 
 def _ask_to_shut_down(domain: libvirt.virDomain) -> None:

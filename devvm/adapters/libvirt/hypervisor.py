@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from devvm import process
+from devvm.adapters.libvirt import definition as definitions
 from devvm.adapters.libvirt import layers
 from devvm.adapters.libvirt.connection import Connection
-from devvm.adapters.libvirt.definition import bare
 from devvm.adapters.libvirt.domains import Domains
 from devvm.adapters.libvirt.host import Host
 from devvm.adapters.libvirt.live import Live
@@ -96,6 +96,10 @@ class LibvirtHypervisor:
         """A domain's definition as it is for the next start: XML."""
         return self._domains.definition(fqdn)
 
+    def disks_in(self, definition: str) -> tuple[DomainDisk, ...]:
+        """The disks that a definition names."""
+        return definitions.disks_in(definition)
+
     def define(self, definition: str, change: DomainChange) -> None:
         """Define a domain as `definition` does, but for `change`; replaces one of its UUID."""
         self._domains.define(definition, change)
@@ -105,7 +109,7 @@ class LibvirtHypervisor:
     ) -> None:
         """Define a domain that does nothing but own volumes."""
         change = DomainChange(facts=facts, read_only=True)
-        self._domains.define(bare(name, uuid, volumes), change)
+        self._domains.define(definitions.bare(name, uuid, volumes), change)
 
     def undefine(self, fqdn: str) -> None:
         """Forget a domain that is off; its volumes stay. Nothing where it is gone."""

@@ -87,6 +87,7 @@ def _element(facts: Metadata | Kept) -> ET.Element:
         _VM, name=facts.name, engineer=facts.engineer, release=facts.release,
         created_at=facts.created_at, ready=_word(facts.ready), generation=str(facts.generation),
         git_name=facts.git_name, git_email=facts.git_email, host_key=facts.host_key,
+        mariadb=facts.mariadb,
     )  # fmt: skip
     for key in facts.authorized_keys:
         ET.SubElement(element, "key").text = key
@@ -106,6 +107,7 @@ def _metadata(element: ET.Element) -> Metadata:
         git_name=facts.get("git_name", ""),  # older VMs have none of these
         git_email=facts.get("git_email", ""),
         host_key=facts.get("host_key", ""),
+        mariadb=facts.get("mariadb", ""),
     )
 
 

@@ -1,0 +1,125 @@
+"""What a libvirt host in memory consists of: all that outlives a command."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from devvm.errors import OperationError
+from devvm.model import DATA, DomainDisk, Kept, Lease, Metadata, VmState
+
+GIB = 1024**3
+POOL = Path("/pool")
+HOST_KEY = "identity/ssh_host_ed25519_key.pub"
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing of devvm's runs after it."""
+
+
+@dataclass
+class Layer:
+    """A volume, and the files that were written in it, as far as tests care."""
+
+    size: int = 20 * GIB
+    below: Path | None = None
+    files: dict[str, str] = field(default_factory=dict)
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A domain: `disks` are those of its next start, `live` those that a running one has."""
+
+    name: str
+    uuid: str
+    mac: str = ""
+    disks: tuple[DomainDisk, ...] = ()
+    facts: Metadata | Kept | None = None
+    title: str = ""
+    oem_string: str = ""
+    read_only: bool = False
+    state: VmState = VmState.SHUTOFF
+    live: tuple[DomainDisk, ...] = ()
+
+
+@dataclass
+class Guest:
+    """What a guest took up when it booted."""
+
+    host_key: str = ""
+    oem_string: str = ""
+    admitted: set[str] = field(default_factory=set)  # by the agent
+
+
+@dataclass
+class Host:
+    """Everything that outlives a command: what a crash leaves."""
+
+    domains: dict[str, Domain] = field(default_factory=dict)  # by name
+    volumes: dict[str, Layer] = field(default_factory=dict)  # by name
+    leases: dict[str, Lease] = field(default_factory=dict)
+    guests: dict[str, Guest] = field(default_factory=dict)  # by UUID
+    definitions: list[Domain] = field(default_factory=list)  # that somebody has read
+    added_boxes: set[str] = field(default_factory=set)  # releases that Vagrant has
+    memory: tuple[int, int] = (16384, 8192)
+    free: int = 100 * GIB
+    agent: bool = True  # whether guests' agents answer
+    calls: list[str] = field(default_factory=list)
+    fail_at: str = ""  # every step of this name fails
+    fail_number: int = 0  # the step with this number fails, once
+    failure: BaseException | None = None
+    dead: bool = False
+
+    def step(self, name):
+        """Note that something is about to be done; fail instead where the test wants that."""
+        if self.dead:
+            raise Killed
+        self.calls.append(name)
+        if name == self.fail_at or len(self.calls) == self.fail_number:
+            self.dead = isinstance(self.failure, Killed)
+            raise self.failure
+
+    def chain(self, path):
+        """A volume and those below it, from the top down."""
+        found = []
+        while path is not None and path.name in self.volumes:
+            found.append(path)
+            path = self.volumes[path.name].below
+        return found
+
+    def read(self, path):
+        """What a guest reads on a disk."""
+        files = {}
+        for layer in reversed(self.chain(path)):
+            files |= self.volumes[layer.name].files
+        return files
+
+    def users(self):
+        """Domains by the volumes that are their disks, now or at the next start."""
+        return {
+            (disk.path, domain.name)
+            for domain in self.domains.values()
+            for disk in (*domain.disks, *domain.live)
+        }
+
+    def boot(self, domain):
+        """What happens when a domain is powered on."""
+        for disk in domain.disks:
+            if disk.path.name not in self.volumes:
+                raise OperationError(f"{domain.name} can't be started", details=f"no {disk.path}")
+        started = replace(domain, state=VmState.RUNNING, live=domain.disks)
+        self.domains[domain.name] = started
+        self.refuse_damage()
+        data = next((disk.path for disk in domain.disks if disk.role == DATA), None)
+        key = self.read(data).get(HOST_KEY, "")
+        self.guests[domain.uuid] = Guest(
+            host_key=" ".join(key.split()[:2]), oem_string=domain.oem_string
+        )
+
+    def refuse_damage(self):
+        """Fail the test where a running VM writes what another volume or domain reads."""
+        below = {volume.below for volume in self.volumes.values()}
+        for domain in self.domains.values():
+            for disk in domain.live:
+                assert disk.path not in below, f"{domain.name} writes under a layer: {disk.path}"
+                others = {name for path, name in self.users() if path == disk.path}
+                assert others == {domain.name}, f"{disk.path} is written by one of {others}"

@@ -1,0 +1,87 @@
+"""What a rebuild would put out of sight: told, or said that it is not known."""
+
+import pytest
+from world import World
+
+from devvm.errors import OperationError
+from devvm.operations import journal, lifecycle, risk
+
+PRINTED = (
+    "repo\t/home/ann/app\t2\t1\t0\tno\n"
+    "repo\t/home/ann/clean\t0\t0\t0\tno\n"
+    "repo\t/srv/with space\t0\t0\t3\tyes\n"
+    "file\t/etc/nginx/conf.d/mine.conf\n"
+    "file\t/opt/a file\n"
+)
+
+
+@pytest.fixture
+def dev1(tmp_path):
+    world = World(tmp_path)
+    world.create()
+    return world
+
+
+def test_what_the_guest_prints_is_read():
+    found = risk.parse(PRINTED)
+    app, stash = found.checkouts  # the clean one is no risk
+    assert (app.path, app.changes, app.commits, app.stashes) == ("/home/ann/app", 2, 1, 0)
+    assert not app.on_data_disk
+    assert (stash.path, stash.stashes, stash.on_data_disk) == ("/srv/with space", 3, True)
+    assert found.files == ("/etc/nginx/conf.d/mine.conf", "/opt/a file")
+    assert found.unknown is None
+    assert found.lost == (app,)
+    assert found.any
+
+
+def test_work_on_the_data_disk_alone_is_no_reason_to_ask():
+    found = risk.parse("repo\t/home/ann/app\t2\t1\t0\tyes\n")
+    assert len(found.checkouts) == 1
+    assert found.lost == ()
+    assert not found.any
+
+
+def test_nothing_is_nothing():
+    assert risk.parse("") == risk.Risk()
+    assert not risk.parse("\n\nsomething else\nrepo\tshort\n").any
+
+
+def test_a_vm_without_a_stamp_is_not_known():
+    found = risk.parse("nostamp\n")
+    assert "no stamp" in found.unknown
+    assert found.any
+
+
+def test_it_is_looked_for_in_a_vm_that_runs(dev1):
+    dev1.shell.answer = PRINTED
+    assert risk.look(dev1.services, "dev1") == risk.parse(PRINTED)
+    alias, argv = dev1.shell.asked[-1]
+    assert alias == "dev1-vagrant"
+    assert argv == ["sudo", "sh", "-s", str(risk.FILES_TOLD)]
+
+
+def test_where_it_can_not_be_looked_for_it_is_not_known(dev1):
+    dev1.host.fail_at, dev1.host.failure = "shell", OperationError("no route")
+    assert risk.look(dev1.services, "dev1").unknown == "no route"
+    dev1.host.fail_at = ""
+    dev1.shell.run = lambda *_, **__: (1, "", "warning\nsudo: a password is required\n")
+    assert risk.look(dev1.services, "dev1").unknown == "sudo: a password is required"
+    dev1.shell.run = lambda *_, **__: (255, "", "")
+    assert risk.look(dev1.services, "dev1").unknown == "it does not let devvm in"
+    (dev1.state.vm("dev1") / "ssh_config").unlink()
+    assert "lost" in risk.look(dev1.services, "dev1").unknown
+    lifecycle.stop(dev1.services, "dev1", dev1.run("stop dev1"))
+    assert "shut off" in risk.look(dev1.services, "dev1").unknown
+    assert "missing" in risk.look(dev1.services, "dev2").unknown
+
+
+def test_while_something_has_not_ended_it_is_not_known(dev1):
+    dev1.state.open_journal("dev1", journal.REBUILD, {"token": "0a"})
+    assert "rebuild has not ended" in risk.look(dev1.services, "dev1").unknown
+
+
+def test_it_changes_nothing(dev1):
+    before = dev1.picture()
+    risk.look(dev1.services, "dev1")
+    assert dev1.picture() == before
+    assert dev1.host.calls == ["shell"]

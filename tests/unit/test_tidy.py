@@ -1,0 +1,160 @@
+"""Tidying up: layers that nobody needs are merged, what has expired goes, nothing else does."""
+
+from dataclasses import replace
+
+import pytest
+from world import World
+
+from devvm.errors import OperationError
+from devvm.model import DATA, ROOT, Purpose
+from devvm.operations import clone, keeping, lifecycle, snapshots, tidy
+
+LONG_AGO, ONE_DAY = "2020-01-01T00:00:00+00:00", "2999-01-01T00:00:00+00:00"
+
+
+@pytest.fixture
+def dev1(tmp_path):
+    """A VM whose data disk is three layers: `one` in the lowest, `three` in the newest."""
+    world = World(tmp_path)
+    world.create()
+    for label in ("one", "two"):
+        world.write("dev1", f"only/{label}", label)
+        snapshots.create(world.services, "dev1", label, world.run("snapshot create dev1"))
+    world.write("dev1", "only/three", "three")
+    return world
+
+
+def forget(world, *labels):
+    for label in labels:
+        kept = snapshots.find(world.services, "dev1", label)
+        keeping.forget_kept(world.services, kept)
+    world.again()
+
+
+def do(world):
+    tidy.tidy(world.services, "dev1", world.run("x"))
+
+
+def depth(world, role=DATA):
+    disk = next(d for d in world.vm().disks if d.role == role)
+    return len(world.host.chain(disk.path))
+
+
+def everything(world):
+    return [world.read("dev1", f"only/{label}") for label in ("one", "two", "three")]
+
+
+def test_layers_that_a_snapshot_needs_stay(dev1):
+    before = dev1.picture()
+    do(dev1)
+    assert dev1.picture() == before
+
+
+def test_layers_that_nobody_needs_are_merged_into_the_newest(dev1):
+    forget(dev1, "one", "two")
+    top = dev1.vm().data
+    do(dev1)
+    assert dev1.vm().data == top
+    assert depth(dev1) == 1
+    assert everything(dev1) == ["one", "two", "three"]
+    roots = set(dev1.host.chain(dev1.vm().root))
+    assert {n for n in dev1.host.volumes if "-data." in n} == {top.name}
+    assert set(dev1.unused()).isdisjoint(p.name for p in roots)
+
+
+def test_only_those_above_what_is_needed_are(dev1):
+    snapshots.create(dev1.services, "dev1", "three", dev1.run("snapshot create dev1"))
+    dev1.write("dev1", "home/note", "newest")
+    forget(dev1, "two", "three")
+    assert depth(dev1) == 4
+    do(dev1)
+    assert depth(dev1) == 2
+    assert everything(dev1) == ["one", "two", "three"]
+    snapshots.restore_snapshot(dev1.services, "dev1", "one", dev1.run("snapshot restore dev1"))
+    assert everything(dev1) == ["one", None, None]
+
+
+def test_a_layer_between_two_that_are_needed_waits(dev1):
+    snapshots.create(dev1.services, "dev1", "three", dev1.run("snapshot create dev1"))
+    forget(dev1, "two")
+    do(dev1)
+    assert depth(dev1) == 4
+    assert "absorb_layers" not in dev1.host.calls
+
+
+def test_the_root_is_left_on_its_box(dev1):
+    forget(dev1, "one", "two")
+    deep = depth(dev1, ROOT)
+    do(dev1)
+    assert depth(dev1, ROOT) == deep
+
+
+def test_layers_under_another_vm_stay(dev1):
+    clone.clone(dev1.services, "dev1", "dev2", dev1.run("clone dev1"))
+    forget(dev1, "one", "two")
+    do(dev1)
+    assert "absorb_layers" not in dev1.host.calls
+    tidy.tidy(dev1.services, "dev2", dev1.run("x"))
+    assert "absorb_layers" not in dev1.host.calls
+    assert dev1.read("dev2", "only/one") == "one"
+
+
+def test_one_that_is_off_is_left_for_later(dev1):
+    forget(dev1, "one", "two")
+    lifecycle.stop(dev1.services, "dev1", dev1.run("stop dev1"))
+    do(dev1)
+    assert depth(dev1) == 3
+
+
+def test_a_failure_is_for_later_and_said(dev1):
+    forget(dev1, "one", "two")
+    dev1.host.fail_at, dev1.host.failure = "absorb_layers", OperationError("no space")
+    do(dev1)
+    assert any("left for later: no space" in note for note in dev1.reporter.notes)
+    dev1.again()
+    do(dev1)
+    assert depth(dev1) == 1
+
+
+def test_a_vm_that_is_not_there_is_no_failure(dev1):
+    tidy.tidy(dev1.services, "dev9", dev1.run("x"))
+    assert dev1.reporter.notes == []
+
+
+def put_into_trash(world, label, expires_at):
+    kept = snapshots.find(world.services, "dev1", label)
+    there = replace(kept, purpose=Purpose.TRASH, expires_at=expires_at)
+    keeping.change_kept(world.services, there)
+
+
+def test_what_has_expired_goes_and_what_has_not_stays(dev1):
+    put_into_trash(dev1, "one", LONG_AGO)
+    put_into_trash(dev1, "two", ONE_DAY)
+    assert [kept.label for kept in tidy.expired(dev1.services)] == ["one"]
+    do(dev1)
+    assert [kept.label for kept in dev1.services.hypervisor.kept()] == ["two"]
+    assert any("as it had expired: dev1, one" in note for note in dev1.reporter.notes)
+    assert everything(dev1) == ["one", "two", "three"]
+    assert dev1.unused() == []
+
+
+def test_a_snapshot_never_expires_whatever_is_written_in_it(dev1):
+    kept = snapshots.find(dev1.services, "dev1", "one")
+    keeping.change_kept(dev1.services, replace(kept, expires_at=LONG_AGO))
+    assert tidy.expired(dev1.services) == []
+
+
+def test_what_expired_of_other_vms_is_left_to_them(dev1):
+    put_into_trash(dev1, "one", LONG_AGO)
+    tidy.tidy(dev1.services, "dev2", dev1.run("x"))
+    assert len(dev1.services.hypervisor.kept()) == 2
+
+
+def test_purging_says_what_is_gone_and_leaves_what_is_needed(dev1):
+    kept = snapshots.find(dev1.services, "dev1", "two")
+    assert tidy.purge(dev1.services, kept) == []  # all of it lies under the VM
+    assert everything(dev1) == ["one", "two", "three"]
+    lifecycle.stop(dev1.services, "dev1", dev1.run("stop dev1"))
+    one = snapshots.find(dev1.services, "dev1", "one")
+    dev1.services.hypervisor.undefine("dev1.devvm.test")
+    assert set(tidy.purge(dev1.services, one)) == {disk.path.name for disk in one.disks}
