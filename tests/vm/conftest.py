@@ -14,6 +14,7 @@ import pytest
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parent.parent
 RANGE = "192.168.218.0/24"  # config.toml's
+_DOMAIN = ".devvm-test.test"
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ def look(devvm):
     networks = virsh("net-list", "--all", "--name").split()
     network = virsh("net-dumpxml", "devvm-test") if "devvm-test" in networks else ""
     return {
-        "domains": sorted(virsh("list", "--all", "--name").split()),
+        # other tests' domains may be on this host as well
+        "domains": sorted(d for d in virsh("list", "--all", "--name").split() if _DOMAIN in d),
         "volumes": sorted(virsh("vol-list", "devvm-test").split()[::2])
         if "devvm-test" in pools
         else [],

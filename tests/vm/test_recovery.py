@@ -163,7 +163,7 @@ def test_resize_while_it_runs(dev1, devvm):
     devvm("resize", "dev1", "--data", f"{size}G")
     assert data_disk(devvm)["size_bytes"] == size * 1024**3
     blocks = devvm("exec", "dev1", "--", "df", "--output=size", "-BM", "/data").stdout
-    assert int(re.findall(r"(\d+)M", blocks)[0]) > (size - 1) * 1024
+    assert int(re.findall(r"(\d+)M$", blocks, re.MULTILINE)[0]) > (size - 1) * 1024
     assert devvm("resize", "dev1", "--data", "1G", "--json", code=2).json["error"]["resolution"]
 
 
@@ -209,6 +209,7 @@ def kill_after(child, line, seconds):
     else:
         pytest.fail(f"it never said {line}")
     child.wait()
+    child.stderr.close()
 
 
 @pytest.mark.parametrize(("line", "seconds"), [("boot: Starting", 20), ("personalise:", 25)])
@@ -241,6 +242,7 @@ def test_an_interrupted_rebuild_cleans_up(dev1, devvm):
             os.kill(child.pid, signal.SIGINT)
             break
     rest = child.stderr.read()
+    child.stderr.close()
     assert child.wait() == 130
     assert "Bringing dev1 back as it was" in rest
     devvm("start", "dev1")

@@ -1,0 +1,331 @@
+"""A corner of the real libvirt host: looked at, put into a known state, and worked on."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import libvirt
+
+from devvm.adapters.box_store import FolderBoxStore
+from devvm.adapters.libvirt import LibvirtHypervisor
+from devvm.config import Config
+from devvm.state import State
+
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parent.parent
+RELEASE = "2026.01.01-0123456789ab"
+_ACTIVE_HOST = (
+    libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG,
+    libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG | libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE,
+)
+_UNDEFINE = (
+    libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+)
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended, or was killed."""
+
+    code: int
+    output: str
+
+    @property
+    def killed(self):
+        return self.code == -signal.SIGKILL
+
+    @property
+    def error(self):
+        for line in self.output.splitlines():
+            if line.startswith('{"error"'):
+                return json.loads(line)["error"]
+        return None
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A state of the host that can be had again."""
+
+    folder: Path
+    domains: list  # definitions
+    running: set  # names
+    leases: list  # <host> elements, as text
+    hashes: dict  # of the pool's files, by name
+
+
+def corner(number, scratch, **settings):
+    """A corner of the libvirt host with a pool, a network and a state folder of its own."""
+    text = (HERE / "config.toml").read_text()
+    config = tomllib.loads(text.replace("devvm-kill", f"devvm-kill{number}"))
+    net = list(IPv4Network(config["network"]["address"]).subnets(new_prefix=27))[number]
+    config["network"]["address"] = str(net)
+    return Host(Config.model_validate(config | settings), scratch)
+
+
+class Host:
+    """The pool, network and state folder of one configuration."""
+
+    def __init__(self, config, scratch):
+        self.config, self.scratch = config, scratch
+        self.config_file = scratch / "config.json"
+        self.config_file.write_text(config.model_dump_json())
+        self.state = State(self.config.state_dir)
+        self.pool = self.config.pool_path
+        self.vagrant_home = self.state.root.with_name(f"{self.state.root.name}-vagrant")
+        self.state.ensure()
+        self.vagrant_home.mkdir(exist_ok=True)
+        self.hypervisor = LibvirtHypervisor(self.config)
+
+    # commands
+
+    def start(self, *args, **options):
+        """Begin a command in a process, session and group of its own."""
+        argv = [sys.executable, HERE / "worker.py", "--config", self.config_file]
+        argv += ["--release", RELEASE]
+        for name, value in options.items():
+            option = f"--{name.replace('_', '-')}"
+            argv += [option] if value is True else [option, str(value)]
+        return subprocess.Popen(
+            [*argv, *args], start_new_session=True, stdin=subprocess.DEVNULL, text=True,
+            env=os.environ | {"PYTHONPATH": f"{REPOSITORY}:{HERE}"},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def run(self, *args, timeout=120, **options):
+        with self.start(*args, **options) as process:
+            return finish(process, timeout)
+
+    def run_killed_after(self, seconds, *args, **options):
+        """Kill a command's whole process group after some time."""
+        with self.start(*args, **options) as process:
+            try:
+                output, _ = process.communicate(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                output, _ = process.communicate()
+            return Done(process.returncode, output)
+
+    def boundaries(self, *args, **options):
+        """The boundaries of a command that is not killed, and how long it took."""
+        file = self.scratch / "boundaries.json"
+        start = time.monotonic()
+        done = self.run(*args, boundaries=file, **options)
+        return json.loads(file.read_text()), time.monotonic() - start, done
+
+    # looking
+
+    def connection(self):
+        return self.hypervisor._connection.get()
+
+    def domains(self):
+        """Every domain of this corner, whoever made it, by name."""
+        suffix = f".{self.config.network.domain}"
+        found = self.connection().listAllDomains()
+        return {d.name(): d for d in found if d.name().partition("@")[0].endswith(suffix)}
+
+    def vms(self):
+        """The VMs of this corner; other corners of the libvirt host may have some too."""
+        names = self.domains()
+        return [vm for vm in self.hypervisor.vms() if vm.fqdn in names]
+
+    def kept(self):
+        """The kept states of this corner."""
+        names, domain = self.domains(), self.config.network.domain
+        return [k for k in self.hypervisor.kept() if f"{k.vm.name}.{domain}@{k.id}" in names]
+
+    def files(self):
+        return {p.name: p for p in self.pool.iterdir()} if self.pool.is_dir() else {}
+
+    def journals(self):
+        return sorted(self.state.vms.glob("*/journal.json"))
+
+    def lease_elements(self):
+        try:
+            network = self.connection().networkLookupByName(self.config.network.name)
+        except libvirt.libvirtError:
+            return []
+        hosts = ET.fromstring(network.XMLDesc()).iterfind("ip/dhcp/host")
+        return [ET.tostring(host, encoding="unicode") for host in hosts]
+
+    # the box
+
+    def make_box(self):
+        """Register a box with a small disk whose content nothing else has."""
+        store = FolderBoxStore(self.state)
+        if store.find(RELEASE) is None:
+            raw, image = self.scratch / "box.raw", self.scratch / "box.qcow2"
+            raw.write_bytes(os.urandom(4 * 1024**2))
+            os.truncate(raw, 64 * 1024**2)
+            call("qemu-img", "convert", "-q", "-O", "qcow2", raw, image)
+            box = store.pack(image, RELEASE, self.scratch / "devvm.box")
+            facts = {"built_at": "2026-01-01T00:00:00+00:00", "debian": "12", "packages": {}}
+            store.register(box, {**facts, "verified": True})
+        return store.find(RELEASE)
+
+    # known states
+
+    def save(self, name):
+        """Note the host's state as it is now."""
+        domains = self.domains()
+        running = {name for name, domain in domains.items() if domain.isActive()}
+        definitions = [d.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE) for d in domains.values()]
+        for running_name in running:
+            domains[running_name].destroy()
+        folder = self.scratch / name
+        shutil.rmtree(folder, ignore_errors=True)
+        for source, part in self._parts(folder):
+            part.mkdir(parents=True)
+            if source.is_dir():
+                _copy_changed(source, part)
+        hashes = {name: sha256(path) for name, path in self.files().items()}
+        baseline = Baseline(folder, definitions, running, self.lease_elements(), hashes)
+        self.restore(baseline)
+        return baseline
+
+    def restore(self, baseline):
+        """Bring the host back to a state."""
+        self.clear_domains()
+        for source, part in self._parts(baseline.folder):
+            source.mkdir(parents=True, exist_ok=True)
+            _copy_changed(part, source)
+        self.set_leases(baseline.leases)
+        self._refresh()
+        for definition in baseline.domains:
+            domain = self.connection().defineXML(definition)
+            if domain.name() in baseline.running:
+                domain.create()
+
+    def clear(self):
+        """Leave nothing, but the box and the network."""
+        self.clear_domains()
+        for source, _ in self._parts(self.scratch):
+            for path in source.iterdir() if source.is_dir() else ():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self.set_leases([])
+        self._refresh()
+
+    def remove(self):
+        """Leave nothing at all."""
+        self.clear()
+        shutil.rmtree(self.state.root)
+        shutil.rmtree(self.vagrant_home)
+        for look_up, name in (
+            (self.connection().storagePoolLookupByName, self.config.pool),
+            (self.connection().networkLookupByName, self.config.network.name),
+        ):
+            try:
+                found = look_up(name)
+            except libvirt.libvirtError:
+                continue
+            found.destroy()
+            found.undefine()
+        shutil.rmtree(self.pool, ignore_errors=True)
+
+    def clear_domains(self):
+        for domain in self.domains().values():
+            if domain.isActive():
+                domain.destroy()
+            domain.undefineFlags(_UNDEFINE)
+
+    def set_leases(self, wanted):
+        there = self.lease_elements()
+        if sorted(there) == sorted(wanted):
+            return
+        network = self.connection().networkLookupByName(self.config.network.name)
+        flags = _ACTIVE_HOST[network.isActive()]
+        section = libvirt.VIR_NETWORK_SECTION_IP_DHCP_HOST
+        for host in there:
+            network.update(libvirt.VIR_NETWORK_UPDATE_COMMAND_DELETE, section, -1, host, flags)
+        for host in wanted:
+            network.update(libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, section, -1, host, flags)
+
+    def stop(self, name):
+        self.domains()[f"{name}.{self.config.network.domain}"].destroy()
+
+    def mark(self, name, pattern):
+        """Write something to both disks of a VM that is off, as a guest would."""
+        vm = self.hypervisor.vm(name)
+        for path in (vm.root, vm.data):
+            call("qemu-io", "-f", "qcow2", "-c", f"write -q -P {pattern} {700 + pattern}M 1M", path)
+
+    def _refresh(self):
+        try:
+            self.connection().storagePoolLookupByName(self.config.pool).refresh()
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_POOL:
+                raise
+
+    def _parts(self, folder):
+        return (
+            (self.pool, folder / "pool"),
+            (self.state.vms, folder / "vms"),
+            (self.vagrant_home, folder / "vagrant"),
+            (self.state.ca, folder / "ca"),
+        )
+
+
+@dataclass
+class Goldens:
+    """Copies of disks' contents, as a guest would see them."""
+
+    folder: Path
+    made: dict = field(default_factory=dict)
+
+    def keep(self, name, volume):
+        path = self.folder / f"golden-{name}.qcow2"
+        call("qemu-img", "convert", "-q", "-U", "-O", "qcow2", volume, path)
+        self.made[name] = path
+
+    def differs(self, name, volume):
+        """What is different, in words; None where nothing is."""
+        argv = ["qemu-img", "compare", "-q", "-U", self.made[name], volume]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        return done.stderr.strip() or f"code {done.returncode}" if done.returncode else None
+
+
+def finish(process, timeout=120):
+    """Wait for a command; one that hangs is killed."""
+    try:
+        output, _ = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        output, _ = process.communicate()
+        output += f"\n(no end after {timeout} s)"
+    return Done(process.returncode, output)
+
+
+def call(*argv):
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+
+
+def sha256(path):
+    return call("sha256sum", path).split()[0]
+
+
+def _copy_changed(source, destination):
+    """Make one folder as another is; files that are the same by size and time are left alone."""
+    for path in destination.iterdir():
+        if not (source / path.name).exists():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in source.iterdir():
+        other = destination / path.name
+        if path.is_dir():
+            other.mkdir(exist_ok=True)
+            shutil.copystat(path, other)
+            _copy_changed(path, other)
+        elif not other.exists() or _changed(path, other):
+            call("cp", "--preserve=mode,timestamps", "--sparse=always", path, other)
+
+
+def _changed(a, b):
+    one, other = a.stat(), b.stat()
+    return (one.st_size, one.st_mtime_ns) != (other.st_size, other.st_mtime_ns)

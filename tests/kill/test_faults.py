@@ -1,0 +1,192 @@
+"""Disk full, two at once, a byte that has changed: one clear word, and nothing half done."""
+
+import json
+import os
+import subprocess
+import time
+
+import pytest
+from kill_host import RELEASE, corner, finish, sha256
+from kill_scenarios import RUNS, Scenarios
+from kill_states import Expected, problems
+
+from devvm.adapters.box_store import FolderBoxStore
+
+pytestmark = pytest.mark.kill
+
+FULL = os.environ.get("DEVVM_KILL_FULL") == "1"
+
+
+@pytest.fixture(scope="module")
+def small(corners, tmp_path_factory):
+    """A corner whose pool lies on a small file system, and that file system."""
+    scratch = tmp_path_factory.mktemp("small")
+    scratch.chmod(0o755)
+    place = scratch / "mount"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=96m,mode=755", "tmpfs", place]
+    subprocess.run(mount, check=True)
+    host = corner(7, scratch, pool_path=str(place / "pool"))
+    try:
+        host.clear_domains()
+        host.hypervisor.ensure_pool()
+        host.hypervisor.ensure_network()
+        host.clear()
+        host.make_box()
+        yield host, Scenarios(host, 7), place
+    finally:
+        host.remove()
+        subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.parametrize("operation", ["create", "rebuild", "snapshot-create"])
+def test_the_pool_is_full(operation, small, tried):
+    """From some moment on no byte is free: the operation ends well, or is undone with a word."""
+    host, scenarios, place = small
+    scenario = scenarios.named(operation)
+    host.restore(scenario.baseline)
+    passed, _, done = host.boundaries(*scenario.argv, no_headroom=True)
+    assert done.code == 0, done.output
+    first = {entry["changes"]: number for number, entry in reversed(list(enumerate(passed)))}
+    points, failures, refused = sorted(first.values())[:: 1 if FULL else 3], [], 0
+    start = time.monotonic()
+    for point in points:
+        host.restore(scenario.baseline)
+        done = host.run(*scenario.argv, fill_at=point, fill=place, no_headroom=True)
+        (place / "filler").unlink(missing_ok=True)
+        wrong = _all_or_nothing(host, scenarios, scenario, done)
+        refused += done.code != 0
+        if wrong:
+            failures.append(f"{passed[point]['boundary']}: {'; '.join(wrong)}")
+    states, seconds = len(first), round(time.monotonic() - start)
+    survived = len(points) - len(failures)
+    tried.append((f"{operation}, pool full", len(passed), states, len(points), survived, seconds))
+    assert not failures, "\n".join(failures)
+    assert refused
+
+
+def _all_or_nothing(host, scenarios, scenario, done):
+    if done.code == 0:
+        return problems(host, scenario.after, scenarios.goldens, scenario.baseline)
+    found = problems(host, scenario.before, scenarios.goldens, scenario.baseline)
+    return found + ([] if _clear(done) else [done.output])
+
+
+def _clear(done):
+    """Whether the error says what happened, and why or what to do."""
+    error = done.error
+    return bool(error and error["brief"] and (error["details"] or error["resolution"]))
+
+
+def test_a_second_create_is_told_who_is_at_it(host, scenarios):
+    reached, name = host.scratch / "reached", scenarios.name
+    reached.unlink(missing_ok=True)
+    first = host.start("create", name, pause_at=20, pause=4, reached=reached)
+    _await(reached)
+    second = host.run("create", name)
+    assert second.code == 5, second.output
+    details = second.error["details"]
+    for part in ("root", "since 20", f"create {name}", str(first.pid)):
+        assert part in details
+    done = finish(first)
+    assert done.code == 0, done.output
+    expected = Expected({name: (RUNS, 1)})
+    assert not problems(host, expected, scenarios.goldens)
+
+
+def test_two_creates_at_the_same_moment(host, scenarios):
+    name = scenarios.name
+    both = [finish(process) for process in [host.start("create", name) for _ in range(2)]]
+    codes = sorted(done.code for done in both)
+    assert codes in ([0, 5], [0, 2]), [done.output for done in both]
+    assert not problems(host, Expected({name: (RUNS, 1)}), scenarios.goldens)
+
+
+def test_five_creates_at_once(host, scenarios):
+    """All succeed, none has another's place on the network, and the box is copied once."""
+    names = [f"{scenarios.name}-{number}" for number in range(5)]
+    all_done = [finish(process) for process in [host.start("create", name) for name in names]]
+    assert [done.code for done in all_done] == [0] * 5, [done.output for done in all_done]
+    expected = Expected(dict.fromkeys(names, (RUNS, 1)))
+    assert not problems(host, expected, scenarios.goldens)
+    vms = host.vms()
+    assert len({vm.mac for vm in vms}) == 5
+    assert len({vm.lease.address for vm in vms}) == 5
+    size = host.make_box().size_bytes // 1024**2
+    copies = sum(done.output.count(f"copying the disk image: 0 of {size} MiB") for done in all_done)
+    assert copies == 1
+
+
+@pytest.mark.parametrize("operation", ["create", "rebuild"])
+def test_a_wrong_byte_in_the_box_s_image(operation, host, scenarios):
+    """The next VM is not made of it: it is written again, under the VMs that lie on it."""
+    host.restore(scenarios.vm)
+    image = next(p for name, p in host.files().items() if "_vagrant_box_image_" in name)
+    good = sha256(image)
+    _flip(image)
+    name = scenarios.name
+    done = host.run(operation, f"{name}-2" if operation == "create" else name)
+    assert done.code == 0, done.output
+    assert "is damaged; writing it again" in done.output
+    assert sha256(image) == good
+    state = scenarios.is_rebuilt if operation == "rebuild" else scenarios.is_vm
+    if operation == "create":
+        vms = {**state.vms, f"{name}-2": (RUNS, 1)}
+        state = Expected(vms, state.kept, state.contents)
+    assert not problems(host, state, scenarios.goldens)
+
+
+def test_a_wrong_byte_in_vagrant_s_copy(host, scenarios):
+    host.restore(scenarios.nothing)
+    assert host.run("create", scenarios.name).code == 0
+    image = next(p for name, p in host.files().items() if "_vagrant_box_image_" in name)
+    good, copy = sha256(image), host.vagrant_home / RELEASE / "box.img"
+    host.clear_domains()
+    for path in host.files().values():
+        path.unlink()
+    host.restore(scenarios.nothing)
+    host.run("create", scenarios.name, kill_at=_after(host, scenarios, "vagrant.add_box"))
+    _flip(copy)
+    done = host.run("create", scenarios.name)
+    assert done.code == 0, done.output
+    assert "adding it again" in done.output
+    assert sha256(image) == sha256(copy) == good
+    assert not problems(host, Expected({scenarios.name: (RUNS, 1)}), scenarios.goldens)
+
+
+def test_a_wrong_byte_in_the_box(host, scenarios):
+    box = FolderBoxStore(host.state).find(RELEASE)
+    kept = box.path.read_bytes()
+    _flip(box.path)
+    try:
+        done = host.run("create", scenarios.name)
+    finally:
+        box.path.write_bytes(kept)
+    assert done.code == 1, done.output
+    assert "is damaged" in done.error["brief"]
+    assert "devvm box build" in done.error["resolution"]
+    assert not problems(host, scenarios.is_nothing, scenarios.goldens)
+
+
+def _after(host, scenarios, call):
+    """The boundary after the first such call of a create."""
+    file = host.scratch / "boundaries.json"
+    host.run("create", scenarios.name, boundaries=file)
+    host.restore(scenarios.nothing)
+    names = [entry["boundary"] for entry in json.loads(file.read_text())]
+    return names.index(f"after {call}")
+
+
+def _flip(path):
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 1]))
+
+
+def _await(path):
+    deadline = time.monotonic() + 30
+    while not path.exists():
+        assert time.monotonic() < deadline, path
+        time.sleep(0.02)

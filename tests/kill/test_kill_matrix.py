@@ -1,0 +1,167 @@
+"""Killed at any point, typed again, it works.
+
+Every operation is killed, with its whole process group and without a chance to tidy up, at every
+boundary: before and after each call through a port and each write to the state folder. Then the
+same command is typed again, or another one, and the host must be as if nothing had happened:
+the operation done, the data unchanged, nothing left over.
+
+Two boundaries between which nothing was changed on the host leave the same host behind, so one of
+them is tried, and of these states a part in each run, another part with another seed.
+`DEVVM_KILL_FULL=1` tries each and every boundary.
+"""
+
+import os
+import queue
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from kill_states import problems
+
+pytestmark = pytest.mark.kill
+
+FULL = os.environ.get("DEVVM_KILL_FULL") == "1"
+#: Random moments, of each operation.
+RANDOM = int(os.environ.get("DEVVM_KILL_RANDOM", "20" if FULL else "2"))
+#: One state of so many is tried: of the operations that lose most when they fail, and of others
+#: and with other commands in their place.
+PART = int(os.environ.get("DEVVM_KILL_PART", "1" if FULL else "4"))
+THINNED = int(os.environ.get("DEVVM_KILL_THINNED", "1" if FULL else "8"))
+OPERATIONS = (
+    "create", "rebuild", "rebuild-refused", "rebuild-off", "destroy", "recover",
+    "snapshot-restore", "snapshot-create", "snapshot-delete", "clone", "resize", "recover-item",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_the_same_command_again(operation, corners, tried, dice):
+    passed, seconds = _uninterrupted(corners[0], operation)
+    every = corners[0].scenarios.named(operation).every
+    start, points = time.monotonic(), _points(passed, PART if every else THINNED, dice)
+    moments = [dice.uniform(0.25, seconds) for _ in range(RANDOM)]
+
+    def try_one(corner, point):
+        host, scenario = corner.host, corner.scenarios.named(operation)
+        host.restore(scenario.baseline)
+        options = dict.fromkeys(scenario.options, True)
+        if isinstance(point, float):
+            host.run_killed_after(point, *scenario.argv, **options)
+        else:
+            done = host.run(*scenario.argv, kill_at=point, **options)
+            if not done.killed and point < len(passed) - 1:  # the last: it may have ended first
+                return [f"it was not killed: {done.output}"]
+        return _again(corner, scenario)
+
+    failures = _each(corners, [*points, *moments], try_one, passed)
+    _tell(tried, operation, passed, len(points) + RANDOM, failures, start)
+    assert not failures, _text(operation, failures)
+
+
+@pytest.mark.parametrize("other", ["start", "snapshot-create"])
+@pytest.mark.parametrize(
+    "operation", ["create", "rebuild", "destroy", "recover", "snapshot-restore"]
+)
+def test_another_command_first(operation, other, corners, tried, dice):
+    passed, _ = _uninterrupted(corners[0], operation)
+    start, points = time.monotonic(), _points(passed, THINNED, dice)
+
+    def try_one(corner, point):
+        host, scenario = corner.host, corner.scenarios.named(operation)
+        host.restore(scenario.baseline)
+        host.run(*scenario.argv, kill_at=point)
+        label = ("other",) if other == "snapshot-create" else ()
+        done = host.run(other, corner.scenarios.name, *label)
+        return _settled(corner, scenario, other, done)
+
+    failures = _each(corners, points, try_one, passed)
+    _tell(tried, f"{operation}, then {other}", passed, len(points), failures, start)
+    assert not failures, _text(f"{operation}, then {other}", failures)
+
+
+def _each(corners, points, try_one, passed):
+    """Try every point, in whichever corner is free; what went wrong, in words."""
+    free = queue.SimpleQueue()
+    for corner in corners:
+        free.put(corner)
+
+    def attempt(point):
+        corner = free.get()
+        try:
+            wrong = try_one(corner, point)
+        except Exception as error:
+            wrong = [repr(error)]
+        finally:
+            free.put(corner)
+        where = f"{point:.3f} s" if isinstance(point, float) else passed[point]["boundary"]
+        return [f"{where}: {'; '.join(wrong)}"] if wrong else []
+
+    with ThreadPoolExecutor(len(corners)) as pool:
+        return [text for texts in pool.map(attempt, points) for text in texts]
+
+
+def _uninterrupted(corner, operation):
+    """The operation's boundaries and duration; it does what it should when nobody kills it."""
+    host, scenarios = corner.host, corner.scenarios
+    scenario = scenarios.named(operation)
+    host.restore(scenario.baseline)
+    options = dict.fromkeys(scenario.options, True)
+    passed, seconds, done = host.boundaries(*scenario.argv, **options)
+    ended = scenario.before if scenario.options else scenario.after
+    assert done.code == (3 if scenario.options else 0), done.output
+    wrong = problems(host, ended, scenarios.goldens, scenario.baseline)
+    assert not wrong, (wrong, done.output)
+    return passed, seconds
+
+
+def _points(passed, one_of, dice):
+    """Which boundaries to die at: all, or one for each state of the host, of these a part."""
+    if FULL:
+        return range(len(passed))
+    first = {entry["changes"]: number for number, entry in reversed(list(enumerate(passed)))}
+    return sorted(first.values())[dice.randrange(one_of) :: one_of]
+
+
+def _again(corner, scenario):
+    """Type the same command again; what is wrong then."""
+    host, scenarios = corner.host, corner.scenarios
+    ended = not host.journals() and not problems(host, scenario.after, scenarios.goldens)
+    code, state = scenario.again if ended else (0, scenario.after)
+    done = host.run(*scenario.argv)
+    found = [] if done.code == code else [f"exit code {done.code}, expected {code}: {done.output}"]
+    return found + problems(host, state, scenarios.goldens, scenario.baseline)
+
+
+def _settled(corner, scenario, other, done):
+    """What is wrong after another command; it may find the operation done, or undone."""
+    host, scenarios = corner.host, corner.scenarios
+    tried = []
+    for code, state in scenario.others:
+        expected = state
+        if other == "snapshot-create" and code == 0:
+            expected = _with_snapshot(corner, state)
+        found = problems(host, expected, scenarios.goldens, scenario.baseline)
+        if done.code != code:
+            found.append(f"exit code {done.code}, expected {code}: {done.output}")
+        if not found:
+            return []
+        tried.append(found)
+    return min(tried, key=len)
+
+
+def _with_snapshot(corner, state):
+    """`snapshot create` does not start a VM that was off when it came."""
+    running = {vm.name: str(vm.state) for vm in corner.host.vms()}
+    vms = {name: (running.get(name, was), number) for name, (was, number) in state.vms.items()}
+    return type(state)(vms, state.kept, state.contents, state.data_gib).also_kept(
+        "snapshot", "other", like=corner.scenarios.name
+    )
+
+
+def _tell(tried, name, passed, count, failures, start):
+    states = len({entry["changes"] for entry in passed})
+    seconds = round(time.monotonic() - start)
+    tried.append((name, len(passed), states, count, count - len(failures), seconds))
+
+
+def _text(operation, failures):
+    return f"{operation}, killed at\n  " + "\n  ".join(failures)

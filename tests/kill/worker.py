@@ -1,0 +1,206 @@
+"""One command of devvm's in a process of its own, which can be told where to die.
+
+    worker.py [--kill-at N] [--fill-at N] ... OPERATION ARGUMENT...
+
+A boundary is the moment before or after a call through a port, or a write to the state folder.
+Without `--kill-at` the boundaries are counted; a file gets them as JSON, with the number of
+calls before each that may have changed anything on the host: between two boundaries with the
+same number nothing has changed, so dying at one of them or at the other is the same.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from kill_stand_ins import ImpatientHypervisor, Provisioner, Reporter, Shell, Vagrant, Verifier
+
+import devvm.state
+from devvm import wiring
+from devvm.config import Config
+from devvm.errors import DevvmError
+from devvm.model import Engineer
+from devvm.operations import clone, create, lifecycle, rebuild, resize, settle, snapshots, trash
+from devvm.operations.progress import Run
+
+#: Calls through ports that change nothing on the host.
+READS = frozenset(
+    {
+        "box_registered", "check", "damage", "definition", "details", "disks", "disks_in",
+        "domain_uuid", "driver", "find", "free_bytes", "image", "image_sha256", "kept", "leases",
+        "list", "memory_mib", "new_host_key", "other_domains", "sha256", "unused_volumes",
+        "users_of_volume", "vm", "vms", "volume_exists", "volume_name", "volume_sha256", "volumes",
+    }
+)  # fmt: skip
+_STATE_CHANGES = frozenset({"close_journal", "forget", "open_journal"})
+_PORTS = (
+    "hypervisor", "vagrant", "shell", "provisioner", "verifier", "ca", "boxes", "data_disks",
+)  # fmt: skip
+
+
+class Boundaries:
+    """Counts boundaries, and dies, sleeps or fills a disk at one of them."""
+
+    def __init__(self, options):
+        self._options = options
+        self._changes = 0
+        self.passed = []
+
+    @contextmanager
+    def step(self, name, *, changes=True):
+        """A call: one boundary before it and one after it."""
+        self._pass(f"before {name}")
+        try:
+            yield
+        finally:  # the call may have failed half way
+            self._changes += changes
+        self._pass(f"after {name}")
+
+    def _pass(self, name):
+        if threading.current_thread() is not threading.main_thread():
+            return
+        number = len(self.passed)
+        self.passed.append({"boundary": name, "changes": self._changes})
+        if number == self._options.kill_at:
+            os.killpg(0, signal.SIGKILL)
+        if number == self._options.stop_at:
+            self._options.reached.touch()
+            time.sleep(3600)
+        if number == self._options.pause_at:
+            self._options.reached.touch()
+            time.sleep(self._options.pause)
+        if number == self._options.fill_at:
+            fill(self._options.fill)
+
+
+class Counted:
+    """A port, every call through which is a step."""
+
+    def __init__(self, port, name, boundaries, only=None):
+        self._port, self._name, self._boundaries, self._only = port, name, boundaries, only
+
+    def __getattr__(self, attribute):
+        value = getattr(self._port, attribute)
+        if not callable(value) or (self._only is not None and attribute not in self._only):
+            return value
+
+        def call(*args, **kwargs):
+            name, changes = f"{self._name}.{attribute}", attribute not in READS
+            with self._boundaries.step(name, changes=changes):
+                return value(*args, **kwargs)
+
+        return call
+
+
+def fill(place):
+    """Leave no byte free on a file system."""
+    free = os.statvfs(place)
+    with (place / "filler").open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize)
+
+
+def count_writes(boundaries):
+    """Every atomic write to the state folder is a step too, whoever makes it."""
+    original = devvm.state.write_atomic
+
+    def write_atomic(path, text, **options):
+        with boundaries.step(f"write {path.name}"):
+            original(path, text, **options)
+
+    for name, module in list(sys.modules.items()):
+        if name.startswith("devvm.") and getattr(module, "write_atomic", None) is original:
+            module.write_atomic = write_atomic
+
+
+def services(config, options, boundaries):
+    """As a person's command gets them, but for what speaks to a guest."""
+    vagrant_home = config.state_dir.with_name(f"{config.state_dir.name}-vagrant")
+    vagrant_home.mkdir(exist_ok=True)
+    real = dataclasses.replace(
+        wiring.build_services(config),
+        hypervisor=ImpatientHypervisor(config),
+        vagrant=Vagrant(config, vagrant_home, boundaries.step),
+        shell=Shell(),
+        provisioner=Provisioner(),
+        verifier=Verifier(passes=not options.fail_checks),
+    )
+    counted = {name: Counted(getattr(real, name), name, boundaries) for name in _PORTS}
+    state = Counted(real.state, "state", boundaries, only=_STATE_CHANGES)
+    return dataclasses.replace(real, state=state, **counted)
+
+
+def operate(given, operation, arguments, release):
+    """One operation, as the command line would ask for it."""
+    jane = Engineer(login="jane", authorized_keys=(), git_name="Jane", git_email="jane@example.com")
+    run = Run(" ".join([operation, *arguments]), Reporter())
+    name = arguments[0]
+    if operation == "create":
+        request = create.CreateRequest(name=name, engineer=jane, release=release)
+        create.create(given, request, run)
+    elif operation == "rebuild":
+        request = rebuild.RebuildRequest(name=name, engineer=jane, release=release)
+        rebuild.rebuild(given, request, run)
+    elif operation == "destroy":
+        trash.destroy(given, name, run)
+    elif operation == "recover":
+        trash.recover(given, name, run, identifier=arguments[1] if arguments[1:] else None)
+    elif operation == "start":
+        lifecycle.start(given, name, run)
+    elif operation == "stop":
+        lifecycle.stop(given, name, run, force=True)
+    elif operation == "snapshot-create":
+        snapshots.create(given, name, arguments[1], run)
+    elif operation == "snapshot-restore":
+        snapshots.restore_snapshot(given, name, arguments[1], run)
+    elif operation == "snapshot-delete":
+        snapshots.delete(given, name, arguments[1], run)
+    elif operation == "clone":
+        clone.clone(given, name, arguments[1], run)
+    elif operation == "resize":
+        resize.resize(given, name, int(arguments[1]), run)
+    else:
+        raise ValueError(operation)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    for option in ("--kill-at", "--stop-at", "--pause-at", "--fill-at"):
+        parser.add_argument(option, type=int)
+    parser.add_argument("--pause", type=float)
+    parser.add_argument("--fill", type=Path)
+    parser.add_argument("--reached", type=Path)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--release", required=True)
+    parser.add_argument("--boundaries", type=Path)
+    parser.add_argument("--no-headroom", action="store_true")
+    parser.add_argument("--fail-checks", action="store_true")
+    parser.add_argument("operation")
+    parser.add_argument("arguments", nargs="+")
+    options = parser.parse_args()
+    config = Config.model_validate_json(options.config.read_text())
+    if options.no_headroom:  # for a pool that is smaller than a guest would need
+        create._HEADROOM = 0
+    settle.STOP_TIMEOUT = 0
+    boundaries = Boundaries(options)
+    given = services(config, options, boundaries)
+    count_writes(boundaries)
+    try:
+        operate(given, options.operation, options.arguments, options.release)
+    except DevvmError as error:
+        told = {"code": error.code, "brief": error.brief, "details": error.details,
+                "resolution": error.resolution}  # fmt: skip
+        print(json.dumps({"error": told}))  # noqa: T201
+        sys.exit(int(error.exit_code))
+    finally:
+        if options.boundaries:
+            options.boundaries.write_text(json.dumps(boundaries.passed))
+
+
+if __name__ == "__main__":
+    main()
