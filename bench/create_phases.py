@@ -3,8 +3,8 @@
     python3 bench/create_phases.py
 
 Makes two VMs, one after the other, with the devvm of this checkout, and deletes them for good
-again. The first one's wall clock has the building of the box in it where there was none; the ratio of each
-phase is second to first, both from this run.
+again. The first one's wall clock has the building of the box in it where there was none; the ratio
+of each phase is second to first, both from this run.
 """
 
 from __future__ import annotations
