@@ -72,7 +72,6 @@ def destroy(
         {
             "name": vm_name,
             "trash": views.kept(done.kept) if done.kept else None,
-            "removed": list(done.removed),
             "run": views.run(run.record("done")),
         },
         lambda: _show_destroyed(session, done),

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from devvm.errors import OperationError
 from devvm.model import DESTROYED, DomainChange, Kept, Purpose, Vm, VmState
-from devvm.operations import adopt, keeping, machine, naming
+from devvm.operations import adopt, keeping, machine, naming, tidy
 from devvm.operations import journal as journals
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
@@ -130,7 +130,11 @@ def settle(
 
 
 def finish_destroy(services: Services, name: str, journal: Journal) -> None:
-    """Move a VM, or what is left of one, to the trash; give its place on the network back."""
+    """Move a VM, or what is left of one, to the trash; give its place on the network back.
+
+    Where it was to be deleted for good, it is in the trash first, too: what is deleted is known
+    there until the last of it is gone.
+    """
     vm = services.hypervisor.vm(name)
     token = journal["token"]
     if vm is None:
@@ -143,7 +147,9 @@ def finish_destroy(services: Services, name: str, journal: Journal) -> None:
         keeping.keep_volumes(services, adopt.unknown(name), tuple(lost), token)
     with services.state.wait_lock("network"):
         services.hypervisor.release_lease(name)
-    services.state.forget(name)
+    if journal.get("purge") and (kept := keeping.find(services, token)):
+        tidy.purge(services, kept)
+    services.state.forget(name)  # the journal too
 
 
 def put_back(services: Services, name: str, kept: Kept, token: str) -> None:

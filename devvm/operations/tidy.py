@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from devvm.errors import DevvmError
+from devvm.errors import DevvmError, LockedError
 from devvm.model import ROOT, Kept, Purpose, Vm, VmState
 from devvm.operations import keeping
 from devvm.operations.ports import Services
@@ -15,18 +16,28 @@ from devvm.operations.progress import Run
 def tidy(services: Services, name: str, run: Run) -> None:
     """Let go of what has expired, and merge layers of a running VM that nothing else needs.
 
-    Never fails: it is for later, and is tried again by the next operation.
+    Never fails: it is for later, and is tried again by the next operation. The caller holds the
+    VM's lock; what has expired of others that somebody works on is left for later, too.
     """
     try:
-        for kept in expired(services):
-            if kept.vm.name == name:
-                purge(services, kept)
-                run.note(f"Deleted for good, as it had expired: {kept.vm.name}, {kept.label}")
+        for other in sorted({kept.vm.name for kept in expired(services)}):
+            held = nullcontext() if other == name else services.state.lock(other, run.command)
+            with suppress(LockedError), held:
+                _let_go(services, other, run)
         vm = services.hypervisor.vm(name)
         if vm is not None and vm.state is VmState.RUNNING:
             merge(services, vm, run)
     except DevvmError as error:
         run.note(f"Tidying up after {name} is left for later: {error}")
+
+
+def _let_go(services: Services, name: str, run: Run) -> None:
+    if services.state.journal(name) is not None:
+        return
+    for kept in expired(services):
+        if kept.vm.name == name and keeping.find(services, kept.id) is not None:
+            purge(services, kept)
+            run.note(f"Deleted for good, as it had expired: {name}, {kept.label}")
 
 
 def expired(services: Services) -> list[Kept]:
@@ -57,7 +68,7 @@ def purge(services: Services, kept: Kept) -> list[str]:
     paths: set[Path] = set()
     for state in doomed:
         paths |= keeping.layers_under(services, state.disks)
-    for state in doomed:
+    for state in reversed(doomed):  # the destroyed VM last: killed before, it can be purged again
         keeping.forget_kept(services, state)
     return keeping.release(services, paths)
 

@@ -31,7 +31,6 @@ class Destroyed:
 
     name: str
     kept: Kept | None  # in the trash; None where there was nothing to keep, or it was deleted
-    removed: tuple[str, ...]  # volumes that were deleted for good
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,29 +54,31 @@ def destroy(services: Services, name: str, run: Run, *, purge: bool = False) -> 
         NotFoundError: there is nothing of this name.
     """
     with settle.changing(services, name, run, start=False) as before:
-        undone = before is not None and before.operation in (journal.CREATE, journal.CLONE)
-        undone = undone and not lifecycle.exists(services, name)
-        if before is None or not (before.done(journal.DESTROY) or undone):
-            vm = lifecycle.get(services, name)
+        token = _destroyed_by(services, name, before)
+        facts = {"command": run.command, "purge": purge}
+        if token is None:
+            vm, token = lifecycle.get(services, name), naming.new_token()
             services.state.open_journal(
-                name,
-                journal.DESTROY,
-                {"command": run.command, "uuid": vm.uuid, "token": naming.new_token()},
+                name, journal.DESTROY, {**facts, "uuid": vm.uuid, "token": token}
             )
-            with (
-                settle.settled_on_failure(services, name, run),
-                run.phase("destroy", f"Moving {name} to the trash"),
-            ):
-                before = settle.settle(services, name, run, killed=False)
-        assert before is not None
-        kept = keeping.find(services, before.journal.get("token", ""))
-        removed: list[str] = []
-        if purge and kept is not None:
-            with run.phase("purge", f"Deleting {name} for good"):
-                removed = tidy.purge(services, kept)
-            kept = None
+        elif purge and keeping.find(services, token) is not None:
+            services.state.open_journal(name, journal.DESTROY, {**facts, "token": token})
+        if services.state.journal(name) is not None:
+            what = f"Deleting {name} for good" if purge else f"Moving {name} to the trash"
+            with settle.settled_on_failure(services, name, run), run.phase("destroy", what):
+                settle.settle(services, name, run, killed=False)
         tidy.tidy(services, name, run)
-    return Destroyed(name=name, kept=kept, removed=tuple(removed))
+    return Destroyed(name=name, kept=keeping.find(services, token))
+
+
+def _destroyed_by(services: Services, name: str, before: settle.Settled | None) -> str | None:
+    """The token of what an earlier command destroyed or undid; None where something is left."""
+    if before is None:
+        return None
+    undone = before.operation in (journal.CREATE, journal.CLONE)
+    if before.done(journal.DESTROY) or (undone and not lifecycle.exists(services, name)):
+        return str(before.journal.get("token", ""))
+    return None
 
 
 def recover(services: Services, name: str, run: Run, *, identifier: str | None = None) -> Recovered:

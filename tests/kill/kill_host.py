@@ -76,6 +76,7 @@ class Host:
 
     def __init__(self, config, scratch):
         self.config, self.scratch = config, scratch
+        self.always = {}  # options of the worker's, for every command
         self.config_file = scratch / "config.json"
         self.config_file.write_text(config.model_dump_json())
         self.state = State(self.config.state_dir)
@@ -83,6 +84,10 @@ class Host:
         self.vagrant_home = self.state.root.with_name(f"{self.state.root.name}-vagrant")
         self.state.ensure()
         self.vagrant_home.mkdir(exist_ok=True)
+        self.connect()
+
+    def connect(self):
+        """Begin with a new connection to libvirt; that the old one broke is noticed late."""
         self.hypervisor = LibvirtHypervisor(self.config)
 
     # commands
@@ -91,7 +96,7 @@ class Host:
         """Begin a command in a process, session and group of its own."""
         argv = [sys.executable, HERE / "worker.py", "--config", self.config_file]
         argv += ["--release", RELEASE]
-        for name, value in options.items():
+        for name, value in {**self.always, **options}.items():
             option = f"--{name.replace('_', '-')}"
             argv += [option] if value is True else [option, str(value)]
         return subprocess.Popen(

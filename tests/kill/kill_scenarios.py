@@ -191,7 +191,15 @@ class Scenarios:
         once = Expected({self.name: (RUNS, 1)}, (), _holds(self.name, "now"))
         return Scenario(
             "snapshot-delete", ("snapshot-delete", self.name, "one"), self.vm, self.is_vm, once,
-            again=(USAGE, once), others=((0, self.is_vm), (0, once)), every=False,
+            again=(USAGE, once), others=((0, self.is_vm), (0, once)),
+        )  # fmt: skip
+
+    def destroy_purge(self):
+        """With its snapshots, and for good."""
+        return Scenario(
+            "destroy-purge", ("destroy-purge", self.name), self.vm, self.is_vm, self.is_nothing,
+            again=(USAGE, self.is_nothing),
+            others=((0, self.is_vm), (USAGE, self.is_nothing)),
         )  # fmt: skip
 
     def clone(self):

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from kill_host import RELEASE, corner, finish, sha256
@@ -14,6 +16,8 @@ from devvm.adapters.box_store import FolderBoxStore
 
 pytestmark = pytest.mark.kill
 
+#: The number of the corner with little room; the others have the first ones.
+SMALL = 7
 FULL = os.environ.get("DEVVM_KILL_FULL") == "1"
 
 
@@ -21,22 +25,24 @@ FULL = os.environ.get("DEVVM_KILL_FULL") == "1"
 def small(corners, tmp_path_factory):
     """A corner whose pool lies on a small file system, and that file system."""
     scratch = tmp_path_factory.mktemp("small")
-    scratch.chmod(0o755)
-    place = scratch / "mount"
-    place.mkdir()
+    place = corner(SMALL, scratch).pool  # where QEMU's user may pass
+    place.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["umount", "-q", place], check=False)  # of a run that was killed
     mount = ["mount", "-t", "tmpfs", "-o", "size=96m,mode=755", "tmpfs", place]
     subprocess.run(mount, check=True)
-    host = corner(7, scratch, pool_path=str(place / "pool"))
+    host = corner(SMALL, scratch, pool_path=str(place / "pool"))
+    host.always["no_headroom"] = True
     try:
         host.clear_domains()
         host.hypervisor.ensure_pool()
         host.hypervisor.ensure_network()
         host.clear()
         host.make_box()
-        yield host, Scenarios(host, 7), place
+        yield host, Scenarios(host, SMALL), place
     finally:
         host.remove()
         subprocess.run(["umount", place], check=True)
+        place.rmdir()
 
 
 @pytest.mark.parametrize("operation", ["create", "rebuild", "snapshot-create"])
@@ -45,14 +51,14 @@ def test_the_pool_is_full(operation, small, tried):
     host, scenarios, place = small
     scenario = scenarios.named(operation)
     host.restore(scenario.baseline)
-    passed, _, done = host.boundaries(*scenario.argv, no_headroom=True)
+    passed, _, done = host.boundaries(*scenario.argv)
     assert done.code == 0, done.output
     first = {entry["changes"]: number for number, entry in reversed(list(enumerate(passed)))}
     points, failures, refused = sorted(first.values())[:: 1 if FULL else 3], [], 0
     start = time.monotonic()
     for point in points:
         host.restore(scenario.baseline)
-        done = host.run(*scenario.argv, fill_at=point, fill=place, no_headroom=True)
+        done = host.run(*scenario.argv, fill_at=point, fill=place)
         (place / "filler").unlink(missing_ok=True)
         wrong = _all_or_nothing(host, scenarios, scenario, done)
         refused += done.code != 0
@@ -115,6 +121,17 @@ def test_five_creates_at_once(host, scenarios):
     size = host.make_box().size_bytes // 1024**2
     copies = sum(done.output.count(f"copying the disk image: 0 of {size} MiB") for done in all_done)
     assert copies == 1
+
+
+def test_qemu_dies_after_layers_were_merged(host, scenarios):
+    """What was merged is on the disk before the layers that it came from are deleted."""
+    scenario = scenarios.snapshot_delete()
+    host.restore(scenario.baseline)
+    done = host.run(*scenario.argv)
+    assert done.code == 0, done.output
+    (domain,) = host.domains()
+    os.kill(int(Path(f"/run/libvirt/qemu/{domain}.pid").read_text()), signal.SIGKILL)
+    assert scenarios.goldens.differs("now data", host.vms()[0].data) is None
 
 
 @pytest.mark.parametrize("operation", ["create", "rebuild"])

@@ -148,6 +148,8 @@ def operate(given, operation, arguments, release):
         rebuild.rebuild(given, request, run)
     elif operation == "destroy":
         trash.destroy(given, name, run)
+    elif operation == "destroy-purge":
+        trash.destroy(given, name, run, purge=True)
     elif operation == "recover":
         trash.recover(given, name, run, identifier=arguments[1] if arguments[1:] else None)
     elif operation == "start":

@@ -144,12 +144,6 @@ def test_a_snapshot_never_expires_whatever_is_written_in_it(dev1):
     assert tidy.expired(dev1.services) == []
 
 
-def test_what_expired_of_other_vms_is_left_to_them(dev1):
-    put_into_trash(dev1, "one", LONG_AGO)
-    tidy.tidy(dev1.services, "dev2", dev1.run("x"))
-    assert len(dev1.services.hypervisor.kept()) == 2
-
-
 def test_purging_says_what_is_gone_and_leaves_what_is_needed(dev1):
     kept = snapshots.find(dev1.services, "dev1", "two")
     assert tidy.purge(dev1.services, kept) == []  # all of it lies under the VM

@@ -31,6 +31,10 @@ def do_destroy(world):
     return trash.destroy(world.services, "dev1", world.run("destroy dev1"))
 
 
+def do_purge(world):
+    return trash.destroy(world.services, "dev1", world.run("destroy dev1"), purge=True)
+
+
 def do_recover(world):
     return trash.recover(world.services, "dev1", world.run("recover dev1"))
 
@@ -114,6 +118,11 @@ def destroyed(world):
     in_order(world)
 
 
+def purged(world):
+    assert world.remnants("dev1") == []
+    in_order(world)
+
+
 def recovered(world):
     there(world)
     assert trash.items(world.services, "dev1") == []
@@ -154,6 +163,7 @@ OPERATIONS = {
     "rebuild": (with_vm, do_rebuild, rebuilt),
     "rebuild of one that is off": (with_vm_off, do_rebuild, rebuilt),
     "destroy": (with_vm, do_destroy, destroyed),
+    "destroy --purge": (with_snapshot, do_purge, purged),
     "recover": (with_trash, do_recover, recovered),
     "recover --item": (with_replaced, do_recover_item, back_before_the_rebuild),
     "snapshot create": (with_vm, do_snapshot, snapped),
@@ -163,7 +173,10 @@ OPERATIONS = {
 }
 #: Operations whose whole effect is there as soon as their last step but one is done: what is left
 #: of them after a failure is not undone.
-FORWARD = {"destroy", "recover", "recover --item", "snapshot create", "snapshot restore", "resize"}
+FORWARD = {
+    "destroy", "destroy --purge", "recover", "recover --item", "snapshot create",
+    "snapshot restore", "resize",
+}  # fmt: skip
 
 
 @pytest.fixture(params=OPERATIONS)
@@ -253,7 +266,7 @@ def _stable(picture):
 
 def test_killed_and_then_another_command(operation):
     name, begin, act, _ = operation
-    if name in {"destroy", "recover"}:
+    if name in {"destroy", "destroy --purge", "recover"}:
         return  # the VM is not there before or after
     for number in range(1, steps(begin, act) + 1):
         world = begin()

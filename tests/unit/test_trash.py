@@ -44,7 +44,6 @@ def test_a_destroyed_vm_is_in_the_trash_and_nowhere_else(dev1):
     found = destroy(dev1)
     assert found.kept.disks == vm.disks
     assert found.kept.vm == vm.metadata
-    assert found.removed == ()
     assert (dev1.vm(), dev1.host.leases, dev1.state.names()) == (None, {}, [])
     assert trash.items(dev1.services) == trash.items(dev1.services, "dev1") == [found.kept]
     assert trash.show(dev1.services, "dev1") == trash.show(dev1.services, found.kept.id)
@@ -57,7 +56,6 @@ def test_purge_leaves_nothing_but_the_box(dev1):
     snapshots.create(dev1.services, "dev1", "before", dev1.run("snapshot create dev1"))
     found = destroy(dev1, purge=True)
     assert found.kept is None
-    assert len(found.removed) == 4
     assert dev1.remnants("dev1") == []
     assert list(dev1.host.volumes) == [f"box-{dev1.box.release}.img"]
 
@@ -218,7 +216,7 @@ def test_a_vm_whose_domain_was_deleted_is_recovered(dev1):
 def test_a_folder_alone_is_forgotten(dev1):
     (dev1.state.vms / "dev2").mkdir()
     found = destroy(dev1, "dev2")
-    assert (found.kept, found.removed) == (None, ())
+    assert found.kept is None
     assert dev1.state.names() == ["dev1"]
 
 
@@ -285,6 +283,24 @@ def test_expired_snapshots_there_are_none(dev1):
     snapshots.create(dev1.services, "dev1", "before", dev1.run("snapshot create dev1"))
     do_rebuild(dev1)
     assert len(keeping.of_vm(dev1.services, "dev1", Purpose.SNAPSHOT)) == 1
+
+
+def test_what_expired_of_one_vm_goes_with_a_command_on_another(dev1):
+    destroy(dev1)
+    expire(dev1)
+    dev1.create("dev2")
+    destroy(dev1, name="dev2")
+    assert [kept.vm.name for kept in trash.items(dev1.services)] == ["dev2"]
+    assert dev1.unused() == []
+
+
+def test_what_expired_of_a_vm_that_somebody_works_on_is_left(dev1):
+    destroy(dev1)
+    expire(dev1)
+    dev1.create("dev2")
+    with dev1.state.lock("dev1", "recover dev1"):
+        destroy(dev1, name="dev2")
+    assert [kept.vm.name for kept in trash.items(dev1.services)] == ["dev1", "dev2"]
 
 
 def test_a_purge_that_was_killed_leaves_disks_that_the_next_destroy_deletes(dev1):

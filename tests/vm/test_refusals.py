@@ -7,6 +7,7 @@ Each: one clear message with the cause and the next command, the right exit code
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import HERE, REPOSITORY, look, virsh
@@ -106,26 +107,30 @@ def test_more_memory_than_the_host_has(devvm, world):
     _refused(done, "memory", "--memory")
 
 
-def test_no_space_in_the_pool(devvm, box, settings, tmp_path):
-    """A pool on a file system too small for the box."""
-    small = tmp_path / "small"
-    small.mkdir()
-    tmp_path.chmod(0o755)
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64m,mode=755", "tmpfs", small]
+@pytest.fixture
+def small():
+    """A file system too small for a box; where pytest does not tidy up after a killed run."""
+    place = Path("/var/lib/devvm-test-small")
+    place.mkdir(mode=0o755, exist_ok=True)
+    subprocess.run(["umount", "-q", place], check=False)  # of a run that was killed
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64m,mode=755", "tmpfs", place]
     subprocess.run(mount, check=True)
-    try:
-        env = settings(
-            'pool = "devvm-test"\npool_path = "/var/lib/libvirt/images/devvm-test"',
-            f'pool = "devvm-small"\npool_path = "{small}/pool"',
-        )
-        _refused(devvm("create", "dev9", "--json", code=4, **env), "space")
-        assert not (devvm.state / "vms" / "dev9").exists()
-        assert "dev9" not in virsh("list", "--all", "--name")
-    finally:
-        if "devvm-small" in _pools():
-            subprocess.run(["virsh", "-q", "pool-destroy", "devvm-small"], check=False)
-            virsh("pool-undefine", "devvm-small")
-        subprocess.run(["umount", small], check=True)
+    yield place
+    if "devvm-small" in _pools():
+        subprocess.run(["virsh", "-q", "pool-destroy", "devvm-small"], check=False)
+        virsh("pool-undefine", "devvm-small")
+    subprocess.run(["umount", place], check=True)
+    place.rmdir()
+
+
+def test_no_space_in_the_pool(devvm, box, settings, small):
+    env = settings(
+        'pool = "devvm-test"\npool_path = "/var/lib/libvirt/images/devvm-test"',
+        f'pool = "devvm-small"\npool_path = "{small}/pool"',
+    )
+    _refused(devvm("create", "dev9", "--json", code=4, **env), "space")
+    assert not (devvm.state / "vms" / "dev9").exists()
+    assert "dev9" not in virsh("list", "--all", "--name")
 
 
 def test_libvirt_is_not_reachable(devvm, world, settings):

@@ -60,7 +60,7 @@ def person(monkeypatch):
 
 
 def test_destroy_has_to_be_confirmed(cli, services, monkeypatch, there, kept):
-    done = trash.Destroyed(name="dev1", kept=kept, removed=())
+    done = trash.Destroyed(name="dev1", kept=kept)
     calls = fake(monkeypatch, trash, "destroy", done)
     refused = cli("destroy", "dev1")
     assert refused.code == 2
@@ -76,14 +76,14 @@ def test_destroy_has_to_be_confirmed(cli, services, monkeypatch, there, kept):
 
 @pytest.mark.parametrize(("typed", "code"), [("y", 0), ("", 0), ("n", 2), ("dev1", 2)])
 def test_a_person_is_asked_once(cli, services, monkeypatch, there, person, kept, typed, code):
-    calls = fake(monkeypatch, trash, "destroy", trash.Destroyed(name="dev1", kept=kept, removed=()))
+    calls = fake(monkeypatch, trash, "destroy", trash.Destroyed(name="dev1", kept=kept))
     person(typed)
     assert cli("destroy", "dev1").code == code
     assert bool(calls) is (code == 0)
 
 
 def test_for_good_only_with_the_name_once_more(cli, services, monkeypatch, there):
-    done = trash.Destroyed(name="dev1", kept=None, removed=("a.qcow2",))
+    done = trash.Destroyed(name="dev1", kept=None)
     calls = fake(monkeypatch, trash, "destroy", done)
     refused = cli("destroy", "dev1", "--yes", "--purge", "dev2")
     assert refused.code == 2
