@@ -136,8 +136,24 @@ class State:
             os.close(descriptor)
 
     def journal(self, name: str) -> dict[str, Any] | None:
-        """The operation on this VM that has begun and not ended, if there is one."""
-        return _read(self.vm(name) / "journal.json")
+        """The operation on this VM that has begun and not ended, if there is one.
+
+        Raises:
+            OperationError: the journal can't be read.
+        """
+        return _read(self._journal(name), "operation", "started_at", mend="devvm doctor --fix")
+
+    def journal_is_damaged(self, name: str) -> str | None:
+        """Why a VM's journal can't be read; None where it can, or there is none."""
+        try:
+            self.journal(name)
+        except OperationError as error:
+            return f"{error.brief}: {error.details}"
+        return None
+
+    def set_journal_aside(self, name: str) -> None:
+        """Go on without a journal that can't be read; it stays to be looked at."""
+        self._journal(name).replace(self._journal(name).with_suffix(".damaged"))
 
     def open_journal(self, name: str, operation: str, facts: Mapping[str, Any]) -> None:
         """Note, before the first change, what is about to be done and what undoing it needs."""
@@ -147,26 +163,35 @@ class State:
             "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
             **facts,
         }
-        write_atomic(self.vm(name) / "journal.json", json.dumps(entry, indent=2))
+        write_atomic(self._journal(name), json.dumps(entry, indent=2))
 
     def close_journal(self, name: str) -> None:
         """The operation has ended, done or undone."""
-        (self.vm(name) / "journal.json").unlink(missing_ok=True)
+        self._journal(name).unlink(missing_ok=True)
 
     def add_run(self, name: str, record: RunRecord) -> None:
-        """Keep a run's phases and durations."""
+        """Keep a run's phases and durations; in place of earlier ones that can't be read."""
         if self.vm(name).is_dir():
-            kept = [asdict(r) for r in self.runs(name)][-(_RUNS_KEPT - 1) :]
-            entries = [*kept, asdict(record)]
-            write_atomic(self.vm(name) / "runs.json", json.dumps({"version": 1, "runs": entries}))
+            earlier: list[RunRecord] = []
+            with suppress(OperationError):
+                earlier = self.runs(name)[-(_RUNS_KEPT - 1) :]
+            entries = [asdict(run) for run in (*earlier, record)]
+            write_atomic(self._runs(name), json.dumps({"version": 1, "runs": entries}))
 
     def runs(self, name: str) -> list[RunRecord]:
-        """The last runs on this VM, oldest first."""
-        data = _read(self.vm(name) / "runs.json") or {"runs": []}
-        return [
-            RunRecord(**{**run, "phases": tuple(PhaseRecord(**p) for p in run["phases"])})
-            for run in data["runs"]
-        ]
+        """The last runs on this VM, oldest first.
+
+        Raises:
+            OperationError: they can't be read.
+        """
+        data = _read(self._runs(name), "runs", mend=f"rm {self._runs(name)}") or {"runs": []}
+        try:
+            return [
+                RunRecord(**{**run, "phases": tuple(PhaseRecord(**p) for p in run["phases"])})
+                for run in data["runs"]
+            ]
+        except (KeyError, TypeError) as error:
+            raise _damaged(self._runs(name), error, mend=f"rm {self._runs(name)}") from None
 
     def forget(self, name: str) -> None:
         """Remove a VM's folder; killed meanwhile, it is as if it had not been there."""
@@ -183,6 +208,12 @@ class State:
             return []
         folders = (path for path in self.vms.iterdir() if path.is_dir())
         return sorted(path.name for path in folders if not path.name.startswith("."))
+
+    def _journal(self, name: str) -> Path:
+        return self.vm(name) / "journal.json"
+
+    def _runs(self, name: str) -> Path:
+        return self.vm(name) / "runs.json"
 
     def holder(self, name: str) -> str | None:
         """Who holds a VM's lock now, in words; None where nobody does."""
@@ -210,19 +241,21 @@ def _open_lock(path: Path) -> int:
     return descriptor
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read(path: Path, *keys: str, mend: str) -> dict[str, Any] | None:
+    """A JSON object with these keys at least; None where there is no such file."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise OperationError(
-            f"{path} can't be read",
-            details=str(error),
-            resolution=f"look at it; if it is damaged: rm {path}",
-        ) from None
-    assert isinstance(data, dict)
+        raise _damaged(path, error, mend) from None
+    if not isinstance(data, dict) or not data.keys() >= set(keys):
+        raise _damaged(path, f"it does not have {', '.join(keys)}", mend)
     return data
+
+
+def _damaged(path: Path, why: object, mend: str) -> OperationError:
+    return OperationError(f"{path} can't be read", details=str(why), resolution=mend)
 
 
 def _locked(name: str, content: bytes) -> LockedError:

@@ -46,8 +46,10 @@ def examine(services: Services) -> Diagnosis:
     services.hypervisor.check()
     busy = _busy(services)
     names = {held.name for held in busy}
+    unreadable = tuple(findings.unreadable(services, names))
+    names |= {finding.subject for finding in unreadable}
     found = [finding for check in findings.CHECKS for finding in check(services, names)]
-    return Diagnosis(findings=tuple(found), busy=busy)
+    return Diagnosis(findings=(*unreadable, *found), busy=busy)
 
 
 def mend(services: Services, run: Run) -> tuple[Treated, ...]:

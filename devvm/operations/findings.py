@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from devvm.model import DATA, ROOT, Kept, Purpose, Vm, VmState
-from devvm.operations import adopt, box_image, journal, keeping, machine, naming, settle, way_in
+from devvm.model import DATA, ROOT, Purpose, Vm, VmState
+from devvm.operations import adopt, box_image, naming, remedies, way_in
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
 
@@ -44,16 +44,30 @@ class Finding:
     locked: str | None = None
 
 
+def unreadable(services: Services, busy: set[str]) -> Iterator[Finding]:
+    """VMs whose journal can't be read; nothing else is looked at of these."""
+    for name in sorted(set(services.state.names()) - busy):
+        damage = services.state.journal_is_damaged(name)
+        if damage:
+            yield Finding(
+                kind="journal",
+                subject=name,
+                problem=damage,
+                mend=partial(remedies.set_journal_aside, services, name),
+                locked=name,
+            )
+
+
 def unfinished(services: Services, busy: set[str]) -> Iterator[Finding]:
     """Operations that were killed."""
-    for name in services.state.names():
+    for name in sorted(set(services.state.names()) - busy):
         begun = services.state.journal(name)
-        if begun is not None and name not in busy:
+        if begun is not None:
             yield Finding(
                 kind="unfinished",
                 subject=name,
                 problem=f"{begun['operation']}, begun {begun['started_at']}, has not ended",
-                mend=partial(_settle, services, name),
+                mend=partial(remedies.end_operation, services, name),
                 locked=name,
             )
     for kept in services.hypervisor.kept():
@@ -67,7 +81,7 @@ def unfinished(services: Services, busy: set[str]) -> Iterator[Finding]:
                 kind="unfinished",
                 subject=name,
                 problem=f"a rebuild of {kept.kept_at} has not ended, and its journal is lost",
-                mend=partial(_settle_rebuild, services, kept),
+                mend=partial(remedies.undo_rebuild, services, kept),
                 locked=name,
             )
 
@@ -84,6 +98,14 @@ def vms(services: Services, busy: set[str]) -> Iterator[Finding]:
             yield _misnamed(services, vm, fqdn)
             continue
         yield from _disks(vm, set(volumes))
+        if vm.metadata is not None and not vm.metadata.ready:
+            yield Finding(
+                kind="unready",
+                subject=name,
+                problem="it was never finished: its create was killed, or kept it for a look",
+                advice=f"devvm destroy {name}, then: devvm create {name}",
+            )
+            continue
         if vm.state is VmState.PAUSED:
             yield Finding(
                 kind="paused",
@@ -99,7 +121,7 @@ def vms(services: Services, busy: set[str]) -> Iterator[Finding]:
                 problem="its place on the network is lost"
                 if lease is None
                 else f"the network keeps a place for {lease.mac}, and its card is {vm.mac}",
-                mend=partial(_write_files, services, name),
+                mend=partial(remedies.write_files, services, name),
                 locked=name,
             )
         if lost := way_in.missing_files(services, name, vm.fqdn):
@@ -107,7 +129,7 @@ def vms(services: Services, busy: set[str]) -> Iterator[Finding]:
                 kind="files",
                 subject=name,
                 problem=f"of its folder is lost: {', '.join(lost)}",
-                mend=partial(_new_way_in, services, vm),
+                mend=partial(remedies.new_way_in, services, vm),
                 locked=name,
             )
 
@@ -134,7 +156,7 @@ def gone(services: Services, busy: set[str]) -> Iterator[Finding]:
                 kind="folder",
                 subject=name,
                 problem="there is a folder of it, and neither a domain nor disks",
-                mend=partial(_forget, services, name),
+                mend=partial(remedies.forget, services, name),
                 locked=name,
             )
 
@@ -147,7 +169,7 @@ def stale_leases(services: Services, busy: set[str]) -> Iterator[Finding]:
             kind="stale-lease",
             subject=name,
             problem="the network keeps a place for it, and it is not there",
-            mend=partial(_release_lease, services, name),
+            mend=partial(remedies.release_lease, services, name),
             locked=name,
         )
 
@@ -167,7 +189,7 @@ def kept_states(services: Services, busy: set[str]) -> Iterator[Finding]:
                     kind="unfinished",
                     subject=name,
                     problem=f"{what} was begun and not finished: the VM still has these disks",
-                    mend=partial(_forget_kept, services, kept),
+                    mend=partial(remedies.forget_kept, services, kept),
                     locked=name,
                 )
         elif lost := [str(disk.path) for disk in kept.disks if disk.path not in volumes]:
@@ -238,7 +260,7 @@ def strangers(services: Services, _busy: set[str]) -> Iterator[Finding]:
                 kind="facts",
                 subject=name,
                 problem=f"what devvm noted in its domain is lost ({reason})",
-                mend=partial(_restore_facts, services, name),
+                mend=partial(remedies.restore_facts, services, name),
                 locked=name,
             )
         else:
@@ -267,7 +289,7 @@ def _misnamed(services: Services, vm: Vm, fqdn: str) -> Finding:
         subject=vm.name,
         problem=f"its domain was renamed to {vm.fqdn}"
         + ("; to rename it back it has to be shut down" if vm.state is not VmState.SHUTOFF else ""),
-        mend=partial(_rename, services, vm, fqdn),
+        mend=partial(remedies.rename, services, vm, fqdn),
         locked=vm.name,
     )
 
@@ -294,7 +316,7 @@ def _deleted(services: Services, name: str) -> Finding:
         kind="domain",
         subject=name,
         problem="its domain was deleted; its disks are there",
-        mend=partial(_redefine, services, name),
+        mend=partial(remedies.redefine, services, name),
         locked=name,
     )
 
@@ -304,65 +326,6 @@ def _orphans(services: Services, name: str, volumes: list[str]) -> Finding:
         kind="orphans",
         subject=name,
         problem=f"no domain needs its {', '.join(volumes)}",
-        mend=partial(_collect, services, name),
+        mend=partial(remedies.collect, services, name),
         locked=name,
     )
-
-
-def _settle(services: Services, name: str, run: Run) -> None:
-    settle.settle(services, name, run)
-
-
-def _settle_rebuild(services: Services, kept: Kept, run: Run) -> None:
-    facts = {"command": run.command, "token": kept.id, "was_running": False}
-    services.state.open_journal(kept.vm.name, journal.REBUILD, facts)
-    settle.settle(services, kept.vm.name, run)
-
-
-def _rename(services: Services, vm: Vm, fqdn: str, _run: Run) -> None:
-    machine.power_off(services, vm, timeout=settle.STOP_TIMEOUT)
-    services.hypervisor.rename_domain(vm.fqdn, fqdn)
-    if vm.state is VmState.RUNNING:
-        found = services.hypervisor.vm(vm.name)
-        if found is not None:
-            services.hypervisor.start(found)
-
-
-def _new_way_in(services: Services, vm: Vm, run: Run) -> None:
-    adopt.new_way_in(services, vm, run)
-    if vm.state is VmState.RUNNING and vm.metadata is not None:
-        adopt.let_in(services, way_in.target(services, vm.name, login="vagrant"), vm.metadata)
-
-
-def _redefine(services: Services, name: str, _run: Run) -> None:
-    adopt.redefine(services, name)
-    adopt.write_files(services, name)
-
-
-def _collect(services: Services, name: str, _run: Run) -> None:
-    """Put what no domain needs of a VM into the trash: to be looked at, and gone by itself."""
-    vm = services.hypervisor.vm(name)
-    facts = vm.metadata if vm is not None and vm.metadata else adopt.unknown(name)
-    lost = tuple(keeping.lost_volumes(services, name))
-    keeping.keep_volumes(services, facts, lost, naming.new_token())
-
-
-def _release_lease(services: Services, name: str, _run: Run) -> None:
-    with services.state.wait_lock("network"):
-        services.hypervisor.release_lease(name)
-
-
-def _write_files(services: Services, name: str, _run: Run) -> None:
-    adopt.write_files(services, name)
-
-
-def _restore_facts(services: Services, name: str, _run: Run) -> None:
-    adopt.restore_facts(services, name)
-
-
-def _forget(services: Services, name: str, _run: Run) -> None:
-    services.state.forget(name)
-
-
-def _forget_kept(services: Services, kept: Kept, _run: Run) -> None:
-    keeping.forget_kept(services, kept)

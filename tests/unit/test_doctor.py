@@ -7,6 +7,7 @@ import pytest
 from memory_host import Layer
 from world import ANN, POOL, RELEASE, Killed, World
 
+from devvm.errors import OperationError
 from devvm.model import Lease, VmState
 from devvm.operations import doctor, lifecycle, rebuild, snapshots, trash
 
@@ -64,6 +65,37 @@ def test_a_rebuild_that_was_killed_and_its_journal_lost_with_the_state_folder(wo
     assert found(world) == []
     assert world.vm().metadata.generation == 1
     assert world.read("dev1", "home/note") == "mine"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"operation": "rebuild"}'])
+def test_a_rebuild_that_was_killed_and_its_journal_is_damaged(world, content):
+    world.host.fail_at, world.host.failure = "personalise", Killed()
+    request = rebuild.RebuildRequest(name="dev1", engineer=ANN, release=RELEASE)
+    with pytest.raises(Killed):
+        rebuild.rebuild(world.services, request, world.run("rebuild dev1"))
+    world.again()
+    world.create("dev2")
+    journal = world.state.vm("dev1") / "journal.json"
+    journal.write_text(content)
+    with pytest.raises(OperationError) as caught:
+        lifecycle.start(world.services, "dev1", world.run("start dev1"))
+    assert caught.value.resolution == "devvm doctor --fix"
+    assert found(world) == [("journal", "dev1")]
+    assert mend(world)["journal", "dev1"].mended
+    assert found(world) == []
+    assert journal.with_suffix(".damaged").read_text() == content
+    assert world.vm().metadata.generation == 1
+    assert world.read("dev1", "home/note") == "mine"
+
+
+def test_a_vm_that_its_create_kept_for_a_look(world):
+    world.host.fail_at, world.host.failure = "verify", OperationError("broken")
+    with pytest.raises(OperationError):
+        world.create("dev2", keep=True)
+    world.again()
+    (finding,) = doctor.examine(world.services).findings
+    assert (finding.kind, finding.subject, finding.mend) == ("unready", "dev2", None)
+    assert "devvm destroy dev2" in finding.advice
 
 
 def test_somebody_at_work_is_left_at_it(world):

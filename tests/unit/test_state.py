@@ -96,6 +96,19 @@ def test_a_damaged_journal_is_said(state):
         state.journal("dev1")
 
 
+@pytest.mark.parametrize("content", ["[", "[]", "{}", '{"runs": [{"x": 1}]}', '{"runs": 5}'])
+def test_damaged_runs_are_said_and_do_not_stand_in_the_way_of_the_next(state, content):
+    state.vm("dev1").mkdir()
+    (state.vm("dev1") / "runs.json").write_text(content)
+    with pytest.raises(OperationError, match="can't be read") as caught:
+        state.runs("dev1")
+    assert "runs.json" in caught.value.resolution
+    state.add_run(
+        "dev1", RunRecord(command="x", started_at="", seconds=1.0, result="done", phases=())
+    )
+    assert [run.command for run in state.runs("dev1")] == ["x"]
+
+
 def test_runs_are_kept_and_bounded(state):
     state.vm("dev1").mkdir()
     for number in range(15):

@@ -4,6 +4,8 @@ A step is whatever changes something on the host. `tests/kill` does the same wit
 and a real libvirt, at the boundaries only that one has.
 """
 
+import shutil
+
 import pytest
 from world import ANN, RELEASE, Killed, World
 
@@ -11,6 +13,7 @@ from devvm.errors import OperationError
 from devvm.model import Purpose, VmState
 from devvm.operations import (
     clone,
+    doctor,
     keeping,
     lifecycle,
     rebuild,
@@ -279,3 +282,31 @@ def test_killed_and_then_another_command(operation):
         assert world.vm().state is VmState.RUNNING
         if world.state.journal("dev2") is None:  # a clone's journal is the clone's
             in_order(world)
+
+
+def test_killed_at_every_step_and_its_journal_lost(operation):
+    """Nothing but what libvirt knows is left: doctor mends it, and every command works again."""
+    name, begin, act, _ = operation
+    for number in range(1, steps(begin, act) + 1):
+        world = begin()
+        world.host.fail_number, world.host.failure = number, Killed()
+        with pytest.raises(Killed):
+            act(world)
+        where = world.host.calls[-1]
+        world.again()
+        for folder in list(world.state.vms.iterdir()):
+            shutil.rmtree(folder)
+        doctor.mend(world.services, world.run("doctor"))
+        left = [f for f in doctor.examine(world.services).findings if f.mend]
+        assert left == [], (number, where)
+        assert world.unused() == [], (number, where)
+        if world.vm() is None:
+            assert name in {"destroy", "destroy --purge", "recover"}, (number, where)
+            assert world.host.leases == {}
+            if name != "destroy --purge":
+                do_recover(world)
+        if world.vm() is not None:
+            lifecycle.start(world.services, "dev1", world.run("start dev1"))
+            assert world.read("dev1", "home/note") in {"mine", "changed since"}
+            do_rebuild(world)
+            do_destroy(world)
