@@ -229,8 +229,8 @@ def empty(
 
     session = Session.of(context)
     services = session.services()
-    doomed = tidy.expired(services) if which is None else trash.show(services, which)
-    if which is not None:
+    doomed = tidy.expired(services) if which is None else trash.doomed(services, which)
+    if which is not None and doomed:
         name = doomed[0].vm.name
         again = f"devvm trash empty {which}"
         _same_name(name, purge, again)
@@ -244,6 +244,8 @@ def empty(
             f"{words.plural(len(doomed), 'item')} deleted for good"
             if doomed
             else "Nothing in the trash has expired"
+            if which is None
+            else "Nothing is left to delete"
         ),
     )
 

@@ -6,6 +6,8 @@ libvirt is defined again from what was written down.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +36,20 @@ def write_files(services: Services, name: str) -> None:
     way_in.write_vagrant_files(services, vm, lease, public_key)
     definition = services.hypervisor.definition(vm.fqdn)
     write_atomic(services.state.vm(name) / DEFINITION, definition)
+
+
+@contextmanager
+def definition_changes(services: Services, name: str) -> Iterator[None]:
+    """Have nothing written down of a VM's domain while a step changes which disks it has.
+
+    Killed meanwhile, and the domain deleted then, nobody takes a volume for the VM's newest that
+    was left behind.
+    """
+    (services.state.vm(name) / DEFINITION).unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        write_files(services, name)
 
 
 def new_way_in(services: Services, vm: Vm, run: Run) -> None:
@@ -96,8 +112,8 @@ def redefine(services: Services, name: str) -> Vm | None:
 def _newest(services: Services, name: str, saved: tuple[DomainDisk, ...]) -> dict[str, Path]:
     """The volumes that a lost VM had last, by role, where there is no doubt.
 
-    Each is the one that was written down, or the one layer on top of it; a killed merge or purge
-    may have left others, of an earlier time.
+    Each is the one that was written down, or the one layer on top of it; a killed purge may have
+    left others, of an earlier time.
     """
     tops = keeping.lost_volumes(services, name)
     found: dict[str, Path] = {}

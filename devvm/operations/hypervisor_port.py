@@ -163,8 +163,8 @@ class Volumes(Protocol):
     def move_disk(self, vm: Vm, role: str, destination: Path) -> None:
         """Go on, in a running VM, with a disk's newest layer in another volume."""
 
-    def absorb_layers(self, vm: Vm, role: str, base: Path | None) -> None:
-        """Copy, in a running VM, what lies above `base` into a disk's newest layer."""
+    def commit_layers(self, vm: Vm, role: str, layer: Path) -> None:
+        """Write, in a running VM, what lies above a disk's layer into it, and go on in it."""
 
     def resize_disk(self, vm: Vm, role: str, size_bytes: int) -> None:
         """Make a disk larger; its file system is the guest's matter."""

@@ -10,6 +10,4 @@ SNAPSHOT = "snapshot"
 RESTORE = "restore"
 CLONE = "clone"
 RESIZE = "resize"
-
-#: The command that a person typed, where it is not named as the operation is.
-COMMANDS = {SNAPSHOT: "snapshot create", RESTORE: "snapshot restore"}
+PURGE = "purge"

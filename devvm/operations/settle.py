@@ -6,7 +6,7 @@ command, whichever that is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,7 +122,8 @@ def settle(
         _Unfinished(services=services, name=name, journal=journal, run=run, start=start)
     )
     services.state.close_journal(name)
-    if outcome == "undone" and services.hypervisor.vm(name) is None:
+    saved = services.state.vm(name) / adopt.DEFINITION  # of a domain that somebody deleted
+    if services.hypervisor.vm(name) is None and not saved.is_file():
         services.state.forget(name)
     if killed:
         run.note(f"The {operation} of {name} was {outcome}")
@@ -150,6 +151,23 @@ def finish_destroy(services: Services, name: str, journal: Journal) -> None:
     if journal.get("purge") and (kept := keeping.find(services, token)):
         tidy.purge(services, kept)
     services.state.forget(name)  # the journal too
+
+
+def purge(services: Services, name: str, doomed: Iterable[Kept], run: Run) -> list[str]:
+    """Delete kept states of a VM for good; the volumes that are gone. The VM's lock is held."""
+    every = [state for kept in doomed for state in tidy.with_snapshots(services, kept)]
+    volumes = {path for kept in every for path in keeping.layers_under(services, kept.disks)}
+    facts = {
+        "command": run.command,
+        "kept": [kept.id for kept in every],
+        "labels": [kept.label for kept in every],
+        "volumes": sorted(map(str, volumes)),
+    }
+    services.state.open_journal(name, journals.PURGE, facts)
+    with settled_on_failure(services, name, run):
+        settle(services, name, run, killed=False)
+    left = {volume.path for volume in services.hypervisor.volumes()}
+    return sorted(path.name for path in volumes - left)
 
 
 def put_back(services: Services, name: str, kept: Kept, token: str) -> None:
@@ -274,6 +292,15 @@ def _resize(task: _Unfinished) -> Outcome:
     return "finished" if done else "undone"
 
 
+def _purge(task: _Unfinished) -> Outcome:
+    for identifier in task.journal["kept"]:
+        if kept := keeping.find(task.services, identifier):
+            tidy.purge(task.services, kept)
+    keeping.release(task.services, map(Path, task.journal["volumes"]))
+    tidy.tidy(task.services, task.name, task.run)
+    return "finished"
+
+
 _SETTLE: Mapping[str, Callable[[_Unfinished], Outcome]] = {
     journals.CREATE: _create,
     journals.DESTROY: _destroy,
@@ -283,6 +310,7 @@ _SETTLE: Mapping[str, Callable[[_Unfinished], Outcome]] = {
     journals.RESTORE: _restore,
     journals.CLONE: _clone,
     journals.RESIZE: _resize,
+    journals.PURGE: _purge,
 }
 
 

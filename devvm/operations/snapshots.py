@@ -20,7 +20,6 @@ from devvm.operations import (
     naming,
     restore,
     settle,
-    tidy,
 )
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
@@ -145,12 +144,15 @@ def delete(services: Services, name: str, label: str, run: Run) -> list[str]:
         NotFoundError: there is no such VM or snapshot.
         LockedError: somebody is changing this VM.
     """
-    with settle.changing(services, name, run):
-        kept = find(services, name, label)
+    with settle.changing(services, name, run) as before:
+        try:
+            kept = find(services, name, label)
+        except NotFoundError:
+            if before and before.done(journal.PURGE) and label in before.journal["labels"]:
+                return []
+            raise
         with run.phase("delete", f"Deleting the snapshot {label}"):
-            removed = tidy.purge(services, kept)
-            tidy.tidy(services, name, run)
-    return removed
+            return settle.purge(services, name, [kept], run)
 
 
 def find(services: Services, name: str, label: str) -> Kept:

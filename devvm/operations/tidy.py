@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from devvm.errors import DevvmError, LockedError
-from devvm.model import ROOT, Kept, Purpose, Vm, VmState
-from devvm.operations import keeping
+from devvm.model import ROOT, Kept, Purpose, Vm, VmState, Volume
+from devvm.operations import adopt, keeping
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
 
@@ -58,13 +59,7 @@ def purge(services: Services, kept: Kept) -> list[str]:
     Returns:
         The volumes that are gone. Those that something else needs stay.
     """
-    doomed = [kept]
-    if kept.destroyed:
-        doomed += [
-            other
-            for other in keeping.of_vm(services, kept.vm.name, Purpose.SNAPSHOT)
-            if other.uuid == kept.uuid
-        ]
+    doomed = with_snapshots(services, kept)
     paths: set[Path] = set()
     for state in doomed:
         paths |= keeping.layers_under(services, state.disks)
@@ -73,28 +68,43 @@ def purge(services: Services, kept: Kept) -> list[str]:
     return keeping.release(services, paths)
 
 
+def with_snapshots(services: Services, kept: Kept) -> list[Kept]:
+    """A kept state, and the snapshots that go with it where it is a VM that was destroyed."""
+    snapshots = keeping.of_vm(services, kept.vm.name, Purpose.SNAPSHOT) if kept.destroyed else []
+    return [kept, *(other for other in snapshots if other.uuid == kept.uuid)]
+
+
 def merge(services: Services, vm: Vm, run: Run) -> None:
-    """Take what lies under a running VM's persistent disks, and nobody else's, into their top."""
+    """Write the top layers of a running VM's persistent disks into what only they need."""
     for disk in vm.disks:
         if disk.role == ROOT:  # on its box, and replaced whole
             continue
         volumes = {volume.path: volume for volume in services.hypervisor.volumes()}
-        needed = {
-            layer
-            for kept in services.hypervisor.kept()
-            for layer in keeping.layers_under(services, kept.disks)
-        } | {
-            layer
-            for other in services.hypervisor.vms()
-            if other.uuid != vm.uuid
-            for layer in keeping.layers_under(services, other.disks)
-        }
-        own: list[Path] = []
-        base = volumes[disk.path].below if disk.path in volumes else None
-        while base is not None and base not in needed and base in volumes:
-            own.append(base)
-            base = volumes[base].below
-        if own:
-            run.detail(f"merging {len(own) + 1} layers of {disk.path.name}")
-            services.hypervisor.absorb_layers(vm, disk.role, base)
-            keeping.release(services, own)
+        keeping.release(services, _void(volumes, disk.path))
+        above: list[Path] = []
+        layer = volumes[disk.path]
+        while layer.below in volumes and _is_its_own(services, vm, volumes[layer.below]):
+            above.append(layer.path)
+            layer = volumes[layer.below]
+        if above:
+            run.detail(f"merging {len(above) + 1} layers of the disk {disk.role}")
+            with adopt.definition_changes(services, vm.name):
+                services.hypervisor.commit_layers(vm, disk.role, layer.path)
+            keeping.release(services, above)
+
+
+def _is_its_own(services: Services, vm: Vm, volume: Volume) -> bool:
+    """Whether a layer is of this VM (a clone's has another's name) and nothing else needs it."""
+    users = set(services.hypervisor.users_of_volume(volume.name))
+    return volume.name.startswith(f"{vm.fqdn}-") and users == {vm.fqdn}
+
+
+def _void(volumes: Mapping[Path, Volume], written: Path) -> set[Path]:
+    """Layers on a volume that a running VM writes to: what they were made on is no more.
+
+    Only a killed merge, or an operation whose journal is lost, leaves such.
+    """
+    found = {written}
+    while more := {v.path for v in volumes.values() if v.below in found} - found:
+        found |= more
+    return found - {written}

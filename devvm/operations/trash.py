@@ -139,21 +139,45 @@ def show(services: Services, which: str) -> list[Kept]:
     return found
 
 
+def doomed(services: Services, which: str) -> list[Kept]:
+    """As `show`; nothing where a killed command has deleted them and not ended.
+
+    Raises:
+        NotFoundError: there are none.
+    """
+    try:
+        return show(services, which)
+    except NotFoundError:
+        begun = _unfinished(services)
+        if which in begun or any(which in one["kept"] for one in begun.values()):
+            return []
+        raise
+
+
 def empty(services: Services, doomed: Sequence[Kept], run: Run) -> list[str]:
     """Delete states in the trash for good; the volumes that are gone.
+
+    What a killed command began to delete goes, too.
 
     Raises:
         LockedError: somebody is changing one of these VMs.
     """
     removed: list[str] = []
-    for name in sorted({kept.vm.name for kept in doomed}):
+    for name in sorted({kept.vm.name for kept in doomed} | set(_unfinished(services))):
         with settle.changing(services, name, run):
-            with run.phase("purge", f"Deleting what is in the trash of {name} for good"):
-                for kept in doomed:
-                    if kept.vm.name == name and keeping.find(services, kept.id) is not None:
-                        removed += tidy.purge(services, kept)
-            tidy.tidy(services, name, run)
+            there = [kept for kept in items(services, name) if kept in doomed]
+            if there:
+                with run.phase("purge", f"Deleting what is in the trash of {name} for good"):
+                    removed += settle.purge(services, name, there, run)
     return removed
+
+
+def _unfinished(services: Services) -> dict[str, settle.Journal]:
+    """The journals of killed commands that were deleting something, by the VM's name."""
+    journals = {name: services.state.journal(name) for name in services.state.names()}
+    return {
+        n: begun for n, begun in journals.items() if begun and begun["operation"] == journal.PURGE
+    }
 
 
 def _choose(

@@ -202,6 +202,17 @@ class Scenarios:
             others=((0, self.is_vm), (USAGE, self.is_nothing)),
         )  # fmt: skip
 
+    def trash_empty(self):
+        """What a rebuild replaced goes, and so do the layers that only it needed."""
+        before = self.is_rebuilt
+        before = replace(before, contents=before.contents | _holds(self.name, "later"))
+        contents = _holds(self.name, "later") | _holds("one", "one")
+        once = Expected({self.name: (RUNS, 2)}, (("snapshot", "one"),), contents)
+        return Scenario(
+            "trash-empty", ("trash-empty", self.name), self.rebuilt, before, once,
+            again=(USAGE, once), others=((0, before), (0, once)), every=False,
+        )  # fmt: skip
+
     def clone(self):
         contents = self.is_vm.contents | _holds(self.clone_name, "now")
         once = replace(

@@ -138,11 +138,15 @@ def _chain(path):
 
 
 def _frozen(host, baseline):
-    """What lies below the present layers is, byte for byte, what it was."""
-    tops = {disk.path.name for vm in host.vms() for disk in vm.disks}
+    """What kept states need is, byte for byte, what it was."""
+    kept = {
+        Path(layer).name
+        for state in host.kept()
+        for disk in state.disks
+        for layer in _chain(disk.path)
+    }
     return [
         f"the volume {name} is frozen and has changed"
         for name, digest in baseline.hashes.items()
-        if name not in tops and Path(host.pool / name).exists()
-        and sha256(host.pool / name) != digest
-    ]  # fmt: skip
+        if name in kept and sha256(host.pool / name) != digest
+    ]

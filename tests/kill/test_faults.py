@@ -7,6 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import libvirt
 import pytest
 from kill_host import RELEASE, corner, finish, sha256
 from kill_scenarios import RUNS, Scenarios
@@ -134,6 +135,26 @@ def test_qemu_dies_after_layers_were_merged(host, scenarios):
     assert scenarios.goldens.differs("now data", host.vms()[0].data) is None
 
 
+@pytest.mark.parametrize("operation", ["snapshot-create", "snapshot-restore", "rebuild", "resize"])
+def test_a_merge_that_was_killed_when_all_but_its_end_was_done(operation, host, scenarios):
+    """libvirt goes on copying into the lower layer for ever; the next command is not disturbed."""
+    scenario = scenarios.named(operation)
+    host.restore(scenario.baseline)
+    (vm,) = host.vms()
+    assert host.run("snapshot-create", scenarios.name, "loose").code == 0
+    (loose,) = (kept for kept in host.kept() if kept.label == "loose")
+    host.connection().lookupByName(f"{vm.fqdn}@{loose.id}").undefine()
+    domain = host.connection().lookupByName(vm.fqdn)
+    commit = libvirt.VIR_DOMAIN_BLOCK_COMMIT_ACTIVE
+    domain.blockCommit("vdb", str(vm.data), None, 0, commit)
+    _await_mirror(domain)
+    done = host.run(*scenario.argv)
+    assert done.code == 0, done.output
+    name, now = scenarios.name, "now data" if operation != "snapshot-restore" else "one data"
+    assert scenarios.goldens.differs(now, host.vms()[0].data) is None
+    assert host.run("destroy", name).code == 0
+
+
 @pytest.mark.parametrize("operation", ["create", "rebuild"])
 def test_a_wrong_byte_in_the_box_s_image(operation, host, scenarios):
     """The next VM is not made of it: it is written again, under the VMs that lie on it."""
@@ -200,6 +221,13 @@ def _flip(path):
         byte = file.read(1)
         file.seek(-1, os.SEEK_CUR)
         file.write(bytes([byte[0] ^ 1]))
+
+
+def _await_mirror(domain):
+    deadline = time.monotonic() + 30
+    while "ready='yes'" not in domain.XMLDesc():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def _await(path):

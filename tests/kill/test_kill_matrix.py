@@ -30,7 +30,7 @@ THINNED = int(os.environ.get("DEVVM_KILL_THINNED", "1" if FULL else "8"))
 OPERATIONS = (
     "create", "rebuild", "rebuild-refused", "rebuild-off", "destroy", "recover",
     "snapshot-restore", "snapshot-create", "snapshot-delete", "clone", "resize", "recover-item",
-    "destroy-purge",
+    "destroy-purge", "trash-empty",
 )  # fmt: skip
 
 

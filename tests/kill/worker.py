@@ -150,6 +150,8 @@ def operate(given, operation, arguments, release):
         trash.destroy(given, name, run)
     elif operation == "destroy-purge":
         trash.destroy(given, name, run, purge=True)
+    elif operation == "trash-empty":
+        trash.empty(given, trash.doomed(given, name), run)
     elif operation == "recover":
         trash.recover(given, name, run, identifier=arguments[1] if arguments[1:] else None)
     elif operation == "start":

@@ -252,14 +252,20 @@ class Hypervisor:
         new.files = dict(self.host.volumes[top.name].files)
         self.split_disks_silently(vm.fqdn, {role: destination})
 
-    def absorb_layers(self, vm, role, base):
-        self.host.step("absorb_layers")
+    def commit_layers(self, vm, role, layer):
+        self.host.step("commit_layers")
         top = self._running_disk(vm, role)
-        above = [p for p in self.host.chain(top) if p not in self.host.chain(base)]
-        for layer in above[1:]:
-            files = self.host.volumes[layer.name].files
-            self.host.volumes[top.name].files = files | self.host.volumes[top.name].files
-        self.host.volumes[top.name].below = base
+        assert layer in self.host.chain(top)[1:]
+        below = {
+            v.below for n, v in self.host.volumes.items() if POOL / n not in self.host.chain(top)
+        }
+        assert layer not in below, f"{layer} is under something else"
+        merged = {}
+        for path in reversed(self.host.chain(top)[: self.host.chain(top).index(layer) + 1]):
+            merged |= self.host.volumes[path.name].files
+        self.host.volumes[layer.name].files = merged
+        self.host.volumes[layer.name].size = self.host.volumes[top.name].size
+        self.split_disks_silently(vm.fqdn, {role: layer})
 
     def resize_disk(self, vm, role, size_bytes):
         self.host.step("resize_disk")

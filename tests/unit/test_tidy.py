@@ -3,11 +3,12 @@
 from dataclasses import replace
 
 import pytest
+from memory_host import Domain, Killed
 from world import World
 
 from devvm.errors import OperationError
-from devvm.model import DATA, ROOT, Purpose
-from devvm.operations import clone, keeping, lifecycle, snapshots, tidy
+from devvm.model import DATA, ROOT, DomainDisk, Purpose
+from devvm.operations import adopt, clone, keeping, lifecycle, snapshots, tidy, trash
 
 LONG_AGO, ONE_DAY = "2020-01-01T00:00:00+00:00", "2999-01-01T00:00:00+00:00"
 
@@ -50,15 +51,17 @@ def test_layers_that_a_snapshot_needs_stay(dev1):
     assert dev1.picture() == before
 
 
-def test_layers_that_nobody_needs_are_merged_into_the_newest(dev1):
+def test_layers_that_nobody_needs_are_merged_into_the_lowest(dev1):
     forget(dev1, "one", "two")
-    top = dev1.vm().data
+    lowest = dev1.host.chain(dev1.vm().data)[-1]
     do(dev1)
-    assert dev1.vm().data == top
+    assert dev1.vm().data == lowest
     assert depth(dev1) == 1
     assert everything(dev1) == ["one", "two", "three"]
+    written_down = (dev1.state.vm("dev1") / "domain.xml").read_text()
+    assert dev1.services.hypervisor.disks_in(written_down) == dev1.vm().disks
     roots = set(dev1.host.chain(dev1.vm().root))
-    assert {n for n in dev1.host.volumes if "-data." in n} == {top.name}
+    assert {n for n in dev1.host.volumes if "-data." in n} == {lowest.name}
     assert set(dev1.unused()).isdisjoint(p.name for p in roots)
 
 
@@ -79,7 +82,7 @@ def test_a_layer_between_two_that_are_needed_waits(dev1):
     forget(dev1, "two")
     do(dev1)
     assert depth(dev1) == 4
-    assert "absorb_layers" not in dev1.host.calls
+    assert "commit_layers" not in dev1.host.calls
 
 
 def test_the_root_is_left_on_its_box(dev1):
@@ -93,9 +96,9 @@ def test_layers_under_another_vm_stay(dev1):
     clone.clone(dev1.services, "dev1", "dev2", dev1.run("clone dev1"))
     forget(dev1, "one", "two")
     do(dev1)
-    assert "absorb_layers" not in dev1.host.calls
+    assert "commit_layers" not in dev1.host.calls
     tidy.tidy(dev1.services, "dev2", dev1.run("x"))
-    assert "absorb_layers" not in dev1.host.calls
+    assert "commit_layers" not in dev1.host.calls
     assert dev1.read("dev2", "only/one") == "one"
 
 
@@ -108,12 +111,53 @@ def test_one_that_is_off_is_left_for_later(dev1):
 
 def test_a_failure_is_for_later_and_said(dev1):
     forget(dev1, "one", "two")
-    dev1.host.fail_at, dev1.host.failure = "absorb_layers", OperationError("no space")
+    dev1.host.fail_at, dev1.host.failure = "commit_layers", OperationError("no space")
     do(dev1)
     assert any("left for later: no space" in note for note in dev1.reporter.notes)
     dev1.again()
     do(dev1)
     assert depth(dev1) == 1
+
+
+@pytest.mark.parametrize("step", ["commit_layers", "reserve_lease", "remove_volume"])
+def test_killed_it_leaves_nothing_that_the_next_one_does_not_tidy(dev1, step):
+    forget(dev1, "one", "two")
+    dev1.host.fail_at, dev1.host.failure = step, Killed()
+    with pytest.raises(Killed):
+        do(dev1)
+    dev1.again()
+    do(dev1)
+    assert depth(dev1) == 1
+    assert dev1.unused() == []
+    assert everything(dev1) == ["one", "two", "three"]
+
+
+def test_killed_and_then_the_domain_deleted_it_is_not_guessed_which_layer_was_the_last(dev1):
+    forget(dev1, "one", "two")
+    dev1.host.fail_at, dev1.host.failure = "reserve_lease", Killed()
+    with pytest.raises(Killed):
+        do(dev1)
+    dev1.again()
+    del dev1.host.domains["dev1.devvm.test"]
+    assert adopt.redefine(dev1.services, "dev1") is None
+
+
+def test_a_layer_under_a_domain_that_devvm_did_not_make_stays(dev1):
+    forget(dev1, "one", "two")
+    path = dev1.host.chain(dev1.vm().data)[2]
+    disks = (DomainDisk(device="vda", role=ROOT, path=path),)
+    dev1.host.domains["theirs"] = Domain(name="theirs", uuid="theirs", disks=disks)
+    do(dev1)
+    assert depth(dev1) == 2
+    assert "only/two" not in dev1.host.volumes[path.name].files
+
+
+def test_a_clone_keeps_layers_that_are_named_for_another_vm(dev1):
+    clone.clone(dev1.services, "dev1", "dev2", dev1.run("clone dev1"))
+    trash.destroy(dev1.services, "dev1", dev1.run("destroy dev1"), purge=True)
+    tidy.tidy(dev1.services, "dev2", dev1.run("x"))
+    assert dev1.vm("dev2").data.name.startswith("dev2.")
+    assert dev1.read("dev2", "only/one") == "one"
 
 
 def test_a_vm_that_is_not_there_is_no_failure(dev1):

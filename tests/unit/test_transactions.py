@@ -19,6 +19,7 @@ from devvm.operations import (
     rebuild,
     resize,
     snapshots,
+    tidy,
     trash,
 )
 
@@ -48,6 +49,15 @@ def do_recover_item(world):
 
 def do_snapshot(world):
     return snapshots.create(world.services, "dev1", "now", world.run("snapshot create dev1"))
+
+
+def do_snapshot_delete(world):
+    return snapshots.delete(world.services, "dev1", "before", world.run("snapshot delete dev1"))
+
+
+def do_empty(world):
+    run = world.run("trash empty dev1")
+    return trash.empty(world.services, trash.doomed(world.services, "dev1"), run)
 
 
 def do_restore(world):
@@ -143,6 +153,18 @@ def snapped(world):
     assert names == ["now"]
 
 
+def snapshot_deleted(world):
+    there(world, note="changed since")
+    assert world.services.hypervisor.kept() == []
+
+
+def emptied(world):
+    if world.vm() is not None:
+        there(world)
+    assert world.services.hypervisor.kept() == []
+    in_order(world)
+
+
 def restored(world):
     there(world)
     assert len(trash.items(world.services, "dev1")) == 1
@@ -170,6 +192,9 @@ OPERATIONS = {
     "recover": (with_trash, do_recover, recovered),
     "recover --item": (with_replaced, do_recover_item, back_before_the_rebuild),
     "snapshot create": (with_vm, do_snapshot, snapped),
+    "snapshot delete": (with_snapshot, do_snapshot_delete, snapshot_deleted),
+    "trash empty": (with_replaced, do_empty, emptied),
+    "trash empty of one that was destroyed": (with_trash, do_empty, emptied),
     "snapshot restore": (with_snapshot, do_restore, restored),
     "clone": (with_vm, do_clone, cloned),
     "resize": (with_vm, do_resize, resized),
@@ -178,8 +203,13 @@ OPERATIONS = {
 #: of them after a failure is not undone.
 FORWARD = {
     "destroy", "destroy --purge", "recover", "recover --item", "snapshot create",
-    "snapshot restore", "resize",
+    "snapshot delete", "snapshot restore", "resize", "trash empty",
+    "trash empty of one that was destroyed",
 }  # fmt: skip
+
+
+#: Operations before or after which there is no VM.
+GONE = {"destroy", "destroy --purge", "recover", "trash empty of one that was destroyed"}
 
 
 @pytest.fixture(params=OPERATIONS)
@@ -247,6 +277,7 @@ def test_failed_at_every_step_it_leaves_nothing_half_done(operation, failure):
         except type(failure):
             pass
         else:  # the step was one of tidying up, which is for later
+            tidy.tidy(world.services, "dev1", world.run("later"))
             right(world)
             continue
         world.host.fail_number = 0
@@ -269,7 +300,7 @@ def _stable(picture):
 
 def test_killed_and_then_another_command(operation):
     name, begin, act, _ = operation
-    if name in {"destroy", "destroy --purge", "recover"}:
+    if name in GONE:
         return  # the VM is not there before or after
     for number in range(1, steps(begin, act) + 1):
         world = begin()
@@ -301,9 +332,9 @@ def test_killed_at_every_step_and_its_journal_lost(operation):
         assert left == [], (number, where)
         assert world.unused() == [], (number, where)
         if world.vm() is None:
-            assert name in {"destroy", "destroy --purge", "recover"}, (number, where)
+            assert name in GONE, (number, where)
             assert world.host.leases == {}
-            if name != "destroy --purge":
+            if name in {"destroy", "recover"}:
                 do_recover(world)
         if world.vm() is not None:
             lifecycle.start(world.services, "dev1", world.run("start dev1"))

@@ -237,9 +237,9 @@ class LibvirtHypervisor:
         """Go on, in a running VM, with a disk's newest layer in another volume."""
         self._live.move_disk(vm.fqdn, role, destination)
 
-    def absorb_layers(self, vm: Vm, role: str, base: Path | None) -> None:
-        """Copy, in a running VM, what lies above `base` into a disk's newest layer."""
-        self._live.absorb(vm.fqdn, role, base)
+    def commit_layers(self, vm: Vm, role: str, layer: Path) -> None:
+        """Write, in a running VM, what lies above a disk's layer into it, and go on in it."""
+        self._live.commit(vm.fqdn, role, layer)
 
     def resize_disk(self, vm: Vm, role: str, size_bytes: int) -> None:
         """Make a disk larger; its file system is the guest's matter."""

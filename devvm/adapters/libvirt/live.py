@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -65,7 +65,7 @@ class Live:
                 ET.SubElement(disks, "disk", name=present.device, snapshot="no")
         xml = ET.tostring(request, encoding="unicode")
         with translated(f"the disks of {fqdn} can't be split"):
-            domain = self._get(fqdn)
+            domain = self._idle(fqdn)
             try:
                 domain.snapshotCreateXML(xml, _SPLIT | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_QUIESCE)
             except libvirt.libvirtError:
@@ -87,39 +87,37 @@ class Live:
         ET.SubElement(wanted, "driver", type="qcow2")
         ET.SubElement(wanted, "source", file=str(destination))
         with translated(f"the disk {device} of {fqdn} can't be moved"):
-            domain = self._get(fqdn)
+            domain = self._idle(fqdn)
             domain.blockCopy(device, ET.tostring(wanted, encoding="unicode"), {}, _COPY)
-            try:
-                self._await(fqdn, lambda: _mirrored(domain, device))
-                domain.blockJobAbort(device, libvirt.VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT)
-            except BaseException:
-                _abort(domain, device)
-                raise
+            self._pivot(domain, device)
 
-    def absorb(self, fqdn: str, role: str, base: Path | None) -> None:
-        """Copy what lies between a disk's newest layer and `base` into the newest layer.
+    def commit(self, fqdn: str, role: str, layer: Path) -> None:
+        """Write what lies above a disk's layer into that layer, and go on in it.
+
+        All of it is on the disk before QEMU goes on there. (libvirt's other way, to pull the lower
+        layers into the newest one, does not flush: were QEMU killed then, it would be lost.)
 
         Args:
             fqdn: The domain.
             role: The disk's.
-            base: The layer that stays below; None: none does.
+            layer: The layer; nothing else may need it as it is.
+
+        Raises:
+            OperationError: it could not be written; the disk is where it was.
         """
         device = self._device(fqdn, role)
         with translated(f"the layers of {fqdn} can't be merged"):
-            domain = self._get(fqdn)
-            domain.blockRebase(device, None if base is None else str(base), 0, 0)
-            try:
-                self._await(fqdn, lambda: not domain.blockJobInfo(device))
-            except BaseException:
-                _abort(domain, device)
-                raise
+            domain = self._idle(fqdn)
+            flags = libvirt.VIR_DOMAIN_BLOCK_COMMIT_ACTIVE
+            domain.blockCommit(device, str(layer), None, 0, flags)
+            self._pivot(domain, device)
 
     def resize(self, fqdn: str, role: str, size_bytes: int) -> None:
         """Make a disk larger while the VM runs; its file system is the guest's matter."""
         device = self._device(fqdn, role)
         with translated(f"the disk {device} of {fqdn} can't be resized"):
             flags = libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES
-            self._get(fqdn).blockResize(device, size_bytes, flags)
+            self._idle(fqdn).blockResize(device, size_bytes, flags)
 
     def read_file(self, fqdn: str, path: str) -> str | None:
         """A small text file of the guest's, by its agent; None where there is no answer or file."""
@@ -149,18 +147,37 @@ class Live:
     def _device(self, fqdn: str, role: str) -> str:
         return next(disk.device for disk in self._disks(fqdn) if disk.role == role)
 
-    def _await(self, fqdn: str, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + _BLOCK_JOB_TIMEOUT
-        while not condition():
-            if time.monotonic() > deadline:
-                raise OperationError(
-                    f"copying a disk of {fqdn} did not end within {_BLOCK_JOB_TIMEOUT:.0f} s"
-                )
-            time.sleep(_POLL)
+    @staticmethod
+    def _pivot(domain: libvirt.virDomain, device: str) -> None:
+        """Wait until a disk's copy is as the disk, and have the VM go on in it."""
+        try:
+            _await_mirror(domain, device)
+            domain.blockJobAbort(device, libvirt.VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT)
+        except BaseException:
+            _abort(domain, device)
+            raise
+
+    def _idle(self, fqdn: str) -> libvirt.virDomain:
+        """A domain, after an end of what a killed command was copying: its disks are as before."""
+        domain = self._get(fqdn)
+        for disk in self._disks(fqdn):
+            if domain.blockJobInfo(disk.device):
+                _abort(domain, disk.device)
+        return domain
 
     def _get(self, fqdn: str) -> libvirt.virDomain:
         with translated(f"the domain {fqdn} can't be looked up"):
             return self._connection.get().lookupByName(fqdn)
+
+
+def _await_mirror(domain: libvirt.virDomain, device: str) -> None:
+    deadline = time.monotonic() + _BLOCK_JOB_TIMEOUT
+    while not _mirrored(domain, device):
+        if time.monotonic() > deadline:
+            raise OperationError(
+                f"copying {device} of {domain.name()} did not end within {_BLOCK_JOB_TIMEOUT:.0f} s"
+            )
+        time.sleep(_POLL)
 
 
 def _mirrored(domain: libvirt.virDomain, device: str) -> bool:
