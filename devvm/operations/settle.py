@@ -52,6 +52,7 @@ class _Unfinished:
     name: str
     journal: Journal
     run: Run
+    killed: bool
     start: bool
 
     @property
@@ -119,7 +120,9 @@ def settle(
     if killed:
         services.hypervisor.ensure_pool()  # the host may have been restarted since
     outcome = _SETTLE[operation](
-        _Unfinished(services=services, name=name, journal=journal, run=run, start=start)
+        _Unfinished(
+            services=services, name=name, journal=journal, run=run, killed=killed, start=start
+        )
     )
     services.state.close_journal(name)
     saved = services.state.vm(name) / adopt.DEFINITION  # of a domain that somebody deleted
@@ -165,6 +168,8 @@ def purge(services: Services, name: str, doomed: Iterable[Kept], run: Run) -> li
     }
     services.state.open_journal(name, journals.PURGE, facts)
     with settled_on_failure(services, name, run):
+        _delete(services, facts)
+        tidy.tidy(services, name, run)
         settle(services, name, run, killed=False)
     left = {volume.path for volume in services.hypervisor.volumes()}
     return sorted(path.name for path in volumes - left)
@@ -293,12 +298,20 @@ def _resize(task: _Unfinished) -> Outcome:
 
 
 def _purge(task: _Unfinished) -> Outcome:
-    for identifier in task.journal["kept"]:
-        if kept := keeping.find(task.services, identifier):
-            tidy.purge(task.services, kept)
-    keeping.release(task.services, map(Path, task.journal["volumes"]))
-    tidy.tidy(task.services, task.name, task.run)
+    _delete(task.services, task.journal)
+    vm = task.services.hypervisor.vm(task.name)
+    if task.killed:
+        tidy.tidy(task.services, task.name, task.run)
+    elif vm is not None and vm.state is VmState.RUNNING:  # interrupted: merging is for later
+        tidy.drop_void(task.services, vm)
     return "finished"
+
+
+def _delete(services: Services, journal: Journal) -> None:
+    for identifier in journal["kept"]:
+        if kept := keeping.find(services, identifier):
+            tidy.purge(services, kept)
+    keeping.release(services, map(Path, journal["volumes"]))
 
 
 _SETTLE: Mapping[str, Callable[[_Unfinished], Outcome]] = {

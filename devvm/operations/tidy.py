@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +26,7 @@ def tidy(services: Services, name: str, run: Run) -> None:
                 _let_go(services, other, run)
         vm = services.hypervisor.vm(name)
         if vm is not None and vm.state is VmState.RUNNING:
+            drop_void(services, vm)
             merge(services, vm, run)
     except DevvmError as error:
         run.note(f"Tidying up after {name} is left for later: {error}")
@@ -74,13 +74,25 @@ def with_snapshots(services: Services, kept: Kept) -> list[Kept]:
     return [kept, *(other for other in snapshots if other.uuid == kept.uuid)]
 
 
+def drop_void(services: Services, vm: Vm) -> None:
+    """Delete layers on a volume that a running VM writes to: what they were made on is no more.
+
+    Only an interrupted merge leaves such, or a killed operation whose journal is lost.
+    """
+    below = {volume.path: volume.below for volume in services.hypervisor.volumes()}
+    void: set[Path] = set()
+    written = {disk.path for disk in vm.disks}
+    while more := {path for path in below if below[path] in written | void} - void:
+        void |= more
+    keeping.release(services, void)
+
+
 def merge(services: Services, vm: Vm, run: Run) -> None:
     """Write the top layers of a running VM's persistent disks into what only they need."""
     for disk in vm.disks:
         if disk.role == ROOT:  # on its box, and replaced whole
             continue
         volumes = {volume.path: volume for volume in services.hypervisor.volumes()}
-        keeping.release(services, _void(volumes, disk.path))
         above: list[Path] = []
         layer = volumes[disk.path]
         while layer.below in volumes and _is_its_own(services, vm, volumes[layer.below]):
@@ -97,14 +109,3 @@ def _is_its_own(services: Services, vm: Vm, volume: Volume) -> bool:
     """Whether a layer is of this VM (a clone's has another's name) and nothing else needs it."""
     users = set(services.hypervisor.users_of_volume(volume.name))
     return volume.name.startswith(f"{vm.fqdn}-") and users == {vm.fqdn}
-
-
-def _void(volumes: Mapping[Path, Volume], written: Path) -> set[Path]:
-    """Layers on a volume that a running VM writes to: what they were made on is no more.
-
-    Only a killed merge, or an operation whose journal is lost, leaves such.
-    """
-    found = {written}
-    while more := {v.path for v in volumes.values() if v.below in found} - found:
-        found |= more
-    return found - {written}
