@@ -300,10 +300,10 @@ def _resize(task: _Unfinished) -> Outcome:
 def _purge(task: _Unfinished) -> Outcome:
     _delete(task.services, task.journal)
     vm = task.services.hypervisor.vm(task.name)
-    if task.killed:
-        tidy.tidy(task.services, task.name, task.run)
-    elif vm is not None and vm.state is VmState.RUNNING:  # interrupted: merging is for later
+    if vm is not None:
         tidy.drop_void(task.services, vm)
+    if task.killed:  # who interrupted it is not kept waiting while layers are merged
+        tidy.tidy(task.services, task.name, task.run)
     return "finished"
 
 

@@ -75,9 +75,10 @@ def with_snapshots(services: Services, kept: Kept) -> list[Kept]:
 
 
 def drop_void(services: Services, vm: Vm) -> None:
-    """Delete layers on a volume that a running VM writes to: what they were made on is no more.
+    """Delete unused layers on what a VM writes to: what they were made on is no more.
 
-    Only an interrupted merge leaves such, or a killed operation whose journal is lost.
+    An interrupted merge leaves such. Of a VM that does not run, only after one: somebody may have
+    given its domain an older layer by hand.
     """
     below = {volume.path: volume.below for volume in services.hypervisor.volumes()}
     void: set[Path] = set()

@@ -1,7 +1,7 @@
-"""libvirtd is killed and started again in the middle of an operation.
+"""libvirtd is killed and started again in the middle of an operation, or the whole host is.
 
-The VMs run on. The operation ends well or with one clear error; the same command, typed again,
-ends right. Only where libvirtd is a plain daemon: elsewhere systemd is its master, and starts it
+The operation ends well or with one clear error; the same command, typed again, ends right.
+libvirtd is killed only where it is a plain daemon: elsewhere systemd is its master, and starts it
 again by itself.
 """
 
@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import libvirt
@@ -19,8 +20,20 @@ from kill_states import problems
 pytestmark = pytest.mark.kill
 
 _PID_FILES = (Path("/run/libvirtd.pid"), Path("/var/run/libvirtd.pid"))
-#: Where in an operation: parts of its way.
-MOMENTS = (1 / 3, 2 / 3)
+#: The operations, and where on their way: parts of it.
+MOMENTS = {
+    "create": (1 / 3, 2 / 3),
+    "rebuild": (1 / 3, 2 / 3),
+    "destroy": (1 / 3, 2 / 3),
+    "recover": (1 / 3, 2 / 3),
+    "snapshot-restore": (1 / 3, 2 / 3),
+    "snapshot-create": (1 / 2,),
+    "snapshot-delete": (1 / 2,),
+    "clone": (1 / 2,),
+    "resize": (1 / 2,),
+}
+#: Operations after which the VM runs whatever was before.
+STARTING = ("create", "rebuild", "recover")
 
 
 @pytest.fixture(scope="module")
@@ -36,16 +49,14 @@ def daemon():
         _start(argv)
 
 
-@pytest.mark.parametrize(
-    "operation", ["create", "rebuild", "destroy", "recover", "snapshot-restore"]
-)
+@pytest.mark.parametrize("operation", MOMENTS)
 def test_libvirtd_dies(operation, daemon, corners, tried):
     host, scenarios = corners[0].host, corners[0].scenarios
     scenario = scenarios.named(operation)
     host.restore(scenario.baseline)
     passed, _, _ = host.boundaries(*scenario.argv)
     start, failures = time.monotonic(), []
-    for part in MOMENTS:
+    for part in MOMENTS[operation]:
         point = round(len(passed) * part)
         host.restore(scenario.baseline)
         try:
@@ -55,8 +66,42 @@ def test_libvirtd_dies(operation, daemon, corners, tried):
                 corner.host.connect()
         if wrong:
             failures.append(f"{passed[point]['boundary']}: {'; '.join(wrong)}")
-    survived, seconds = len(MOMENTS) - len(failures), round(time.monotonic() - start)
-    tried.append((f"{operation}, libvirtd killed", len(passed), "", 2, survived, seconds))
+    _tell(tried, f"{operation}, libvirtd killed", passed, operation, failures, start)
+
+
+@pytest.mark.parametrize("operation", MOMENTS)
+def test_the_host_is_restarted(operation, host, scenarios, tried):
+    """All processes are gone at once; neither VMs nor the network nor the pool run afterwards."""
+    scenario = scenarios.named(operation)
+    host.restore(scenario.baseline)
+    passed, _, _ = host.boundaries(*scenario.argv)
+    start, failures = time.monotonic(), []
+    for part in MOMENTS[operation]:
+        point = round(len(passed) * part)
+        host.restore(scenario.baseline)
+        host.run(*scenario.argv, kill_at=point)
+        host.power_cut()
+        code = _code_of_again(host, scenarios, scenario)
+        try:
+            done = host.run(*scenario.argv)
+        finally:
+            host.hypervisor.ensure_pool()
+            host.hypervisor.ensure_network()
+        wrong = [] if done.code == code else [f"exit code {done.code}: {done.output}"]
+        state = scenario.after
+        if operation not in STARTING:  # the person starts it, as after any restart
+            now = {vm.name: str(vm.state) for vm in host.vms()}
+            vms = {name: (now.get(name, was), number) for name, (was, number) in state.vms.items()}
+            state = replace(state, vms=vms)
+        wrong += problems(host, state, scenarios.goldens, scenario.baseline)
+        if wrong:
+            failures.append(f"{passed[point]['boundary']}: {'; '.join(wrong)}")
+    _tell(tried, f"{operation}, host restarted", passed, operation, failures, start)
+
+
+def _tell(tried, what, passed, operation, failures, start):
+    count, seconds = len(MOMENTS[operation]), round(time.monotonic() - start)
+    tried.append((what, len(passed), "", count, count - len(failures), seconds))
     assert not failures, "\n".join(failures)
 
 
@@ -78,10 +123,17 @@ def _try(host, scenarios, scenario, point, daemon):
     if done.code and not done.error:
         found.append(f"no clear error: {done.output}")
     if done.code:
+        code = _code_of_again(host, scenarios, scenario)
         again = host.run(*scenario.argv)
-        if again.code:
+        if again.code != code:
             found.append(f"again: exit code {again.code}: {again.output}")
     return found + problems(host, scenario.after, scenarios.goldens, scenario.baseline)
+
+
+def _code_of_again(host, scenarios, scenario):
+    """How the same command ends: of one that was at its end it may be said that nothing is left."""
+    ended = not host.journals() and not problems(host, scenario.after, scenarios.goldens)
+    return scenario.again[0] if ended else 0
 
 
 def _pid():

@@ -94,6 +94,15 @@ def test_a_failure_is_shown_by_its_end_with_the_log(vagrant, tmp_path):
     assert caught.value.log == log
 
 
+@pytest.fixture
+def interruptible():
+    """Whoever runs the tests in the background may have had Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_stops_vagrant_in_order(vagrant, tmp_path):
     vagrant("trap 'echo cleaned up; exit 1' INT; echo Starting domain; while :; do sleep 0.1; done")
     log = tmp_path / "log"
