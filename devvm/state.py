@@ -6,6 +6,7 @@ write is atomic; a file that can't be read is said, never shrugged off.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import getpass
 import json
@@ -29,18 +30,23 @@ _LOGS_KEPT = 100
 
 
 def write_atomic(path: Path, text: str, *, mode: int = 0o660) -> None:
-    """Replace a file whole: a reader, or a crash, sees the old text or the new one."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(mode)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    """Replace a file whole: a reader, or a crash, sees the old text or the new one.
+
+    Raises:
+        OperationError: it can't be written; says why.
+    """
+    with _writing(path):
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).chmod(mode)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
 
 
 class State:
@@ -85,7 +91,8 @@ class State:
         """A new file for the raw output of one run; the oldest are removed."""
         stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
         path = self.logs / f"{stamp}-{command.replace(' ', '-')}-{os.getpid()}.log"
-        path.touch(mode=0o640)
+        with _writing(path):
+            path.touch(mode=0o640)
         for old in sorted(self.logs.glob("*.log"))[:-_LOGS_KEPT]:
             old.unlink(missing_ok=True)
         return path
@@ -116,8 +123,9 @@ class State:
                 "command": command,
                 "since": datetime.now(UTC).isoformat(timespec="seconds"),
             }
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+            with suppress(OSError):  # no space left: the lock holds all the same
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, json.dumps(holder).encode(), 0)
             yield
         finally:
             os.close(descriptor)
@@ -156,8 +164,13 @@ class State:
         self._journal(name).replace(self._journal(name).with_suffix(".damaged"))
 
     def open_journal(self, name: str, operation: str, facts: Mapping[str, Any]) -> None:
-        """Note, before the first change, what is about to be done and what undoing it needs."""
-        self.vm(name).mkdir(parents=True, exist_ok=True)
+        """Note, before the first change, what is about to be done and what undoing it needs.
+
+        Raises:
+            OperationError: it can't be written; nothing was begun.
+        """
+        with _writing(self.vm(name)):
+            self.vm(name).mkdir(parents=True, exist_ok=True)
         entry = {
             "operation": operation,
             "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -176,7 +189,8 @@ class State:
             with suppress(OperationError):
                 earlier = self.runs(name)[-(_RUNS_KEPT - 1) :]
             entries = [asdict(run) for run in (*earlier, record)]
-            write_atomic(self._runs(name), json.dumps({"version": 1, "runs": entries}))
+            with suppress(OperationError):  # no space left: what was done is done all the same
+                write_atomic(self._runs(name), json.dumps({"version": 1, "runs": entries}))
 
     def runs(self, name: str) -> list[RunRecord]:
         """The last runs on this VM, oldest first.
@@ -222,6 +236,20 @@ class State:
                 return None
         except LockedError as error:
             return error.details
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OperationError(
+            f"{path} can't be written",
+            details=error.strerror or str(error),
+            resolution="make room: devvm trash list, devvm box list"
+            if error.errno in (errno.ENOSPC, errno.EDQUOT)
+            else "devvm setup",
+        ) from None
 
 
 def _open_lock(path: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -90,6 +91,9 @@ def main(argv: Sequence[str]) -> int:
         return _show(session, _interrupted())
     except BrokenPipeError:
         return _broken_pipe()
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return _show(session, _no_space(error) if full else _bug(error))
     except Exception as error:  # noqa: BLE001, RUF100 - the boundary: a person gets no traceback
         return _show(session, _bug(error))
     if interrupts.count and code == ExitCode.INTERRUPTED:  # Typer made a code of the exception
@@ -160,6 +164,14 @@ def _bug(error: Exception) -> OperationError:
     )
     bug.code = "bug"
     return bug
+
+
+def _no_space(error: OSError) -> DevvmError:
+    return OperationError(
+        "there is no space left on this host",
+        details=str(error),
+        resolution="make room: devvm trash list, devvm box list",
+    )
 
 
 def _broken_pipe() -> int:

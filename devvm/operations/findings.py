@@ -161,6 +161,26 @@ def gone(services: Services, busy: set[str]) -> Iterator[Finding]:
             )
 
 
+def stray_snapshots(services: Services, busy: set[str]) -> Iterator[Finding]:
+    """Snapshots of VMs that are neither there nor in the trash, and can't be defined again."""
+    there = {vm.uuid for vm in services.hypervisor.vms()}
+    kept_states = services.hypervisor.kept()
+    there |= {kept.uuid for kept in kept_states if kept.destroyed}
+    for kept in kept_states:
+        name = kept.vm.name
+        if kept.purpose is not Purpose.SNAPSHOT or kept.uuid in there or name in busy:
+            continue
+        saved = (services.state.vm(name) / adopt.DEFINITION).is_file()
+        if not saved and services.state.journal(name) is None:
+            yield Finding(
+                kind="stray-snapshot",
+                subject=name,
+                problem=f"the VM is gone that the snapshot {kept.label} is of",
+                mend=partial(remedies.to_trash, services, kept),
+                locked=name,
+            )
+
+
 def stale_leases(services: Services, busy: set[str]) -> Iterator[Finding]:
     """Places on the network of VMs that are not there."""
     there = {vm.name for vm in services.hypervisor.vms()} | set(services.state.names()) | busy
@@ -272,7 +292,9 @@ def strangers(services: Services, _busy: set[str]) -> Iterator[Finding]:
             )
 
 
-CHECKS = (unfinished, strangers, vms, gone, kept_states, stale_leases, box_images, pool)
+CHECKS = (
+    unfinished, strangers, vms, gone, stray_snapshots, kept_states, stale_leases, box_images, pool,
+)  # fmt: skip
 
 
 def _misnamed(services: Services, vm: Vm, fqdn: str) -> Finding:

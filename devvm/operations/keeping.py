@@ -13,7 +13,17 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from devvm.model import DATA, ROOT, DomainChange, DomainDisk, Kept, Metadata, Purpose, Vm
+from devvm.model import (
+    DATA,
+    DESTROYED,
+    ROOT,
+    DomainChange,
+    DomainDisk,
+    Kept,
+    Metadata,
+    Purpose,
+    Vm,
+)
 from devvm.operations import naming
 from devvm.operations.ports import Services
 
@@ -96,23 +106,54 @@ def define_from(services: Services, kept: Kept, change: DomainChange) -> None:
 def keep_volumes(
     services: Services, metadata: Metadata, volumes: tuple[DomainDisk, ...], token: str
 ) -> None:
-    """Put volumes of a VM whose domain is lost into the trash."""
+    """Put volumes of a VM whose domain is lost into the trash.
+
+    Where another state of that VM is kept, which says what kind of VM it was, as a whole VM;
+    otherwise as disks only.
+    """
     if find(services, token) is not None:
         return
+    fqdn, like = naming.fqdn_of(services.config, metadata.name), _alike(services, metadata, volumes)
     kept = Kept(
         id=token,
         purpose=Purpose.TRASH,
-        label="disks without a VM",
+        label=DESTROYED if like else "disks without a VM",
         kept_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         expires_at=expiry(services),
-        uuid="",
-        mac="",
+        uuid=like.uuid if like else "",
+        mac=like.mac if like else "",
         consistency="crash",
-        vm=metadata,
-        whole=False,
+        vm=like.vm if like else metadata,
+        whole=like is not None,
     )
-    fqdn = naming.fqdn_of(services.config, metadata.name)
-    services.hypervisor.define_bare(naming.kept_of(fqdn, token), str(uuid.uuid4()), volumes, kept)
+    domain, identifier = naming.kept_of(fqdn, token), str(uuid.uuid4())
+    if like is None:
+        services.hypervisor.define_bare(domain, identifier, volumes, kept)
+        return
+    change = DomainChange(
+        name=domain,
+        uuid=identifier,
+        title=title_of(kept),
+        disks={disk.role: disk.path for disk in volumes},
+        facts=kept,
+        read_only=True,
+    )
+    services.hypervisor.define(services.hypervisor.definition(domain_of(services, like)), change)
+
+
+def _alike(services: Services, metadata: Metadata, volumes: tuple[DomainDisk, ...]) -> Kept | None:
+    """The newest whole state of a VM that is not there, if its disks are of the same roles."""
+    if services.hypervisor.vm(metadata.name) is not None:
+        return None
+    roles = sorted(disk.role for disk in volumes)
+    found = [
+        kept
+        for kept in services.hypervisor.kept()
+        if kept.vm.name == metadata.name
+        and kept.whole
+        and sorted(disk.role for disk in kept.disks) == roles
+    ]
+    return found[-1] if found else None
 
 
 def change_kept(services: Services, kept: Kept) -> None:

@@ -56,6 +56,11 @@ def collect(services: Services, name: str, _run: Run) -> None:
     keeping.keep_volumes(services, facts, lost, naming.new_token())
 
 
+def to_trash(services: Services, kept: Kept, _run: Run) -> None:
+    """Move a snapshot of a VM that is gone to the trash, from where it comes back as that VM."""
+    keeping.to_trash(services, kept, f"the snapshot {kept.label}")
+
+
 def release_lease(services: Services, name: str, _run: Run) -> None:
     """Give a place on the network back."""
     with services.state.wait_lock("network"):

@@ -7,7 +7,7 @@ command, whichever that is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -157,7 +157,10 @@ def finish_destroy(services: Services, name: str, journal: Journal) -> None:
 
 
 def purge(services: Services, name: str, doomed: Iterable[Kept], run: Run) -> list[str]:
-    """Delete kept states of a VM for good; the volumes that are gone. The VM's lock is held."""
+    """Delete kept states of a VM for good; the volumes that are gone. The VM's lock is held.
+
+    Where there is no room for a journal it goes on without: it is what makes room.
+    """
     every = [state for kept in doomed for state in tidy.with_snapshots(services, kept)]
     volumes = {path for kept in every for path in keeping.layers_under(services, kept.disks)}
     facts = {
@@ -166,7 +169,8 @@ def purge(services: Services, name: str, doomed: Iterable[Kept], run: Run) -> li
         "labels": [kept.label for kept in every],
         "volumes": sorted(map(str, volumes)),
     }
-    services.state.open_journal(name, journals.PURGE, facts)
+    with suppress(OperationError):
+        services.state.open_journal(name, journals.PURGE, facts)
     with settled_on_failure(services, name, run):
         _delete(services, facts)
         tidy.tidy(services, name, run)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -12,6 +13,7 @@ import pytest
 from kill_host import RELEASE, corner, finish, sha256
 from kill_scenarios import RUNS, Scenarios
 from kill_states import Expected, problems
+from worker import fill
 
 from devvm.adapters.box_store import FolderBoxStore
 
@@ -70,6 +72,35 @@ def test_the_pool_is_full(operation, small, tried):
     tried.append((f"{operation}, pool full", len(passed), states, len(points), survived, seconds))
     assert not failures, "\n".join(failures)
     assert refused
+
+
+def test_room_is_made_where_there_is_none(small):
+    """Not even for a journal: pool and state folder lie on one file system, and it is full."""
+    host, scenarios, place = small
+    host.restore(scenarios.nothing)
+    assert host.run("create", scenarios.name).code == 0
+    assert host.run("snapshot-create", scenarios.name, "one").code == 0
+    assert host.run("rebuild", scenarios.name).code == 0
+    vms, beside = host.state.vms, host.scratch / "vms"
+    vms.rename(beside)
+    vms.symlink_to(shutil.copytree(beside, place / "vms"))
+    try:
+        fill(place)
+        refused = host.run("resize", scenarios.name, "2")
+        assert refused.code == 1, refused.output
+        assert "can't be written" in refused.error["brief"]
+        assert "devvm trash list" in refused.error["resolution"]
+        for command in (
+            ("snapshot-delete", scenarios.name, "one"),
+            ("trash-empty", scenarios.name),
+        ):
+            done = host.run(*command)
+            assert done.code == 0, done.output
+        assert host.kept() == []
+        assert host.hypervisor.unused_volumes() == []
+    finally:
+        vms.unlink()
+        beside.rename(vms)
 
 
 def _all_or_nothing(host, scenarios, scenario, done):

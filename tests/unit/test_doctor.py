@@ -7,7 +7,7 @@ import pytest
 from memory_host import Layer
 from world import ANN, POOL, RELEASE, Killed, World
 
-from devvm.errors import OperationError
+from devvm.errors import OperationError, UsageError
 from devvm.model import Lease, VmState
 from devvm.operations import doctor, lifecycle, rebuild, snapshots, trash
 
@@ -191,6 +191,54 @@ def test_orphaned_volumes_go_to_the_trash_and_are_not_deleted(world):
     kept = {item.vm.name: item for item in trash.items(world.services)}
     assert set(kept) == {"dev1", "dev7"}
     assert not kept["dev7"].whole
+
+
+def lose(world):
+    """The domain and the folder of dev1 are gone at once."""
+    del world.host.domains["dev1.devvm.test"]
+    shutil.rmtree(world.state.vm("dev1"))
+
+
+def test_domain_and_folder_lost_of_a_vm_with_a_snapshot(world):
+    uuid = world.vm().uuid
+    snapshots.create(world.services, "dev1", "before", world.run("snapshot create dev1"))
+    world.write("dev1", "home/note", "later")
+    lose(world)
+    mended(world, "orphans")
+    trash.recover(world.services, "dev1", world.run("recover dev1"))
+    assert world.vm().uuid == uuid
+    assert world.read("dev1", "home/note") == "later"
+    assert [s.kept.label for s in snapshots.list_snapshots(world.services, "dev1")] == ["before"]
+    assert found(world) == []
+
+
+def test_domain_and_folder_lost_of_a_vm_without_one(world):
+    lose(world)
+    mended(world, "orphans")
+    with pytest.raises(UsageError, match="disks only"):
+        trash.recover(world.services, "dev1", world.run("recover dev1"))
+    world.create()  # the name is free
+
+
+def test_a_snapshot_of_a_vm_of_which_all_else_is_gone(world):
+    snapshots.create(world.services, "dev1", "before", world.run("snapshot create dev1"))
+    top = world.vm().disks
+    lose(world)
+    for disk in top:
+        del world.host.volumes[disk.path.name]
+    world.host.leases.clear()
+    mended(world, "stray-snapshot")
+    trash.recover(world.services, "dev1", world.run("recover dev1"))
+    assert world.read("dev1", "home/note") == "mine"
+    assert found(world) == []
+
+
+def test_snapshots_of_a_vm_whose_domain_was_deleted_wait_for_it(world):
+    snapshots.create(world.services, "dev1", "before", world.run("snapshot create dev1"))
+    del world.host.domains["dev1.devvm.test"]
+    assert ("stray-snapshot", "dev1") not in found(world)
+    mended(world, "domain")
+    assert len(snapshots.list_snapshots(world.services, "dev1")) == 1
 
 
 def test_leases(world):

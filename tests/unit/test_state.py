@@ -1,5 +1,6 @@
 """The state folder: atomic files, locks that a dead holder can't keep, journals."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -31,8 +32,9 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch)
     path = tmp_path / "f"
     write_atomic(path, "old")
     monkeypatch.setattr(os, "fsync", lambda _fd: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(OperationError, match="can't be written") as caught:
         write_atomic(path, "new")
+    assert caught.value.details == "disk full"
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["f"]
 
@@ -94,6 +96,25 @@ def test_a_damaged_journal_is_said(state):
     (state.vm("dev1") / "journal.json").write_text("{")
     with pytest.raises(OperationError, match="can't be read"):
         state.journal("dev1")
+
+
+def test_a_full_disk_is_said_and_holds_no_lock_up(state, monkeypatch):
+    def full(*_args, **_more):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    state.vm("dev1").mkdir()
+    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "pwrite", full)
+    with state.lock("dev1", "destroy dev1"):
+        with pytest.raises(OperationError, match="can't be written") as caught:
+            state.open_journal("dev1", "destroy", {})
+        with pytest.raises(LockedError), state.lock("dev1", "x"):
+            pass
+    assert "devvm trash list" in caught.value.resolution
+    assert [path.name for path in state.vm("dev1").iterdir()] == []
+    record = RunRecord(command="x", started_at="", seconds=1.0, result="done", phases=())
+    state.add_run("dev1", record)
+    assert state.runs("dev1") == []
 
 
 @pytest.mark.parametrize("content", ["[", "[]", "{}", '{"runs": [{"x": 1}]}', '{"runs": 5}'])

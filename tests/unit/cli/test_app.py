@@ -66,6 +66,14 @@ def test_a_bug_is_named_where_the_home_can_not_be_written(cli, monkeypatch):
     assert "this is a bug" in cli("version").stderr
 
 
+def test_a_full_disk_is_no_bug(cli, monkeypatch):
+    _failing(monkeypatch, OSError(errno.ENOSPC, "No space left on device", "/var/log/x"))
+    result = cli("version")
+    assert result.code == 1
+    assert "no space left on this host\n  [Errno 28] No space left on device: " in result.stderr
+    assert "Next: make room: devvm trash list" in result.stderr
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), InterruptedOperationError("all undone")])
 def test_interrupts_end_with_130(cli, monkeypatch, error):
     _failing(monkeypatch, error)
