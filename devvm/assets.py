@@ -46,6 +46,11 @@ def parity_suite() -> Path:
     return _find("parity", in_checkout="tests/parity")
 
 
+def waivers() -> Path:
+    """The file of waivers: differences from production that are allowed for a while."""
+    return _find("production") / "waivers.yml"
+
+
 def callback_plugins() -> Path:
     """The folder of devvm's Ansible callback plugin."""
     return _PACKAGE / "ansible_plugins" / "callback"

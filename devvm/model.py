@@ -312,6 +312,7 @@ class Outcome(StrEnum):
     PASSED = "passed"
     FAILED = "failed"
     ERROR = "error"
+    WAIVED = "waived"  # differs, and a waiver allows it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -336,12 +337,16 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether every check passed (and there was one)."""
-        return bool(self.checks) and all(c.outcome is Outcome.PASSED for c in self.checks)
+        """Whether every check passed or is waived (and there was one)."""
+        return bool(self.checks) and not any(self.failures())
 
     def failures(self) -> Iterable[CheckResult]:
-        """The checks that did not pass."""
-        return (c for c in self.checks if c.outcome is not Outcome.PASSED)
+        """The checks that did not pass, and that nothing allows to fail."""
+        return (c for c in self.checks if c.outcome in (Outcome.FAILED, Outcome.ERROR))
+
+    def waived(self) -> Iterable[CheckResult]:
+        """The checks that did not pass, and that a waiver allows to fail."""
+        return (c for c in self.checks if c.outcome is Outcome.WAIVED)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from devvm.state import State
 
 if TYPE_CHECKING:
     from devvm.adapters.invoker import Invoker
+    from devvm.adapters.testinfra import Testinfra
     from devvm.operations.box_ports import BuildServices
     from devvm.operations.ports import Services
     from devvm.operations.setup_ports import SetupStep
@@ -36,7 +37,6 @@ def build_services(config: Config) -> Services:
     from devvm.adapters.data_disk import Ext4DataDisks
     from devvm.adapters.libvirt import LibvirtHypervisor
     from devvm.adapters.openssh import OpenSsh
-    from devvm.adapters.testinfra import Testinfra
     from devvm.adapters.vagrant import LibvirtVagrant
     from devvm.operations.ports import Services
 
@@ -53,11 +53,27 @@ def build_services(config: Config) -> Services:
             roles=assets.roles(),
             callback_plugins=assets.callback_plugins(),
         ),
-        verifier=Testinfra(suite=assets.parity_suite()),
+        verifier=_verifier(),
         ca=LocalCa(state, domain=config.network.domain),
         boxes=FolderBoxStore(state),
         data_disks=Ext4DataDisks(),
     )
+
+
+def _verifier() -> Testinfra:
+    from devvm.adapters.testinfra import Testinfra
+
+    waivers = assets.waivers()
+    return Testinfra(suite=assets.parity_suite(), waivers=waivers if waivers.is_file() else None)
+
+
+def checks_of_the_suite() -> tuple[str, ...]:
+    """The names of all checks of the shipped suite.
+
+    Raises:
+        OperationError: a file of expectations or waivers is broken.
+    """
+    return _verifier().names()
 
 
 def build_box_services(config: Config) -> BuildServices:

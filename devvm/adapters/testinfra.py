@@ -29,13 +29,15 @@ class Testinfra:
     Args:
         suite: The folder of the parity suite.
         overlay: `dev` for machines with the dev overlay, `none` for machines as in production.
+        waivers: A file of differences that are allowed for a while.
     """
 
     __test__ = False  # pytest: this is no test
 
-    def __init__(self, *, suite: Path, overlay: str = "dev") -> None:
+    def __init__(self, *, suite: Path, overlay: str = "dev", waivers: Path | None = None) -> None:
         self._suite = suite
         self._overlay = overlay
+        self._waivers = waivers
 
     def check(
         self, target: Target, *, detail: Detail, log: Path, junit: Path | None = None
@@ -66,6 +68,20 @@ class Testinfra:
                     raise story.failure(error) from None
             return story.sorted()
 
+    def names(self) -> tuple[str, ...]:
+        """The names of all checks.
+
+        Raises:
+            OperationError: an expectation file is broken.
+        """
+        argv = [sys.executable, "-B", "-m", "parity", f"--overlay={self._overlay}"]
+        argv += [f"--waivers={self._waivers}"] if self._waivers else []
+        try:
+            out = process.run(argv, env={"PYTHONPATH": str(self._suite.parent)}).stdout
+        except process.ProcessError as error:
+            raise OperationError("the checks can't be listed", details=error.details) from None
+        return tuple(out.split())
+
     def _argv(self, target: Target, private: Path, results: Path, junit: Path | None) -> list[str]:
         settings = private / "pytest.ini"
         settings.write_text("[pytest]\njunit_family = xunit1\n", encoding="utf-8")
@@ -80,6 +96,7 @@ class Testinfra:
             f"--ssh-config={target.ssh_config}",
             f"--overlay={self._overlay}",
             f"--results={results}",
+            *((f"--waivers={self._waivers}",) if self._waivers else ()),
             # Whatever pytest finds around the suite or in the environment is not for it.
             f"-c={settings}",
             f"--rootdir={self._suite.parent}",

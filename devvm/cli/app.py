@@ -19,6 +19,7 @@ from devvm.cli import (
     config,
     create,
     doctor,
+    production,
     rebuild,
     setup,
     snapshots,
@@ -57,7 +58,8 @@ def build() -> typer.Typer:
     )
     app.callback()(_root)
     for module in (
-        create, vms, rebuild, snapshots, trash, access, verify, box, setup, doctor, config, version,
+        create, vms, rebuild, snapshots, trash, access, verify, production, box, setup, doctor,
+        config, version,
     ):  # fmt: skip
         module.register(app)
     return app

@@ -12,7 +12,9 @@ from devvm.cli.session import Session
 from devvm.errors import ExitCode
 
 if TYPE_CHECKING:
-    from devvm.model import Report
+    from collections.abc import Iterable
+
+    from devvm.model import CheckResult, Report
 
 
 def register(app: typer.Typer) -> None:
@@ -64,27 +66,37 @@ def show_report(session: Session, report: Report, *, every: bool) -> None:
     else:
         output.table(("ROLE", "CHECKS", "RESULT"), _by_role(report))
     output.line()
+    _show(session, report.waived())
     show_failures(session, report)
+    allowed = f", {data['checks_waived']} waived" if data["checks_waived"] else ""
     output.line(
         f"{report.vm}: {data['checks_passed']} of {words.plural(data['checks_total'], 'check')} "
-        f"passed in {words.duration(report.seconds)} (release {report.release})"
+        f"passed{allowed} in {words.duration(report.seconds)} (release {report.release})"
     )
 
 
 def show_failures(session: Session, report: Report) -> None:
     """Each check that did not pass, with its reason."""
-    for failed in report.failures():
-        session.output.line(f"{failed.name}: {failed.outcome}")
-        for line in failed.message.strip().splitlines():
+    _show(session, report.failures())
+
+
+def _show(session: Session, checks: Iterable[CheckResult]) -> None:
+    for check in checks:
+        session.output.line(f"{check.name}: {check.outcome}")
+        for line in check.message.strip().splitlines():
             session.output.line(f"  {line}")
         session.output.line()
 
 
 def _by_role(report: Report) -> list[tuple[str, str, str]]:
-    roles: dict[str, list[bool]] = {}
+    roles: dict[str, list[str]] = {}
     for check in report.checks:
-        roles.setdefault(check.role, []).append(check.outcome == "passed")
-    return [
-        (role, str(len(results)), "passed" if all(results) else "failed")
-        for role, results in roles.items()
-    ]
+        roles.setdefault(check.role, []).append(check.outcome)
+    return [(role, str(len(results)), _result(results)) for role, results in roles.items()]
+
+
+def _result(outcomes: list[str]) -> str:
+    if {"failed", "error"} & set(outcomes):
+        return "failed"
+    waived = outcomes.count("waived")
+    return f"passed, {waived} waived" if waived else "passed"

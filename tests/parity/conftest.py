@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import warnings
 from collections.abc import Generator, Mapping
@@ -11,11 +12,12 @@ from typing import Any
 import pytest
 
 from parity import checks as catalogue
-from parity import observe, schema
+from parity import observe, schema, waivers
 
 _SUITE = Path(__file__).parent
 _CHECKS = pytest.StashKey[list[catalogue.Check]]()
 _WANTED = pytest.StashKey[Mapping[str, Any]]()
+_WAIVERS = pytest.StashKey[tuple[waivers.Waiver, ...]]()
 
 _SEEN = pytest.StashKey[dict[str, observe.Observation]]()
 
@@ -35,6 +37,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="folder of expectation files (default: those of the suite)",
     )
     group.addoption(
+        "--waivers", type=Path, help="file of waivers: differences that are allowed for a while"
+    )
+    group.addoption(
         "--results", type=Path, help="file for results as JSON lines, one per check, as they come"
     )
 
@@ -44,8 +49,12 @@ def pytest_configure(config: pytest.Config) -> None:
         every = schema.load(
             config.getoption("--expectations"), overlay=config.getoption("--overlay")
         )
-        config.stash[_CHECKS] = catalogue.expand(every)
-    except schema.ExpectationError as error:
+        allowed = waivers.load(file) if (file := config.getoption("--waivers")) else ()
+        every_check = catalogue.expand(every)
+        names = [check.name for check in every_check]
+        config.stash[_CHECKS] = every_check + waivers.checks(allowed, names)
+        config.stash[_WAIVERS] = allowed
+    except (schema.ExpectationError, waivers.WaiverError) as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[_WANTED] = catalogue.wanted(every)
     config.stash[_SEEN] = {}
@@ -85,14 +94,19 @@ def pytest_runtest_makereport(
     report = yield
     check = _check_of(item)
     if check and (report.when == "call" or not report.passed):
+        outcome, message = _outcome(report, call), _message(report, call)
+        waiver = _waiver(item, check) if outcome == "failed" else None
+        if waiver:
+            outcome, message = "waived", f"{message}; {waiver.words()}"
+            report.outcome, report.wasxfail = "skipped", waiver.words()
         _write(
             item.config,
             {
                 "event": "result",
                 "name": check.name,
                 "role": check.role,
-                "outcome": _outcome(report, call),
-                "message": _message(report, call),
+                "outcome": outcome,
+                "message": message,
                 "seconds": round(call.duration, 3),
             },
         )
@@ -130,6 +144,15 @@ def _name_in_junit(request: pytest.FixtureRequest, check: catalogue.Check) -> No
         attribute = request.getfixturevalue("record_xml_attribute")
     attribute("name", check.name)
     attribute("classname", f"parity.{check.role}")
+
+
+def _waiver(item: pytest.Item, check: catalogue.Check) -> waivers.Waiver | None:
+    """What allows a check to fail; never one of a waiver's own."""
+    seen = getattr(item, "funcargs", {}).get("seen")
+    if check.kind == "waiver" or not isinstance(seen, observe.Observation):
+        return None
+    today = datetime.datetime.now(tz=datetime.UTC).date()
+    return waivers.find(item.config.stash[_WAIVERS], check.name, seen["facts"]["fqdn"], today)
 
 
 def _outcome(report: pytest.TestReport, call: pytest.CallInfo[None]) -> str:

@@ -97,7 +97,7 @@ def test_every_kind_of_check_has_a_test_and_every_test_a_kind():
         for line in file.read_text().splitlines()
         if line.startswith("def test_")
     }
-    assert kinds == tests
+    assert kinds | {"waiver"} == tests
 
 
 def test_overlay_chooses_files(tmp_path):

@@ -56,7 +56,7 @@ def _documented() -> list[str]:
             found |= {line for line in lines if line and not line.startswith("#")}
         text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
         found |= set(re.findall(r"`((?:bin/)?devvm [a-z][^`]*|bin/test[^`]*)`", text))
-    commands = (c for c in found - _NAMES if not re.search(r"\b(NAME|COMMAND|FILE)\b", c))
+    commands = (c for c in found - _NAMES if not re.search(r"\b(NAME|COMMAND|FILE|CHECK)\b", c))
     # what follows a stop wants the VM running again: stop, start, then the others
     return sorted(commands, key=lambda c: ("stop" not in c, "start dev1" not in c, c))
 

@@ -10,7 +10,7 @@ from documented import RELEASE, documented, documented_for, fake
 from devvm import wiring
 from devvm.cli import boxes
 from devvm.errors import HostNotReadyError
-from devvm.model import Disk, VmState
+from devvm.model import Disk, Outcome, VmState
 from devvm.operations import access, box, create, lifecycle, setup, verify
 from devvm.operations.create import CreateResult
 from devvm.operations.lifecycle import VmDetails
@@ -103,6 +103,18 @@ def test_verify(cli, services, monkeypatch, report, tmp_path):
     assert "service/nginx/running" in cli("verify", "dev1", "--all").stdout
     fake(monkeypatch, verify, "verify", replace(report, checks=report.checks[:1]))
     assert cli("verify", "dev1").code == 0
+
+
+def test_verify_of_a_vm_with_a_difference_that_is_waived(cli, services, monkeypatch, report):
+    passed, failed = report.checks
+    waived = replace(failed, outcome=Outcome.WAIVED, message="it is off; waived until 2027-01-31")
+    fake(monkeypatch, verify, "verify", replace(report, checks=(passed, waived)))
+    done = cli("verify", "dev1")
+    assert done.code == 0
+    assert re.search(r"^redis +1 +passed, 1 waived$", done.stdout, re.MULTILINE)
+    assert "service/redis/running: waived\n  it is off; waived until 2027-01-31\n" in done.stdout
+    assert "1 of 2 checks passed, 1 waived in" in done.stdout
+    assert cli("verify", "dev1", "--json").json["checks_waived"] == 1
 
 
 @pytest.fixture

@@ -1,0 +1,81 @@
+"""`production waive`: a difference that is wanted, written down with who answers for it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import yaml
+
+from devvm.errors import OperationError, UsageError
+from devvm.state import write_atomic
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiver:
+    """A difference that is allowed for a while.
+
+    Attributes:
+        check: The name of a check, or a pattern as in a shell.
+        reason: Why.
+        owner: Who answers for it.
+        until: The last day that it holds.
+        machines: Names or patterns of the machines; none: all.
+    """
+
+    check: str
+    reason: str
+    owner: str
+    until: date
+    machines: tuple[str, ...] = ()
+
+
+def waive(file: Path, waiver: Waiver, known: Sequence[str], today: date) -> tuple[str, ...]:
+    """Add a waiver to a file, which keeps its comments and order; the checks that it matches.
+
+    Args:
+        file: The file, which need not be there.
+        waiver: What to add.
+        known: The names of all checks.
+        today: The day; a waiver must hold then.
+
+    Raises:
+        UsageError: no check has such a name, it has ended already, or the file can't be written.
+    """
+    matched = tuple(name for name in known if fnmatchcase(name, waiver.check))
+    if not matched:
+        close = difflib.get_close_matches(waiver.check, known, n=3)
+        raise UsageError(
+            f"there is no check {waiver.check}",
+            details=f"did you mean {' or '.join(close)}?" if close else None,
+            resolution="the names are those that devvm verify --all lists",
+        )
+    if waiver.until < today:
+        raise UsageError(
+            f"{waiver.until} is over", resolution="give a day to come, as in --until 2030-01-31"
+        )
+    if not waiver.reason.strip():
+        raise UsageError("a waiver needs a reason", resolution="--reason 'why it is wanted'")
+    entry = {
+        "check": waiver.check,
+        **({"machines": list(waiver.machines)} if waiver.machines else {}),
+        "reason": waiver.reason.strip(),
+        "owner": waiver.owner,
+        "until": waiver.until,
+    }
+    added = yaml.safe_dump([entry], sort_keys=False, allow_unicode=True, width=100)
+    try:
+        text = file.read_text(encoding="utf-8") if file.exists() else ""
+        gap = "" if not text or text.endswith("\n") else "\n"
+        write_atomic(file, f"{text}{gap}{added}")
+    except (OSError, OperationError) as error:
+        raise UsageError(
+            f"{file} can't be written",
+            details=str(error),
+            resolution="waivers belong to the stack's repository: type it in a checkout of that",
+        ) from None
+    return matched

@@ -1,0 +1,19 @@
+"""Waivers that still hold."""
+
+import datetime
+
+import pytest
+
+from parity.checks import Check
+from parity.compare import differs
+from parity.observe import Observation
+
+
+def test_waiver(check: Check, seen: Observation) -> None:
+    waiver, matches = check.expected
+    if not waiver.concerns(seen["facts"]["fqdn"]):
+        pytest.skip(f"of other machines: {', '.join(waiver.machines)}")
+    if not matches:
+        differs("a check of this name", "none")
+    if waiver.expired(datetime.datetime.now(tz=datetime.UTC).date()):
+        differs("a waiver that still holds", f"one that ended {waiver.until} ({waiver.owner})")

@@ -1,0 +1,188 @@
+"""Waivers: what they allow, when they fail themselves, and how one is written."""
+
+import os
+import sys
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from test_parity_suite import run_suite
+
+from devvm import assets
+from devvm.errors import OperationError, UsageError
+from devvm.operations.waive import Waiver, waive
+
+sys.path.insert(0, str(assets.parity_suite().parent))
+from parity import waivers
+
+TODAY = datetime.now(UTC).date()
+GOOD = """
+- check: sysctl/*
+  machines: [dev1, "test-*"]
+  reason: little memory
+  owner: platform
+  until: 2999-01-31
+"""
+KNOWN = ("service/nginx/running", "sysctl/vm.overcommit_memory", "sysctl/vm.swappiness")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="the suite needs root where it looks")
+
+
+def load(folder, text):
+    file = folder / "waivers.yml"
+    file.write_text(text)
+    return waivers.load(file)
+
+
+def test_the_shipped_file_is_well_formed():
+    assert waivers.load(assets.waivers()) == ()
+
+
+def test_it_covers_the_checks_and_machines_that_it_names(tmp_path):
+    (one,) = load(tmp_path, GOOD)
+    assert one.covers("sysctl/vm.swappiness", "dev1.devvm.test")
+    assert one.covers("sysctl/vm.swappiness", "test-7.devvm.test")
+    assert not one.covers("sysctl/vm.swappiness", "dev10.devvm.test")
+    assert not one.covers("service/nginx/running", "dev1.devvm.test")
+
+
+def test_its_last_day_is_the_last(tmp_path):
+    (one,) = load(tmp_path, GOOD.replace("2999-01-31", "2026-11-25"))
+    assert not one.expired(date(2026, 11, 25))
+    assert one.expired(date(2026, 11, 26))
+    assert waivers.find([one], "sysctl/a", "dev1", date(2026, 11, 25)) is one
+    assert waivers.find([one], "sysctl/a", "dev1", date(2026, 11, 26)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        (GOOD.replace("reason: little memory", "reason: ''"), "0.reason"),
+        (GOOD.replace("owner: platform", ""), "0.owner"),
+        (GOOD.replace("2999-01-31", "soon"), "0.until"),
+        (GOOD.replace("check: sysctl/*", "cheek: sysctl/*"), "0.check"),
+        (GOOD.replace('[dev1, "test-*"]', "[]"), "0.machines"),
+        ("check: a", "the file"),
+        ("- [", "waivers.yml"),
+    ],
+)
+def test_a_bad_file_is_said_with_its_key(tmp_path, text, key):
+    with pytest.raises(waivers.WaiverError) as caught:
+        load(tmp_path, text)
+    assert "waivers.yml" in str(caught.value)
+    assert key in str(caught.value)
+
+
+@needs_root
+def test_what_is_waived_does_not_fail_and_a_waiver_can(tmp_path):
+    (tmp_path / "waivers.yml").write_text(f"""
+- {{check: sysctl/kernel.ostype, reason: we like it, owner: jane, until: {TODAY}}}
+- {{check: sysctl/kernel.osrelease, reason: gone, owner: jane, until: {TODAY - timedelta(2)}}}
+- {{check: sysctl/none, reason: typo, owner: jane, until: {TODAY}}}
+- {{check: "sysctl/*", machines: [elsewhere], reason: x, owner: jane, until: {TODAY}}}
+- {{check: "setting/*", reason: not seen, owner: jane, until: {TODAY}}}
+""")
+    done, results = run_suite(
+        tmp_path,
+        f"--waivers={tmp_path}/waivers.yml",
+        f"--junitxml={tmp_path}/junit.xml",
+        expectations="""
+role: base
+sysctls: {kernel.ostype: Hurd, kernel.osrelease: "0"}
+settings: {redis: {bind: 127.0.0.1}}
+""",
+    )
+    assert {name: e["outcome"] for name, e in results.items()} == {
+        "setting/redis/bind": "error",
+        "sysctl/kernel.ostype": "waived",
+        "sysctl/kernel.osrelease": "failed",
+        "waiver/sysctl/kernel.ostype": "passed",
+        "waiver/sysctl/kernel.osrelease": "failed",
+        "waiver/sysctl/none": "failed",
+        "waiver/sysctl/*": "skipped",
+        "waiver/setting/*": "passed",
+    }
+    said = results["sysctl/kernel.ostype"]["message"]
+    assert said == f"expected Hurd, found Linux; waived until {TODAY} by jane: we like it"
+    assert "that ended" in results["waiver/sysctl/kernel.osrelease"]["message"]
+    assert "a check of this name" in results["waiver/sysctl/none"]["message"]
+    assert "1 xfailed" in done.stdout
+    assert "we like it" in (tmp_path / "junit.xml").read_text()
+
+
+def test_a_broken_file_is_a_usage_error(tmp_path):
+    (tmp_path / "waivers.yml").write_text("- check: a\n")
+    done, results = run_suite(
+        tmp_path, f"--waivers={tmp_path}/waivers.yml", expectations="role: base\n"
+    )
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "0.reason" in done.stderr
+    assert not results
+
+
+# Writing one
+
+
+def wanted(**changes):
+    facts = {"check": "sysctl/vm.*", "reason": "little memory", "owner": "jané", "until": TODAY}
+    return Waiver(**{**facts, **changes})
+
+
+def test_a_waiver_is_added_below_what_is_there(tmp_path):
+    file = tmp_path / "waivers.yml"
+    file.write_text(f"# ours\n{GOOD.strip()}")
+    assert waive(file, wanted(machines=("dev1",)), KNOWN, TODAY) == KNOWN[1:]
+    assert file.read_text().startswith(f"# ours\n{GOOD.strip()}\n")
+    first, second = waivers.load(file)
+    assert first.owner == "platform"
+    assert second == waivers.Waiver(
+        check="sysctl/vm.*", machines=("dev1",), reason="little memory", owner="jané", until=TODAY
+    )
+
+
+def test_the_first_waiver_makes_the_file(tmp_path):
+    file = tmp_path / "waivers.yml"
+    waive(file, wanted(), KNOWN, TODAY)
+    assert waivers.load(file)[0].machines == ("*",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"check": "service/nginx/runing"}, "there is no check"),
+        ({"until": TODAY - timedelta(1)}, "is over"),
+        ({"reason": " "}, "needs a reason"),
+    ],
+)
+def test_what_would_be_a_failure_at_once_is_refused(tmp_path, changes, said):
+    file = tmp_path / "waivers.yml"
+    with pytest.raises(UsageError, match=said) as caught:
+        waive(file, wanted(**changes), KNOWN, TODAY)
+    assert caught.value.resolution
+    assert not file.exists()
+
+
+def test_a_typo_gets_a_suggestion(tmp_path):
+    with pytest.raises(UsageError) as caught:
+        waive(tmp_path / "w.yml", wanted(check="service/nginx/runing"), KNOWN, TODAY)
+    assert "service/nginx/running" in caught.value.details
+
+
+def test_a_file_that_can_not_be_written_is_said():
+    with pytest.raises(UsageError, match="can't be written"):
+        waive(Path("/proc/waivers.yml"), wanted(), KNOWN, TODAY)
+
+
+def test_the_suite_lists_its_checks():
+    from devvm import wiring
+
+    assert {"service/nginx/running", "socket/tcp/443/bind"} <= set(wiring.checks_of_the_suite())
+
+
+def test_a_broken_file_of_waivers_is_said_before_anything_is_checked(tmp_path, monkeypatch):
+    from devvm import wiring
+
+    (tmp_path / "waivers.yml").write_text("- check: a\n")
+    monkeypatch.setattr(assets, "waivers", lambda: tmp_path / "waivers.yml")
+    with pytest.raises(OperationError, match="can't be listed") as caught:
+        wiring.checks_of_the_suite()
+    assert "0.reason" in caught.value.details
