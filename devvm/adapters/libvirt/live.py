@@ -158,10 +158,11 @@ class Live:
             raise
 
     def _idle(self, fqdn: str) -> libvirt.virDomain:
-        """A domain, after an end of what a killed command was copying: its disks are as before."""
+        """A domain in which no killed command is merging layers any more; others' jobs go on."""
         domain = self._get(fqdn)
         for disk in self._disks(fqdn):
-            if domain.blockJobInfo(disk.device):
+            job = domain.blockJobInfo(disk.device)
+            if job and job["type"] == libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_ACTIVE_COMMIT:
                 _abort(domain, disk.device)
         return domain
 
