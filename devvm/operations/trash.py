@@ -67,8 +67,9 @@ def destroy(services: Services, name: str, run: Run, *, purge: bool = False) -> 
             what = f"Deleting {name} for good" if purge else f"Moving {name} to the trash"
             with settle.settled_on_failure(services, name, run), run.phase("destroy", what):
                 settle.settle(services, name, run, killed=False)
+        done = Destroyed(name=name, kept=keeping.find(services, token))
         tidy.tidy(services, name, run)
-    return Destroyed(name=name, kept=keeping.find(services, token))
+    return done
 
 
 def _destroyed_by(services: Services, name: str, before: settle.Settled | None) -> str | None:
