@@ -33,7 +33,8 @@ def write_atomic(path: Path, text: str, *, mode: int = 0o660) -> None:
     """Replace a file whole: a reader, or a crash, sees the old text or the new one.
 
     Raises:
-        OperationError: it can't be written; says why.
+        OperationError: there is no space left.
+        HostNotReadyError: it can't be written for another reason.
     """
     with _writing(path):
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -167,7 +168,8 @@ class State:
         """Note, before the first change, what is about to be done and what undoing it needs.
 
         Raises:
-            OperationError: it can't be written; nothing was begun.
+            OperationError: there is no space left; nothing was begun.
+            HostNotReadyError: it can't be written for another reason.
         """
         with _writing(self.vm(name)):
             self.vm(name).mkdir(parents=True, exist_ok=True)
@@ -243,13 +245,11 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OperationError(
-            f"{path} can't be written",
-            details=error.strerror or str(error),
-            resolution="make room: devvm trash list, devvm box list"
-            if error.errno in (errno.ENOSPC, errno.EDQUOT)
-            else "devvm setup",
-        ) from None
+        what, why = f"{path} can't be written", error.strerror or str(error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            room = "make room: devvm trash list, devvm box list"
+            raise OperationError(what, details=why, resolution=room) from None
+        raise HostNotReadyError(what, details=why, resolution="devvm setup") from None
 
 
 def _open_lock(path: Path) -> int:

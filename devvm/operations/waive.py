@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from devvm.errors import OperationError, UsageError
+from devvm.errors import DevvmError, UsageError
 from devvm.state import write_atomic
 
 
@@ -72,7 +72,7 @@ def waive(file: Path, waiver: Waiver, known: Sequence[str], today: date) -> tupl
         text = file.read_text(encoding="utf-8") if file.exists() else ""
         gap = "" if not text or text.endswith("\n") else "\n"
         write_atomic(file, f"{text}{gap}{added}")
-    except (OSError, OperationError) as error:
+    except (OSError, DevvmError) as error:
         raise UsageError(
             f"{file} can't be written",
             details=str(error),

@@ -32,7 +32,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch)
     path = tmp_path / "f"
     write_atomic(path, "old")
     monkeypatch.setattr(os, "fsync", lambda _fd: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OperationError, match="can't be written") as caught:
+    with pytest.raises(HostNotReadyError, match="can't be written") as caught:
         write_atomic(path, "new")
     assert caught.value.details == "disk full"
     assert path.read_text() == "old"
