@@ -5,6 +5,7 @@ Each: one clear message with the cause and the next command, the right exit code
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -142,12 +143,25 @@ def test_libvirt_is_not_reachable(devvm, world, settings):
             _refused(done, "libvirt")
 
 
-def test_a_mirror_that_is_down(devvm, world, settings):
+def test_a_mirror_that_is_down(devvm, world, settings, tmp_path):
     """Nothing listens on this port; and what the failed build made is not a box."""
-    env = settings(add='\n[box]\nmirror = "http://127.0.0.1:9/debian"\n')
-    done = devvm("box", "build", "--force", "--yes", "--json", code=None, **env)
+    state = tmp_path / "state"
+    state.mkdir()
+    shutil.chown(state, group="libvirt")
+    state.chmod(0o2770)
+    env = settings(
+        'state_dir = "/var/lib/devvm-test"\npool = "devvm-test"',
+        f'state_dir = "{state}"\npool = "devvm-empty"',  # where no VM needs the box
+        add='\n[box]\nmirror = "http://127.0.0.1:9/debian"\n',
+    )
+    done = devvm("box", "build", "--yes", "--json", code=None, **env)
     assert done.code in (1, 4)
     _refused(done, "http://127.0.0.1:9/debian")
+    assert devvm("box", "list", "--json", **env).json["boxes"] == []
+
+
+def test_a_box_that_vms_need_is_not_built_anew(devvm, vm, world):
+    _refused(devvm("box", "build", "--force", "--yes", "--json", code=2), "devvm destroy dev1")
 
 
 def test_a_user_outside_the_group_of_libvirt(devvm, world):
