@@ -186,6 +186,12 @@ def present(services: Services, name: str) -> Vm:
     """
     vm = get(services, name)
     if vm.state is VmState.MISSING:
+        if begun := services.state.journal(name):
+            raise OperationError(
+                f"{name} is not there yet, or no more",
+                details=f"its {begun['operation']}, begun {begun['started_at']}, has not ended",
+                resolution="wait for it; if it was killed: devvm doctor --fix",
+            )
         raise OperationError(
             f"the libvirt domain of {name} is gone, or was never finished",
             details=f"what is left: {', '.join(_remnants(services, name))}",

@@ -113,6 +113,14 @@ def test_a_vm_that_is_off_has_no_way_in(dev1):
         assert caught.value.resolution == "devvm start dev1"
 
 
+def test_a_vm_that_is_being_made_is_waited_for(world):
+    world.state.open_journal("dev1", "create", {})
+    with pytest.raises(OperationError) as caught:
+        access.run_command(world.services, "dev1", ["true"])
+    assert "create, begun" in caught.value.details
+    assert caught.value.resolution.startswith("wait for it")
+
+
 def test_a_kept_failure_is_entered_with_devvms_own_account(world):
     world.host.fail_at, world.host.failure = "personalise", OperationError("broken")
     request = create.CreateRequest(name="dev1", engineer=ANN, keep=True)
