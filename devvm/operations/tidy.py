@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from devvm.errors import DevvmError, LockedError
-from devvm.model import ROOT, Kept, Purpose, Vm, VmState, Volume
+from devvm.model import Kept, Purpose, Vm, VmState, Volume
 from devvm.operations import adopt, keeping
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
@@ -89,10 +89,8 @@ def drop_void(services: Services, vm: Vm) -> None:
 
 
 def merge(services: Services, vm: Vm, run: Run) -> None:
-    """Write the top layers of a running VM's persistent disks into what only they need."""
+    """Write the top layers of a running VM's disks into what only they need."""
     for disk in vm.disks:
-        if disk.role == ROOT:  # on its box, and replaced whole
-            continue
         volumes = {volume.path: volume for volume in services.hypervisor.volumes()}
         above: list[Path] = []
         layer = volumes[disk.path]
@@ -107,6 +105,6 @@ def merge(services: Services, vm: Vm, run: Run) -> None:
 
 
 def _is_its_own(services: Services, vm: Vm, volume: Volume) -> bool:
-    """Whether a layer is of this VM (a clone's has another's name) and nothing else needs it."""
+    """Whether nothing else needs a layer, and it is this VM's: neither its box's nor another's."""
     users = set(services.hypervisor.users_of_volume(volume.name))
     return volume.name.startswith(f"{vm.fqdn}-") and users == {vm.fqdn}

@@ -85,11 +85,12 @@ def test_a_layer_between_two_that_are_needed_waits(dev1):
     assert "commit_layers" not in dev1.host.calls
 
 
-def test_the_root_is_left_on_its_box(dev1):
+def test_the_root_is_one_layer_on_its_box(dev1):
     forget(dev1, "one", "two")
-    deep = depth(dev1, ROOT)
+    image = dev1.host.chain(dev1.vm().root)[-1]
     do(dev1)
-    assert depth(dev1, ROOT) == deep
+    assert dev1.host.chain(dev1.vm().root)[1:] == [image]
+    assert image.name == f"box-{dev1.box.release}.img"
 
 
 def test_layers_under_another_vm_stay(dev1):
