@@ -5,7 +5,6 @@ Each: one clear message with the cause and the next command, the right exit code
 """
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -145,15 +144,12 @@ def test_libvirt_is_not_reachable(devvm, world, settings):
 
 def test_a_mirror_that_is_down(devvm, world, settings, tmp_path):
     """Nothing listens on this port; and what the failed build made is not a box."""
-    state = tmp_path / "state"
-    state.mkdir()
-    shutil.chown(state, group="libvirt")
-    state.chmod(0o2770)
     env = settings(
         'state_dir = "/var/lib/devvm-test"\npool = "devvm-test"',
-        f'state_dir = "{state}"\npool = "devvm-empty"',  # where no VM needs the box
+        f'state_dir = "{tmp_path}/state"\npool = "devvm-empty"',  # where no VM needs the box
         add='\n[box]\nmirror = "http://127.0.0.1:9/debian"\n',
     )
+    devvm("setup", "--yes", "--no-link", **env)
     done = devvm("box", "build", "--yes", "--json", code=None, **env)
     assert done.code in (1, 4)
     _refused(done, "http://127.0.0.1:9/debian")
