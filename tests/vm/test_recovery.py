@@ -188,7 +188,8 @@ def test_a_clone_is_another_machine_with_the_same_work(dev1, devvm):
 def start(*args):
     """A command in a session of its own, to be killed."""
     return subprocess.Popen(
-        [sys.executable, "-m", "devvm", *args],
+        # in the background, Ctrl-C may be ignored, which children inherit
+        ["env", "--default-signal=INT", sys.executable, "-m", "devvm", *args],
         cwd=REPOSITORY,
         env=os.environ | {"DEVVM_CONFIG": str(HERE / "config.toml")},
         stdin=subprocess.DEVNULL,

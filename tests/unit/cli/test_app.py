@@ -16,8 +16,9 @@ REPOSITORY = Path(__file__).parents[3]
 
 
 def _python(*arguments, **options):
+    # who runs the tests in the background may have had Ctrl-C ignored, which children inherit
     return subprocess.Popen(
-        [sys.executable, *arguments],
+        ["env", "--default-signal=INT,TERM,HUP", sys.executable, *arguments],
         cwd=REPOSITORY, text=True, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
     )  # fmt: skip
