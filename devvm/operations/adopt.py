@@ -18,8 +18,7 @@ from devvm.operations.ports import Services
 from devvm.operations.progress import Run
 from devvm.state import write_atomic
 
-#: The domain's definition, for the case that somebody deletes the domain.
-DEFINITION = "domain.xml"
+DEFINITION = way_in.DEFINITION
 _HOST_KEY_IN_GUEST = "/etc/ssh/ssh_host_ed25519_key.pub"
 
 

@@ -306,6 +306,7 @@ def _purge(task: _Unfinished) -> Outcome:
     vm = task.services.hypervisor.vm(task.name)
     if vm is not None:
         tidy.drop_void(task.services, vm)
+        adopt.write_files(task.services, task.name)  # a killed merge leaves no definition
     if task.killed:  # who interrupted it is not kept waiting while layers are merged
         tidy.tidy(task.services, task.name, task.run)
     return "finished"

@@ -92,6 +92,8 @@ def merge(services: Services, vm: Vm, run: Run) -> None:
     """Write the top layers of a running VM's disks into what only they need."""
     for disk in vm.disks:
         volumes = {volume.path: volume for volume in services.hypervisor.volumes()}
+        if disk.path not in volumes:  # somebody's own, outside the pool; or it is gone
+            continue
         above: list[Path] = []
         layer = volumes[disk.path]
         while layer.below in volumes and _is_its_own(services, vm, volumes[layer.below]):

@@ -23,8 +23,10 @@ _VAGRANT_HOME_IN_GUEST = "/var/lib/vagrant"
 #: A socket's path has 108 bytes, and ssh adds 17 while it makes one.
 _SOCKET_PATH_MAX = 90
 _KEY = "id_ecdsa"
+#: The domain's definition, for the case that somebody deletes the domain.
+DEFINITION = "domain.xml"
 #: What a VM's folder must have for devvm and Vagrant to work with the VM.
-FILES = (_KEY, f"{_KEY}.pub", "known_hosts", "ssh_config", "Vagrantfile")
+FILES = (_KEY, f"{_KEY}.pub", "known_hosts", "ssh_config", "Vagrantfile", DEFINITION)
 _VAGRANT_ID = ".vagrant/machines/{fqdn}/libvirt/id"
 _OFF = frozenset({VmState.SHUTOFF, VmState.CRASHED, VmState.PAUSED})
 #: Run by root in the guest, with a login and a public key.

@@ -1,6 +1,7 @@
 """Tidying up: layers that nobody needs are merged, what has expired goes, nothing else does."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from memory_host import Domain, Killed
@@ -8,7 +9,7 @@ from world import World
 
 from devvm.errors import OperationError
 from devvm.model import DATA, ROOT, DomainDisk, Purpose
-from devvm.operations import adopt, clone, keeping, lifecycle, snapshots, tidy, trash
+from devvm.operations import adopt, clone, doctor, keeping, lifecycle, snapshots, tidy, trash
 
 LONG_AGO, ONE_DAY = "2020-01-01T00:00:00+00:00", "2999-01-01T00:00:00+00:00"
 
@@ -159,6 +160,28 @@ def test_a_clone_keeps_layers_that_are_named_for_another_vm(dev1):
     tidy.tidy(dev1.services, "dev2", dev1.run("x"))
     assert dev1.vm("dev2").data.name.startswith("dev2.")
     assert dev1.read("dev2", "only/one") == "one"
+
+
+def test_a_disk_that_is_not_in_the_pool_is_passed_over(dev1):
+    forget(dev1, "one", "two")
+    domain = dev1.host.domains["dev1.devvm.test"]
+    theirs = DomainDisk(device="vdz", role="theirs", path=Path("/elsewhere/disk.qcow2"))
+    dev1.host.domains[domain.name] = replace(domain, disks=(theirs, *domain.disks))
+    do(dev1)
+    assert depth(dev1) == 1
+
+
+def test_a_definition_that_a_killed_merge_left_out_is_written_again(dev1):
+    forget(dev1, "one", "two")
+    dev1.host.fail_at, dev1.host.failure = "reserve_lease", Killed()
+    with pytest.raises(Killed):
+        do(dev1)
+    dev1.again()
+    definition = dev1.state.vm("dev1") / "domain.xml"
+    assert not definition.exists()
+    assert "domain.xml" in doctor.examine(dev1.services).findings[0].problem
+    doctor.mend(dev1.services, dev1.run("doctor"))
+    assert definition.exists()
 
 
 def test_a_vm_that_is_not_there_is_no_failure(dev1):
