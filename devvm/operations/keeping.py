@@ -142,16 +142,20 @@ def keep_volumes(
 
 
 def _alike(services: Services, metadata: Metadata, volumes: tuple[DomainDisk, ...]) -> Kept | None:
-    """The newest whole state of a VM that is not there, if its disks are of the same roles."""
+    """The newest whole state of the VM that some volumes are of: they lie on its data.
+
+    A VM that had the name before is another one.
+    """
     if services.hypervisor.vm(metadata.name) is not None:
         return None
-    roles = sorted(disk.role for disk in volumes)
+    roles, below = sorted(disk.role for disk in volumes), layers_under(services, volumes)
     found = [
         kept
         for kept in services.hypervisor.kept()
         if kept.vm.name == metadata.name
         and kept.whole
         and sorted(disk.role for disk in kept.disks) == roles
+        and any(disk.role == DATA and disk.path in below for disk in kept.disks)
     ]
     return found[-1] if found else None
 

@@ -220,6 +220,15 @@ def test_domain_and_folder_lost_of_a_vm_without_one(world):
     world.create()  # the name is free
 
 
+def test_an_earlier_vm_of_the_name_is_another_one(world):
+    trash.destroy(world.services, "dev1", world.run("destroy dev1"))
+    (earlier,) = trash.items(world.services)
+    world.create()
+    lose(world)
+    mended(world, "orphans")
+    assert [k.uuid for k in trash.items(world.services)] == [earlier.uuid, ""]
+
+
 def test_a_snapshot_of_a_vm_of_which_all_else_is_gone(world):
     snapshots.create(world.services, "dev1", "before", world.run("snapshot create dev1"))
     top = world.vm().disks
