@@ -46,9 +46,9 @@ def parity_suite() -> Path:
     return _find("parity", in_checkout="tests/parity")
 
 
-def waivers() -> Path:
-    """The file of waivers: differences from production that are allowed for a while."""
-    return _find("production") / "waivers.yml"
+def production() -> Path:
+    """The folder that says what production is: manifest, layers, roles, waivers."""
+    return _find("production")
 
 
 def callback_plugins() -> Path:

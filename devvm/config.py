@@ -113,15 +113,20 @@ class Config(_Strict):
     pool_path: Annotated[Path, Field(strict=False)] = Field(
         Path("/var/lib/libvirt/images/devvm"), description="where the pool keeps its volumes"
     )
+    production_dir: Annotated[Path | None, Field(strict=False)] = Field(
+        None,
+        description="folder that says what production is: manifest.yml, overlay/, roles.yml, "
+        "waivers.yml; without it the reference stack's",
+    )
     vm: VmConfig = VmConfig()
     network: NetworkConfig = NetworkConfig()
     box: BoxConfig = BoxConfig()
     trash: TrashConfig = TrashConfig()
 
-    @field_validator("state_dir", "pool_path")
+    @field_validator("state_dir", "pool_path", "production_dir")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        if not value.is_absolute():
+    def _absolute(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_absolute():
             raise ValueError("use an absolute path")
         return value
 

@@ -127,6 +127,16 @@ class Metadata:
     #: Version of the newest MariaDB that has run on the data; empty where it is not known.
     mariadb: str = ""
 
+    @property
+    def owner(self) -> Engineer:
+        """The person that the VM is for."""
+        return Engineer(
+            login=self.engineer,
+            authorized_keys=self.authorized_keys,
+            git_name=self.git_name,
+            git_email=self.git_email,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Vm:
@@ -313,17 +323,36 @@ class Outcome(StrEnum):
     FAILED = "failed"
     ERROR = "error"
     WAIVED = "waived"  # differs, and a waiver allows it
+    AHEAD = "ahead"  # a package as the VM's release brought it, and production has not yet
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult:
-    """One expectation and what came of it."""
+    """One expectation and what came of it.
 
-    name: str  # stable: "service/nginx/running"
+    Attributes:
+        name: Stable: `unit/nginx.service`.
+        role: Which role answers for it.
+        outcome: What came of it.
+        message: What is otherwise than expected, in a line.
+        seconds: How long the comparison took.
+        difference: Of an item of the manifest: `differs`, `missing` or `extra`.
+        expected: Of an item: the facts that differ, as they should be.
+        found: Of an item: the same facts as they are.
+        diff: Of a text: a unified diff.
+        waiver: Who allows it, until when and why.
+    """
+
+    name: str
     role: str
     outcome: Outcome
     message: str = ""
     seconds: float = 0.0
+    difference: str | None = None
+    expected: Mapping[str, Any] | None = None
+    found: Mapping[str, Any] | None = None
+    diff: str | None = None
+    waiver: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -347,6 +376,10 @@ class Report:
     def waived(self) -> Iterable[CheckResult]:
         """The checks that did not pass, and that a waiver allows to fail."""
         return (c for c in self.checks if c.outcome is Outcome.WAIVED)
+
+    def ahead(self) -> Iterable[CheckResult]:
+        """The packages of the VM's release that production does not have so."""
+        return (c for c in self.checks if c.outcome is Outcome.AHEAD)
 
 
 @dataclass(frozen=True, kw_only=True)

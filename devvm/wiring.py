@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from devvm import assets
@@ -17,6 +18,7 @@ from devvm.state import State
 
 if TYPE_CHECKING:
     from devvm.adapters.invoker import Invoker
+    from devvm.adapters.production_hosts import SshHosts
     from devvm.adapters.testinfra import Testinfra
     from devvm.operations.box_ports import BuildServices
     from devvm.operations.ports import Services
@@ -53,27 +55,40 @@ def build_services(config: Config) -> Services:
             roles=assets.roles(),
             callback_plugins=assets.callback_plugins(),
         ),
-        verifier=_verifier(),
+        verifier=_verifier(config),
         ca=LocalCa(state, domain=config.network.domain),
         boxes=FolderBoxStore(state),
         data_disks=Ext4DataDisks(),
     )
 
 
-def _verifier() -> Testinfra:
+def _verifier(config: Config) -> Testinfra:
     from devvm.adapters.testinfra import Testinfra
 
-    waivers = assets.waivers()
-    return Testinfra(suite=assets.parity_suite(), waivers=waivers if waivers.is_file() else None)
+    return Testinfra(suite=assets.parity_suite(), production=production(config))
 
 
-def checks_of_the_suite() -> tuple[str, ...]:
+def production(config: Config) -> Path:
+    """The folder that says what production is: the company's own, or the reference stack's."""
+    return config.production_dir or assets.production()
+
+
+def production_hosts(*, overlay: str, ssh_config: Path | None, inventory: Path | None) -> SshHosts:
+    """Hosts to look at, by SSH names or an Ansible inventory."""
+    from devvm.adapters.production_hosts import SshHosts
+
+    return SshHosts(
+        suite=assets.parity_suite(), overlay=overlay, ssh_config=ssh_config, inventory=inventory
+    )
+
+
+def checks_of_the_suite(config: Config) -> tuple[str, ...]:
     """The names of all checks of the shipped suite.
 
     Raises:
         OperationError: a file of expectations or waivers is broken.
     """
-    return _verifier().names()
+    return _verifier(config).names()
 
 
 def build_box_services(config: Config) -> BuildServices:

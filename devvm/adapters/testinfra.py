@@ -6,11 +6,14 @@ what pytest, its plugins or a broken check do can't touch devvm. Results come as
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import devvm
 from devvm import process, scratch
 from devvm.errors import OperationError
 from devvm.events import Event, following
@@ -28,23 +31,36 @@ class Testinfra:
 
     Args:
         suite: The folder of the parity suite.
+        production: The folder that says what production is.
         overlay: `dev` for machines with the dev overlay, `none` for machines as in production.
-        waivers: A file of differences that are allowed for a while.
     """
 
     __test__ = False  # pytest: this is no test
 
-    def __init__(self, *, suite: Path, overlay: str = "dev", waivers: Path | None = None) -> None:
+    def __init__(self, *, suite: Path, production: Path, overlay: str = "dev") -> None:
         self._suite = suite
+        self._production = production
         self._overlay = overlay
-        self._waivers = waivers
 
     def check(
-        self, target: Target, *, detail: Detail, log: Path, junit: Path | None = None
+        self,
+        target: Target,
+        *,
+        detail: Detail,
+        log: Path,
+        packages: Mapping[str, str] | None = None,
+        junit: Path | None = None,
     ) -> tuple[CheckResult, ...]:
         """Run every check of the suite against one machine, in the order of their names.
 
         Checks that do not concern the machine (a data disk's, where it has none) are left out.
+
+        Args:
+            target: The machine.
+            detail: Told what is being looked at.
+            log: Gets pytest's output.
+            packages: The versions of packages in the machine's release, where that is known.
+            junit: A file for the results as JUnit XML.
 
         Raises:
             OperationError: the suite could not run: the machine can't be reached, an expectation
@@ -54,13 +70,18 @@ class Testinfra:
         with scratch.folder("verify") as private:
             results = private / "results.jsonl"
             story = _Story(target, log, detail)
-            detail("looking at services, sockets, settings, the site")
+            versions = private / "packages.json"
+            versions.write_text(json.dumps(dict(packages or {})), encoding="utf-8")
+            detail("looking at packages, units, files, settings, the site")
             try:
                 with following(results, story.tell) as follow:
                     process.stream(
-                        self._argv(target, private, results, junit),
+                        [
+                            *self._argv(target, private, results, junit),
+                            f"--release-packages={versions}",
+                        ],
                         lambda _: follow(),
-                        env=_environment(private),
+                        env=_environment(private) | self._path(),
                         log=log,
                     )
             except process.ProcessError as error:
@@ -74,13 +95,17 @@ class Testinfra:
         Raises:
             OperationError: an expectation file is broken.
         """
-        argv = [sys.executable, "-B", "-m", "parity", f"--overlay={self._overlay}"]
-        argv += [f"--waivers={self._waivers}"] if self._waivers else []
+        argv = [sys.executable, "-B", "-m", "parity", "names"]
+        argv += [f"--overlay={self._overlay}", f"--production={self._production}"]
         try:
-            out = process.run(argv, env={"PYTHONPATH": str(self._suite.parent)}).stdout
+            out = process.run(argv, env=self._path()).stdout
         except process.ProcessError as error:
             raise OperationError("the checks can't be listed", details=error.details) from None
         return tuple(out.split())
+
+    def _path(self) -> dict[str, str]:
+        """Where Python finds the suite, and devvm's part of it."""
+        return {"PYTHONPATH": f"{self._suite.parent}:{Path(devvm.__file__).parent.parent}"}
 
     def _argv(self, target: Target, private: Path, results: Path, junit: Path | None) -> list[str]:
         settings = private / "pytest.ini"
@@ -96,7 +121,7 @@ class Testinfra:
             f"--ssh-config={target.ssh_config}",
             f"--overlay={self._overlay}",
             f"--results={results}",
-            *((f"--waivers={self._waivers}",) if self._waivers else ()),
+            f"--production={self._production}",
             # Whatever pytest finds around the suite or in the environment is not for it.
             f"-c={settings}",
             f"--rootdir={self._suite.parent}",
@@ -165,4 +190,9 @@ def _result(event: Event) -> CheckResult:
         outcome=Outcome(event["outcome"]),
         message=event["message"],
         seconds=event["seconds"],
+        difference=event.get("difference"),
+        expected=event.get("expected"),
+        found=event.get("found"),
+        diff=event.get("diff"),
+        waiver=event.get("waiver"),
     )

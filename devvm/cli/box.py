@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devvm.cli import options, panels, readiness, views, words
+from devvm.cli import options, panels, readiness, reports, views, words
 from devvm.cli.boxes import build_box
 from devvm.cli.session import Session
-from devvm.cli.verify import show_report
 from devvm.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -139,7 +138,7 @@ def verify(
 
     session = Session.of(context)
     report = box.verify(session.services(), release, session.run("box verify"))
-    session.output.result(views.report(report), lambda: show_report(session, report, every=False))
+    session.output.result(views.report(report), lambda: reports.show(session, report))
     if not report.passed:
         raise typer.Exit(ExitCode.DIFFERS)
 

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from devvm.cli import options, panels, readiness, views, words
+from devvm.cli import options, panels, readiness, reports, views, words
 from devvm.cli.boxes import build_box
 from devvm.cli.session import Session
-from devvm.cli.verify import show_failures
 from devvm.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -117,6 +116,6 @@ def _show(session: Session, services: Services, result: CreateResult) -> None:
         session.output.facts(f"{name} is ready", rows)
     else:
         rows += [("Next", f"devvm verify {name}")]
-        show_failures(session, result.report)
+        reports.show_failures(session, result.report)
         session.output.line()
         session.output.facts(f"{name} is made, and not as it should be", rows, good=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -180,3 +181,19 @@ def sized(option: str, value: str, unit: Literal["m", "g"]) -> int:
         return parse_size(value, unit=unit)
     except typer.BadParameter as error:
         raise typer.BadParameter(error.message, param_hint=f"'{option}'") from None
+
+
+def conditions(names: Sequence[str] | None) -> tuple[Any, ...]:
+    """Conditions of machines, as they were typed.
+
+    Raises:
+        typer.BadParameter: there is no such condition.
+    """
+    from devvm.parity.manifest import CONDITIONS
+
+    for name in names or ():
+        if name not in CONDITIONS:
+            raise typer.BadParameter(
+                f"{name!r} is no condition; there are: {', '.join(CONDITIONS)}"
+            )
+    return tuple(names or ())

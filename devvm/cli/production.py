@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from devvm.cli import options, panels, words
+from devvm.cli import capture, manifests, options, panels, words
 from devvm.cli.session import Session
 
 #: Days that a waiver holds, unless it is said.
@@ -22,6 +22,8 @@ def register(parent: typer.Typer) -> None:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(lambda: None)
+    capture.register(app)
+    manifests.register(app)
     app.command(
         epilog="Example:  devvm production waive sysctl/vm.swappiness "
         "--reason 'VMs have little memory'"
@@ -69,7 +71,7 @@ def waive(
     `devvm verify` reports it as waived. One that has expired, or that matches no check any more,
     is a failure of its own.
     """
-    from devvm import assets, wiring
+    from devvm import wiring
     from devvm.operations import waive as operation
 
     session = Session.of(context)
@@ -81,8 +83,9 @@ def waive(
         until=until.date() if until else today + timedelta(days=_DAYS),
         machines=tuple(machine or ()),
     )
-    file = assets.waivers()
-    matched = operation.waive(file, waiver, wiring.checks_of_the_suite(), today)
+    config = session.config()
+    file = wiring.production(config) / "waivers.yml"
+    matched = operation.waive(file, waiver, wiring.checks_of_the_suite(config), today)
     session.output.result(
         {
             "check": check,

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devvm.cli import options, panels, views, words
+from devvm.cli import options, panels, reports, views, words
 from devvm.cli.confirm import confirm
 from devvm.cli.session import Session
-from devvm.cli.verify import show_failures
 from devvm.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -189,7 +188,7 @@ def clone(
 
 
 def _show_clone(session: Session, source: str, done: Cloned) -> None:
-    show_failures(session, done.report)
+    reports.show_failures(session, done.report)
     counts = views.report(done.report)
     checks = words.plural(counts["checks_total"], "check")
     session.output.facts(

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devvm.cli import options, panels, views, words
+from devvm.cli import options, panels, reports, views, words
 from devvm.cli.confirm import confirm
 from devvm.cli.session import Session
-from devvm.cli.verify import show_failures
 from devvm.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -132,7 +131,7 @@ def recover(
 
 
 def _show_recovered(session: Session, done: Recovered) -> None:
-    show_failures(session, done.report)
+    reports.show_failures(session, done.report)
     counts = views.report(done.report)
     session.output.line(
         f"{done.vm.name} is back and runs; {counts['checks_passed']} of "

@@ -1,4 +1,4 @@
-"""`devvm verify`: whether a VM is as it should be."""
+"""`devvm verify`: whether a VM is as production is."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devvm.cli import options, panels, views, words
+from devvm.cli import options, panels, reports, views, words
 from devvm.cli.session import Session
-from devvm.errors import ExitCode
+from devvm.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from devvm.model import CheckResult, Report
+    from devvm.model import Report
+    from devvm.operations.mend import Mended
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(rich_help_panel=panels.VM, epilog="Example:  devvm verify dev1 --junit report.xml")(
+    app.command(rich_help_panel=panels.VM, epilog="Example:  devvm verify dev1 --html dev1.html")(
         verify
     )
 
@@ -27,76 +26,104 @@ def register(app: typer.Typer) -> None:
 def verify(
     context: typer.Context,
     name: options.Name = None,
+    every_vm: Annotated[
+        bool, typer.Option("--all", help="Check every VM that runs, side by side.")
+    ] = False,
+    fix: Annotated[
+        bool,
+        typer.Option("--fix", help="Apply the roles concerned again, and check again."),
+    ] = False,
+    checks: Annotated[
+        bool, typer.Option("--checks", help="List every check, also those that passed.")
+    ] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", show_default=False, dir_okay=False,
+                     help="Write the report as one self-contained page as well."),
+    ] = None,
     junit: Annotated[
         Path | None,
         typer.Option("--junit", metavar="FILE", show_default=False, dir_okay=False,
                      help="Write the results as JUnit XML as well."),
     ] = None,
-    every: Annotated[
-        bool, typer.Option("--all", help="List the checks that passed, too.")
-    ] = False,
+    parallel: Annotated[
+        int,
+        typer.Option("--parallel", metavar="N", min=1, max=64,
+                     help="With --all: how many VMs are checked together."),
+    ] = 4,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:  # fmt: skip
-    """Check a VM: services, ports, configuration, the site and everything it depends on.
+    """Check a VM against production: packages, units, sockets, settings, files, the site.
 
-    Exits with 3 when a check fails.
+    Exits with 3 when something differs.
     """
-    from devvm.operations import verify as operation
-
     session = Session.of(context)
+    if every_vm:
+        _refuse_beside_all(
+            {"NAME": name, "--fix": fix, "--html": html, "--junit": junit, "--checks": checks}
+        )
+        from devvm.cli import fleet
+
+        fleet.verify_all(session, parallel=parallel)
+        return
     vm_name = session.vm_name(name)
     services = session.services()
     run = session.run(f"verify {vm_name}")
+    if fix:
+        if junit:
+            raise UsageError("--fix and --junit don't go together", resolution="devvm verify NAME")
+        _mend(session, vm_name, html=html)
+        return
+    from devvm.operations import verify as operation
+
     report = operation.verify(services, vm_name, run, junit=junit)
-    session.output.result(views.report(report), lambda: show_report(session, report, every=every))
+    if html:
+        reports.write_html(report, html)
+    session.output.result(views.report(report), lambda: reports.show(session, report, every=checks))
+    _exit(report)
+
+
+def _refuse_beside_all(given: dict[str, object]) -> None:
+    for option, value in given.items():
+        if value:
+            raise UsageError(
+                f"--all and {option} don't go together", resolution="devvm verify --all"
+            )
+
+
+def _mend(session: Session, name: str, *, html: Path | None) -> None:
+    from devvm.operations import mend as operation
+
+    done = operation.mend(session.services(), name, session.run(f"verify --fix {name}"))
+    if html:
+        reports.write_html(done.after, html)
+    data = {
+        "roles": list(done.roles),
+        "tasks_changed": done.changed,
+        "mended": [check.name for check in done.mended],
+        "report": views.report(done.after),
+    }
+    session.output.result(data, lambda: _show_mended(session, done))
+    _exit(done.after)
+
+
+def _show_mended(session: Session, done: Mended) -> None:
+    output = session.output
+    if done.before is done.after:
+        output.line("Nothing to mend")
+    elif done.mended:
+        output.line(f"Mended: {words.plural(len(done.mended), 'check')}")
+        for check in done.mended:
+            output.line(f"  {check.name}: {check.message}")
+        output.line()
+    reports.show_failures(session, done.after)
+    output.line(reports.verdict(done.after))
+    if not done.after.passed:
+        output.line("What the roles can't mend, a new root does, and leaves your data alone:")
+        output.line(f"  devvm rebuild {done.after.vm}")
+
+
+def _exit(report: Report) -> None:
     if not report.passed:
         raise typer.Exit(ExitCode.DIFFERS)
-
-
-def show_report(session: Session, report: Report, *, every: bool) -> None:
-    """A table of the checks: by role where all is well, the failures in full otherwise."""
-    output = session.output
-    data = views.report(report)
-    if every:
-        output.table(
-            ("CHECK", "RESULT", "TIME"),
-            [(c.name, str(c.outcome), words.duration(c.seconds)) for c in report.checks],
-        )
-    else:
-        output.table(("ROLE", "CHECKS", "RESULT"), _by_role(report))
-    output.line()
-    _show(session, report.waived())
-    show_failures(session, report)
-    allowed = f", {data['checks_waived']} waived" if data["checks_waived"] else ""
-    output.line(
-        f"{report.vm}: {data['checks_passed']} of {words.plural(data['checks_total'], 'check')} "
-        f"passed{allowed} in {words.duration(report.seconds)} (release {report.release})"
-    )
-
-
-def show_failures(session: Session, report: Report) -> None:
-    """Each check that did not pass, with its reason."""
-    _show(session, report.failures())
-
-
-def _show(session: Session, checks: Iterable[CheckResult]) -> None:
-    for check in checks:
-        session.output.line(f"{check.name}: {check.outcome}")
-        for line in check.message.strip().splitlines():
-            session.output.line(f"  {line}")
-        session.output.line()
-
-
-def _by_role(report: Report) -> list[tuple[str, str, str]]:
-    roles: dict[str, list[str]] = {}
-    for check in report.checks:
-        roles.setdefault(check.role, []).append(check.outcome)
-    return [(role, str(len(results)), _result(results)) for role, results in roles.items()]
-
-
-def _result(outcomes: list[str]) -> str:
-    if {"failed", "error"} & set(outcomes):
-        return "failed"
-    waived = outcomes.count("waived")
-    return f"passed, {waived} waived" if waived else "passed"

@@ -112,6 +112,11 @@ def check(result: CheckResult) -> dict[str, Any]:
         "outcome": str(result.outcome),
         "message": result.message,
         "seconds": result.seconds,
+        "difference": result.difference,
+        "expected": dict(result.expected) if result.expected is not None else None,
+        "found": dict(result.found) if result.found is not None else None,
+        "diff": result.diff,
+        "waiver": result.waiver,
     }
 
 
@@ -124,6 +129,7 @@ def report(result: Report) -> dict[str, Any]:
         "passed": result.passed,
         "checks_passed": sum(c["outcome"] == "passed" for c in checks),
         "checks_waived": sum(c["outcome"] == "waived" for c in checks),
+        "checks_ahead": sum(c["outcome"] == "ahead" for c in checks),
         "checks_total": len(checks),
         "seconds": result.seconds,
         "checks": checks,

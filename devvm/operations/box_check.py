@@ -50,7 +50,10 @@ def check(services: Services, box: Box, run: Run) -> Report:
             )
             with run.phase("verify", "Checking the box in its VM"):
                 checks = services.verifier.check(
-                    target, detail=run.detail, log=run.log(services.state)
+                    target,
+                    detail=run.detail,
+                    log=run.log(services.state),
+                    packages=box.packages,
                 )
         finally:
             machine.take_down(services, name)

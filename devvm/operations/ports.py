@@ -87,9 +87,15 @@ class Verifier(Protocol):
     """The shipped testinfra suite."""
 
     def check(
-        self, target: Target, *, detail: Detail, log: Path, junit: Path | None = None
+        self,
+        target: Target,
+        *,
+        detail: Detail,
+        log: Path,
+        packages: Mapping[str, str] | None = None,
+        junit: Path | None = None,
     ) -> tuple[CheckResult, ...]:
-        """Run every check of the suite against one machine."""
+        """Run every check of the suite against one machine of a release with these packages."""
 
 
 class CertificateAuthority(Protocol):

@@ -96,7 +96,7 @@ def rebuild(services: Services, request: RebuildRequest, run: Run) -> RebuildRes
             facts = _facts(vm.metadata, request.engineer, box)
             _replace_root(services, vm, box, facts, token, run)
             lifecycle.power_on(services, _vm(services, name), run)
-            _admit_engineer(services, facts, box, run)
+            machine.personalise(services, facts.name, facts.owner, box.release, run)
             report = create.examine_vm(services, name, box.release, run)
             _demand_passed(services, report, run)
             services.hypervisor.set_metadata(vm.uuid, replace(facts, ready=True))
@@ -175,16 +175,6 @@ def _replace_root(
         )
         change = DomainChange(disks=disks, facts=facts)
         services.hypervisor.define(services.hypervisor.definition(vm.fqdn), change)
-
-
-def _admit_engineer(services: Services, facts: Metadata, box: Box, run: Run) -> None:
-    engineer = Engineer(
-        login=facts.engineer,
-        authorized_keys=facts.authorized_keys,
-        git_name=facts.git_name,
-        git_email=facts.git_email,
-    )
-    machine.personalise(services, facts.name, engineer, box.release, run)
 
 
 def _demand_passed(services: Services, report: Report, run: Run) -> None:

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from devvm.errors import NotFoundError, OperationError
-from devvm.model import Report, Target, VmState
+from devvm.model import Report, Target, Vm, VmState
 from devvm.operations import way_in
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
@@ -31,12 +31,7 @@ def verify(services: Services, name: str, run: Run, *, junit: Path | None = None
         raise NotFoundError(
             f"there is no VM {name}", resolution=f"devvm list, or devvm create {name}"
         )
-    if vm.state is not VmState.RUNNING:
-        raise OperationError(
-            f"{name} does not run",
-            details=f"it is {vm.state}, and only a running VM can be checked",
-            resolution=f"devvm start {name}",
-        )
+    require_running(vm)
     release = vm.metadata.release if vm.metadata else "unknown"
     result = "failed"
     try:
@@ -46,6 +41,21 @@ def verify(services: Services, name: str, run: Run, *, junit: Path | None = None
     finally:
         services.state.add_run(name, run.record(result))
     return report
+
+
+def require_running(vm: Vm) -> Vm:
+    """The VM, which must run to be checked.
+
+    Raises:
+        OperationError: it does not.
+    """
+    if vm.state is not VmState.RUNNING:
+        raise OperationError(
+            f"{vm.name} does not run",
+            details=f"it is {vm.state}, and only a running VM can be checked",
+            resolution=f"devvm start {vm.name}",
+        )
+    return vm
 
 
 def examine(
@@ -63,9 +73,14 @@ def examine(
         OperationError: the suite could not run.
     """
     start = time.monotonic()
+    box = services.boxes.find(release)
     with run.phase("verify", f"Checking {name}"):
         checks = services.verifier.check(
-            target, detail=run.detail, log=run.log(services.state), junit=junit
+            target,
+            detail=run.detail,
+            log=run.log(services.state),
+            packages=box.packages if box else None,
+            junit=junit,
         )
     seconds = round(time.monotonic() - start, 2)
     return Report(vm=name, release=release, checks=checks, seconds=seconds)

@@ -14,6 +14,9 @@ import yaml
 from devvm.errors import DevvmError, UsageError
 from devvm.state import write_atomic
 
+#: From this likeness on, a name is a known one with a slip in it.
+_SLIP = 0.8
+
 
 @dataclass(frozen=True, kw_only=True)
 class Waiver:
@@ -47,12 +50,12 @@ def waive(file: Path, waiver: Waiver, known: Sequence[str], today: date) -> tupl
         UsageError: no check has such a name, it has ended already, or the file can't be written.
     """
     matched = tuple(name for name in known if fnmatchcase(name, waiver.check))
-    if not matched:
+    if not matched and not _may_be_extra(waiver.check, known):
         close = difflib.get_close_matches(waiver.check, known, n=3)
         raise UsageError(
             f"there is no check {waiver.check}",
             details=f"did you mean {' or '.join(close)}?" if close else None,
-            resolution="the names are those that devvm verify --all lists",
+            resolution="the names are those that devvm verify NAME --checks lists",
         )
     if waiver.until < today:
         raise UsageError(
@@ -79,3 +82,14 @@ def waive(file: Path, waiver: Waiver, known: Sequence[str], today: date) -> tupl
             resolution="waivers belong to the stack's repository: type it in a checkout of that",
         ) from None
     return matched
+
+
+def _may_be_extra(check: str, known: Sequence[str]) -> bool:
+    """Whether it can be the name of an item that should not be there: it has no check until it is.
+
+    Not a pattern, and not what looks like a check's name with a slip in it.
+    """
+    area, _, item = check.partition("/")
+    names = [name.partition("/")[2] for name in known if name.startswith(f"{area}/")]
+    slip = difflib.get_close_matches(item, names, n=1, cutoff=_SLIP)
+    return f"extra/{area}" in known and not slip and not set("*?[") & set(check)

@@ -1,85 +1,42 @@
-"""A Debian container with a real systemd, made and configured by devvm's own adapters.
+"""Debian containers with a real systemd, made and configured by devvm's own adapters.
 
-One container serves the whole session, and the tests change it in the order of their files: it is
-left behind (`test_boot.py`), converged (`test_converge.py`), damaged and mended
-(`test_drift.py`), made an engineer's (`test_engineer.py`).
+One container, as in production, serves most of the session, and the tests change it in the order of
+their files: it is left behind (`test_boot.py`), converged (`test_converge.py`), damaged and mended
+(`test_drift.py`). Another one becomes an engineer's (`test_engineer.py`).
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
-import json
 import os
-import shlex
-import subprocess
-import tempfile
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import reference
+from reference import GUEST, OVERLAY, STATE, Machine
 
-from devvm import assets, config
-from devvm.adapters.ansible import Ansible
+from devvm import assets
 from devvm.adapters.mmdebstrap import Mmdebstrap
-from devvm.adapters.nspawn import Nspawn, remove_leftovers
-from devvm.adapters.role_declarations import RoleDeclarations
+from devvm.adapters.nspawn import remove_leftovers
 from devvm.adapters.root_tree import RootTrees
-from devvm.adapters.testinfra import Testinfra
-from devvm.model import AnsibleResult, CheckResult, Outcome, Target
+from devvm.model import AnsibleResult, CheckResult, Outcome
 
-STATE = Path("/var/lib/devvm-test/container")
 NAME = "devvm-test-stack"
-
-#: What makes a root file system a virtual machine has no place in a container, nor in production.
-NOT_OF_A_CONTAINER = {"guest"}
-
-
-@dataclass(frozen=True)
-class Machine:
-    """The container, as devvm sees a machine: through SSH."""
-
-    target: Target
-    log: Path
-
-    def apply(self, playbook: str, **variables) -> AnsibleResult:
-        """Apply a playbook of devvm's."""
-        ansible = Ansible(
-            playbooks=assets.playbooks(),
-            roles=assets.roles(),
-            callback_plugins=assets.callback_plugins(),
-        )
-        return ansible.apply(
-            playbook, self.target, variables=variables, detail=_quiet, log=self.log
-        )
-
-    def check(self, overlay: str = "none") -> tuple[CheckResult, ...]:
-        """Run the shipped parity suite."""
-        suite = Testinfra(suite=assets.parity_suite(), overlay=overlay)
-        return suite.check(self.target, detail=_quiet, log=self.log)
-
-    def sh(self, command: str, *, user: str = "root", timeout: float = 90) -> str:
-        """Run a shell command there, and return what it prints."""
-        remote = shlex.join(["sudo", "-n", "-H", "-u", user, "sh", "-euc", command])
-        done = subprocess.run(
-            ["ssh", "-F", self.target.ssh_config, self.target.alias, remote],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}[{done.returncode}]"
-        return done.stdout
+DEV_NAME = "devvm-test-dev"
 
 
 def differences(report: tuple[CheckResult, ...]) -> dict[str, str]:
-    """What a report finds otherwise than expected: the check's name and what it says."""
+    """What a report finds otherwise than expected: the check's name and what it says.
+
+    Not what Debian's mirrors had when the container was made, and another day would have otherwise.
+    """
     return {
         result.name: f"{result.outcome.value}: {result.message}"
         for result in report
-        if result.outcome is not Outcome.PASSED
+        if result.outcome not in (Outcome.PASSED, Outcome.AHEAD)
     }
 
 
@@ -92,7 +49,8 @@ def state() -> Iterator[Path]:
     STATE.mkdir(parents=True, exist_ok=True)
     with (STATE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        remove_leftovers(NAME)
+        for name in (NAME, DEV_NAME):
+            remove_leftovers(name)
         for root in STATE.glob("root-*"):
             RootTrees().remove(root)
         yield STATE
@@ -105,45 +63,17 @@ def log(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tarball(state, tmp_path_factory, log) -> Path:
-    """A Debian root with the packages that the roles declare, kept from run to run."""
-    roles = tmp_path_factory.mktemp("roles")
-    for role in assets.roles().iterdir():
-        if role.is_dir() and role.name not in NOT_OF_A_CONTAINER:
-            (roles / role.name).symlink_to(role)
-    packages = RoleDeclarations(roles).packages()
-    mirrors = config.load().box
-    made_of = json.dumps([packages, mirrors.mirror, mirrors.security_mirror])
-    path = state / f"{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.tar"
-    if not path.exists():
-        for old in state.glob("*.tar"):
-            old.unlink()
-        Mmdebstrap().build(
-            packages,
-            mirror=mirrors.mirror,
-            security_mirror=mirrors.security_mirror,
-            destination=path,  # appears whole, or not at all
-            detail=_quiet,
-            log=log,
-        )
-    return path
-
-
-@pytest.fixture(scope="session")
-def root(state, tarball, log) -> Iterator[Path]:
+def root(state, log) -> Iterator[Path]:
     """The root file system of the session."""
-    with tempfile.TemporaryDirectory(prefix="root-", dir=state) as folder:
-        root = Path(folder) / "root"
-        RootTrees().unpack(tarball, root, log=log)
+    with reference.unpacked(OVERLAY, log) as root:
         yield root
 
 
 @pytest.fixture(scope="session")
 def machine(root, log) -> Iterator[Machine]:
-    """The booted container; shut down in order at the end, whatever failed."""
-    console = log.with_name("console")
-    with Nspawn().booted(root, name=NAME, detail=_quiet, log=console) as target:
-        yield Machine(target, log)
+    """The booted container."""
+    with reference.booted(root, NAME, log) as machine:
+        yield machine
 
 
 @dataclass(frozen=True)
@@ -157,8 +87,7 @@ class Converged:
 @pytest.fixture(scope="session")
 def mirrors() -> dict[str, str]:
     """The variables that the box build gives to the roles as well."""
-    box = config.load().box
-    return {"base_apt_mirror": box.mirror, "base_apt_security_mirror": box.security_mirror}
+    return reference.mirrors()
 
 
 @pytest.fixture(scope="session")
@@ -166,5 +95,23 @@ def converged(machine, mirrors) -> Converged:
     return Converged(machine, machine.apply("site.yml", **mirrors))
 
 
-def _quiet(text: str) -> None:
-    pass
+@pytest.fixture(scope="session")
+def production(converged, tmp_path_factory) -> Path:
+    """What production is, captured from the converged container: of this day, on this host."""
+    folder = tmp_path_factory.mktemp("production")
+    # The shipped layers, and of the manifest what varies; no waivers.
+    shutil.copytree(assets.production(), folder, dirs_exist_ok=True)
+    (folder / "waivers.yml").unlink()
+    converged.machine.capture(folder / "manifest.yml")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def development(state, log, mirrors) -> Iterator[Machine]:
+    """Another container, with the packages of the dev overlay too, converged."""
+    with (
+        reference.unpacked(GUEST, log) as root,
+        reference.booted(root, DEV_NAME, log) as machine,
+    ):
+        machine.apply("site.yml", **mirrors)
+        yield machine

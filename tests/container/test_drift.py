@@ -10,19 +10,19 @@ pytestmark = pytest.mark.container
 
 
 @pytest.fixture
-def production(converged):
+def healthy(converged, production):
     """The host as it should be; what a test does to it must be undone by then."""
     yield converged.machine
-    assert differences(converged.machine.check()) == {}
+    assert differences(converged.machine.check(production)) == {}
 
 
 @pytest.mark.parametrize("drift", [pytest.param(drift, id=drift.name) for drift in DRIFTS])
-def test_a_drift_is_reported_by_the_checks_concerned(production, drift):
+def test_a_drift_is_reported_by_the_checks_concerned(healthy, production, drift):
     try:
-        production.sh(drift.apply)
-        found = differences(production.check())
+        healthy.sh(drift.apply)
+        found = differences(healthy.check(production))
     finally:
-        production.sh(drift.undo)
+        healthy.sh(drift.undo)
     unconcerned = {
         name: message
         for name, message in found.items()
@@ -36,8 +36,8 @@ def test_a_drift_is_reported_by_the_checks_concerned(production, drift):
     assert (unconcerned, silent) == ({}, [])
 
 
-def test_every_kind_of_check_has_a_drift(production):
+def test_every_kind_of_check_has_a_drift(healthy, production):
     """A kind of check that nothing here can make fail would prove nothing when it passes."""
-    kinds = {result.name.partition("/")[0] for result in production.check()}
+    kinds = {result.name.partition("/")[0] for result in healthy.check(production)}
     covered = {pattern.partition("/")[0] for drift in DRIFTS for pattern in drift.expected}
     assert kinds - covered == {"boot"}

@@ -180,8 +180,8 @@ class Verifier:
     def __init__(self, *, passes):
         self._outcome = Outcome.PASSED if passes else Outcome.FAILED
 
-    def check(self, target, *, detail, log, junit=None):
-        return (CheckResult(name="service/nginx/running", role="nginx", outcome=self._outcome),)
+    def check(self, target, *, detail, log, packages=None, junit=None):
+        return (CheckResult(name="unit/nginx.service", role="nginx", outcome=self._outcome),)
 
 
 class Reporter:

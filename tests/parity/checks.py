@@ -1,15 +1,19 @@
-"""From expectations to checks: each single statement about a machine, under a stable name.
+"""From manifest and expectations to checks: each statement about a machine, under a stable name.
 
-A check's name is interface: waivers, reports and people refer to it. `service/nginx/running`,
-`socket/tcp/443/bind`, `setting/mariadb/max_connections`.
+A check's name is interface: waivers, reports and people refer to it. `unit/nginx.service`,
+`socket/tcp/443`, `setting/mariadb/max_connections` are items of the manifest; `config/nginx/parses`
+and `site/healthz/database` are expectations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from devvm.parity.manifest import Layers, check_name
+from devvm.parity.roles import Roles
+from devvm.parity.waivers import Waiver
 from parity.schema import ExpectationError, Expectations, Item
 
 #: The key under which the command that names the code on disk is run.
@@ -22,7 +26,7 @@ class Check:
     """One expectation.
 
     Args:
-        name: Stable and unique: `socket/tcp/443/bind`.
+        name: Stable and unique: `socket/tcp/443`.
         role: The role that answers for it.
         kind: What is compared, and so which test function does it: `test_KIND`.
         subject: Where in the observation to look.
@@ -62,12 +66,45 @@ def expand(every: Sequence[Expectations]) -> list[Check]:
                 both = f"{checks[check.name].role} and {one.role}"
                 raise ExpectationError(f"{check.name} is expected twice: by {both}")
             checks[check.name] = replace(check, role=one.role, conditions=(one, *check.conditions))
-    # What may listen is known only when all files are read.
-    named = [check for check in checks.values() if check.kind == "socket_bind"]
-    return [
-        replace(check, expected=named) if check.kind == "socket_unexpected" else check
-        for check in sorted(checks.values(), key=lambda check: check.name)
-    ]
+    return sorted(checks.values(), key=lambda check: check.name)
+
+
+def of_manifest(layers: Layers, roles: Roles) -> list[Check]:
+    """A check of each item, and of each area: that nothing is there beside the items."""
+    items = [
+        Check(
+            name=check_name(area, item),
+            role=roles.of(area, item), kind="item", subject=(area, item), expected=layers,
+        )
+        for area, item in layers.names()
+    ]  # fmt: skip
+    extra = [
+        Check(
+            name=f"extra/{area}", role=roles.default, kind="extra", subject=(area,),
+            expected=(layers, roles),
+        )
+        for area in layers.areas()
+    ]  # fmt: skip
+    return items + extra
+
+
+def of_waivers(waivers: Sequence[Waiver], names: Iterable[str]) -> list[Check]:
+    """A check of each waiver: that it still holds, and that there is what it waives."""
+    known = list(names)
+    counted: dict[str, int] = {}
+    found = []
+    for waiver in waivers:
+        counted[waiver.check] = counted.get(waiver.check, 0) + 1
+        number = counted[waiver.check]
+        found.append(
+            Check(
+                name=f"waiver/{waiver.check}" + (f"#{number}" if number > 1 else ""),
+                role="waivers",
+                kind="waiver",
+                expected=(waiver, any(waiver.matches(name) for name in known)),
+            )
+        )
+    return found
 
 
 def wanted(every: Sequence[Expectations]) -> dict[str, Any]:
@@ -81,10 +118,7 @@ def wanted(every: Sequence[Expectations]) -> dict[str, Any]:
             commands[name] = command.model_dump(include={"argv", "cwd", "timeout"})
     healthz = any(one.site.healthz or one.site.revision for one in every)
     return {
-        "units": sorted({_unit(name) for one in every for name in one.services}),
         "configs": sorted({name for one in every for name in one.configs}),
-        "settings": sorted({server for one in every for server in one.settings}),
-        "sysctls": sorted({key for one in every for key in one.sysctls}),
         "http": {name: probe.url for one in every for name, probe in one.http.items()},
         "healthz": HEALTHZ if healthz else None,
         "metrics": {
@@ -94,17 +128,19 @@ def wanted(every: Sequence[Expectations]) -> dict[str, Any]:
         },
         "tls": {name: tls.port for one in every for name, tls in one.tls.items()},
         "commands": commands,
-        "files": sorted({path for one in every for path in one.files}),
+        "paths": sorted({path for one in every for path in one.paths}),
+        "tls_ports": sorted({tls.port for one in every for tls in one.tls.values()}),
+        "application": {
+            name: program.model_dump() for one in every for name, program in one.application.items()
+        },
     }
 
 
 def _of(one: Expectations) -> Iterator[Check]:
     yield from _system(one)
-    yield from _services(one)
-    yield from _network(one)
     yield from _configuration(one)
     yield from _web(one)
-    yield from _files(one)
+    yield from _state(one)
 
 
 def _check(name: str, kind: str, *conditions: Item, **more: Any) -> Check:
@@ -116,64 +152,11 @@ def _system(one: Expectations) -> Iterator[Check]:
         yield _check("boot/finished", "booted")
     if one.no_failed_units:
         yield _check("service/none-failed", "none_failed")
-    for package in one.packages:
-        yield _check(f"package/{package}/installed", "package", subject=(package,))
-
-
-def _services(one: Expectations) -> Iterator[Check]:
-    for name, service in one.services.items():
-        unit = _unit(name)
-        base = f"service/{name}"
-        if service.state is not None:
-            yield _check(
-                f"{base}/{service.state}",
-                "service_state",
-                service,
-                subject=(unit,),
-                expected=service.state,
-            )
-        if service.enabled is not None:
-            word = "enabled" if service.enabled else "disabled"
-            yield _check(
-                f"{base}/{word}", "service_enabled", service, subject=(unit,), expected=word
-            )
-
-
-def _unit(name: str) -> str:
-    return name if "." in name else f"{name}.service"
-
-
-def _network(one: Expectations) -> Iterator[Check]:
-    if one.no_other_sockets:
-        yield _check("socket/unexpected", "socket_unexpected")
-    for key, socket in one.sockets.items():
-        subject = tuple(key.split("/"))
-        yield _check(
-            f"socket/{key}/bind",
-            "socket_bind",
-            socket,
-            subject=subject,
-            expected={"bind": sorted(socket.bind), "optional": socket.optional},
-        )
-        yield _check(
-            f"socket/{key}/process",
-            "socket_process",
-            socket,
-            subject=subject,
-            expected={"process": socket.process, "optional": socket.optional},
-        )
 
 
 def _configuration(one: Expectations) -> Iterator[Check]:
     for name in one.configs:
         yield _check(f"config/{name}/parses", "config", subject=(name,))
-    for server, values in one.settings.items():
-        for name, value in values.items():
-            yield _check(
-                f"setting/{server}/{name}", "setting", subject=(server, name), expected=str(value)
-            )
-    for key, value in one.sysctls.items():
-        yield _check(f"sysctl/{key}", "sysctl", subject=(key,), expected=str(value))
 
 
 def _web(one: Expectations) -> Iterator[Check]:
@@ -223,15 +206,6 @@ def _web(one: Expectations) -> Iterator[Check]:
         yield _check(name, "command", command, subject=(name,), expected=dict(command.prints))
 
 
-def _files(one: Expectations) -> Iterator[Check]:
-    for path, file in one.files.items():
-        base = f"file{path}"
-        yield _check(f"{base}/exists", "file_exists", file, subject=(path,))
-        for aspect in ("mode", "owner", "link"):
-            value = getattr(file, aspect)
-            if value is not None:
-                yield _check(
-                    f"{base}/{aspect}", "file_aspect", file, subject=(path, aspect), expected=value
-                )
+def _state(one: Expectations) -> Iterator[Check]:
     for path in one.state_paths:
         yield _check(f"state{path}/on-data-disk", "state_path", subject=(path,))

@@ -11,8 +11,12 @@ from typing import Any
 
 import pytest
 
+from devvm import assets
+from devvm.parity import manifest, production, waivers
+from devvm.parity.compare import Difference
 from parity import checks as catalogue
-from parity import observe, schema, waivers
+from parity import observe, schema
+from parity.compare import ItemsAhead, ItemsDiffer
 
 _SUITE = Path(__file__).parent
 _CHECKS = pytest.StashKey[list[catalogue.Check]]()
@@ -37,7 +41,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="folder of expectation files (default: those of the suite)",
     )
     group.addoption(
-        "--waivers", type=Path, help="file of waivers: differences that are allowed for a while"
+        "--production",
+        type=Path,
+        default=assets.production(),
+        help="folder that says what production is (default: the one that devvm ships)",
+    )
+    group.addoption(
+        "--release-packages",
+        type=Path,
+        help="JSON file with the versions of packages in the machine's release, by name",
     )
     group.addoption(
         "--results", type=Path, help="file for results as JSON lines, one per check, as they come"
@@ -45,17 +57,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    option = config.getoption
     try:
-        every = schema.load(
-            config.getoption("--expectations"), overlay=config.getoption("--overlay")
-        )
-        allowed = waivers.load(file) if (file := config.getoption("--waivers")) else ()
-        every_check = catalogue.expand(every)
-        names = [check.name for check in every_check]
-        config.stash[_CHECKS] = every_check + waivers.checks(allowed, names)
-        config.stash[_WAIVERS] = allowed
-    except (schema.ExpectationError, waivers.WaiverError) as error:
+        every = schema.load(option("--expectations"), overlay=option("--overlay"))
+        stated = production.load(option("--production"), option("--overlay"))
+    except (schema.ExpectationError, waivers.WaiverError, manifest.ManifestError) as error:
         raise pytest.UsageError(str(error)) from None
+    checks = catalogue.expand(every) + catalogue.of_manifest(stated.layers, stated.roles)
+    names = [check.name for check in checks]
+    config.stash[_CHECKS] = checks + catalogue.of_waivers(stated.waivers, names)
+    config.stash[_WAIVERS] = stated.waivers
     config.stash[_WANTED] = catalogue.wanted(every)
     config.stash[_SEEN] = {}
 
@@ -78,12 +89,20 @@ def seen(
     host: observe.Host, check: catalogue.Check, request: pytest.FixtureRequest
 ) -> observe.Observation:
     """What was observed of the machine; looks at it when the first check asks."""
-    _name_in_junit(request, check)
+    if request.config.option.xmlpath:
+        _name_in_junit(request, check)
     observation = _observation(request.config, host)
     reason = check.not_for(observation.conditions)
     if reason:
         pytest.skip(reason)
     return observation
+
+
+@pytest.fixture(scope="session")
+def release(pytestconfig: pytest.Config) -> Mapping[str, str]:
+    """The versions of packages in the machine's release."""
+    file = pytestconfig.getoption("--release-packages")
+    return json.loads(file.read_text(encoding="utf-8")) if file else {}
 
 
 @pytest.hookimpl(wrapper=True)
@@ -94,23 +113,65 @@ def pytest_runtest_makereport(
     report = yield
     check = _check_of(item)
     if check and (report.when == "call" or not report.passed):
-        outcome, message = _outcome(report, call), _message(report, call)
-        waiver = _waiver(item, check) if outcome == "failed" else None
-        if waiver:
-            outcome, message = "waived", f"{message}; {waiver.words()}"
-            report.outcome, report.wasxfail = "skipped", waiver.words()
-        _write(
-            item.config,
-            {
-                "event": "result",
-                "name": check.name,
-                "role": check.role,
-                "outcome": outcome,
-                "message": message,
-                "seconds": round(call.duration, 3),
-            },
-        )
+        results = _results(item, check, report, call)
+        for result in results:
+            _write(item.config, {"event": "result", **result})
+        allowed = [result for result in results if result["outcome"] in ("waived", "ahead")]
+        if report.failed and len(allowed) == len(results):
+            words = (result.get("waiver", "as in the release") for result in allowed)
+            report.outcome, report.wasxfail = "skipped", next(words)
     return report
+
+
+def _results(
+    item: pytest.Item,
+    check: catalogue.Check,
+    report: pytest.TestReport,
+    call: pytest.CallInfo[None],
+) -> list[dict[str, Any]]:
+    """The result of a check: one, or where items are there that should not be, one of each."""
+    base = {"role": check.role, "seconds": round(call.duration, 4), "message": ""}
+    error = call.excinfo.value if call.excinfo else None
+    if isinstance(error, (ItemsDiffer, ItemsAhead)):
+        answering = check.expected[1] if check.kind == "extra" else None
+        return [
+            _allowed_or_not(
+                item,
+                {
+                    **base,
+                    "name": name,
+                    "role": answering.of_name(name) if answering else check.role,
+                    "outcome": "ahead" if name in error.ahead else "failed",
+                    "message": difference.words(),
+                    **_details(difference),
+                },
+            )
+            for name, difference in sorted({**error.differences, **error.ahead}.items())
+        ]
+    message = "" if report.passed or error is None else str(getattr(error, "msg", None) or error)
+    result = {**base, "name": check.name, "outcome": _outcome(report, call), "message": message}
+    # A waiver's own check can't be waived.
+    return [result if check.kind == "waiver" else _allowed_or_not(item, result)]
+
+
+def _details(difference: Difference) -> dict[str, Any]:
+    return {
+        "difference": difference.kind.value,
+        "expected": dict(difference.expected),
+        "found": dict(difference.found),
+        "diff": difference.diff,
+    }
+
+
+def _allowed_or_not(item: pytest.Item, result: dict[str, Any]) -> dict[str, Any]:
+    """A result, as waived where a waiver allows it."""
+    seen = getattr(item, "funcargs", {}).get("seen")
+    if result["outcome"] != "failed" or not isinstance(seen, observe.Observation):
+        return result
+    today = datetime.datetime.now(tz=datetime.UTC).date()
+    every = item.config.stash[_WAIVERS]
+    waiver = waivers.find(every, result["name"], seen["facts"]["fqdn"], today)
+    return {**result, "outcome": "waived", "waiver": waiver.words()} if waiver else result
 
 
 def pytest_terminal_summary(
@@ -146,27 +207,11 @@ def _name_in_junit(request: pytest.FixtureRequest, check: catalogue.Check) -> No
     attribute("classname", f"parity.{check.role}")
 
 
-def _waiver(item: pytest.Item, check: catalogue.Check) -> waivers.Waiver | None:
-    """What allows a check to fail; never one of a waiver's own."""
-    seen = getattr(item, "funcargs", {}).get("seen")
-    if check.kind == "waiver" or not isinstance(seen, observe.Observation):
-        return None
-    today = datetime.datetime.now(tz=datetime.UTC).date()
-    return waivers.find(item.config.stash[_WAIVERS], check.name, seen["facts"]["fqdn"], today)
-
-
 def _outcome(report: pytest.TestReport, call: pytest.CallInfo[None]) -> str:
     if not report.failed:
         return report.outcome
     differs = call.excinfo is not None and call.excinfo.errisinstance(pytest.fail.Exception)
     return "failed" if differs else "error"
-
-
-def _message(report: pytest.TestReport, call: pytest.CallInfo[None]) -> str:
-    if report.passed or call.excinfo is None:
-        return ""
-    error = call.excinfo.value
-    return str(getattr(error, "msg", None) or error)
 
 
 def _write(config: pytest.Config, event: dict[str, Any]) -> None:

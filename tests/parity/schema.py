@@ -1,7 +1,7 @@
-"""The form of expectation files: what a machine must be, as data.
+"""The form of expectation files: what must work on a machine, as data.
 
-`expectations/*.yml` hold them, one file per role or function (README.md says it in words). They
-are statements about production of their own and never quote a role's variables: a suite that did
+`expectations/*.yml` hold them, one file per role or function (README.md says it in words). What a
+machine *is* stands in the production manifest. Neither quotes a role's variables: a suite that did
 would only prove that Ansible ran.
 """
 
@@ -12,21 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StrictFloat,
-    StrictInt,
-    StrictStr,
-    ValidationError,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-#: What a machine can be; `collectors/facts.py` finds out.
-Condition = Literal["container", "data_disk", "identity", "engineer"]
-
-#: A value as a program prints it. YAML's `on` and `yes` are booleans: refused, to be quoted.
-Scalar = StrictStr | StrictInt | StrictFloat
+from devvm.parity.manifest import Condition
 
 
 class ExpectationError(Exception):
@@ -42,25 +30,6 @@ class Item(_Strict):
 
     only_if: tuple[Condition, ...] = Field((), description="applies where all of these hold")
     unless: tuple[Condition, ...] = Field((), description="applies where none of these holds")
-
-
-class Service(Item):
-    """A systemd unit."""
-
-    state: Literal["running", "active", "inactive"] | None = Field(
-        "running", description="active: for units without a process of their own; null: any"
-    )
-    enabled: bool | None = Field(default=True, description="starts at boot; null: either way")
-
-
-class Socket(Item):
-    """A listening socket."""
-
-    bind: tuple[str, ...] = Field(
-        description="exactly these addresses; `own`: one of the machine's beside the loopback's"
-    )
-    process: str = Field(description="the program's file name")
-    optional: bool = Field(default=False, description="may listen, and need not")
 
 
 class Probe(Item):
@@ -99,21 +68,18 @@ class Metrics(Item):
     samples: Mapping[str, float | None] = Field(description="value of a metric; null: any")
 
 
-class Command(Item):
-    """A command, run as root, that prints a line of JSON. It must leave nothing behind."""
+class Program(_Strict):
+    """A command, run as root. It must leave nothing behind."""
 
     argv: tuple[str, ...]
     cwd: str = "/"
     timeout: float = 60
+
+
+class Command(Program, Item):
+    """A command that prints a line of JSON."""
+
     prints: Mapping[str, Any] = Field(description="keys with these values")
-
-
-class File(Item):
-    """A file, a directory or a link that is there."""
-
-    mode: str | None = None
-    owner: str | None = Field(None, description="USER:GROUP")
-    link: str | None = Field(None, description="the target of a symbolic link")
 
 
 class Expectations(Item):
@@ -125,23 +91,18 @@ class Expectations(Item):
     )
     booted: bool = Field(default=False, description="the machine has finished booting")
     no_failed_units: bool = False
-    no_other_sockets: bool = Field(
-        default=False, description="nothing listens that no expectation names"
-    )
-    packages: tuple[str, ...] = Field((), description="installed Debian packages")
-    services: Mapping[str, Service] = Field({}, description="`.service` may be left out")
-    sockets: Mapping[str, Socket] = Field({}, description="by `PROTOCOL/PORT`")
-    configs: tuple[str, ...] = Field((), description="that parse; names of collectors/configs.py")
-    settings: Mapping[str, Mapping[str, Scalar]] = Field(
-        {}, description="by server (collectors/settings.py): what it says when asked"
-    )
-    sysctls: Mapping[str, Scalar] = {}
+    configs: tuple[str, ...] = Field((), description="that parse; names of probes/configs.py")
     http: Mapping[str, Probe] = {}
     tls: Mapping[str, Tls] = {}
     site: Site = Site()
     metrics: Mapping[str, Metrics] = {}
     commands: Mapping[str, Command] = Field({}, description="by the name of the check")
-    files: Mapping[str, File] = {}
+    application: Mapping[str, Program] = Field(
+        {}, description="what is deployed: the last line of each is a fact `application/NAME`"
+    )
+    paths: tuple[str, ...] = Field(
+        (), description="files and links that are captured beside those of collectors/files.py"
+    )
     state_paths: tuple[str, ...] = Field((), description="directories kept on the data disk")
 
 

@@ -25,17 +25,17 @@ def test_http_body(check: Check, seen: Observation) -> None:
 
 
 def test_tls_version(check: Check, seen: Observation) -> None:
-    equal(check.expected, seen["tls"][check.subject[0]]["version"])
+    equal(check.expected, seen["certificate"][check.subject[0]]["version"])
 
 
 def test_tls_trusted(check: Check, seen: Observation) -> None:
-    found = seen["tls"][check.subject[0]]
+    found = seen["certificate"][check.subject[0]]
     if not found["trusted"]:
         differs(f"a trusted certificate for {seen['facts']['fqdn']}", found["error"])
 
 
 def test_tls_days_left(check: Check, seen: Observation) -> None:
-    days = seen["tls"][check.subject[0]]["days_left"]
+    days = seen["certificate"][check.subject[0]]["days_left"]
     if days is None:
         pytest.skip("the certificate is not trusted, which is a check of its own")
     if days < check.expected:

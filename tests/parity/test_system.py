@@ -1,8 +1,10 @@
-"""The machine as a whole, and its packages."""
+"""The machine as a whole, and state that must be on the data disk."""
 
 from parity.checks import Check
 from parity.compare import differs, equal
 from parity.observe import Observation
+
+_DATA = "/data"
 
 
 def test_booted(check: Check, seen: Observation) -> None:
@@ -11,9 +13,23 @@ def test_booted(check: Check, seen: Observation) -> None:
 
 
 def test_none_failed(check: Check, seen: Observation) -> None:
-    if seen["units"]["failed"]:
-        differs("no failed unit", sorted(seen["units"]["failed"]))
+    seen.check_seen("unit/")
+    failed = [
+        name
+        for name, facts in seen.areas["unit"].items()
+        if str(facts["state"]).startswith("failed")
+    ]
+    if failed:
+        differs("no failed unit", sorted(failed))
 
 
-def test_package(check: Check, seen: Observation) -> None:
-    equal("installed", "installed" if check.subject[0] in seen["packages"] else "not installed")
+def test_state_path(check: Check, seen: Observation) -> None:
+    """Bound from /data/state, and /data is a disk of its own."""
+    path = check.subject[0]
+    seen.check_seen("mount/")
+    mounts = seen.areas["mount"]
+    if _DATA not in mounts:
+        differs(f"a data disk at {_DATA}", "none mounted")
+    if path not in mounts:
+        differs(f"{path} bound from {_DATA}/state{path}", "the root disk's own directory")
+    equal(f"/state{path}", mounts[path].get("root"))

@@ -204,7 +204,7 @@ def test_a_box_that_does_not_pass_is_gone_from_everywhere(world):
     world.verifier.outcome = Outcome.FAILED
     with pytest.raises(OperationError, match="does not pass 1 of 1") as caught:
         build(world)
-    assert "service/nginx/running" in caught.value.details
+    assert "unit/nginx.service" in caught.value.details
     assert leftovers(world) == []
 
 

@@ -1,26 +1,23 @@
-"""The parity suite's own parts: expectations, checks, the observation and its collectors."""
+"""The parity suite's own parts: expectations, checks, the observation; runs of it with pytest."""
 
 from __future__ import annotations
 
+import base64
 import json
-import os
-import socket
 import subprocess
 import sys
-import threading
 import types
-from contextlib import contextmanager
+import zlib
 
 import pytest
 import yaml
-
-from devvm import assets
-
-sys.path.insert(0, str(assets.parity_suite().parent))
 from parity import checks as catalogue
 from parity import observe, schema
+from parity_bench import INSIDE, SUITE, install_ours, needs_root, run_suite
 
-SUITE = assets.parity_suite()
+from devvm import assets
+from devvm.parity import manifest, roles
+
 SHIPPED = SUITE / "expectations"
 
 
@@ -29,26 +26,18 @@ def load(folder, text, overlay="dev"):
     return catalogue.expand(schema.load(folder, overlay=overlay))
 
 
-def collector(name):
-    module = types.ModuleType(name)
-    source = (SUITE / "collectors" / f"{name}.py").read_text()
-    exec(compile(source, name, "exec"), module.__dict__)
-    return module
-
-
-MAIN = collector("main")
-
-
 class LocalHost:
     """testinfra's host, as far as the suite uses it: this machine, as whoever we are."""
 
-    def __init__(self, rc=None, stderr=b""):
-        self.rc, self.stderr, self.commands = rc, stderr, []
+    def __init__(self, rc=None, stdout=b"", stderr=b""):
+        self.rc, self.stdout, self.stderr, self.commands = rc, stdout, stderr, []
 
     def run(self, command, *args):
         self.commands.append(args)
         if self.rc is not None:
-            return types.SimpleNamespace(rc=self.rc, stdout_bytes=b"", stderr_bytes=self.stderr)
+            return types.SimpleNamespace(
+                rc=self.rc, stdout_bytes=self.stdout, stderr_bytes=self.stderr
+            )
         python = [sys.executable, "-c", *args[1:]]
         done = subprocess.run(python, capture_output=True, check=False)
         return types.SimpleNamespace(
@@ -67,22 +56,16 @@ def test_the_shipped_expectations_are_well_formed(overlay):
     checks = catalogue.expand(schema.load(SHIPPED, overlay=overlay))
     names = [check.name for check in checks]
     assert names == sorted(set(names))
-    for name in (
-        "service/nginx/running",
-        "service/nginx/enabled",
-        "socket/tcp/443/bind",
-        "socket/unexpected",
-        "config/nginx/parses",
-        "site/healthz/database",
-        "worker/job",
-    ):
+    for name in ("config/nginx/parses", "http/home/status", "site/healthz/database", "worker/job"):
         assert name in names
 
 
-def test_every_role_of_the_stack_has_expectations():
-    roles = {one.role for one in schema.load(SHIPPED, overlay="dev")}
+def test_every_role_of_the_stack_is_named():
+    """By its expectations, or by what it answers for in the manifest."""
+    named = {one.role for one in schema.load(SHIPPED, overlay="dev")}
+    named |= roles.load(assets.production() / "roles.yml").patterns.keys()
     (play,) = yaml.safe_load((assets.playbooks() / "site.yml").read_text())
-    assert {entry["role"] for entry in play["roles"]} <= roles
+    assert {entry["role"] for entry in play["roles"]} <= named
 
 
 def test_every_kind_of_check_has_a_test_and_every_test_a_kind():
@@ -97,25 +80,24 @@ def test_every_kind_of_check_has_a_test_and_every_test_a_kind():
         for line in file.read_text().splitlines()
         if line.startswith("def test_")
     }
-    assert kinds | {"waiver"} == tests
+    assert kinds | {"waiver", "item", "extra"} == tests
 
 
 def test_overlay_chooses_files(tmp_path):
-    (tmp_path / "a.yml").write_text("role: a\noverlay: none\npackages: [a]\n")
-    (tmp_path / "b.yml").write_text("role: b\noverlay: dev\npackages: [b]\n")
-    (tmp_path / "c.yml").write_text("role: c\npackages: [c]\n")
-    for overlay, roles in (("none", ["a", "c"]), ("dev", ["b", "c"])):
-        assert [one.role for one in schema.load(tmp_path, overlay=overlay)] == roles
+    (tmp_path / "a.yml").write_text("role: a\noverlay: none\nconfigs: [a]\n")
+    (tmp_path / "b.yml").write_text("role: b\noverlay: dev\nconfigs: [b]\n")
+    (tmp_path / "c.yml").write_text("role: c\nconfigs: [c]\n")
+    for overlay, names in (("none", ["a", "c"]), ("dev", ["b", "c"])):
+        assert [one.role for one in schema.load(tmp_path, overlay=overlay)] == names
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("role: x\nservcies: {}\n", "servcies: Extra inputs"),
-        ("packages: [a]\n", "role: Field required"),
-        ("role: x\nservices: {a: {state: up}}\n", "services.a.state"),
+        ("role: x\nconfgis: []\n", "confgis: Extra inputs"),
+        ("configs: [a]\n", "role: Field required"),
+        ("role: x\nhttp: {a: {status: 200}}\n", "http.a.url"),
         ("role: x\nonly_if: [sunday]\n", "only_if.0"),
-        ("role: x\nsettings: {mariadb: {slow_query_log: ON}}\n", "settings.mariadb.slow_query_log"),
         ("role: [\n", "one.yml"),
     ],
 )
@@ -132,15 +114,15 @@ def test_no_expectations_at_all(tmp_path):
 
 
 def test_two_files_can_not_expect_the_same(tmp_path):
-    (tmp_path / "other.yml").write_text("role: other\npackages: [nginx]\n")
+    (tmp_path / "other.yml").write_text("role: other\nconfigs: [nginx]\n")
     with pytest.raises(schema.ExpectationError, match="expected twice: by one and other"):
-        load(tmp_path, "role: one\npackages: [nginx]\n")
+        load(tmp_path, "role: one\nconfigs: [nginx]\n")
 
 
 def test_conditions_of_file_and_item_add_up(tmp_path):
     (check,) = load(
         tmp_path,
-        "role: x\nunless: [container]\nfiles: {/a: {only_if: [data_disk]}}\n",
+        "role: x\nunless: [container]\nhttp: {a: {url: 'http://a/', only_if: [data_disk]}}\n",
     )
     facts = {"container": False, "data_disk": True, "identity": False, "engineer": False}
     assert check.not_for(facts) is None
@@ -153,19 +135,36 @@ def test_wanted_names_what_collectors_can_not_list_themselves():
     assert "nginx" in wanted["configs"]
     assert wanted["healthz"] == "/healthz"
     assert wanted["commands"]["site/revision"]["argv"][0] == "runuser"
+    assert set(wanted["application"]) == {"revision", "schema"}
+    assert "/srv/about/current" in wanted["paths"]
     assert json.loads(json.dumps(wanted))
+
+
+def test_every_item_and_every_area_is_a_check():
+    layers = manifest.Layers([manifest.Manifest(areas={"package": {"a": {"version": "1"}}})])
+    answering = roles.Roles(default="base", patterns={"nginx": ("package/a",)})
+    item, extra = catalogue.of_manifest(layers, answering)
+    assert (item.name, item.role, item.kind) == ("package/a", "nginx", "item")
+    assert (extra.name, extra.role, extra.kind) == ("extra/package", "base", "extra")
 
 
 # The observation
 
 
-def test_one_round_trip_brings_every_collector():
+def test_one_round_trip_brings_every_collector_and_probe():
     host = LocalHost()
     seen = observe.observe(host, NOTHING)
     assert len(host.commands) == 1
-    files = {path.stem for path in (SUITE / "collectors").glob("*.py")}
-    assert set(seen.collected) == files - {"__init__", "main"} | {"boot"}
+    files = {path.stem for name in ("collectors", "probes") for path in (SUITE / name).glob("*.py")}
+    assert set(seen.collected) == files - {"__init__", "common"} | {"boot"}
     assert "one round trip" in seen.timing()
+
+
+def test_a_capture_brings_the_collectors_alone():
+    seen = observe.observe(LocalHost(), NOTHING, probes=False)
+    assert "http" not in seen.collected
+    assert "commands" not in seen.collected
+    assert {"packages", "facts"} <= set(seen.collected)
 
 
 def test_the_command_fits_on_a_command_line():
@@ -182,236 +181,128 @@ def test_an_unreachable_machine_is_said():
         observe.observe(Unreachable(), NOTHING)
 
 
-def test_a_machine_without_sudo_is_said():
-    host = LocalHost(rc=1, stderr=b"sudo: a password is required\n")
-    with pytest.raises(observe.CannotObserveError, match="a password is required"):
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        (LocalHost(rc=1, stderr=b"sudo: a password is required\n"), "a password is required"),
+        (LocalHost(rc=0), "exit code 0"),
+        (LocalHost(rc=0, stdout=base64.b64encode(zlib.compress(b"{}"))[:-4]), "was cut off"),
+        (LocalHost(rc=0, stdout=b"Welcome to web1!"), "was cut off"),
+    ],
+)
+def test_a_machine_that_does_not_answer_as_it_should_is_said(host, said):
+    with pytest.raises(observe.CannotObserveError, match=said):
         observe.observe(host, NOTHING)
 
 
 def test_a_failing_and_a_hanging_collector_hide_nothing():
     sources = {
-        "good": "def collect(wanted, run): return wanted['x']",
-        "bad": "def collect(wanted, run): raise OSError('no such thing')",
+        "good": "AREAS = ('g',)\ndef collect(wanted, run): return {'g': {'i': wanted['x']}}",
+        "bad": "AREAS = ('b',)\ndef collect(wanted, run): raise OSError('no such thing')",
         "broken": "def collect(wanted, run)",
-        "slow": "import time\ndef collect(wanted, run): time.sleep(30)",
+        "slow": "AREAS = ('s',)\nimport time\ndef collect(wanted, run): time.sleep(30)",
+        "facts": "def probe(wanted, run): return {'fqdn': 'a.b', 'engineer': ''}",
     }
-    found = MAIN.observe(sources, {"x": 1}, deadline=0.5)
-    assert found["good"]["data"] == 1
+    found = INSIDE.observe(sources, {"x": {"v": 1}}, deadline=0.5)
+    assert found["good"]["data"] == {"g": {"i": {"v": 1}}}
     assert found["bad"]["error"] == "OSError: no such thing"
     assert found["broken"]["error"].startswith("SyntaxError")
     assert found["slow"]["error"] == "no answer after 0.5 s"
     seen = observe.Observation(collected=found, seconds=1)
-    with pytest.raises(observe.NotObservedError, match="slow: no answer"):
-        seen["slow"]
+    assert seen.areas == {"g": {"i": {"v": 1}}}
+    seen.check_seen("g/i")
+    for name, said in (
+        ("b/x", "no such thing"),
+        ("s/x", "no answer"),
+        ("z/x", "broken: SyntaxError"),
+    ):
+        with pytest.raises(observe.NotObservedError, match=said):
+            seen.check_seen(name)
 
 
 def test_bad_commands_give_codes_instead_of_exceptions():
-    assert MAIN.run(["devvm-no-such-program"])[0] == 127
-    assert MAIN.run(["sleep", "5"], timeout=0.1)[0] == 124
-    assert MAIN.run(["sh", "-c", "echo out; echo err >&2; exit 3"]) == (3, "out\n", "err\n")
+    assert INSIDE.run(["devvm-no-such-program"])[0] == 127
+    assert INSIDE.run(["sleep", "5"], timeout=0.1)[0] == 124
+    assert INSIDE.run(["sh", "-c", "echo out; echo err >&2; exit 3"]) == (3, "out\n", "err\n")
 
 
-# Collectors, on this machine
-
-
-def test_sockets_are_found_with_address_and_program():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        found = [e for e in collector("sockets").collect({}, MAIN.run) if e["port"] == port]
-    assert found == [
-        {"protocol": "tcp", "port": port, "address": "127.0.0.1", "process": found[0]["process"]}
-    ]
-    assert found[0]["process"] != "?"
-
-
-def test_sockets_of_udp_and_ipv6():
-    with (
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
-        socket.create_server(("::1", 0), family=socket.AF_INET6) as tcp,
-    ):
-        udp.bind(("127.0.0.1", 0))
-        entries = collector("sockets").collect({}, MAIN.run)
-        ports = {(e["protocol"], e["port"]): e["address"] for e in entries}
-        assert ports["udp", udp.getsockname()[1]] == "127.0.0.1"
-        assert ports["tcp", tcp.getsockname()[1]] == "::1"
-
-
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [
-        ("0100007F", "127.0.0.1"),
-        ("00000000", "0.0.0.0"),
-        ("00000000000000000000000000000000", "::"),
-        ("00000000000000000000000001000000", "::1"),
-    ],
-)
-def test_kernel_addresses(text, address):
-    assert collector("sockets")._address(text) == address
-
-
-def test_files(tmp_path):
-    (tmp_path / "file").touch()
-    (tmp_path / "file").chmod(0o640)
-    (tmp_path / "link").symlink_to("file")
-    paths = [str(tmp_path / name) for name in ("file", "link", "none")]
-    file, link, nothing = collector("files").collect({"files": paths}, MAIN.run).values()
-    assert (file["mode"], file["link"]) == ("0640", None)
-    assert link["link"] == "file"
-    assert nothing is None
-
-
-def test_sysctls():
-    found = collector("sysctls").collect({"sysctls": ["kernel.ostype", "no.such.key"]}, MAIN.run)
-    assert found == {"kernel.ostype": "Linux", "no.such.key": None}
-
-
-def test_mounts():
-    found = collector("mounts").collect({}, MAIN.run)
-    assert found["/proc"]["type"] == "proc"
-    assert collector("mounts")._unescape(r"/a\040b") == "/a b"
-
-
-def test_packages():
-    assert "dpkg" in collector("packages").collect({}, MAIN.run)
-
-
-def test_commands(tmp_path):
-    def command(*argv):
-        return {"argv": argv, "cwd": str(tmp_path), "timeout": 10}
-
-    wanted = {
-        "good": command("sh", "-c", 'echo noise; echo \'{"status": "ok"}\''),
-        "bad": command("sh", "-c", "echo why >&2; exit 2"),
-    }
-    found = collector("commands").collect({"commands": wanted}, MAIN.run)
-    assert found["good"] == {"code": 0, "line": '{"status": "ok"}', "error": ""}
-    assert found["bad"] == {"code": 2, "line": "", "error": "why"}
-
-
-def test_units_are_read_in_the_order_asked():
-    shown = "LoadState=loaded\nActiveState=active\nSubState=running\nUnitFileState=enabled\n"
-    absent = "LoadState=not-found\nActiveState=inactive\nSubState=dead\nUnitFileState=\n"
-
-    def run(argv):
-        out = '[{"unit": "bad.service"}]' if "--failed" in argv else f"{shown}\n{absent}"
-        return 0, out, ""
-
-    found = collector("units").collect({"units": ["a.service", "b.service"]}, run)
-    assert found["wanted"]["a.service"]["file"] == "enabled"
-    assert found["wanted"]["b.service"]["load"] == "not-found"
-    assert found["failed"] == ["bad.service"]
-
-
-def test_an_unknown_validator_is_said():
-    found = collector("configs").collect({"configs": ["apache"]}, MAIN.run)
-    assert "no validator" in found["apache"]
-
-
-@contextmanager
-def serving(answer, connections=1):
-    """Answer the first connections on the loopback with these bytes."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def serve():
-            for _ in range(connections):
-                connection, _ = server.accept()
-                with connection:
-                    connection.recv(65536)
-                    connection.sendall(answer)
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        yield server.getsockname()[1]
-        thread.join(5)
-
-
-def test_http_probe_and_samples():
-    http = collector("http")
-    with serving(b"HTTP/1.1 308 Moved\r\nLocation: https://x/\r\n\r\nbody") as port:
-        answer = http._probe(f"http://127.0.0.1:{port}/a", "host")
-    assert answer == {"status": 308, "headers": {"location": "https://x/"}, "body": "body"}
-    metrics = b'HTTP/1.1 200 OK\r\n\r\n# HELP up\nup 1\nseconds{mode="idle"} 2.5e1\nupper 3\n'
-    with serving(metrics) as port:
-        found = http._samples(f"http://127.0.0.1:{port}/metrics", ["up", "seconds", "none"])
-    assert found == {"values": {"up": 1.0, "seconds": 25.0}}
-
-
-def test_a_closed_port_is_an_error_of_that_probe_only():
-    wanted = {"http": {"gone": "http://127.0.0.1:1/"}, "healthz": None, "metrics": {}}
-    found = collector("http").collect(wanted, MAIN.run)
-    assert "refused" in found["probes"]["gone"]["error"]
-
-
-def test_redis_answers_are_parsed(monkeypatch):
-    settings = collector("settings")
-    answer = b"*4\r\n$4\r\nbind\r\n$9\r\n127.0.0.1\r\n$4\r\nsave\r\n$0\r\n\r\n+OK\r\n"
-    monkeypatch.setattr(settings, "_ask", lambda *_: answer)
-    assert settings._redis(MAIN.run) == {"bind": "127.0.0.1", "save": ""}
-    monkeypatch.setattr(settings, "_ask", lambda *_: b"-NOAUTH Authentication required.\r\n")
-    found = settings.collect({"settings": ["redis", "oracle"]}, MAIN.run)
-    assert "NOAUTH" in found["redis"]["error"]
-    assert "no reader" in found["oracle"]["error"]
+def test_a_collector_that_is_not_there_is_said(tmp_path, monkeypatch):
+    install_ours(tmp_path)
+    (tmp_path / "company_ours.py").unlink()
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(observe.CannotObserveError, match="company_ours is not"):
+        observe.payload(NOTHING)
 
 
 # The suite as people run it
 
-
-def run_suite(folder, *options, expectations):
-    (folder / "expectations").mkdir()
-    (folder / "expectations" / "x.yml").write_text(expectations)
-    (folder / "pytest.ini").write_text("[pytest]\n")
-    command = [
-        sys.executable, "-B", "-m", "pytest", str(SUITE), f"-c={folder}/pytest.ini",
-        "-pno:cacheprovider", "--hosts=local://", f"--expectations={folder}/expectations",
-        f"--results={folder}/results", *options,
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    results = folder / "results"
-    lines = results.read_text().splitlines() if results.exists() else []
-    return done, {e["name"]: e for e in map(json.loads, lines) if e["event"] == "result"}
-
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="the suite needs root where it looks")
+MANIFEST = """
+format: 1
+areas:
+  ours:
+    good: {value: "1"}
+    other: {value: "2"}
+    gone: {value: "1"}
+    hidden: {value: "1"}
+"""
 
 
 @needs_root
 def test_results_and_junit_go_by_the_names_of_checks(tmp_path):
-    (tmp_path / "file").touch(mode=0o644)
+    """With a collector of a company's own, which an entry point names."""
     done, results = run_suite(
         tmp_path,
         f"--junitxml={tmp_path}/junit.xml",
-        expectations=f"""
-role: base
-files: {{{tmp_path}/file: {{mode: "0600"}}, /gone: {{only_if: [data_disk]}}}}
-settings: {{redis: {{bind: 127.0.0.1}}}}
-sysctls: {{kernel.ostype: Linux}}
-""",
+        manifest=MANIFEST,
+        env=install_ours(tmp_path / "site"),
     )
     assert done.returncode == 1
-    assert {name: e["outcome"] for name, e in results.items()} == {
-        f"file{tmp_path}/file/exists": "passed",
-        f"file{tmp_path}/file/mode": "failed",
-        "file/gone/exists": "skipped",
-        "setting/redis/bind": "error",
-        "sysctl/kernel.ostype": "passed",
+    assert {name: (e["outcome"], e.get("difference")) for name, e in results.items()} == {
+        "ours/good": ("passed", None),
+        "ours/other": ("failed", "differs"),
+        "ours/gone": ("failed", "missing"),
+        "ours/surplus": ("failed", "extra"),
+        "ours/hidden": ("error", None),
     }
-    assert results[f"file{tmp_path}/file/mode"]["message"] == "expected 0600, found 0644"
-    assert "redis does not answer" in results["setting/redis/bind"]["message"]
+    other = results["ours/other"]
+    assert other["message"] == "value: expected 2, found 1"
+    assert (other["expected"], other["found"]) == ({"value": "2"}, {"value": "1"})
+    assert results["ours/surplus"]["message"] == "not in production; found value 1"
+    assert "does not answer" in results["ours/hidden"]["message"]
     junit = (tmp_path / "junit.xml").read_text()
-    assert 'classname="parity.base" name="sysctl/kernel.ostype"' in junit
-    assert "expected 0600, found 0644" in junit
+    assert 'classname="parity.production" name="ours/other"' in junit
+    assert "expected 2, found 1" in junit
 
 
 @needs_root
-def test_what_listens_and_is_not_expected_is_named(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        _, results = run_suite(tmp_path, expectations="role: base\nno_other_sockets: true\n")
-    assert f"tcp/{port} on 127.0.0.1" in results["socket/unexpected"]["message"]
+def test_packages_as_the_release_has_them_are_ahead_of_production(tmp_path):
+    versions = subprocess.run(
+        ["dpkg-query", "-W", "-f", "${Package} ${Version} ${db:Status-Status}\n"],
+        capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    here = {line.split()[0]: line.split()[1] for line in versions if line.endswith(" installed")}
+    (tmp_path / "packages.json").write_text(json.dumps({"dpkg": here["dpkg"], "tar": "0.1"}))
+    items = {name: {"version": version, "origin": None} for name, version in here.items()}
+    items["dpkg"]["version"] = items["tar"]["version"] = "0.0.1"
+    items["devvm-of-old"] = {"version": "1"}
+    text = manifest.dump(manifest.Manifest(areas={"package": items}))
+    _, results = run_suite(tmp_path, f"--release-packages={tmp_path}/packages.json", manifest=text)
+    assert results["package/dpkg"]["outcome"] == "ahead"
+    assert results["package/tar"]["outcome"] == "failed"
+    assert results["package/devvm-of-old"]["outcome"] == "ahead"
+    assert results["package/sed"]["outcome"] == "passed"
 
 
-def test_a_broken_expectation_file_is_a_usage_error(tmp_path):
-    done, results = run_suite(tmp_path, expectations="role: base\nsokets: {}\n")
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"expectations": "role: base\nsokets: {}\n"}, "sokets"),
+        ({"manifest": "format: 2\n"}, "manifest.yml: format"),
+        ({"manifest": "[\n"}, "is not YAML"),
+    ],
+)
+def test_a_broken_file_is_a_usage_error(tmp_path, files, said):
+    done, results = run_suite(tmp_path, **files)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
-    assert "sokets" in done.stderr
+    assert said in done.stderr
     assert not results

@@ -64,7 +64,7 @@ def test_a_release_that_does_not_pass_brings_the_old_vm_back(world):
     world.verifier.outcome = Outcome.FAILED
     with pytest.raises(ParityError, match="as it was before") as caught:
         do(world)
-    assert "service/nginx/running" in caught.value.details
+    assert "unit/nginx.service" in caught.value.details
     assert world.picture() == before
     assert world.read("dev1", "etc/broken", role=ROOT) == "yes"
 

@@ -22,6 +22,8 @@ import pytest
 def pytest_addoption(parser):
     parser.addoption("--overlay")
     parser.addoption("--results")
+    parser.addoption("--release-packages")
+    parser.addoption("--production")
 
 @pytest.fixture
 def say(request):
@@ -47,7 +49,7 @@ class Bench:
     def check(self, body: str, **more) -> tuple[CheckResult, ...]:
         text = f"import pytest\nfrom conftest import result\n{body}\n"
         (self.suite / "test_it.py").write_text(text)
-        return Testinfra(suite=self.suite).check(
+        return Testinfra(suite=self.suite, production=self.suite).check(
             Target(ssh_config=Path("/no such/config"), alias="dev1"),
             detail=self.details.append,
             log=self.log,
@@ -151,21 +153,24 @@ class World:
         self.state.ensure()
         self.hypervisor = SimpleNamespace(vm=lambda name: vm)
         self.verifier = self
+        self.boxes = SimpleNamespace(find=lambda release: SimpleNamespace(packages={"a": "1"}))
         self._checks = checks
         self.asked = []
         folder = self.state.vm("dev1")
         folder.mkdir()
         (folder / "ssh_config").touch()
 
-    def check(self, target, *, detail, log, junit=None):
-        self.asked.append((target.alias, junit))
+    def check(self, target, *, detail, log, packages=None, junit=None):
+        self.asked.append((target.alias, packages, junit))
         if isinstance(self._checks, Exception):
             raise self._checks
         return self._checks
 
 
 def vm(state=VmState.RUNNING):
-    return SimpleNamespace(state=state, metadata=SimpleNamespace(release="2026.11.23-abc"))
+    return SimpleNamespace(
+        name="dev1", state=state, metadata=SimpleNamespace(release="2026.11.23-abc")
+    )
 
 
 def check(outcome):
@@ -181,7 +186,7 @@ def test_verify_reports_and_keeps_the_run(tmp_path, outcome, kept):
     report = operation.verify(world, "dev1", Run("verify dev1", Quiet()), junit=junit)
     assert (report.vm, report.release) == ("dev1", "2026.11.23-abc")
     assert report.passed is (outcome is Outcome.PASSED)
-    assert world.asked == [("dev1-vagrant", junit)]
+    assert world.asked == [("dev1-vagrant", {"a": "1"}, junit)]
     (record,) = world.state.runs("dev1")
     assert (record.result, [phase.name for phase in record.phases]) == (kept, ["verify"])
 

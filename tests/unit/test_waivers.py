@@ -1,19 +1,16 @@
 """Waivers: what they allow, when they fail themselves, and how one is written."""
 
-import os
-import sys
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from test_parity_suite import run_suite
+from parity_bench import install_ours, needs_root, run_suite
 
 from devvm import assets
+from devvm.config import Config
 from devvm.errors import OperationError, UsageError
 from devvm.operations.waive import Waiver, waive
-
-sys.path.insert(0, str(assets.parity_suite().parent))
-from parity import waivers
+from devvm.parity import waivers
 
 TODAY = datetime.now(UTC).date()
 GOOD = """
@@ -23,8 +20,7 @@ GOOD = """
   owner: platform
   until: 2999-01-31
 """
-KNOWN = ("service/nginx/running", "sysctl/vm.overcommit_memory", "sysctl/vm.swappiness")
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="the suite needs root where it looks")
+KNOWN = ("unit/nginx.service", "sysctl/vm.overcommit_memory", "sysctl/vm.swappiness")
 
 
 def load(folder, text):
@@ -34,7 +30,7 @@ def load(folder, text):
 
 
 def test_the_shipped_file_is_well_formed():
-    assert waivers.load(assets.waivers()) == ()
+    assert waivers.load(assets.production() / "waivers.yml") == ()
 
 
 def test_it_covers_the_checks_and_machines_that_it_names(tmp_path):
@@ -42,7 +38,7 @@ def test_it_covers_the_checks_and_machines_that_it_names(tmp_path):
     assert one.covers("sysctl/vm.swappiness", "dev1.devvm.test")
     assert one.covers("sysctl/vm.swappiness", "test-7.devvm.test")
     assert not one.covers("sysctl/vm.swappiness", "dev10.devvm.test")
-    assert not one.covers("service/nginx/running", "dev1.devvm.test")
+    assert not one.covers("unit/nginx.service", "dev1.devvm.test")
 
 
 def test_its_last_day_is_the_last(tmp_path):
@@ -74,46 +70,49 @@ def test_a_bad_file_is_said_with_its_key(tmp_path, text, key):
 
 @needs_root
 def test_what_is_waived_does_not_fail_and_a_waiver_can(tmp_path):
-    (tmp_path / "waivers.yml").write_text(f"""
-- {{check: sysctl/kernel.ostype, reason: we like it, owner: jane, until: {TODAY}}}
-- {{check: sysctl/kernel.osrelease, reason: gone, owner: jane, until: {TODAY - timedelta(2)}}}
-- {{check: sysctl/none, reason: typo, owner: jane, until: {TODAY}}}
-- {{check: "sysctl/*", machines: [elsewhere], reason: x, owner: jane, until: {TODAY}}}
-- {{check: "setting/*", reason: not seen, owner: jane, until: {TODAY}}}
-""")
+    allowed = f"""
+- {{check: ours/other, reason: we like it, owner: jane, until: {TODAY}}}
+- {{check: ours/gone, reason: gone, owner: jane, until: {TODAY - timedelta(2)}}}
+- {{check: ours/surplus, reason: a tool, owner: jane, until: {TODAY}}}
+- {{check: ours/none, reason: typo, owner: jane, until: {TODAY}}}
+- {{check: "ours/*", machines: [elsewhere], reason: x, owner: jane, until: {TODAY}}}
+- {{check: ours/hidden, reason: not seen, owner: jane, until: {TODAY}}}
+"""
     done, results = run_suite(
         tmp_path,
-        f"--waivers={tmp_path}/waivers.yml",
         f"--junitxml={tmp_path}/junit.xml",
-        expectations="""
-role: base
-sysctls: {kernel.ostype: Hurd, kernel.osrelease: "0"}
-settings: {redis: {bind: 127.0.0.1}}
+        manifest="""
+format: 1
+areas:
+  ours: {good: {value: "1"}, other: {value: "2"}, gone: {value: "1"}, hidden: {value: "1"}}
 """,
+        waivers=allowed,
+        env=install_ours(tmp_path / "site"),
     )
     assert {name: e["outcome"] for name, e in results.items()} == {
-        "setting/redis/bind": "error",
-        "sysctl/kernel.ostype": "waived",
-        "sysctl/kernel.osrelease": "failed",
-        "waiver/sysctl/kernel.ostype": "passed",
-        "waiver/sysctl/kernel.osrelease": "failed",
-        "waiver/sysctl/none": "failed",
-        "waiver/sysctl/*": "skipped",
-        "waiver/setting/*": "passed",
+        "ours/good": "passed",
+        "ours/other": "waived",
+        "ours/gone": "failed",
+        "ours/surplus": "waived",
+        "ours/hidden": "error",  # what could not be seen can't be waived
+        "waiver/ours/other": "passed",
+        "waiver/ours/gone": "failed",
+        "waiver/ours/surplus": "passed",
+        "waiver/ours/none": "failed",
+        "waiver/ours/*": "skipped",
+        "waiver/ours/hidden": "passed",
     }
-    said = results["sysctl/kernel.ostype"]["message"]
-    assert said == f"expected Hurd, found Linux; waived until {TODAY} by jane: we like it"
-    assert "that ended" in results["waiver/sysctl/kernel.osrelease"]["message"]
-    assert "a check of this name" in results["waiver/sysctl/none"]["message"]
-    assert "1 xfailed" in done.stdout
+    other = results["ours/other"]
+    assert other["message"] == "value: expected 2, found 1"
+    assert other["waiver"] == f"waived until {TODAY} by jane: we like it"
+    assert "that ended" in results["waiver/ours/gone"]["message"]
+    assert "a check of this name" in results["waiver/ours/none"]["message"]
+    assert "2 xfailed" in done.stdout
     assert "we like it" in (tmp_path / "junit.xml").read_text()
 
 
 def test_a_broken_file_is_a_usage_error(tmp_path):
-    (tmp_path / "waivers.yml").write_text("- check: a\n")
-    done, results = run_suite(
-        tmp_path, f"--waivers={tmp_path}/waivers.yml", expectations="role: base\n"
-    )
+    done, results = run_suite(tmp_path, waivers="- check: a\n")
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert "0.reason" in done.stderr
     assert not results
@@ -148,7 +147,7 @@ def test_the_first_waiver_makes_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"check": "service/nginx/runing"}, "there is no check"),
+        ({"check": "unit/nginx.servce"}, "there is no check"),
         ({"until": TODAY - timedelta(1)}, "is over"),
         ({"reason": " "}, "needs a reason"),
     ],
@@ -163,8 +162,14 @@ def test_what_would_be_a_failure_at_once_is_refused(tmp_path, changes, said):
 
 def test_a_typo_gets_a_suggestion(tmp_path):
     with pytest.raises(UsageError) as caught:
-        waive(tmp_path / "w.yml", wanted(check="service/nginx/runing"), KNOWN, TODAY)
-    assert "service/nginx/running" in caught.value.details
+        waive(tmp_path / "w.yml", wanted(check="unit/nginx.servce"), KNOWN, TODAY)
+    assert "unit/nginx.service" in caught.value.details
+
+
+def test_what_should_not_be_there_can_be_waived_before_anybody_sees_it(tmp_path):
+    file = tmp_path / "waivers.yml"
+    assert waive(file, wanted(check="package/htop"), (*KNOWN, "extra/package"), TODAY) == ()
+    assert waivers.load(file)[0].check == "package/htop"
 
 
 def test_a_file_that_can_not_be_written_is_said():
@@ -175,14 +180,14 @@ def test_a_file_that_can_not_be_written_is_said():
 def test_the_suite_lists_its_checks():
     from devvm import wiring
 
-    assert {"service/nginx/running", "socket/tcp/443/bind"} <= set(wiring.checks_of_the_suite())
+    names = set(wiring.checks_of_the_suite(Config()))
+    assert {"unit/nginx.service", "socket/tcp/443", "extra/package", "worker/job"} <= names
 
 
-def test_a_broken_file_of_waivers_is_said_before_anything_is_checked(tmp_path, monkeypatch):
+def test_a_broken_file_of_waivers_is_said_before_anything_is_checked(tmp_path):
     from devvm import wiring
 
     (tmp_path / "waivers.yml").write_text("- check: a\n")
-    monkeypatch.setattr(assets, "waivers", lambda: tmp_path / "waivers.yml")
     with pytest.raises(OperationError, match="can't be listed") as caught:
-        wiring.checks_of_the_suite()
+        wiring.checks_of_the_suite(Config(production_dir=tmp_path))
     assert "0.reason" in caught.value.details

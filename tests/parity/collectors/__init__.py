@@ -1,6 +1,15 @@
-"""What is seen of a machine: one module per kind of fact, standard library only.
+"""What a machine is: one module per subject, standard library only.
 
-Each module has `collect(wanted, run)`, runs inside the observed machine as root, changes nothing
-and returns plain data; `main.py` is what calls them there, `parity/observe.py` what sends them.
+Each has `AREAS` and `collect(wanted, run)`, which lists everything of these areas by itself:
+`{area: {item: {fact: value}}}`. The same modules capture production and look at a VM, so a check
+is a comparison and no more. They run inside the machine as root (`main.py` calls them there,
+`parity/observe.py` sends them) and change nothing.
+
+An area's name is the first word of its checks: `package/nginx`. A fact that is null can't be told
+on that machine and is not compared. Under the key `errors` go items that could not be seen:
+`{"setting/redis/": "redis does not answer"}`.
+
+A company's own collectors are installed as entry points of the group `devvm.collectors`.
+
 Imports are few (no pathlib): on an emulated processor each costs a tenth of a second.
 """

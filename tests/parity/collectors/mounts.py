@@ -2,21 +2,47 @@
 
 import re
 
+AREAS = ("mount",)
+
+#: What the kernel and systemd mount everywhere, per process or session, or the host of a container.
+_FOREIGN = re.compile(
+    r"/(dev|proc|sys)(/.*)?|/run/(user|credentials|host|lock|systemd|docker)(/.*)?"
+)
+_BEFORE = ("ro", "rw")
+#: By the size of the machine.
+_SIZES = re.compile(
+    r"(size|nr_inodes|nr_blocks|uid|gid|huge)=.*|seclabel|inode64|resv_strict|res[ug]id=.*"
+)
+
 
 def collect(wanted, run):
-    """`{mount point: {"root": …, "source": …, "type": …}}`, the last one where they are stacked.
+    """By mount point: `type`, `options` (without sizes); of a bind mount, `root`."""
+    code, out, _ = run(["systemd-detect-virt", "--container"])
+    container = code == 0 and out.strip() != "none"
+    found = {}
+    for point, root, options, kind, _ in mounts():
+        if _FOREIGN.fullmatch(point) or (container and point == "/"):
+            continue
+        kept = sorted(option for option in options if not _SIZES.fullmatch(option))
+        found[point] = {"type": kind, "options": kept}
+        if root != "/":
+            found[point]["root"] = root
+    return {"mount": found}
+
+
+def mounts():
+    """`(mount point, root, options, type, source)` of each mount, in their order.
 
     `root` is the directory of the file system that is mounted: a bind mount of /data/state/home
     on /home has the source of /data and the root /state/home.
     """
-    found = {}
     with open("/proc/self/mountinfo") as file:
         for line in file:
             fields, _, filesystem = line.partition(" - ")
-            root, point = (_unescape(field) for field in fields.split()[3:5])
-            kind, source = filesystem.split()[:2]
-            found[point] = {"root": root, "source": source, "type": kind}
-    return found
+            root, point, options = fields.split()[3:6]
+            kind, source, more = filesystem.split()[:3]
+            every = {*options.split(","), *(o for o in more.split(",") if o not in _BEFORE)}
+            yield _unescape(point), _unescape(root), every, kind, source
 
 
 def _unescape(text):

@@ -3,21 +3,34 @@
 import ipaddress
 import os
 
+AREAS = ("socket",)
+
 #: The kernel's numbers (include/net/tcp_states.h): a TCP socket that listens; a UDP socket that
 #: is not connected, which takes what anybody sends.
 _STATES = {"tcp": "0A", "udp": "07"}
 
 
 def collect(wanted, run):
-    """A list of `{"protocol": …, "port": …, "address": …, "process": …}`."""
-    found = []
+    """By `PROTOCOL/PORT`: `bind`, the addresses, and `process`, the programs.
+
+    An address that only this machine has is `own`.
+    """
+    entries = []
     for protocol, state in _STATES.items():
         for suffix in ("", "6"):
-            found += _table(f"/proc/self/net/{protocol}{suffix}", protocol, state)
-    owners = _owners({entry["inode"] for entry in found})
-    for entry in found:
-        entry["process"] = owners.get(entry.pop("inode"), "?")
-    return found
+            entries += _table(f"/proc/self/net/{protocol}{suffix}", protocol, state)
+    owners = _owners({inode for _, _, inode in entries})
+    found = {}
+    for key, address, inode in entries:
+        facts = found.setdefault(key, {"bind": set(), "process": set()})
+        facts["bind"].add(_kind(address))
+        facts["process"].add(owners.get(inode, "?"))
+    return {
+        "socket": {
+            key: {name: sorted(values) for name, values in facts.items()}
+            for key, facts in found.items()
+        }
+    }
 
 
 def _table(path, protocol, state):
@@ -30,15 +43,13 @@ def _table(path, protocol, state):
     for row in rows:
         address, _, port = row[1].partition(":")
         if row[3] == state:
-            found.append(
-                {
-                    "protocol": protocol,
-                    "port": int(port, 16),
-                    "address": _address(address),
-                    "inode": row[9],
-                }
-            )
+            found.append((f"{protocol}/{int(port, 16)}", _address(address), row[9]))
     return found
+
+
+def _kind(address):
+    parsed = ipaddress.ip_address(address)
+    return address if parsed.is_loopback or parsed.is_unspecified else "own"
 
 
 def _address(text):

@@ -136,9 +136,9 @@ def report():
         release=RELEASE,
         seconds=12.5,
         checks=(
-            CheckResult(name="service/nginx/running", role="nginx", outcome=Outcome.PASSED),
+            CheckResult(name="unit/nginx.service", role="nginx", outcome=Outcome.PASSED),
             CheckResult(
-                name="service/redis/running", role="redis", outcome=Outcome.FAILED,
+                name="unit/redis-server.service", role="redis", outcome=Outcome.FAILED,
                 message="redis-server is inactive",
             ),
         ),

@@ -98,9 +98,9 @@ def test_verify(cli, services, monkeypatch, report, tmp_path):
     assert calls[0][1] == {"junit": tmp_path / "j.xml"}
     text = cli("verify", "dev1").stdout
     assert re.search(r"^nginx +1 +passed$", text, re.MULTILINE)
-    assert "service/redis/running: failed\n  redis-server is inactive\n" in text
+    assert "unit/redis-server.service: failed\n  redis-server is inactive\n" in text
     assert text.endswith(f"dev1: 1 of 2 checks passed in 12 s (release {RELEASE})\n")
-    assert "service/nginx/running" in cli("verify", "dev1", "--all").stdout
+    assert "unit/nginx.service" in cli("verify", "dev1", "--all").stdout
     fake(monkeypatch, verify, "verify", replace(report, checks=report.checks[:1]))
     assert cli("verify", "dev1").code == 0
 
@@ -112,7 +112,9 @@ def test_verify_of_a_vm_with_a_difference_that_is_waived(cli, services, monkeypa
     done = cli("verify", "dev1")
     assert done.code == 0
     assert re.search(r"^redis +1 +passed, 1 waived$", done.stdout, re.MULTILINE)
-    assert "service/redis/running: waived\n  it is off; waived until 2027-01-31\n" in done.stdout
+    assert (
+        "unit/redis-server.service: waived\n  it is off; waived until 2027-01-31\n" in done.stdout
+    )
     assert "1 of 2 checks passed, 1 waived in" in done.stdout
     assert cli("verify", "dev1", "--json").json["checks_waived"] == 1
 

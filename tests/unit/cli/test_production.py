@@ -1,5 +1,6 @@
 """`devvm production waive`: text, JSON, and what is refused."""
 
+import shutil
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,9 +11,11 @@ from devvm import assets
 
 @pytest.fixture
 def file(tmp_path, monkeypatch):
-    path = tmp_path / "waivers.yml"
-    monkeypatch.setattr(assets, "waivers", lambda: path)
-    return path
+    folder = tmp_path / "production"
+    folder.mkdir()
+    shutil.copy(assets.production() / "manifest.yml", folder)
+    monkeypatch.setattr(assets, "production", lambda: folder)
+    return folder / "waivers.yml"
 
 
 def test_waive(cli, file):
@@ -25,22 +28,22 @@ def test_waive(cli, file):
 
 def test_waive_in_json(cli, file):
     done = cli(
-        "production", "waive", "service/nginx/running", "--reason", "x", "--until", "2999-01-31",
+        "production", "waive", "unit/nginx.service", "--reason", "x", "--until", "2999-01-31",
         "--machine", "dev1", "--machine", "dev2", "--json",
     )  # fmt: skip
     assert set(done.json) == documented_for("production waive")
-    assert done.json["checks"] == ["service/nginx/running"]
+    assert done.json["checks"] == ["unit/nginx.service"]
     assert "- dev2" in file.read_text()
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        ("service/nginx/runing", "--reason", "x"),
-        ("service/nginx/running",),
-        ("service/nginx/running", "--reason", ""),
-        ("service/nginx/running", "--reason", "x", "--until", "2020-01-01"),
-        ("service/nginx/running", "--reason", "x", "--until", "soon"),
+        ("unit/nginx.servce", "--reason", "x"),
+        ("unit/nginx.service",),
+        ("unit/nginx.service", "--reason", ""),
+        ("unit/nginx.service", "--reason", "x", "--until", "2020-01-01"),
+        ("unit/nginx.service", "--reason", "x", "--until", "soon"),
     ],
 )
 def test_what_is_refused(cli, file, options):

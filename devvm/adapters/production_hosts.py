@@ -1,0 +1,120 @@
+"""Production's hosts, reached as testinfra reaches them: SSH names, or an Ansible inventory.
+
+Each look is a child of its own (`python -m parity observe`), so that a host that hangs can be given
+up, and what it prints can't touch devvm.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import devvm
+from devvm import process
+from devvm.errors import OperationError, UsageError
+from devvm.parity.capture import Seen
+from devvm.parity.compare import Tokens
+
+#: `user@name`, a name or an address; nothing that ssh could take for an option.
+_HOST = re.compile(r"([A-Za-z0-9_][\w.-]*@)?[A-Za-z0-9_\[][\w.:\]-]*")
+#: Seconds until a host has to have answered a connection.
+_CONNECT = 20
+
+
+class SshHosts:
+    """Satisfies `ProductionHosts`.
+
+    Args:
+        suite: The folder of the parity suite.
+        overlay: As which kind of machine they are looked at: `none` for production.
+        ssh_config: An OpenSSH configuration; None: the person's own.
+        inventory: An Ansible inventory, which then says how hosts are reached.
+    """
+
+    def __init__(
+        self,
+        *,
+        suite: Path,
+        overlay: str = "none",
+        ssh_config: Path | None = None,
+        inventory: Path | None = None,
+    ) -> None:
+        self._suite = suite
+        self._overlay = overlay
+        self._ssh_config = ssh_config
+        self._inventory = inventory
+
+    def names(self, patterns: Sequence[str]) -> tuple[str, ...]:
+        """The hosts that are meant, in the order given, each once.
+
+        Raises:
+            UsageError: what is given can't be a host, or the inventory has no such host or group.
+        """
+        for pattern in patterns:
+            if not _HOST.fullmatch(pattern):
+                raise UsageError(
+                    f"{pattern!r} can't be a host",
+                    details="a host is a name or USER@NAME; ports and keys belong to ~/.ssh/config",
+                    resolution="devvm production capture --host web1",
+                )
+        if self._inventory is None:
+            return tuple(dict.fromkeys(patterns))
+        argv = self._python("hosts", f"--inventory={self._inventory}", *patterns)
+        try:
+            found = process.run(argv, env=self._environment(), timeout=60).stdout.split()
+        except process.ProcessError as error:
+            raise UsageError(
+                f"the inventory {self._inventory} can't be used",
+                details=(error.details or "").splitlines()[-1],
+                resolution=f"ansible-inventory -i {self._inventory} --list",
+            ) from None
+        return tuple(dict.fromkeys(found))
+
+    def look(self, host: str, *, timeout: float) -> Seen:
+        """Everything that the collectors see on one host, in one SSH connection.
+
+        Raises:
+            OperationError: it can't be reached, does not let us look as root, does not answer in
+                time, or not of everything.
+        """
+        if self._inventory:
+            spec = f"ansible://{host}?ansible_inventory={self._inventory}"
+        else:
+            spec = f"ssh://{host}?controlpersist=0&timeout={_CONNECT}"
+        argv = self._python("observe", f"--overlay={self._overlay}", f"--host={spec}")
+        argv += [f"--ssh-config={self._ssh_config}"] if self._ssh_config else []
+        try:
+            done = process.run(argv, env=self._environment(), timeout=timeout, check=False)
+        except process.ProcessError:
+            raise self._failed(host, f"no answer within {timeout:.0f} s") from None
+        if done.returncode:
+            reason = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            raise self._failed(host, reason[-1])
+        found = json.loads(done.stdout)
+        if found["errors"]:
+            reasons = [f"{what} {why}" for what, why in sorted(found["errors"].items())]
+            raise self._failed(host, f"not all of it could be seen: {'; '.join(reasons)}")
+        tokens = Tokens(host=found["host"], engineer=found["engineer"])
+        return Seen(host=host, areas=found["areas"], tokens=tokens, conditions=found["conditions"])
+
+    def _failed(self, host: str, reason: str) -> OperationError:
+        config = f"-F {self._ssh_config} " if self._ssh_config else ""
+        return OperationError(
+            f"{host} could not be looked at",
+            details=reason,
+            resolution=f"ssh {config}{host} sudo -n python3 --version",
+        )
+
+    def _python(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-B", "-m", "parity", *arguments]
+
+    def _environment(self) -> dict[str, str]:
+        """Where Python finds the suite and devvm; where testinfra finds ansible-inventory."""
+        path = process.environment()["PATH"]
+        return {
+            "PYTHONPATH": f"{self._suite.parent}:{Path(devvm.__file__).parent.parent}",
+            "PATH": f"{Path(sys.executable).parent}:{path}",
+        }

@@ -1,0 +1,131 @@
+"""A parity report as a person reads it: what matters first, and alike things together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from devvm.cli import views, words
+from devvm.cli.session import Session
+
+if TYPE_CHECKING:
+    from devvm.model import CheckResult, Report
+
+#: Checks with one message from which on they are told as one.
+_ALIKE = 3
+
+
+def show(session: Session, report: Report, *, every: bool = False) -> None:
+    """The whole report: by role, what differs in full, and one line that says it all.
+
+    Args:
+        session: Where to.
+        report: What was found.
+        every: List each check.
+    """
+    output = session.output
+    if every:
+        output.table(
+            ("CHECK", "RESULT"), [(check.name, str(check.outcome)) for check in report.checks]
+        )
+    else:
+        output.table(("ROLE", "CHECKS", "RESULT"), _by_role(report))
+    output.line()
+    _show(session, report.waived())
+    show_failures(session, report)
+    ahead = list(report.ahead())
+    if ahead:
+        output.line(
+            f"{words.plural(len(ahead), 'package')} as in the release, and not as in production:"
+        )
+        for check in ahead:
+            output.line(f"  {check.name}: {check.message}")
+        output.line()
+    output.line(verdict(report))
+
+
+def verdict(report: Report) -> str:
+    """The report in a line."""
+    data = views.report(report)
+    counts = ", ".join(
+        f"{data[f'checks_{word}']} {word}" for word in ("waived", "ahead") if data[f"checks_{word}"]
+    )
+    return (
+        f"{report.vm}: {data['checks_passed']} of {words.plural(data['checks_total'], 'check')} "
+        f"passed{f', {counts}' if counts else ''} in {words.duration(report.seconds)} "
+        f"(release {report.release})"
+    )
+
+
+def show_failures(session: Session, report: Report) -> None:
+    """Each check that did not pass, with what is otherwise."""
+    _show(session, report.failures())
+
+
+def write_html(report: Report, file: Path) -> None:
+    """Write the report as one page that needs nothing else.
+
+    Raises:
+        UsageError: the file can't be written.
+    """
+    from datetime import UTC, datetime
+
+    from devvm import html_report
+    from devvm.errors import DevvmError, UsageError
+    from devvm.state import write_atomic
+
+    page = html_report.render(views.report(report), generated_at=datetime.now(UTC))
+    try:
+        write_atomic(file, page)
+    except (OSError, DevvmError) as error:
+        raise UsageError(
+            f"{file} can't be written", details=str(error), resolution="--html FILE elsewhere"
+        ) from None
+
+
+def _show(session: Session, checks: Iterable[CheckResult]) -> None:
+    alike: dict[tuple[str, str], list[CheckResult]] = {}
+    for check in checks:
+        area = check.name.partition("/")[0]
+        key = (area, check.message) if check.outcome == "error" else (check.name, "")
+        alike.setdefault(key, []).append(check)
+    for together in alike.values():
+        if len(together) < _ALIKE:
+            for check in together:
+                _one(session, check)
+        else:
+            first, last = together[0], together[-1]
+            session.output.line(f"{first.name} ... {last.name}: {first.outcome}")
+            session.output.line(f"  {words.plural(len(together), 'check')}: {first.message}")
+            session.output.line()
+
+
+def _one(session: Session, check: CheckResult) -> None:
+    lines = [*check.message.strip().splitlines(), *(check.diff or "").splitlines()]
+    session.output.line(f"{check.name}: {check.difference or check.outcome}")
+    for line in lines:
+        session.output.line(f"  {line}")
+    if check.waiver:
+        session.output.line(f"  {check.waiver}")
+    session.output.line()
+
+
+def _by_role(report: Report) -> list[tuple[str, str, str]]:
+    """What matters first: roles with differences, the most of them at the top."""
+    roles: dict[str, list[str]] = {}
+    for check in report.checks:
+        roles.setdefault(check.role, []).append(check.outcome)
+    rows = [(role, str(len(results)), _result(results)) for role, results in roles.items()]
+    return sorted(rows, key=lambda row: (-_failed(roles[row[0]]), row[0]))
+
+
+def _failed(outcomes: list[str]) -> int:
+    return outcomes.count("failed") + outcomes.count("error")
+
+
+def _result(outcomes: list[str]) -> str:
+    failed = _failed(outcomes)
+    counts = [f"{failed} failed" if failed else "passed"]
+    counts += [f"{outcomes.count(w)} {w}" for w in ("waived", "ahead") if w in outcomes]
+    return ", ".join(counts)

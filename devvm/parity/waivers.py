@@ -1,0 +1,84 @@
+"""Waivers: differences from production that somebody answers for, until a day.
+
+A waiver is a decision of the platform team's, reviewed as code is. One that has expired, or that
+matches no check, is a failure of its own: nothing stays allowed because nobody looked.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+
+Text = Annotated[str, StringConstraints(strict=True, strip_whitespace=True, min_length=1)]
+
+
+class WaiverError(Exception):
+    """A file of waivers can't be accepted; the text names the file, the key and the reason."""
+
+
+class Waiver(BaseModel):
+    """One difference that is wanted, or put up with for a while."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    check: Text = Field(description="name of a check, or a pattern as in a shell")
+    machines: tuple[Text, ...] = Field(
+        ("*",), min_length=1, description="names or patterns of names; the domain may be left out"
+    )
+    reason: Text = Field(description="why; for people")
+    owner: Text = Field(description="who answers for it")
+    until: datetime.date = Field(description="the last day that it holds")
+
+    def covers(self, check: str, machine: str) -> bool:
+        """Whether it concerns this check of the machine with this full name."""
+        return self.matches(check) and self.concerns(machine)
+
+    def matches(self, check: str) -> bool:
+        """Whether a check of this name is meant."""
+        return fnmatchcase(check, self.check)
+
+    def concerns(self, machine: str) -> bool:
+        """Whether it concerns the machine with this full name."""
+        names = (machine, machine.partition(".")[0])
+        return any(fnmatchcase(name, one) for name in names for one in self.machines)
+
+    def expired(self, today: datetime.date) -> bool:
+        """Whether its last day is over."""
+        return today > self.until
+
+    def words(self) -> str:
+        """Who allows it, until when and why."""
+        return f"waived until {self.until} by {self.owner}: {self.reason}"
+
+
+_FORM = TypeAdapter(tuple[Waiver, ...])
+
+
+def load(file: Path) -> tuple[Waiver, ...]:
+    """Read a file of waivers; one that has only comments has none.
+
+    Raises:
+        WaiverError: it can't be read, is not YAML or does not have the form.
+    """
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+        return _FORM.validate_python(data or ())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise WaiverError(f"{file}: {error}") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise WaiverError(f"{file}: {key or 'the file'}: {first['msg']}") from None
+
+
+def find(
+    waivers: Iterable[Waiver], check: str, machine: str, today: datetime.date
+) -> Waiver | None:
+    """The waiver that allows a check of a machine to fail today."""
+    return next((w for w in waivers if w.covers(check, machine) and not w.expired(today)), None)

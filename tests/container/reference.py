@@ -1,0 +1,213 @@
+"""The reference hosts: containers that are as production is, or as a development machine is.
+
+As a program it captures from them what the repository ships, after a change of the roles or when
+Debian's mirrors have moved on:
+
+    sudo bin/devvm setup && sudo tests/container/reference.py    # production/ without 30-guest.yml
+
+What only virtual machines have is captured from one: the program's last words say how.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from devvm import assets, config
+from devvm.adapters.ansible import Ansible
+from devvm.adapters.mmdebstrap import Mmdebstrap
+from devvm.adapters.nspawn import Nspawn
+from devvm.adapters.production_hosts import SshHosts
+from devvm.adapters.role_declarations import RoleDeclarations
+from devvm.adapters.root_tree import RootTrees
+from devvm.adapters.testinfra import Testinfra
+from devvm.cli.progress import SilentReporter
+from devvm.model import AnsibleResult, CheckResult, Target
+from devvm.operations import capture
+from devvm.operations.progress import Run
+from devvm.parity.manifest import Condition
+
+STATE = Path("/var/lib/devvm-test/container")
+
+#: Roles whose packages a host in production does not have.
+OVERLAY = {"devtools", "engineer", "guest"}
+#: What makes a root file system a virtual machine has no place in a container.
+GUEST = {"guest"}
+
+MANIFEST = "manifest.yml"
+DEVTOOLS = "overlay/10-devtools.yml"
+ENGINEER = "overlay/20-engineer.yml"
+GUEST_LAYER = "overlay/30-guest.yml"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A container, as devvm sees a machine: through SSH."""
+
+    target: Target
+    log: Path
+
+    def apply(self, playbook: str, **variables) -> AnsibleResult:
+        """Apply a playbook of devvm's."""
+        ansible = Ansible(
+            playbooks=assets.playbooks(),
+            roles=assets.roles(),
+            callback_plugins=assets.callback_plugins(),
+        )
+        return ansible.apply(playbook, self.target, variables=variables, detail=quiet, log=self.log)
+
+    def check(self, production: Path, overlay: str = "none") -> tuple[CheckResult, ...]:
+        """Run the shipped parity suite, with what a folder says of production."""
+        suite = Testinfra(suite=assets.parity_suite(), production=production, overlay=overlay)
+        return suite.check(self.target, detail=quiet, log=self.log, packages=self.packages())
+
+    def packages(self) -> dict[str, str]:
+        """The versions that Debian's mirrors had when the container was made."""
+        out = self.sh("dpkg-query --show --showformat='${Package} ${Version}\\n'")
+        return dict(line.split() for line in out.splitlines())
+
+    def capture(
+        self, output: Path, *over: Path, only_if: tuple[Condition, ...] = ()
+    ) -> capture.Captured:
+        """Capture a manifest, as `devvm production capture` does."""
+        hosts = SshHosts(
+            suite=assets.parity_suite(),
+            overlay="dev" if over else "none",
+            ssh_config=self.target.ssh_config,
+        )
+        plan = capture.Plan(
+            hosts=(self.target.alias,),
+            output=output,
+            over=over,
+            only_if=only_if,
+            packaged_contents=False,
+        )
+        today = datetime.datetime.now(tz=datetime.UTC).date()
+        return capture.capture(hosts, plan, Run("capture", SilentReporter()), today)
+
+    def sh(self, command: str, *, user: str = "root", timeout: float = 90) -> str:
+        """Run a shell command there, and return what it prints."""
+        remote = shlex.join(["sudo", "-n", "-H", "-u", user, "sh", "-euc", command])
+        done = subprocess.run(
+            ["ssh", "-F", self.target.ssh_config, self.target.alias, remote],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}[{done.returncode}]"
+        return done.stdout
+
+
+def mirrors() -> dict[str, str]:
+    """The variables that the box build gives to the roles as well."""
+    box = config.load().box
+    return {"base_apt_mirror": box.mirror, "base_apt_security_mirror": box.security_mirror}
+
+
+def tarball(without: set[str], log: Path) -> Path:
+    """A Debian root with the packages that roles declare, kept from run to run."""
+    with tempfile.TemporaryDirectory() as folder:
+        for role in assets.roles().iterdir():
+            if role.is_dir() and role.name not in without:
+                (Path(folder) / role.name).symlink_to(role)
+        packages = RoleDeclarations(Path(folder)).packages()
+    box = config.load().box
+    made_of = json.dumps([packages, box.mirror, box.security_mirror])
+    path = STATE / f"{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.tar"
+    if not path.exists():
+        Mmdebstrap().build(
+            packages,
+            mirror=box.mirror,
+            security_mirror=box.security_mirror,
+            destination=path,  # appears whole, or not at all
+            detail=quiet,
+            log=log,
+        )
+    return path
+
+
+@contextmanager
+def unpacked(without: set[str], log: Path) -> Iterator[Path]:
+    """A root file system with the packages of all roles but some."""
+    STATE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="root-", dir=STATE) as folder:
+        root = Path(folder) / "root"
+        RootTrees().unpack(tarball(without, log), root, log=log)
+        yield root
+
+
+@contextmanager
+def booted(root: Path, name: str, log: Path) -> Iterator[Machine]:
+    """A booted container; shut down in order at the end, whatever failed."""
+    console = log.with_name(f"{name}-console")
+    with Nspawn().booted(root, name=name, detail=quiet, log=console) as target:
+        yield Machine(target, log)
+
+
+def stamp() -> dict[str, str]:
+    """A stamp such as devvm gives to a machine."""
+    return {"release": "r1", "devvm": "0", "converged_at": "2026-01-02T03:04:05+00:00"}
+
+
+def engineer(public_key: str) -> dict[str, object]:
+    """The variables that make a machine jane's."""
+    return {
+        "engineer_login": "jane",
+        "engineer_authorized_keys": [public_key],
+        "engineer_git_name": "Jane Doe",
+        "engineer_git_email": "jane@example.com",
+        "devvm_stamp": stamp(),
+    }
+
+
+def new_key(path: Path) -> str:
+    """Make a key pair for logging in at `path`; the public half."""
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
+    return path.with_name(f"{path.name}.pub").read_text().strip()
+
+
+def quiet(text: str) -> None:
+    pass
+
+
+def main() -> None:
+    """Capture what the repository ships, as far as containers have it."""
+    production = assets.production()
+    below = [production / name for name in (MANIFEST, DEVTOOLS, ENGINEER)]
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        with unpacked(OVERLAY, log) as root, booted(root, "devvm-reference", log) as host:
+            host.apply("site.yml", **mirrors())
+            _captured(below[0], host.capture(below[0]))
+        with unpacked(GUEST, log) as root, booted(root, "devvm-reference", log) as host:
+            host.apply("site.yml", **mirrors())
+            _captured(below[1], host.capture(below[1], below[0]))
+            host.apply("personalise.yml", **engineer(new_key(Path(folder) / "key")))
+            layer = host.capture(below[2], *below[:2], only_if=("engineer",))
+            _captured(below[2], layer)
+    over = " ".join(f"--over production/{name}" for name in (MANIFEST, DEVTOOLS, ENGINEER))
+    sys.stdout.write(
+        "And of a virtual machine of the present stack, whose name is dev1:\n"
+        "devvm production capture --host dev1-vagrant --ssh-config"
+        f" /var/lib/devvm/vms/dev1/ssh_config {over} --unless container"
+        f" --no-packaged-contents --output production/{GUEST_LAYER}\n"
+    )
+
+
+def _captured(file: Path, done: capture.Captured) -> None:
+    sys.stdout.write(f"{file}: {done.changed} items otherwise than before\n")
+
+
+if __name__ == "__main__":
+    main()

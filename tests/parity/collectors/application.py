@@ -1,0 +1,16 @@
+"""The application: what is deployed, by the commands that expectations name for it."""
+
+AREAS = ("application",)
+
+
+def collect(wanted, run):
+    """By name (`revision`, `schema`): `value`, the last line that its command prints."""
+    found, errors = {}, {}
+    for name, command in wanted["application"].items():
+        code, out, err = run(command["argv"], timeout=command["timeout"], cwd=command["cwd"])
+        lines = (out if not code else err or out).strip().splitlines() or ["nothing printed"]
+        if code:
+            errors[f"application/{name}"] = lines[-1].strip()
+        else:
+            found[name] = {"value": lines[-1].strip()}
+    return {"application": found, "errors": errors}

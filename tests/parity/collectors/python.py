@@ -1,0 +1,32 @@
+"""Python packages: Debian's, those that pip installed, those of applications' environments."""
+
+import glob
+import os
+import re
+
+AREAS = ("python",)
+
+#: Where pip installs for the whole machine, and where applications keep environments.
+FOLDERS = (
+    "/usr/local/lib/python3*/dist-packages",
+    "/usr/local/lib/python3*/site-packages",
+    "/opt/*/lib/python3*/site-packages",
+    "/opt/*/*/lib/python3*/site-packages",
+    "/srv/*/lib/python3*/site-packages",
+    "/srv/*/*/lib/python3*/site-packages",
+    "/usr/lib/python3/dist-packages",
+)
+_NAME = re.compile(r"(?P<name>.+?)-(?P<version>\d[^-]*)(-py3.*)?\.(dist|egg)-info")
+
+
+def collect(wanted, run):
+    """By `NAME in FOLDER`: `version`."""
+    found = {}
+    for pattern in FOLDERS:
+        for folder in sorted(glob.glob(pattern)):
+            for entry in os.listdir(folder):
+                match = _NAME.fullmatch(entry)
+                if match:
+                    name = match["name"].lower().replace("_", "-")
+                    found[f"{name} in {folder}"] = {"version": match["version"]}
+    return {"python": found}

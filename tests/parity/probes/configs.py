@@ -1,0 +1,26 @@
+"""Configuration files, as judged by the programs that read them."""
+
+#: How each program is asked whether its configuration parses; none changes or starts anything.
+VALIDATORS = {
+    "chrony": ["chronyd", "-p"],
+    "mariadb": ["mariadbd", "--user=mysql", "--help", "--verbose"],
+    "nginx": ["nginx", "-t", "-q"],
+    "ssh": ["sshd", "-t"],
+    "sudo": ["visudo", "-c"],
+}
+
+
+def probe(wanted, run):
+    """`{name: null}` where the configuration parses, else what the program says about it."""
+    return {name: _judge(name, run) for name in wanted["configs"]}
+
+
+def _judge(name, run):
+    if name not in VALIDATORS:
+        return f"no validator of this name; there are: {', '.join(sorted(VALIDATORS))}"
+    code, out, err = run(VALIDATORS[name])
+    if code == 0:
+        return None
+    lines = [line.strip() for line in (err or out).splitlines() if line.strip()]
+    errors = [line for line in lines if "[warning]" not in line.lower()]
+    return "; ".join(errors[:3]) or f"exit code {code}"

@@ -1,0 +1,31 @@
+"""What the machine is: each item of the manifest, and nothing beside them."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from devvm.parity import compare
+from devvm.parity.manifest import check_name
+from parity.checks import Check
+from parity.compare import judge
+from parity.observe import Observation
+
+
+def test_item(check: Check, seen: Observation, release: Mapping[str, str]) -> None:
+    area, item = check.subject
+    expected = seen.expected(check.expected)
+    facts = expected.areas.get(area, {}).get(item)
+    if facts is None:
+        pytest.skip("not expected of this machine")
+    seen.check_seen(check.name)
+    varies = expected.varying(area, item)
+    difference = compare.compare(facts, seen.areas[area].get(item), seen.tokens, varies)
+    judge({check.name: difference} if difference else {}, release)
+
+
+def test_extra(check: Check, seen: Observation, release: Mapping[str, str]) -> None:
+    layers, _ = check.expected
+    (area,) = check.subject
+    seen.check_seen(f"{area}/")
+    found = compare.extras(seen.expected(layers), {area: seen.areas[area]}, seen.tokens)
+    judge({check_name(*key): difference for key, difference in found.items()}, release)

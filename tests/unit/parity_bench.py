@@ -1,0 +1,84 @@
+"""The parity suite as tests of this machine use it: its modules, and runs with pytest."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from devvm import assets
+
+SUITE = assets.parity_suite()
+
+#: A collector of a company's own, installed with an entry point.
+OURS = """
+AREAS = ("ours",)
+
+def collect(wanted, run):
+    return {
+        "ours": {
+            "good": {"value": "1"},
+            "other": {"value": "1"},
+            "surplus": {"value": "1"},
+        },
+        "errors": {"ours/hidden": "it does not answer"},
+    }
+"""
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="the suite needs root where it looks")
+
+
+def module(path):
+    """A module that is made to run inside a machine."""
+    found = types.ModuleType(Path(path).stem)
+    source = (SUITE / f"{path}.py").read_text()
+    exec(compile(source, path, "exec"), found.__dict__)
+    return found
+
+
+INSIDE = module("inside")
+COMMON = sys.modules["common"] = module("collectors/common")
+
+
+def collect(name, **wanted):
+    """What a collector finds on this machine."""
+    return module(f"collectors/{name}").collect(wanted, INSIDE.run)
+
+
+def install_ours(folder):
+    """Put the company's collector where Python finds it; the folder for PYTHONPATH."""
+    (folder / "ours-1.dist-info").mkdir(parents=True)
+    (folder / "ours-1.dist-info" / "METADATA").write_text("Name: ours\nVersion: 1\n")
+    points = "[devvm.collectors]\nours = company_ours\n"
+    (folder / "ours-1.dist-info" / "entry_points.txt").write_text(points)
+    (folder / "company_ours.py").write_text(OURS)
+    return folder
+
+
+def run_suite(folder, *options, expectations="role: base\n", manifest=None, waivers=None, env=None):
+    """Run the suite on this machine; the finished process, and the results by check."""
+    (folder / "expectations").mkdir()
+    (folder / "expectations" / "x.yml").write_text(expectations)
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    (folder / "production").mkdir()
+    for name, text in (("manifest", manifest), ("waivers", waivers)):
+        if text is not None:
+            (folder / "production" / f"{name}.yml").write_text(text)
+    command = [
+        sys.executable, "-B", "-m", "pytest", str(SUITE), f"-c={folder}/pytest.ini",
+        "-pno:cacheprovider", "--hosts=local://", f"--expectations={folder}/expectations",
+        f"--production={folder}/production", f"--results={folder}/results", *options,
+    ]  # fmt: skip
+    paths = [str(Path(__file__).parents[2]), *((env,) if env else ())]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=120,
+        env=os.environ | {"PYTHONPATH": ":".join(map(str, paths))},
+    )  # fmt: skip
+    results = folder / "results"
+    lines = results.read_text().splitlines() if results.exists() else []
+    return done, {e["name"]: e for e in map(json.loads, lines) if e["event"] == "result"}
