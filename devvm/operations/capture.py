@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from devvm.errors import DevvmError, OperationError, UsageError
+from devvm.errors import DevvmError, HostNotReadyError, OperationError, UsageError
 from devvm.operations.progress import Run
 from devvm.parity import capture as parity
 from devvm.parity import manifest as manifests
@@ -210,9 +210,13 @@ def _files() -> Iterator[None]:
         yield
     except ManifestError as error:
         raise UsageError(str(error), resolution="devvm production lint FILE") from None
+    except HostNotReadyError as error:
+        raise UsageError(
+            error.brief, details=error.details, resolution="give another file with --output"
+        ) from None
     except OSError as error:
         raise UsageError(
             f"{error.filename} can't be read or written",
             details=error.strerror,
-            resolution="give another file with --output",
+            resolution="give another file",
         ) from None

@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import subprocess
 import sys
 import time
@@ -31,6 +32,10 @@ _ELSEWHERE = {
     "devvm clone dev1 --as dev1-copy": "test_recovery",
     "devvm snapshot create dev1 before": "test_recovery",
     "devvm snapshot restore dev1 before": "test_recovery",
+    "devvm production capture --host web1 --host web2": "tests/container/test_capture",
+    "devvm production capture --host dev1-vagrant"
+    " --ssh-config /var/lib/devvm/vms/dev1/ssh_config --over production/manifest.yml"
+    " --unless container --output production/overlay/30-guest.yml": "test_parity: the layer",
     "vagrant init devvm/RELEASE": "test_plain_vagrant",
     "DEVVM_SSH_KEY=$HOME/.ssh/id_vagrant vagrant up": "test_plain_vagrant",
     'ssh-keygen -t ecdsa -m PEM -N "" -f $HOME/.ssh/id_vagrant': "test_plain_vagrant",
@@ -38,7 +43,8 @@ _ELSEWHERE = {
 #: In a sentence these are a command's name, not a command line: each wants more.
 _NAMES = {
     "devvm stop", "devvm destroy", "devvm ssh", "devvm box verify", "devvm rebuild",
-    "devvm recover", "devvm resize",
+    "devvm recover", "devvm resize", "devvm verify", "devvm production capture",
+    "devvm production propose",
 }  # fmt: skip
 #: What a person types in the session that the command opens.
 _INTERACTIVE = {
@@ -71,7 +77,7 @@ def test_documented_command(command, vm, devvm, tmp_path):
     if command in _INTERACTIVE:
         _type(command, *_INTERACTIVE[command])
         return
-    program, *args = command.split()
+    program, *args = shlex.split(command)
     assert program.removeprefix("bin/") == "devvm", f"nobody runs: {command}"
     done = devvm(*(a.replace("RELEASE", vm["report"]["release"]) for a in args))
     assert (done.stdout + done.stderr).strip()

@@ -60,7 +60,7 @@ def test_search_finds_the_person(site):
 def test_verify_passes_and_writes_junit(vm, devvm, tmp_path):
     report = devvm("verify", "dev1", "--junit", str(tmp_path / "junit.xml"), "--json").json
     assert report["passed"]
-    assert "service/nginx" in (tmp_path / "junit.xml").read_text()
+    assert "unit/nginx.service" in (tmp_path / "junit.xml").read_text()
 
 
 def test_the_engineers_own_key_opens_the_account(vm, devvm):

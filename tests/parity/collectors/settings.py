@@ -127,16 +127,14 @@ def _nginx(run):
 
 
 def _effective(dump, known):
-    """The lines of a dump that mean something; a file that a package brought is one line."""
-    packaged = False
+    """The lines of a dump that mean something; a file as its package brought it is one line."""
+    package = None
     for line in map(str.strip, dump.splitlines()):
         if line.startswith("# configuration file "):
             path = line[len("# configuration file ") :].rstrip(":")
-            packaged = path in known
-            whose = common.origin_of(path, common.read(path) or b"", known)
-            state = f", as packaged: {whose}" if whose else ", changed" if packaged else ""
-            yield f"# {path}{state}"
-        elif line and not line.startswith("#") and not packaged:
+            package = common.origin_of(path, common.read(path) or b"", known)
+            yield f"# {path}" + (f", as packaged: {package}" if package else "")
+        elif line and not line.startswith("#") and not package:
             yield line
 
 

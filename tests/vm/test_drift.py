@@ -1,0 +1,116 @@
+"""A real VM that departs from production, and what mends it: a sample of tests/container/drifts.
+
+What only a virtual machine has is here too: a kernel of its own, disks, the layer of the manifest.
+"""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import REPOSITORY
+
+from devvm.parity import capture, manifest
+
+pytestmark = pytest.mark.vm
+
+#: What is done to the VM as root, what takes it back, and the checks that must tell, and no other.
+DRIFTS = {
+    "a-sysctl-at-run-time": (
+        "sysctl -qw vm.swappiness=60",
+        "sysctl -qw vm.swappiness=10",
+        {"sysctl/vm.swappiness"},
+    ),
+    "the-root-mounted-with-other-options": (
+        "mount -o remount,noatime /",
+        "mount -o remount,relatime /",
+        {"mount/"},
+    ),
+    "a-package-held-and-a-unit-disabled": (
+        "apt-mark -q hold nginx; systemctl disable -q chrony",
+        "apt-mark -q unhold nginx; systemctl enable -q chrony",
+        {"package/nginx", "unit/chrony.service"},
+    ),
+    "a-file-of-the-overlay-and-a-user": (
+        "sed -i '$a # mine' /etc/systemd/network/80-guest.network; useradd mallory",
+        "sed -i '$d' /etc/systemd/network/80-guest.network; userdel mallory",
+        {"file/etc/systemd/network/80-guest.network", "user/mallory", "group/mallory"},
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def root(vm, devvm):
+    def run(command):
+        return devvm("exec", "dev1", "--", "sudo", "sh", "-euc", command)
+
+    return run
+
+
+def found_otherwise(report):
+    return {
+        c["name"]: c["message"] for c in report["checks"] if c["outcome"] in ("failed", "error")
+    }
+
+
+@pytest.mark.parametrize("name", DRIFTS)
+def test_a_drift_is_told_by_the_checks_concerned(name, root, devvm):
+    apply, undo, expected = DRIFTS[name]
+    root(apply)
+    try:
+        report = devvm("verify", "dev1", "--json", code=3).json
+    finally:
+        root(undo)
+    assert set(found_otherwise(report)) == expected, found_otherwise(report)
+
+
+def test_afterwards_it_is_as_production_again(vm, devvm):
+    report = devvm("verify", "dev1", "--json").json
+    assert found_otherwise(report) == {}
+    assert report["checks_total"] > 2500
+
+
+def test_what_a_role_answers_for_is_mended_and_the_rest_is_said(root, devvm, tmp_path):
+    root(
+        "chmod 0666 /etc/memcached.conf; sed -i 's/^-m .*/-m 32/' /etc/memcached.conf;"
+        " systemctl restart memcached; touch /etc/memcached-mine.conf"
+    )
+    page = tmp_path / "report.html"
+    try:
+        done = devvm("verify", "dev1", "--fix", "--html", str(page), "--json", code=3).json
+    finally:
+        root("rm /etc/memcached-mine.conf")
+    assert done["roles"] == ["memcached"]
+    assert {"file/etc/memcached.conf", "setting/memcached/maxbytes"} <= set(done["mended"])
+    assert set(found_otherwise(done["report"])) == {"file/etc/memcached-mine.conf"}
+    assert "file/etc/memcached-mine.conf" in page.read_text()
+
+
+def test_the_shipped_layer_is_what_a_vm_is(vm, devvm, tmp_path):
+    """Captured here and now, it is what the repository has, but for what the archives decide."""
+    production = REPOSITORY / "production"
+    shipped = production / "overlay" / "30-guest.yml"
+    output = tmp_path / "layer.yml"
+    output.write_bytes(shipped.read_bytes())  # what varies there varies here
+    below = [production / "manifest.yml", *sorted((production / "overlay").glob("[12]*.yml"))]
+    devvm(
+        "production", "capture", "--host", "dev1-vagrant",
+        "--ssh-config", str(devvm.state / "vms" / "dev1" / "ssh_config"),
+        *(f"--over={file}" for file in below), "--unless", "container",
+        "--no-packaged-contents", "--output", str(output),
+    )  # fmt: skip
+    differing = capture.over(manifest.load(shipped), manifest.load(output)).areas
+    differing.pop("package", None)
+    assert differing == {}
+
+
+def test_people_who_know_testinfra_run_the_suite_themselves(vm, devvm):
+    config = devvm.state / "vms" / "dev1" / "ssh_config"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--hosts=ssh://dev1-vagrant", f"--ssh-config={config}",
+         "-pno:cacheprovider", "tests/parity"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=300, env=os.environ,
+    )  # fmt: skip
+    failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
+    assert all("[package/" in line for line in failed), failed
+    assert " passed" in done.stdout
