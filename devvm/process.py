@@ -11,6 +11,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +34,9 @@ _INHERITED = (
 #: must not go on beside the command that is typed next and undoes it. Daemons that a child
 #: leaves behind are not meant: a fork is free of it (prctl(2), PR_SET_PDEATHSIG).
 _TIED = ("setpriv", "--pdeathsig")
+
+#: Commands that run now, and the threads that wait for them.
+_awaited: dict[subprocess.Popen[str], int] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +108,7 @@ def run(
         HostNotReadyError: the program is not installed.
     """
     args = _argv(argv, sudo=sudo)
-    with _start(args, cwd=cwd, env=env, stdin=stdin is not None) as process:
+    with _awaiting(_start(args, cwd=cwd, env=env, stdin=stdin is not None)) as process:
         try:
             out, err = process.communicate(stdin, timeout=timeout)
         except subprocess.TimeoutExpired:
@@ -144,7 +148,8 @@ def stream(
     """
     args = _argv(argv, sudo=sudo)
     tail: deque[str] = deque(maxlen=30)
-    with _start(args, cwd=cwd, env=env, merge=True) as process, _log_file(log, args) as sink:
+    started = _start(args, cwd=cwd, env=env, merge=True)
+    with _awaiting(started) as process, _log_file(log, args) as sink:
         assert process.stdout is not None
         try:
             for line in process.stdout:
@@ -157,6 +162,17 @@ def stream(
     if check and process.returncode:
         raise ProcessError(args, process.returncode, "".join(tail), log)
     return process.returncode
+
+
+def kill_those_of_other_threads() -> None:
+    """Kill the commands that other threads wait for; these get a `ProcessError`.
+
+    Python tells the main thread alone of an interrupt, and the others would wait on. Whoever calls
+    this goes on calling it until they have ended: one may be just about to start its command.
+    """
+    for process, thread in _awaited.copy().items():
+        if thread != threading.get_ident() and process.poll() is None:
+            _kill_group(process)
 
 
 def interactive(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> int:
@@ -236,6 +252,16 @@ def _start(
         # A group of its own: Ctrl-C reaches devvm alone, which stops the child in order.
         process_group=0,
     )
+
+
+@contextmanager
+def _awaiting(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    _awaited[process] = threading.get_ident()
+    try:
+        with process:  # waits at its end
+            yield process
+    finally:
+        del _awaited[process]
 
 
 def _not_installed(program: str) -> HostNotReadyError:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+from devvm import process
 from devvm.errors import DevvmError, HostNotReadyError, OperationError, UsageError
 from devvm.operations.progress import Run
 from devvm.parity import capture as parity
@@ -117,37 +118,39 @@ def _look(
 ) -> list[parity.Seen]:
     seen: dict[str, parity.Seen] = {}
     failed: dict[str, DevvmError] = {}
-    with ThreadPoolExecutor(max_workers=plan.parallel) as pool:
-        waiting: dict[Future[parity.Seen], str] = {
-            pool.submit(hosts.look, name, timeout=plan.timeout): name for name in names
-        }
-        try:
-            while waiting:
-                run.detail(_bar(len(seen) + len(failed), len(names), list(waiting.values())))
-                done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in done:
-                    name = waiting.pop(future)
-                    try:
-                        seen[name] = future.result()
-                    except DevvmError as error:
-                        failed[name] = error
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    pool = ThreadPoolExecutor(max_workers=plan.parallel)
+    waiting: dict[Future[parity.Seen], str] = {
+        pool.submit(hosts.look, name, timeout=plan.timeout): name for name in names
+    }
+    try:
+        while waiting:
+            run.detail(_bar(len(seen) + len(failed), len(names), list(waiting.values())))
+            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in done:
+                name = waiting.pop(future)
+                try:
+                    seen[name] = future.result()
+                except DevvmError as error:
+                    failed[name] = error
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        while wait(waiting, timeout=0.1).not_done:  # an interrupt is the main thread's alone
+            process.kill_those_of_other_threads()
+        raise
+    finally:
+        pool.shutdown(wait=False)
     if failed:
         raise _not_seen(failed, len(names))
     return [replace(one, areas=parity.seal(one.areas, key)) for _, one in sorted(seen.items())]
 
 
 def _not_seen(failed: dict[str, DevvmError], total: int) -> OperationError:
-    first = next(iter(failed.values()))
-    some = f"{len(failed)} of {_count(total)}" if total > 1 else next(iter(failed))
+    names = sorted(failed)
+    some = f"{len(failed)} of {_count(total)}" if total > 1 else names[0]
     return OperationError(
         f"{some} could not be looked at, and no manifest was written",
-        details="\n".join(
-            f"{name}: {error.details or error.brief}" for name, error in failed.items()
-        ),
-        resolution=first.resolution,
+        details="\n".join(f"{n}: {failed[n].details or failed[n].brief}" for n in names),
+        resolution=failed[names[0]].resolution,
     )
 
 

@@ -162,7 +162,7 @@ def _secrets(area: str, item: str, facts: Facts, secrets: Secrets) -> Iterator[F
     for name, text in _strings(facts):
         # A server's setting is judged by its name as well, as its collector does.
         setting = area == "setting" and name == "value"
-        whole = f"{item.rpartition('/')[2]} = {text}" if setting else text
+        whole = f"{item.rpartition('/')[2]}={text}" if setting else text
         hidden, values = secrets.redact(whole)
         if any("{secret}" not in value for value in values):
             line = _first_other(whole, hidden)

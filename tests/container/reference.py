@@ -1,11 +1,8 @@
 """The reference hosts: containers that are as production is, or as a development machine is.
 
-As a program it captures from them what the repository ships, after a change of the roles or when
-Debian's mirrors have moved on:
-
-    sudo bin/devvm setup && sudo tests/container/reference.py    # production/ without 30-guest.yml
-
-What only virtual machines have is captured from one: the program's last words say how.
+As a program (`bin/test reference`) it captures from them what the repository ships, after a change
+of the roles or when Debian's mirrors have moved on. What only virtual machines have is captured
+from one: the program's last words say how.
 """
 
 from __future__ import annotations

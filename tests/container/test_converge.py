@@ -38,7 +38,7 @@ def test_the_shipped_manifest_is_current(production):
         if area != "package" or facts is None or item not in shipped.areas["package"]
         if area != "sysctl" or "configured" in (facts or shipped.areas[area].get(item) or ())
     }
-    assert decided == {}, "sudo tests/container/reference.py captures it anew"
+    assert decided == {}, "bin/test reference captures it anew"
     assert found.varies == shipped.varies
 
 

@@ -328,9 +328,17 @@ def test_an_address_of_its_own_is_not_another_machines():
 
 def test_redis_answers_are_parsed(monkeypatch):
     settings = module("collectors/settings")
-    answer = b"*4\r\n$4\r\nbind\r\n$9\r\n127.0.0.1\r\n$4\r\nsave\r\n$0\r\n\r\n+OK\r\n"
+    user = f"user ann on #{'0' * 64} ~* +@all"
+    answer = (
+        "*4\r\n$4\r\nbind\r\n$9\r\n127.0.0.1\r\n$4\r\nsave\r\n$0\r\n\r\n"
+        f"*1\r\n${len(user)}\r\n{user}\r\n+OK\r\n"
+    ).encode()
     monkeypatch.setattr(settings, "_ask", lambda *_: answer)
-    assert settings._redis(INSIDE.run) == {"bind": "127.0.0.1", "save": ""}
+    assert settings._redis(INSIDE.run) == {
+        "bind": "127.0.0.1",
+        "save": "",
+        "acl": {"users": ["user ann on {secret} ~* +@all"]},
+    }
 
 
 def test_a_server_that_does_not_answer_is_an_error_of_its_settings_only(monkeypatch):

@@ -12,9 +12,9 @@ from devvm.parity.roles import Roles
 
 
 def redact(text):
-    """Hides what follows `password = `."""
-    found = re.findall(r"password = (\S+)", text)
-    return re.sub(r"(password = )\S+", r"\1{secret}", text), found
+    """Hides what follows `password = ` or `password=`."""
+    found = re.findall(r"password ?= ?(\S+)", text)
+    return re.sub(r"(password ?= ?)\S+", r"\1{secret}", text), found
 
 
 SECRETS = Secrets(redact=redact, paths=("*.key",))

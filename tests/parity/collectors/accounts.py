@@ -2,6 +2,7 @@
 
 import grp
 import json
+import os
 import pwd
 
 import common
@@ -10,13 +11,17 @@ AREAS = ("user", "group", "sudo")
 
 #: Below: the Debian project's own numbers, the same everywhere (base-passwd).
 _FIXED = 100
+#: Whose services start at boot, without a login.
+_LINGER = "/var/lib/systemd/linger"
+#: People's accounts have numbers from here up to nobody's (Debian Policy, 9.2.2).
+_PEOPLE, _NOBODY = 1000, 65534
 
 
 def collect(wanted, run):
     """Users, groups and sudo rules.
 
     `user`: `uid` where it means something, `home`, `shell`, `groups`, `password` (`locked`, `set`,
-    `none`). `group`: `gid`. `sudo`, by whom: `rules`.
+    `none`), `ssh-keys`, `expires`, `linger`. `group`: `gid`. `sudo`, by whom: `rules`.
     """
     groups = grp.getgrall()
     shadow = _shadow()
@@ -27,8 +32,10 @@ def collect(wanted, run):
             "group": _group(entry.pw_gid),
             "groups": sorted(g.gr_name for g in groups if entry.pw_name in g.gr_mem),
             "home": entry.pw_dir,
-            "password": shadow.get(entry.pw_name, "locked"),
+            **shadow.get(entry.pw_name, {"password": "locked"}),
             "shell": entry.pw_shell,
+            **_keys(entry),
+            **({"linger": True} if os.path.exists(f"{_LINGER}/{entry.pw_name}") else {}),
         }
     return {
         "user": users,
@@ -37,8 +44,16 @@ def collect(wanted, run):
     }
 
 
+def _keys(entry):
+    """Of accounts that are no person's: hashes over the keys that open them."""
+    if _PEOPLE <= entry.pw_uid < _NOBODY:
+        return {}
+    keys = common.lines(f"{entry.pw_dir}/.ssh/authorized_keys")
+    return {"ssh-keys": sorted(common.digest(key.encode())[:16] for key in keys)} if keys else {}
+
+
 def _number(name, number):
-    return {name: number} if number < _FIXED or number == 65534 else {name: None}
+    return {name: number} if number < _FIXED or number == _NOBODY else {name: None}
 
 
 def _group(number):
@@ -51,8 +66,10 @@ def _group(number):
 def _shadow():
     found = {}
     for line in (common.read("/etc/shadow") or b"").decode("utf-8", "replace").splitlines():
-        name, value = [*line.split(":"), ""][:2]
-        found[name] = "none" if not value else "locked" if value[0] in "!*" else "set"
+        fields = line.split(":") + [""] * 8
+        value, expires = fields[1], fields[7]
+        state = "none" if not value else "locked" if value[0] in "!*" else "set"
+        found[fields[0]] = {"password": state, **({"expires": expires} if expires else {})}
     return found
 
 

@@ -14,6 +14,8 @@ FOLDERS = (
     "/opt/*/*/lib/python3*/site-packages",
     "/srv/*/lib/python3*/site-packages",
     "/srv/*/*/lib/python3*/site-packages",
+    "/root/.local/lib/python3*/site-packages",
+    "/var/lib/*/.local/lib/python3*/site-packages",
     "/usr/lib/python3/dist-packages",
 )
 _NAME = re.compile(r"(?P<name>.+?)-(?P<version>\d[^-]*)(-py3.*)?\.(dist|egg)-info")
@@ -28,5 +30,5 @@ def collect(wanted, run):
                 match = _NAME.fullmatch(entry)
                 if match:
                     name = match["name"].lower().replace("_", "-")
-                    found[f"{name} in {folder}"] = {"version": match["version"]}
-    return {"python": found}
+                    found.setdefault(f"{name} in {folder}", set()).add(match["version"])
+    return {"python": {item: {"version": ", ".join(sorted(v))} for item, v in found.items()}}

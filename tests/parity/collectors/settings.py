@@ -36,6 +36,8 @@ VOLATILE = (
     "warning_count",
     "wsrep_node_*",
 )
+#: Seconds by which two clocks of the kernel may be apart.
+_GRANULARITY = 2.0
 #: Written by an installed server's package.
 _INSTALLED = {
     "gunicorn": "/usr/bin/gunicorn",
@@ -68,7 +70,7 @@ def collect(wanted, run):
 
 
 def _fact(name, value):
-    if isinstance(value, dict):
+    if isinstance(value, dict):  # facts already
         return value
     text, secrets = common.redact(f"{name}={value}")
     if secrets or (value and name == "masterauth"):
@@ -77,18 +79,41 @@ def _fact(name, value):
 
 
 def _mariadb(run):
-    query = "SHOW GLOBAL VARIABLES"
+    own = f"{socket.gethostname().partition('.')[0]}."  # log files are named after the machine
+    found = {
+        name: f"{{host}}.{value[len(own) :]}" if value.startswith(own) else value
+        for name, value in _query(run, "SHOW GLOBAL VARIABLES")
+        if not any(fnmatch.fnmatchcase(name, pattern) for pattern in VOLATILE)
+    }
+    for account, plugin, access, locked, databases in _query(run, _ACCOUNTS):
+        found[f"account {account}"] = {
+            "access": access,
+            "databases": sorted(filter(None, databases.split(" "))),
+            "locked": locked == "true",
+            "plugin": plugin,
+        }
+    return found
+
+
+#: Accounts with their rights on all and on single databases; never what proves who they are.
+_ACCOUNTS = """
+SELECT CONCAT(g.user, '@', g.host), IFNULL(JSON_VALUE(g.priv, '$.plugin'), ''),
+  IFNULL(JSON_VALUE(g.priv, '$.access'), ''),
+  IFNULL(JSON_VALUE(g.priv, '$.account_locked'), ''),
+  IFNULL((SELECT GROUP_CONCAT(CONCAT(d.db, ':', CONCAT_WS('',
+    d.select_priv, d.insert_priv, d.update_priv, d.delete_priv, d.create_priv, d.drop_priv,
+    d.grant_priv, d.references_priv, d.index_priv, d.alter_priv, d.trigger_priv))
+    ORDER BY d.db SEPARATOR ' ') FROM mysql.db d WHERE d.user = g.user AND d.host = g.host), '')
+FROM mysql.global_priv g
+"""
+
+
+def _query(run, query):
     client = ["mariadb", "--no-defaults", "--protocol=socket", "--user=root"]
     code, out, err = run([*client, "--batch", "--skip-column-names", "--execute", query])
     if code:
         raise RuntimeError(err.strip())
-    rows = (line.partition("\t") for line in out.splitlines())
-    own = f"{socket.gethostname().partition('.')[0]}."  # log files are named after the machine
-    return {
-        name: f"{{host}}.{value[len(own) :]}" if value.startswith(own) else value
-        for name, _, value in rows
-        if not any(fnmatch.fnmatchcase(name, pattern) for pattern in VOLATILE)
-    }
+    return [line.split("\t") for line in out.splitlines()]
 
 
 def _memcached(run):
@@ -98,17 +123,27 @@ def _memcached(run):
 
 
 def _redis(run):
-    # RESP: an array of bulk strings, name and value in turn; QUIT answers +OK after it.
-    answer = _ask(("127.0.0.1", 6379), b"CONFIG GET *\r\nQUIT\r\n", b"+OK\r\n")
+    # RESP: arrays of bulk strings; QUIT answers +OK after them.
+    answer = _ask(("127.0.0.1", 6379), b"CONFIG GET *\r\nACL LIST\r\nQUIT\r\n", b"+OK\r\n")
     if not answer.startswith(b"*"):
         raise RuntimeError(answer.decode("utf-8", "replace").strip())
-    _, _, rest = answer.partition(b"\r\n")
+    words, rest = _array(answer)
+    users, _ = _array(rest)
+    found = dict(zip(words[::2], words[1::2], strict=False))
+    # Hashes of passwords begin with `#`.
+    rules = [re.sub(r"#[0-9a-f]{64}", "{secret}", user) for user in users]
+    return {**found, "acl": {"users": sorted(rules)}}
+
+
+def _array(answer):
+    """The bulk strings of an array, and what follows it."""
+    count, _, rest = answer[1:].partition(b"\r\n")
     words = []
-    while rest.startswith(b"$"):
+    for _ in range(int(count) if answer[:1] == b"*" else 0):
         length, _, rest = rest[1:].partition(b"\r\n")
         words.append(rest[: int(length)].decode("utf-8", "replace"))
         rest = rest[int(length) + 2 :]
-    return dict(zip(words[::2], words[1::2], strict=False))
+    return words, rest
 
 
 def _nginx(run):
@@ -120,10 +155,33 @@ def _nginx(run):
     modules = re.findall(r"--with-((?:http|mail|stream)\w*(?:=dynamic)?)", built)
     loaded = [line.split("/")[-1].rstrip(";") for line in effective if "load_module" in line]
     text = common.redact("\n".join(effective) + "\n")[0]
+    facts = {"sha256": common.digest(text.encode()), "content": text}
+    if _older_than_its_files(out):
+        facts["reload"] = "due"
     return {
-        "config": {"sha256": common.digest(text.encode()), "content": text},
+        "config": facts,
         "modules": {"built": sorted(modules), "loaded": sorted(loaded)},
     }
+
+
+def _older_than_its_files(dump):
+    """Whether a file was changed after nginx read it: when its present workers began."""
+    began = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        title = common.read(f"/proc/{pid}/cmdline") or b""
+        if title.startswith(b"nginx: worker process") and b"shutting down" not in title:
+            began.append(_start(pid))
+    paths = re.findall(r"^# configuration file (.*):$", dump, re.MULTILINE)
+    changed = [os.stat(path).st_mtime for path in paths if os.path.exists(path)]
+    return bool(began and changed and max(changed) > max(began) + _GRANULARITY)
+
+
+def _start(pid):
+    """When a process began; seconds since the epoch."""
+    status = (common.read(f"/proc/{pid}/stat") or b"").decode("utf-8", "replace")
+    ticks = int(status.rpartition(")")[2].split()[19])  # proc(5): starttime
+    boot = re.search(rb"^btime (\d+)", common.read("/proc/stat") or b"", re.MULTILINE)
+    return int(boot[1]) + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _effective(dump, known):
