@@ -12,6 +12,7 @@ from devvm.cli import options, words
 from devvm.cli.session import Session
 
 if TYPE_CHECKING:
+    from devvm.config import Config
     from devvm.operations.capture import Captured
 
 
@@ -99,7 +100,7 @@ def capture(
     config = session.config()
     plan = operation.Plan(
         hosts=tuple(host),
-        output=output or wiring.production(config) / "manifest.yml",
+        output=output or _default_output(config),
         over=tuple(over or ()),
         only_if=options.conditions(only_if),
         unless=options.conditions(unless),
@@ -122,6 +123,23 @@ def capture(
         "new_varies": list(done.new_varies),
     }
     session.output.result(data, lambda: _show(session, done, plan.output, count))
+
+
+def _default_output(config: Config) -> Path:
+    """The manifest of the stack that devvm runs from.
+
+    Raises:
+        UsageError: devvm is installed as a package, whose files are not for editing.
+    """
+    from devvm import assets, wiring
+    from devvm.errors import UsageError
+
+    if config.production_dir is None and assets.launcher() is None:
+        raise UsageError(
+            "where to? A manifest belongs to the repository of your stack",
+            resolution="--output FILE, or the setting production_dir",
+        )
+    return wiring.production(config) / "manifest.yml"
 
 
 def _show(session: Session, done: Captured, file: Path, count: int) -> None:

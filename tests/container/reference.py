@@ -14,7 +14,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,13 +62,15 @@ class Machine:
         )
         return ansible.apply(playbook, self.target, variables=variables, detail=quiet, log=self.log)
 
-    def check(self, production: Path, overlay: str = "none") -> tuple[CheckResult, ...]:
+    def check(
+        self, production: Path, overlay: str = "none", *, packages: Mapping[str, str] | None = None
+    ) -> tuple[CheckResult, ...]:
         """Run the shipped parity suite, with what a folder says of production."""
         suite = Testinfra(suite=assets.parity_suite(), production=production, overlay=overlay)
-        return suite.check(self.target, detail=quiet, log=self.log, packages=self.packages())
+        return suite.check(self.target, detail=quiet, log=self.log, packages=packages)
 
     def packages(self) -> dict[str, str]:
-        """The versions that Debian's mirrors had when the container was made."""
+        """The versions of packages that are there."""
         out = self.sh("dpkg-query --show --showformat='${Package} ${Version}\\n'")
         return dict(line.split() for line in out.splitlines())
 

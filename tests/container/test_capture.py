@@ -78,16 +78,17 @@ def doors(converged, capture, tmp_path):
 
 
 def test_two_hosts_that_differ(capture, converged, development):
-    development.sh(
-        "sed -i '$a # of this host' /etc/nginx/nginx.conf; sysctl -qw net.core.somaxconn=99"
-    )
+    conf, kept = "/etc/nginx/nginx.conf", "/root/kept"
+    development.sh(f"cp --preserve=all {conf} {kept}; sed -i '$a # of this host' {conf}")
+    development.sh("sysctl -qw net.core.somaxconn=99")
     try:
         done = capture(
-            f"--host={converged.machine.target.alias}", f"--host={development.target.alias}",
+            f"--host={converged.machine.target.alias}",
+            f"--host={development.target.alias}",
             "--json",
-        )  # fmt: skip
+        )
     finally:
-        development.sh("sed -i '$d' /etc/nginx/nginx.conf; sysctl -qw net.core.somaxconn=4096")
+        development.sh(f"mv {kept} {conf}; sysctl -qw net.core.somaxconn=4096")
     assert done.returncode == 0, done.stderr
     found = capture.manifest()
     assert found.varies["file"]["/etc/nginx/nginx.conf"] == ["content", "sha256"]

@@ -76,7 +76,7 @@ def test_uncommitted_work_survives_a_second_run(personal, again):
 
 
 def test_the_parity_suite_with_the_dev_overlay_passes(personal, production):
-    report = personal.check(production, "dev")
+    report = personal.check(production, "dev", packages=personal.packages())
     assert differences(report) == {}
     assert len(report) > 2000
     assert {result.role for result in report} >= {"base", "site", "worker"}

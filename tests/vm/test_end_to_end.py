@@ -153,6 +153,9 @@ def test_a_second_vm_clones_the_same_box_and_destroy_leaves_nothing(vm, devvm):
     assert "jane" not in Site(second["url"], devvm.state / "ca" / "ca.crt").people()
     names = {v["name"] for v in devvm("list", "--json").json["vms"]}
     assert names == {"dev1", "dev2"}
+    fleet = devvm("verify", "--all", "--json").json
+    assert [report["vm"] for report in fleet["vms"]] == ["dev1", "dev2"]
+    assert fleet["passed"], fleet["by_check"]
     devvm("destroy", "dev2", "--purge", "dev2")
     assert not any("dev2" in str(part) for part in look(devvm).values())
 

@@ -175,7 +175,12 @@ class Domains:
             elif state is VmState.SUSPENDED:
                 domain.pMWakeup()
             elif not domain.isActive():
-                domain.create()
+                try:
+                    domain.create()
+                except libvirt.libvirtError:
+                    # Somebody else's start, such as one whose devvm was killed, came to its end.
+                    if not domain.isActive():
+                        raise
 
     def shutdown(self, fqdn: str, *, timeout: float, force: bool) -> None:
         """Ask the guest to shut down and wait for it.

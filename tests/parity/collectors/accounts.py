@@ -37,10 +37,16 @@ def collect(wanted, run):
             **_keys(entry),
             **({"linger": True} if os.path.exists(f"{_LINGER}/{entry.pw_name}") else {}),
         }
+    sudo, errors = {}, {}
+    try:
+        sudo = _sudo(run)
+    except RuntimeError as error:
+        errors["sudo/"] = str(error)
     return {
         "user": users,
         "group": {entry.gr_name: _number("gid", entry.gr_gid) for entry in groups},
-        "sudo": _sudo(run),
+        "sudo": sudo,
+        "errors": errors,
     }
 
 

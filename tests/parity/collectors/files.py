@@ -53,7 +53,7 @@ _FOLLOWING = (
     ("/run/systemd/system/*", "/dev/null"),
     ("/etc/ssl/certs/*.pem", "/usr/share/ca-certificates/*"),
     ("/etc/ssl/certs/*.pem", "/usr/local/share/ca-certificates/*"),
-    ("/etc/ssl/certs/*.0", "[!/]*.pem"),
+    ("/etc/ssl/certs/*.0", "[!/]*"),
 )
 #: Attributes that give rights beyond the mode: lists of access, capabilities.
 _RIGHTS = ("system.posix_acl_access", "system.posix_acl_default", "security.capability")

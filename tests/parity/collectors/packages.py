@@ -1,12 +1,23 @@
-"""Debian packages: versions, where they come from, whether they are held."""
+"""Debian packages: versions, where they come from, whether they are held, and changed files."""
+
+import hashlib
+import os
+
+import common
 
 AREAS = ("package",)
 
+_INFO = "/var/lib/dpkg/info"
+#: What runs; not what is read by people.
+_CODE = ("/usr/bin", "/usr/sbin", "/usr/lib", "/usr/libexec", "/usr/share/perl5")
 _FORMAT = "${Package}\\t${Architecture}\\t${Version}\\t${db:Status-Want}\\t${db:Status-Status}\\n"
 
 
 def collect(wanted, run):
-    """By name: `version`, `origin` (of the archive), `hold`, `status` unless it is installed."""
+    """By name: `version`, `origin` (of the archive), `hold`, `status` unless it is installed.
+
+    `changed`: programs and libraries of the package that are not as it brought them.
+    """
     code, out, err = run(["dpkg-query", "--show", f"--showformat={_FORMAT}"])
     if code:
         raise RuntimeError(err.strip())
@@ -26,7 +37,39 @@ def collect(wanted, run):
         found[name] = facts
     for name, origin in _origins(found, run):
         found[name]["origin"] = origin
+    for name, paths in _changed(run).items():
+        if name in found:
+            found[name]["changed"] = sorted(paths)
     return {"package": found}
+
+
+def _changed(run):
+    """`{package: paths}` of files that were changed after packages were installed.
+
+    dpkg keeps the times that files have in archives: only what is newer than the first package that
+    was installed here need be hashed, which is little.
+    """
+    lists = (f"{_INFO}/{name}" for name in os.listdir(_INFO) if name.endswith(".list"))
+    oldest = min(lists, key=os.path.getmtime)
+    _, out, _ = run(
+        ["find", *_CODE, "-xdev", "-type", "f", "-newer", oldest, "-not", "-name", "*.pyc"]
+    )
+    newer = {path.lstrip("/") for path in out.splitlines()}
+    newer |= {path.removeprefix("usr/") for path in newer}  # packages name /lib or /usr/lib
+    found = {}
+    for name in os.listdir(_INFO):
+        if name.endswith(".md5sums"):
+            text = (common.read(f"{_INFO}/{name}") or b"").decode("utf-8", "replace")
+            for md5, path in (line.split("  ", 1) for line in text.splitlines() if "  " in line):
+                if path in newer and not _is(f"/{path}", md5):
+                    package = name[: -len(".md5sums")].partition(":")[0]
+                    found.setdefault(package, []).append(f"/{path}")
+    return found
+
+
+def _is(path, md5):
+    content = common.read(path)
+    return content is not None and hashlib.md5(content, usedforsecurity=False).hexdigest() == md5
 
 
 def _origins(packages, run):

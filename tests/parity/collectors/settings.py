@@ -89,7 +89,7 @@ def _mariadb(run):
         found[f"account {account}"] = {
             "access": access,
             "databases": sorted(filter(None, databases.split(" "))),
-            "locked": locked == "true",
+            "locked": locked in ("1", "true"),
             "plugin": plugin,
         }
     return found

@@ -22,7 +22,7 @@ def collect(wanted, run):
         },
         "locale": {
             **_values("/etc/default/locale"),
-            "keyboard": _values("/etc/default/keyboard").get("XKBLAYOUT"),
+            "keyboard": _values("/etc/default/keyboard").get("XKBLAYOUT", "none"),
         },
         "time": {"zone": _zone(), "synchronised-by": None if container else _clock()},
         "boot": {"target": os.path.basename(os.path.realpath("/etc/systemd/system/default.target"))

@@ -34,7 +34,8 @@ def collect(wanted, run):
             found[unit] = _facts(values, known)
     for unit, enabled in _links().items():
         if unit not in found:
-            found[unit] = {"enabled": enabled, "state": "inactive (dead)", **_file(unit, known)}
+            state = "inactive (dead)" if unit.endswith(".service") else "inactive"
+            found[unit] = {"enabled": enabled, "state": state, **_file(unit, known)}
     return {"unit": found}
 
 
@@ -45,15 +46,19 @@ def _matters(values):
     if started_by_bus and values["ActiveState"] != "failed":
         return False
     decided = values["UnitFileState"].startswith(("enabled", "masked"))
+    if _by_the_hour(values) and not decided and values["ActiveState"] != "failed":
+        return False
     return decided or values["ActiveState"] not in ("inactive", "deactivating")
 
 
+def _by_the_hour(values):
+    return any(by.endswith((".timer", ".path")) for by in values["TriggeredBy"].split())
+
+
 def _facts(values, known):
-    state = f"{values['ActiveState']} ({values['SubState']})"
-    static = not values["UnitFileState"].startswith("enabled")
-    by_event = any(by.endswith((".timer", ".path")) for by in values["TriggeredBy"].split())
-    if values["ActiveState"] != "failed" and static and by_event:
-        state = None  # what the hour decides
+    state = values["ActiveState"]
+    if values["Id"].endswith(".service"):  # what the others wait for may be running just now
+        state += f" ({values['SubState']})"
     facts = {"enabled": values["UnitFileState"] or "none", "state": state}
     if values["FragmentPath"] and values["LoadState"] != "masked":
         facts["file"] = _identity(values["FragmentPath"], known)

@@ -1,0 +1,90 @@
+"""`devvm production capture`: what is refused, and what a person and a program are told."""
+
+import pytest
+from documented import documented_for
+
+from devvm import assets, wiring
+from devvm.errors import OperationError
+from devvm.parity.capture import Seen
+from devvm.parity.compare import Tokens
+
+
+class Hosts:
+    def __init__(self, failing=()):
+        self.failing = failing
+
+    def names(self, patterns):
+        return tuple(patterns)
+
+    def look(self, host, *, timeout):
+        if host in self.failing:
+            raise OperationError(f"{host} could not be looked at", details="no answer within 5 s")
+        return Seen(host=host, areas={"package": {"a": {"version": host}}}, tokens=Tokens())
+
+
+@pytest.fixture
+def hosts(monkeypatch):
+    made = Hosts()
+    monkeypatch.setattr(wiring, "production_hosts", lambda **_: made)
+    return made
+
+
+def capture(cli, file, *more):
+    return cli("production", "capture", "--host", "web1", "--output", str(file), *more)
+
+
+def test_in_words(cli, hosts, tmp_path):
+    done = capture(cli, tmp_path / "m.yml", "--host", "web2")
+    assert done.code == 0, done.stderr
+    assert "From host to host these differ; they are not compared:\n  package/a: version\n" in (
+        done.stdout
+    )
+    assert f"1 item of 2 hosts, in {tmp_path}/m.yml" in done.stdout
+    assert "0 items otherwise than in the manifest before" in (
+        capture(cli, tmp_path / "m.yml", "--host", "web2").stdout
+    )
+
+
+def test_in_json(cli, hosts, tmp_path):
+    done = capture(cli, tmp_path / "m.yml", "--json")
+    assert set(done.json) == documented_for("production capture")
+    assert done.json["items"] == {"package": 1}
+
+
+def test_a_host_that_fails(cli, hosts, tmp_path):
+    hosts.failing = ("web1",)
+    done = capture(cli, tmp_path / "m.yml")
+    assert done.code == 1
+    assert "web1 could not be looked at, and no manifest was written" in done.stderr
+    assert not (tmp_path / "m.yml").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--host", "web1", "--only-if", "sunday"), "'sunday' is no condition"),
+        (("--host", "web1", "--timeout", "0"), "--timeout"),
+        (("--host", "web1", "--over", "/no/such"), "/no/such"),
+        (("--host", "web1", "--inventory", "/no/such"), "/no/such"),
+        ((), "--host"),
+        (("--host", "web1", "--output", "/proc/none/m.yml"), "can't be written"),
+    ],
+)
+def test_what_is_refused(cli, hosts, options, said):
+    done = cli("production", "capture", *options)
+    assert done.code == 2
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize("host", ["-oProxyCommand=true", "a b", "u:secret@web1", "$(id)", ""])
+def test_what_can_be_no_host(cli, host):
+    done = cli("production", "capture", "--host", host, "--output", "/tmp/none.yml")
+    assert done.code == 2
+    assert "can't be a host" in done.stderr
+
+
+def test_a_package_is_not_written_to(cli, hosts, monkeypatch):
+    monkeypatch.setattr(assets, "launcher", lambda: None)
+    done = cli("production", "capture", "--host", "web1")
+    assert done.code == 2
+    assert "production_dir" in done.stderr
