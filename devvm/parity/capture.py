@@ -51,6 +51,17 @@ def seal(areas: Areas, key: bytes) -> Areas:
     }
 
 
+def unsealed(areas: Areas) -> Areas:
+    """Areas that say of secrets only that there are some."""
+    return {
+        area: {
+            item: {**facts, _SECRET: None} if _SECRET in facts else facts
+            for item, facts in items.items()
+        }
+        for area, items in areas.items()
+    }
+
+
 def merge(hosts: list[Seen], *, day: datetime.date, previous: Manifest | None = None) -> Manifest:
     """The manifest of what all hosts share.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -17,11 +17,13 @@ class Production:
         layers: `manifest.yml` and, for development machines, `overlay/*.yml` on it, by name.
         roles: `roles.yml`: which role answers for what.
         waivers: `waivers.yml`: differences that are allowed for a while.
+        key: `manifest.key`, which is never committed: proves that secrets are those of a capture.
     """
 
     layers: manifest.Layers
     roles: roles.Roles
     waivers: tuple[waivers.Waiver, ...]
+    key: bytes | None = field(default=None, repr=False)
 
 
 def files(folder: Path, overlay: Literal["dev", "none"]) -> tuple[Path, ...]:
@@ -44,4 +46,12 @@ def load(folder: Path, overlay: Literal["dev", "none"]) -> Production:
         layers=manifest.load_all(files(folder, overlay)),
         roles=roles.load(answering) if answering.is_file() else roles.Roles(),
         waivers=waivers.load(allowed) if allowed.is_file() else (),
+        key=_key(folder / "manifest.key"),
     )
+
+
+def _key(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes().strip() if file.is_file() else None
+    except OSError as error:
+        raise manifest.ManifestError(f"{file} can't be read: {error.strerror}") from None

@@ -243,7 +243,7 @@ SYSTEM = (
         "another-release-of-debian",
         "/usr/lib/os-release",
         "sed -i s/^VERSION_ID=.*/VERSION_ID=13/ /usr/lib/os-release",
-        ("system/os",),
+        ("system/os", "package/base-files"),
     ),
 )
 

@@ -64,7 +64,7 @@ def _observe(options: argparse.Namespace) -> None:
     seen = observe.observe(host, wanted, probes=False)
     json.dump(
         {
-            "areas": seen.areas,
+            "areas": seen.raw,
             "errors": seen.errors,
             "conditions": seen.conditions,
             "host": seen.tokens.host,

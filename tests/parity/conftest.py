@@ -23,6 +23,7 @@ _CHECKS = pytest.StashKey[list[catalogue.Check]]()
 _WANTED = pytest.StashKey[Mapping[str, Any]]()
 _WAIVERS = pytest.StashKey[tuple[waivers.Waiver, ...]]()
 
+_KEY = pytest.StashKey[bytes | None]()
 _SEEN = pytest.StashKey[dict[str, observe.Observation]]()
 
 
@@ -67,6 +68,7 @@ def pytest_configure(config: pytest.Config) -> None:
     names = [check.name for check in checks]
     config.stash[_CHECKS] = checks + catalogue.of_waivers(stated.waivers, names)
     config.stash[_WAIVERS] = stated.waivers
+    config.stash[_KEY] = stated.key
     config.stash[_WANTED] = catalogue.wanted(every)
     config.stash[_SEEN] = {}
 
@@ -186,7 +188,7 @@ def _observation(config: pytest.Config, host: observe.Host) -> observe.Observati
     name = repr(host)
     if name not in cache:
         try:
-            cache[name] = observe.observe(host, config.stash[_WANTED])
+            cache[name] = observe.observe(host, config.stash[_WANTED], key=config.stash[_KEY])
         except observe.CannotObserveError as error:
             _write(config, {"event": "aborted", "message": str(error)})
             pytest.exit(f"can't look at {name}: {error}", returncode=3)

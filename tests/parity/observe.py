@@ -18,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+from devvm.parity import capture
 from devvm.parity.compare import Tokens
 from devvm.parity.manifest import Areas, Layers, Manifest, check_name
 
@@ -63,6 +64,7 @@ class Observation:
 
     collected: Mapping[str, Mapping[str, Any]]
     seconds: float
+    key: bytes | None = field(default=None, repr=False)
     _expected: dict[Layers, Manifest] = field(default_factory=dict, repr=False)
 
     def __getitem__(self, name: str) -> Any:
@@ -77,14 +79,19 @@ class Observation:
         return entry["data"]
 
     @cached_property
-    def areas(self) -> Areas:
-        """All areas that could be seen, the engineer's own items under `{engineer}`."""
+    def raw(self) -> Areas:
+        """All areas that could be seen, with hashes over secrets as they are."""
         found: Areas = {}
         for entry in self.collected.values():
             if entry.get("areas") and "error" not in entry:
                 for area in entry["areas"]:
                     found.setdefault(area, {}).update(entry["data"].get(area, {}))
         return self.tokens.areas(found)
+
+    @cached_property
+    def areas(self) -> Areas:
+        """All areas that could be seen; hashes over secrets sealed with the key, or left out."""
+        return capture.seal(self.raw, self.key) if self.key else capture.unsealed(self.raw)
 
     @cached_property
     def errors(self) -> dict[str, str]:
@@ -145,13 +152,16 @@ class Observation:
         return f"one round trip, {self.seconds:.1f} s: {', '.join(parts)}"
 
 
-def observe(host: Host, wanted: Mapping[str, Any], *, probes: bool = True) -> Observation:
+def observe(
+    host: Host, wanted: Mapping[str, Any], *, probes: bool = True, key: bytes | None = None
+) -> Observation:
     """Collect everything, in one round trip.
 
     Args:
         host: testinfra's.
         wanted: What expectations name (`checks.wanted`).
         probes: Whether to try what must work, too. Without, the look is gentle: at low priority.
+        key: Seals hashes over secrets.
 
     Raises:
         CannotObserveError: the machine can't be reached, or Python as root can't be had there.
@@ -172,7 +182,7 @@ def observe(host: Host, wanted: Mapping[str, Any], *, probes: bool = True) -> Ob
         collected = json.loads(zlib.decompress(base64.b64decode(lines[-1], validate=True)))
     except (ValueError, zlib.error):
         raise CannotObserveError("its answer was cut off") from None
-    return Observation(collected=collected, seconds=seconds)
+    return Observation(collected=collected, seconds=seconds, key=key)
 
 
 def payload(wanted: Mapping[str, Any], *, probes: bool = True) -> str:

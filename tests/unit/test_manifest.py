@@ -233,6 +233,7 @@ def test_secrets_are_sealed_with_a_key_or_left_out():
     assert one != other
     assert "ab12" not in json.dumps(one)
     assert one == capture.seal(areas, b"k1")
+    assert capture.unsealed(areas) == {"f": {"/k": {"mode": "1", "secret": None}}}
     left = capture.without_secrets(Manifest(areas=one))
     assert left.areas == {"f": {"/k": {"mode": "1", "secret": None}}}
 

@@ -187,15 +187,16 @@ def _packaged(run):
         file, _, rest = line.partition(":")
         name = os.path.basename(file)[: -len(".md5sums")].partition(":")[0]
         md5, _, path = rest.partition("  ")
-        found[_canonical(f"/{path}")] = (md5, name)
+        found[canonical(f"/{path}")] = (md5, name)
     return found
 
 
-def _canonical(path):
+def canonical(path):
+    """A path under /usr, which packages may name without it."""
     return f"/usr{path}" if path.startswith("/lib/") else path
 
 
 def origin_of(path, content, known):
     """The package whose file this is, unchanged; else None."""
-    md5, package = known.get(_canonical(path), (None, None))
+    md5, package = known.get(canonical(path), (None, None))
     return package if md5 == hashlib.md5(content, usedforsecurity=False).hexdigest() else None

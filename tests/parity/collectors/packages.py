@@ -61,7 +61,9 @@ def _changed(run):
         if name.endswith(".md5sums"):
             text = (common.read(f"{_INFO}/{name}") or b"").decode("utf-8", "replace")
             for md5, path in (line.split("  ", 1) for line in text.splitlines() if "  " in line):
-                if path in newer and not _is(f"/{path}", md5):
+                # The vendors' folders of configuration are told file by file.
+                told = os.path.dirname(common.canonical(f"/{path}")) in common.VENDOR
+                if path in newer and not told and not _is(f"/{path}", md5):
                     package = name[: -len(".md5sums")].partition(":")[0]
                     found.setdefault(package, []).append(f"/{path}")
     return found

@@ -46,8 +46,9 @@ def _matters(values):
     if started_by_bus and values["ActiveState"] != "failed":
         return False
     decided = values["UnitFileState"].startswith(("enabled", "masked"))
-    if _by_the_hour(values) and not decided and values["ActiveState"] != "failed":
-        return False
+    passing = _by_the_hour(values) or values.get("Type") == "oneshot"
+    if passing and not decided and values["ActiveState"] != "failed":
+        return False  # what others want for a moment, or the first boot alone
     return decided or values["ActiveState"] not in ("inactive", "deactivating")
 
 
