@@ -76,6 +76,9 @@ OWN = (
 )
 #: Here a line that names this machine is its own.
 OWN_LINES = ("/etc/hosts",)
+#: Here Vagrant marks lines for itself when it makes a machine, and nobody does when it is rebuilt.
+VAGRANTS_LINES = ("/etc/fstab",)
+_VAGRANTS = re.compile(rb"^#VAGRANT-BEGIN$.*?^#VAGRANT-END$\n?", re.MULTILINE | re.DOTALL)
 #: Bytes up to which a file's text is kept, to show what differs.
 KEPT = 32 * 1024
 #: Entries that are looked at: what has more is no folder of configuration.
@@ -145,6 +148,8 @@ def _content(path, known):
     facts = {"package": package} if package else {}
     if path in OWN_LINES:
         content = _without_own_lines(content)
+    if path in VAGRANTS_LINES:
+        content = _VAGRANTS.sub(b"", content)
     try:
         text, secrets = common.redact(content.decode("utf-8"))
     except UnicodeDecodeError:
