@@ -107,6 +107,14 @@ def test_files_directories_and_links(tmp_path):
     assert f"{tmp_path}/none" not in found
 
 
+def test_a_huge_file_is_not_read(tmp_path):
+    files, found = module("collectors/files"), {}
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(files.READ + 1)  # a hole
+    files.look(f"{tmp_path}/huge", {}, found)
+    assert found[f"{tmp_path}/huge"].keys() == {"mode", "owner", "size"}
+
+
 def test_a_file_as_its_package_brought_it_names_the_package(tmp_path):
     file = tmp_path / "a.conf"
     file.write_text("a\n")

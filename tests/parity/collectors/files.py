@@ -81,6 +81,8 @@ VAGRANTS_LINES = ("/etc/fstab",)
 _VAGRANTS = re.compile(rb"^#VAGRANT-BEGIN$.*?^#VAGRANT-END$\n?", re.MULTILINE | re.DOTALL)
 #: Bytes up to which a file's text is kept, to show what differs.
 KEPT = 32 * 1024
+#: Bytes up to which a file is read at all: what is larger is no configuration, and its size tells.
+READ = 16 * 1024 * 1024
 #: Entries that are looked at: what has more is no folder of configuration.
 LIMIT = 20_000
 
@@ -132,7 +134,9 @@ def look(path, known, found):
         found[f"{path}/"] = facts
     elif stat.S_ISREG(status.st_mode):
         found[path] = facts
-        if not _matches(path, OWN):
+        if status.st_size > READ:
+            facts["size"] = status.st_size
+        elif not _matches(path, OWN):
             facts.update(_content(path, known))
     else:
         found[path] = {"special": True, **facts}
