@@ -13,13 +13,11 @@ from typing import Protocol
 
 from devvm import process
 from devvm.errors import DevvmError, HostNotReadyError, OperationError, UsageError
-from devvm.operations.progress import Run
+from devvm.operations.progress import Run, bar
 from devvm.parity import capture as parity
 from devvm.parity import manifest as manifests
 from devvm.parity.manifest import Manifest, ManifestError
 from devvm.state import write_atomic
-
-_BAR = 20
 
 
 class ProductionHosts(Protocol):
@@ -124,7 +122,9 @@ def _look(
     }
     try:
         while waiting:
-            run.detail(_bar(len(seen) + len(failed), len(names), list(waiting.values())))
+            run.detail(
+                bar(len(seen) + len(failed), len(names), "waiting for", list(waiting.values()))
+            )
             done, _ = wait(waiting, return_when=FIRST_COMPLETED)
             for future in done:
                 name = waiting.pop(future)
@@ -152,12 +152,6 @@ def _not_seen(failed: dict[str, DevvmError], total: int) -> OperationError:
         details="\n".join(f"{n}: {failed[n].details or failed[n].brief}" for n in names),
         resolution=failed[names[0]].resolution,
     )
-
-
-def _bar(done: int, total: int, waiting: Sequence[str]) -> str:
-    full = _BAR * done // total
-    names = ", ".join(waiting[:3]) + (" ..." if len(waiting) > 3 else "")
-    return f"[{'#' * full}{'.' * (_BAR - full)}] {done} of {total}; waiting for {names}"
 
 
 def _count(number: int) -> str:

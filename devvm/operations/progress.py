@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,16 @@ class Reporter(Protocol):
 
     def note(self, text: str) -> None:
         """Something a person should know, outside any phase."""
+
+
+_BAR = 20
+
+
+def bar(done: int, total: int, doing: str, names: Sequence[str]) -> str:
+    """How far several things done side by side are: `[#####.....] 1 of 2; checking dev2`."""
+    full = _BAR * done // total
+    some = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+    return f"[{'#' * full}{'.' * (_BAR - full)}] {done} of {total}; {doing} {some}"
 
 
 class Run:

@@ -14,9 +14,8 @@ from devvm.errors import DevvmError, InterruptedOperationError
 from devvm.model import CheckResult, Outcome, PhaseRecord, Report, Vm, VmState
 from devvm.operations import verify, way_in
 from devvm.operations.ports import Services
-from devvm.operations.progress import Run
+from devvm.operations.progress import Run, bar
 
-_BAR = 20
 #: Checks with one message from which on they are told as one.
 _ALIKE = 3
 #: Seconds between two looks at what an interrupt has ended.
@@ -169,7 +168,9 @@ def _look(
             while left and len(at_work) < parallel:
                 vm = left.popleft()
                 at_work[pool.submit(_examine, services, vm, stop)] = vm.name
-            run.detail(_bar(len(reports) + len(failed), len(vms), list(at_work.values())))
+            run.detail(
+                bar(len(reports) + len(failed), len(vms), "checking", list(at_work.values()))
+            )
             for future in wait(at_work, return_when=FIRST_COMPLETED).done:
                 name = at_work.pop(future)
                 try:
@@ -240,9 +241,3 @@ def _reason(error: DevvmError) -> str:
     if len(lines) == 1:
         return f"{error.brief}: {lines[0]}"
     return f"{error.brief}: see {error.log}" if error.log else error.brief
-
-
-def _bar(done: int, total: int, at_work: Sequence[str]) -> str:
-    full = _BAR * done // total
-    names = ", ".join(at_work[:3]) + (" ..." if len(at_work) > 3 else "")
-    return f"[{'#' * full}{'.' * (_BAR - full)}] {done} of {total}; checking {names}"

@@ -220,6 +220,20 @@ def test_a_failing_and_a_hanging_collector_hide_nothing():
             seen.check_seen(name)
 
 
+def test_hashes_over_secrets_are_sealed_with_the_key_or_left_out():
+    facts = {"data": {"fqdn": "a.b", "engineer": ""}, "areas": []}
+    file = {"data": {"file": {"/k": {"secret": "ab"}}}, "areas": ["file"]}
+    collected = {"facts": facts, "files": file}
+    without = observe.Observation(collected=collected, seconds=1)
+    assert without.areas == {"file": {"/k": {"secret": None}}}
+    sealed = [
+        observe.Observation(collected=collected, seconds=1, key=key).areas["file"]["/k"]["secret"]
+        for key in (b"one", b"one", b"other")
+    ]
+    assert sealed[0] == sealed[1] != sealed[2]
+    assert "ab" not in sealed
+
+
 def test_bad_commands_give_codes_instead_of_exceptions():
     assert INSIDE.run(["devvm-no-such-program"])[0] == 127
     assert INSIDE.run(["sleep", "5"], timeout=0.1)[0] == 124
