@@ -99,8 +99,9 @@ find_python() {
     return 1
 }
 
+# absent_packages FILE: those of a list that are not installed.
 absent_packages() {
-    wanted=$(sed 's/#.*//' "$checkout/devvm/data/host-packages.txt")
+    wanted=$(sed 's/#.*//' "$1")
     # shellcheck disable=SC2086 # a list of words
     installed=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' $wanted 2>/dev/null |
         sed -n 's/ installed$//p')
@@ -123,7 +124,7 @@ install_packages() {
     command -v apt-get >/dev/null || fail 4 host-not-ready "this is not a Debian host" \
         "apt-get is not here; devvm sets up Debian and its derivatives" \
         "use a Debian 12 machine"
-    absent=$(absent_packages)
+    absent=$(absent_packages "$checkout/devvm/data/host-packages.txt")
     count=$(printf '%s' "$absent" | wc -w)
     if [ -z "$yes" ]; then
         say "devvm sets this host up. It will:"
@@ -158,14 +159,22 @@ install_packages() {
         sudo='sudo -n'
     fi
     new_log
-    # shellcheck disable=SC2086 # no word, or two; and a list of words
+    # shellcheck disable=SC2086 # a list of words
+    apt_install "Installing $count system packages" $absent
+}
+
+# apt_install TITLE PACKAGE...: with $sudo, which is empty for root.
+apt_install() {
+    installing=$1
+    shift
+    # shellcheck disable=SC2086 # no word, or two
     {
         noninteractive="$sudo env DEBIAN_FRONTEND=noninteractive"
         $noninteractive dpkg --configure -a >>"$log" 2>&1 </dev/null || true
         busy "Reading the package lists" $sudo apt-get -q -o DPkg::Lock::Timeout=300 update || true
-        busy "Installing $count system packages" $noninteractive apt-get -q -y \
+        busy "$installing" $noninteractive apt-get -q -y \
             -o DPkg::Lock::Timeout=300 -o APT::Color=0 -o Dpkg::Options::=--force-confold \
-            install --no-install-recommends $absent || apt_failed
+            install --no-install-recommends "$@" || apt_failed
     }
 }
 
@@ -176,7 +185,7 @@ apt_failed() {
         brief="the Debian package mirror can't be reached"
     fi
     fail 4 host-not-ready "$brief" "$cause" \
-        "check the network and /etc/apt/sources.list.d, then: $checkout/bin/devvm setup"
+        "check the network and /etc/apt/sources.list.d, then type the command again"
 }
 
 # environment [EXTRA]: set $venv to a whole environment; EXTRA is one of pyproject.toml's.

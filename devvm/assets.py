@@ -66,6 +66,16 @@ def look_for_work() -> Path:
     return _PACKAGE / "data" / "look-for-work.sh"
 
 
+def keep_work() -> Path:
+    """The script that, in a guest, takes a person's work along to an earlier state of its disks."""
+    return _PACKAGE / "data" / "keep-work.sh"
+
+
+def people() -> Path:
+    """The script that, in a guest, tells who is logged in, and asks them."""
+    return _PACKAGE / "data" / "people.sh"
+
+
 def launcher() -> Path | None:
     """`bin/devvm` of the checkout; None where devvm is installed as a package."""
     path = _CHECKOUT / "bin" / "devvm"

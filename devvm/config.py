@@ -13,13 +13,28 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 
 from devvm.errors import UsageError
+from devvm.fleet import quiet
 
 _DOMAIN = re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z][a-z0-9-]{0,61}[a-z0-9]")
 _DISK_NAME = re.compile(r"[a-z][a-z0-9-]{0,15}")
+
+_NEVER_SHOWN = {"rollout.hooks.webhook"}
+
+#: Several of something: a TOML array.
+_Texts = Annotated[tuple[str, ...], Field(strict=False)]
+_OptionalPath = Annotated[Path | None, Field(strict=False)]
 
 
 class _Strict(BaseModel):
@@ -102,6 +117,102 @@ class TrashConfig(_Strict):
     days: int = Field(14, ge=1, le=3650, description="days until it may be deleted for good")
 
 
+class HooksConfig(_Strict):
+    """Programs that are told of a rollout."""
+
+    command: _Texts = Field((), description="command, as a list of arguments; gets JSON")
+    webhook: SecretStr | None = Field(
+        None, description="web address that JSON is posted to; never shown, as it may be a secret"
+    )
+    webhook_token_file: _OptionalPath = Field(
+        None, description="file with the token for `Authorization: Bearer`; https only"
+    )
+
+    @field_validator("command")
+    @classmethod
+    def _command(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if (value and not value[0]) or any("\0" in argument for argument in value):
+            raise ValueError('not a command; write it as ["/usr/local/bin/notify", "--from", "me"]')
+        return value
+
+    @field_validator("webhook")
+    @classmethod
+    def _webhook(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            _check_url(value.get_secret_value())
+        return value
+
+    @field_validator("webhook_token_file")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return _absolute_path(value)
+
+
+class IrcConfig(_Strict):
+    """A channel that is told of a rollout."""
+
+    server: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9.:-]{1,253}$",
+        description="IRC server, by name or address; without it nobody is told",
+    )  # fmt: skip
+    port: int = Field(6697, ge=1, le=65535, description="its TCP port")
+    tls: bool = Field(default=True, description="speak TLS; its certificate is always verified")
+    ca_file: _OptionalPath = Field(
+        None, description="certificates of the authorities to trust; without it the host's"
+    )
+    nick: str = Field(
+        "devvm", pattern=r"^[A-Za-z\[\]\\`_^{|}][A-Za-z0-9\[\]\\`_^{|}-]{0,29}$",
+        description="devvm's nick there; where it is taken, with `_` after it",
+    )  # fmt: skip
+    channel: str = Field(
+        "#devvm", pattern=r"^[#&+][^\s,:\x00-\x1f]{1,49}$", description="channel that is told"
+    )
+    password_file: _OptionalPath = Field(
+        None, description="file with the server's password; with TLS only"
+    )
+
+    @field_validator("ca_file", "password_file")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return _absolute_path(value)
+
+
+class RolloutConfig(_Strict):
+    """How a release goes to the fleet, and who hears of it."""
+
+    quiet_hours: _Texts = Field(
+        (), description="hours in which no VM is changed, local time of the host"
+    )
+    quiet_hours_of: dict[str, _Texts] = Field(
+        {}, description="hours of one VM, by its name, in place of those of all"
+    )
+    canaries: _Texts = Field((), description="VMs that are the first in every rollout")
+    ask_minutes: int = Field(
+        10, ge=0, le=1440, description="minutes that somebody who is active has to answer"
+    )
+    active_minutes: int = Field(
+        15, ge=1, le=1440, description="who typed something in the last minutes is active"
+    )
+    hooks: HooksConfig = HooksConfig()
+    irc: IrcConfig = IrcConfig()
+
+    @field_validator("quiet_hours")
+    @classmethod
+    def _quiet(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        quiet.check([quiet.parse(hours) for hours in value])
+        return value
+
+    @field_validator("quiet_hours_of")
+    @classmethod
+    def _quiet_of(cls, value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for name, all_hours in value.items():
+            try:
+                quiet.check([quiet.parse(hours) for hours in all_hours])
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+        return value
+
+
 class Config(_Strict):
     """All of devvm's settings."""
 
@@ -113,7 +224,7 @@ class Config(_Strict):
     pool_path: Annotated[Path, Field(strict=False)] = Field(
         Path("/var/lib/libvirt/images/devvm"), description="where the pool keeps its volumes"
     )
-    production_dir: Annotated[Path | None, Field(strict=False)] = Field(
+    production_dir: _OptionalPath = Field(
         None,
         description="folder that says what production is: manifest.yml, overlay/, roles.yml, "
         "waivers.yml; without it the reference stack's",
@@ -122,13 +233,30 @@ class Config(_Strict):
     network: NetworkConfig = NetworkConfig()
     box: BoxConfig = BoxConfig()
     trash: TrashConfig = TrashConfig()
+    rollout: RolloutConfig = RolloutConfig()
 
     @field_validator("state_dir", "pool_path", "production_dir")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
-        if value is not None and not value.is_absolute():
-            raise ValueError("use an absolute path")
-        return value
+        return _absolute_path(value)
+
+
+def _absolute_path(value: Path | None) -> Path | None:
+    if value is not None and not value.is_absolute():
+        raise ValueError("use an absolute path")
+    return value
+
+
+def _check_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is none
+        known = False
+    if not known or not url.isascii() or not url.isprintable() or " " in url:
+        raise ValueError("not a web address; write it as https://chat.example.test/hook")
+    if "@" in parts.netloc:
+        raise ValueError("no login in the address; put a token into webhook_token_file")
 
 
 def files() -> list[Path]:
@@ -197,7 +325,9 @@ def _validate(data: Mapping[str, Any], source: str) -> Config:
         if first["type"] == "extra_forbidden":
             reason = f"unknown key; the keys of this section are: {_known_keys(first['loc'])}"
         else:
-            reason = f"{first['msg'].removeprefix('Value error, ')} (it is {first['input']!r})"
+            reason = first["msg"].removeprefix("Value error, ")
+            if key not in _NEVER_SHOWN:
+                reason += f" (it is {first['input']!r})"
         raise UsageError(
             f"{source}: {key}: {'unknown key' if 'unknown key' in reason else 'bad value'}",
             details=reason,

@@ -1,15 +1,11 @@
 """A verification as one HTML page, to send to a colleague: it loads nothing from elsewhere.
 
-Names, messages and texts come from a machine that nobody vouches for. The template escapes all of
-them, what can't be seen is spelled out, and the page's own policy lets no script run but its own.
+Names, messages and texts come from a machine that nobody vouches for; `devvm.html_page` sees to it
+that none of them is more than text.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,9 +14,7 @@ from itertools import groupby
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-from devvm import assets
+from devvm import html_page
 
 #: What can come of a check, in the page's words, by the name under which it is filtered.
 _KINDS = {
@@ -36,10 +30,6 @@ _OF_OUTCOME = {"passed": "matched", "error": "not-observed", "waived": "waived",
 _FAILURES = ("differs", "missing", "extra", "not-observed")
 #: From so many checks on that could not be made for the same reason, the reason stands once.
 _MANY = 3
-#: Control characters, what has no width, what turns the direction of text, halves of a character.
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,59 +91,29 @@ def render(data: Mapping[str, Any], *, generated_at: datetime) -> str:
     """
     entries = [_entry(check) for check in data["checks"]]
     counts = Counter(entry.kind for entry in entries)
-    return (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            vm=data["vm"],
-            release=data["release"],
-            verdict=_verdict(counts, passed=data["passed"]),
-            passed=data["passed"],
-            generated_at=generated_at.astimezone(UTC),
-            duration=_duration(data["seconds"]),
-            kinds=_KINDS,
-            columns=[kind for kind in (*_FAILURES, "waived", "ahead", "matched") if counts[kind]],
-            counts=counts,
-            by_area=_rows(entries, lambda entry: entry.area),
-            by_role=_rows(entries, lambda entry: entry.role),
-            failures=_areas(entry for entry in entries if entry.kind in _FAILURES),
-            others={
-                kind: [entry for entry in entries if entry.kind == kind]
-                for kind in ("waived", "ahead")
-            },
-            matched=_areas(entry for entry in entries if entry.kind == "matched"),
-        )
+    return html_page.render(
+        "report.html.j2",
+        vm=data["vm"],
+        release=data["release"],
+        verdict=_verdict(counts, passed=data["passed"]),
+        passed=data["passed"],
+        generated_at=generated_at.astimezone(UTC),
+        duration=_duration(data["seconds"]),
+        kinds=_KINDS,
+        columns=[kind for kind in (*_FAILURES, "waived", "ahead", "matched") if counts[kind]],
+        counts=counts,
+        by_area=_rows(entries, lambda entry: entry.area),
+        by_role=_rows(entries, lambda entry: entry.role),
+        failures=_areas(entry for entry in entries if entry.kind in _FAILURES),
+        others={
+            kind: [entry for entry in entries if entry.kind == kind] for kind in ("waived", "ahead")
+        },
+        matched=_areas(entry for entry in entries if entry.kind == "matched"),
     )
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(assets.templates()),
-        undefined=StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_visible,
-    )
-    environment.filters |= {"hash": _hash, "json": lambda v: json.dumps(v, ensure_ascii=False)}
-    return environment
-
-
-def _visible(value: object) -> object:
-    """A text with escapes for what can't be seen in it; other values, and HTML, as they are."""
-    if not isinstance(value, str) or hasattr(value, "__html__"):
-        return value
-    return _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], value)
-
-
-def _hash(text: str) -> str:
-    """A source of a Content-Security-Policy: this text and no other."""
-    digest = hashlib.sha256(text.encode()).digest()
-    return f"sha256-{base64.b64encode(digest).decode()}"
 
 
 def _entry(check: Mapping[str, Any]) -> _Entry:
-    name = str(_visible(check["name"]))
+    name = str(html_page.visible(check["name"]))
     outcome, difference = check["outcome"], check["difference"]
     failed = difference if difference in _FAILURES else "differs"
     kind = failed if outcome == "failed" else _OF_OUTCOME[outcome]
@@ -163,7 +123,7 @@ def _entry(check: Mapping[str, Any]) -> _Entry:
     return _Entry(
         name=name,
         area=name.partition("/")[0],
-        role=str(_visible(check["role"])),
+        role=str(html_page.visible(check["role"])),
         kind=kind,
         words=words,
         message=check["message"].strip(),

@@ -126,6 +126,15 @@ class Metadata:
     host_key: str = ""
     #: Version of the newest MariaDB that has run on the data; empty where it is not known.
     mariadb: str = ""
+    #: Until which day (ISO 8601, that day included) no rollout changes the VM, by whom and why.
+    pinned_until: str = ""
+    pinned_by: str = ""
+    pin_reason: str = ""
+    #: The release that the VM is being brought to, or is to be when it next starts; by whom.
+    update_to: str = ""
+    update_by: str = ""
+    #: The kept state that the VM goes back to where bringing it there fails.
+    restore_point: str = ""
 
     @property
     def owner(self) -> Engineer:
@@ -288,6 +297,7 @@ class Box:
     debian: str
     packages: Mapping[str, str] = field(default_factory=dict)
     image_sha256: str = ""  # of the disk image in it
+    production_sha256: str = ""  # over what production was when it was verified; empty: unknown
 
     @property
     def vagrant_name(self) -> str:

@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -108,12 +108,12 @@ def run(
         HostNotReadyError: the program is not installed.
     """
     args = _argv(argv, sudo=sudo)
-    with _awaiting(_start(args, cwd=cwd, env=env, stdin=stdin is not None)) as process:
+    with _awaiting(_start(args, cwd=cwd, env=env, stdin=_pipe(stdin))) as process:
         try:
             out, err = process.communicate(stdin, timeout=timeout)
         except subprocess.TimeoutExpired:
             _kill_group(process)
-            out, err = process.communicate()
+            out, err = _rest(process)
             _append(log, args, out + err)
             raise ProcessError(args, 124, f"{out}{err}\n(no end after {timeout} s)", log) from None
         except BaseException:  # an interrupt must not leave the child behind
@@ -164,6 +164,43 @@ def stream(
     return process.returncode
 
 
+def transfer(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    source: Path | None = None,
+    destination: Path | None = None,
+    timeout: float | None = None,
+) -> None:
+    """Run a command with a file as its standard input, or its standard output into a file.
+
+    Bytes as they are, however many. A new file is its owner's alone to read.
+
+    Raises:
+        ProcessError: exit code not 0, or the time ran out; the file may hold a part.
+        HostNotReadyError: the program is not installed.
+    """
+    args = _argv(argv, sudo=False)
+    with ExitStack() as files:
+        stdin: IO[bytes] | int = subprocess.DEVNULL
+        if source is not None:
+            stdin = files.enter_context(source.open("rb"))
+        stdout: IO[bytes] | int = subprocess.DEVNULL
+        if destination is not None:
+            descriptor = os.open(destination, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            stdout = files.enter_context(os.fdopen(descriptor, "wb"))
+        with _awaiting(_start(args, stdin=stdin, output=stdout)) as process:
+            try:
+                _, err = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                _kill_group(process)
+                raise ProcessError(args, 124, f"no end after {timeout} s", None) from None
+            except BaseException:
+                _kill_group(process)
+                raise
+    if process.returncode:
+        raise ProcessError(args, process.returncode, err, None)
+
+
 def kill_those_of_other_threads() -> None:
     """Kill the commands that other threads wait for; these get a `ProcessError`.
 
@@ -209,7 +246,7 @@ def background(
     """
     args = _argv(argv, sudo=sudo)
     with _log_file(log, args) as sink:
-        process = _start(args, env=env, output=sink, death_signal=death_signal)
+        process = _start(args, env=env, merge=True, output=sink, death_signal=death_signal)
         try:
             yield process
         finally:
@@ -232,9 +269,9 @@ def _start(
     *,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
-    stdin: bool = False,
+    stdin: IO[bytes] | int = subprocess.DEVNULL,
     merge: bool = False,
-    output: IO[str] | None = None,
+    output: IO[str] | IO[bytes] | int = subprocess.PIPE,
     death_signal: signal.Signals = signal.SIGTERM,
 ) -> subprocess.Popen[str]:
     variables = environment(env)
@@ -242,9 +279,9 @@ def _start(
         raise _not_installed(args[0])
     return subprocess.Popen(
         [*_TIED, death_signal.name.removeprefix("SIG"), "--", *args],
-        stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
-        stdout=output or subprocess.PIPE,
-        stderr=subprocess.STDOUT if merge or output else subprocess.PIPE,
+        stdin=stdin,
+        stdout=output,
+        stderr=subprocess.STDOUT if merge else subprocess.PIPE,
         cwd=cwd,
         env=variables,
         text=True,
@@ -252,6 +289,10 @@ def _start(
         # A group of its own: Ctrl-C reaches devvm alone, which stops the child in order.
         process_group=0,
     )
+
+
+def _pipe(text: str | None) -> int:
+    return subprocess.DEVNULL if text is None else subprocess.PIPE
 
 
 @contextmanager
@@ -285,6 +326,14 @@ def _kill_group(process: subprocess.Popen[str]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         process.kill()
+
+
+def _rest(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What a killed command has printed."""
+    try:
+        return process.communicate(timeout=2)
+    except subprocess.TimeoutExpired:  # a daemon of its own making has its output, and lives on
+        return "", ""
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,17 +18,21 @@ from devvm.errors import UsageError
 #: Raised when the box pipeline itself changes what is in a box, with the same roles.
 BOX_FORMAT = 1
 
+_LEFT_BY_TOOLS = re.compile(r"__pycache__|\.git|\..*_cache")
 _RELEASE = re.compile(r"\d{4}\.\d{2}\.\d{2}-[0-9a-f]{12}")
 
 
-def content_hash() -> str:
+def content_hash(folders: Sequence[Path] = ()) -> str:
     """The stack's content hash: 12 hexadecimal digits over roles, playbooks and the package lock.
 
     Documentation and caches don't count. File modes count: Ansible copies them.
+
+    Args:
+        folders: The stack's `roles` and `playbooks`; by default those of the stack in hand.
     """
     digest = hashlib.sha256(f"format {BOX_FORMAT}\n".encode())
-    for root in (assets.roles(), assets.playbooks()):
-        for path in _files(root):
+    for root in folders or (assets.roles(), assets.playbooks()):
+        for path in files(root):
             name = f"{root.name}/{path.relative_to(root).as_posix()}"
             executable = bool(path.stat().st_mode & 0o100)
             digest.update(f"{name}\0{executable}\0".encode())
@@ -61,9 +65,27 @@ def same_content(a: str, b: str) -> bool:
     return a.rpartition("-")[2] == b.rpartition("-")[2]
 
 
-def _files(root: Path) -> Iterator[Path]:
+def files(root: Path, *, brought: bool = False) -> Iterator[Path]:
+    """The files in a folder of a stack that count, sorted.
+
+    Args:
+        root: `roles` or `playbooks`.
+        brought: Also those that don't count and that roles bring to machines all the same:
+            documentation and hidden files in their `files` and `templates`.
+    """
     for path in sorted(root.rglob("*")):
         parts = path.relative_to(root).parts
         hidden = any(p.startswith(".") or p in {"__pycache__", "molecule"} for p in parts)
-        if path.is_file() and not hidden and path.suffix not in {".md", ".pyc"}:
+        counts = not hidden and path.suffix not in {".md", ".pyc"}
+        if path.is_file() and (counts or (brought and _is_brought(parts))):
             yield path
+
+
+def _is_brought(parts: Sequence[str]) -> bool:
+    """Whether a role brings a file to machines as it is, by its path from the roles' folder."""
+    return (
+        len(parts) > 2
+        and parts[1] in {"files", "templates"}
+        and not parts[-1].endswith(".pyc")
+        and not any(_LEFT_BY_TOOLS.fullmatch(part) for part in parts)
+    )

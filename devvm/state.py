@@ -65,6 +65,8 @@ class State:
         self.vms = root / "vms"
         self.locks = root / "locks"
         self.logs = root / "logs"
+        self.releases = root / "releases"
+        self.rollouts = root / "rollouts"
 
     def ensure(self) -> None:
         """Make the folders. `devvm setup` made the root one, for the group of libvirt's users.
@@ -73,8 +75,18 @@ class State:
             HostNotReadyError: the folder can't be made or written to.
         """
         try:
-            for folder in (self.boxes, self.ca, self.vms, self.locks, self.logs):
-                folder.mkdir(parents=True, exist_ok=True)
+            for folder in (
+                self.boxes,
+                self.ca,
+                self.vms,
+                self.locks,
+                self.logs,
+                self.releases,
+                self.rollouts,
+            ):
+                if not folder.is_dir():
+                    folder.mkdir(parents=True, exist_ok=True)
+                    folder.chmod(0o2770)  # for the whole group, whatever the umask is
             with tempfile.TemporaryFile(dir=self.locks):
                 pass
         except OSError as error:

@@ -9,18 +9,25 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from devvm import assets
 from devvm.config import Config
+from devvm.errors import NotFoundError
+from devvm.release import content_hash, same_content
 from devvm.state import State
 
 if TYPE_CHECKING:
+    from devvm.adapters.ansible import Ansible
     from devvm.adapters.invoker import Invoker
     from devvm.adapters.production_hosts import SshHosts
+    from devvm.adapters.release_store import FolderReleaseStore
     from devvm.adapters.testinfra import Testinfra
     from devvm.operations.box_ports import BuildServices
+    from devvm.operations.messenger_port import Messenger, Sender
     from devvm.operations.ports import Services
     from devvm.operations.setup_ports import SetupStep
 
@@ -33,7 +40,6 @@ def build_services(config: Config) -> Services:
     Raises:
         HostNotReadyError: the state folder can't be written.
     """
-    from devvm.adapters.ansible import Ansible
     from devvm.adapters.box_store import FolderBoxStore
     from devvm.adapters.ca import LocalCa
     from devvm.adapters.data_disk import Ext4DataDisks
@@ -44,22 +50,71 @@ def build_services(config: Config) -> Services:
 
     state = State(config.state_dir)
     state.ensure()
+    stacks = _Stacks(
+        store=_release_store(config, state),
+        in_hand=(assets.roles(), assets.playbooks(), production(config)),
+    )
     return Services(
         config=config,
         state=state,
         hypervisor=LibvirtHypervisor(config),
         vagrant=LibvirtVagrant(),
         shell=OpenSsh(),
-        provisioner=Ansible(
-            playbooks=assets.playbooks(),
-            roles=assets.roles(),
-            callback_plugins=assets.callback_plugins(),
-        ),
+        provisioner=_ansible(assets.roles(), assets.playbooks()),
         verifier=_verifier(config),
         ca=LocalCa(state, domain=config.network.domain),
         boxes=FolderBoxStore(state),
         data_disks=Ext4DataDisks(),
+        releases=stacks.store,
+        stacks=stacks,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stacks:
+    """Satisfies `Stacks`: the tools, over each release's own folders.
+
+    A release that is not on record, but has the stack in hand, is served with that.
+    """
+
+    store: FolderReleaseStore
+    in_hand: tuple[Path, Path, Path]
+
+    def provisioner(self, release: str) -> Ansible:
+        roles, playbooks, _ = self._folders(release)
+        return _ansible(roles, playbooks)
+
+    def verifier(self, release: str) -> Testinfra:
+        from devvm.adapters.testinfra import Testinfra
+
+        return Testinfra(suite=assets.parity_suite(), production=self._folders(release)[2])
+
+    def _folders(self, release: str) -> tuple[Path, Path, Path]:
+        folders = self.store.folders(release)
+        if folders is not None:
+            return folders
+        if same_content(release, content_hash()):
+            return self.in_hand
+        raise NotFoundError(
+            f"the release {release} is not on record", resolution="devvm release list"
+        )
+
+
+def _release_store(config: Config, state: State) -> FolderReleaseStore:
+    from devvm.adapters.release_store import FolderReleaseStore
+
+    return FolderReleaseStore(
+        state,
+        roles=assets.roles(),
+        playbooks=assets.playbooks(),
+        production=production(config),
+    )
+
+
+def _ansible(roles: Path, playbooks: Path) -> Ansible:
+    from devvm.adapters.ansible import Ansible
+
+    return Ansible(playbooks=playbooks, roles=roles, callback_plugins=assets.callback_plugins())
 
 
 def _verifier(config: Config) -> Testinfra:
@@ -111,11 +166,47 @@ def build_box_services(config: Config) -> BuildServices:
     )
 
 
+def messenger(config: Config) -> Messenger:
+    """What tells of a rollout: all that is configured."""
+    from devvm.adapters.hook_command import HookCommand
+    from devvm.adapters.irc import Irc
+    from devvm.adapters.webhook import Webhook
+    from devvm.operations.messages import Messengers
+
+    hooks, irc = config.rollout.hooks, config.rollout.irc
+    senders: list[Sender] = []
+    if hooks.command:
+        senders.append(HookCommand(hooks.command))
+    if hooks.webhook is not None:
+        url = hooks.webhook.get_secret_value()
+        senders.append(Webhook(url, token_file=hooks.webhook_token_file))
+    if irc.server is not None:
+        senders.append(
+            Irc(
+                server=irc.server, port=irc.port, tls=irc.tls, nick=irc.nick, channel=irc.channel,
+                ca_file=irc.ca_file, password_file=irc.password_file,
+            )
+        )  # fmt: skip
+    return Messengers(senders)
+
+
+def local_zone() -> tzinfo:
+    """The host's time zone."""
+    from devvm.adapters.local_zone import local_zone as zone
+
+    return zone()
+
+
 def releases(config: Config) -> list[str]:
     """Releases that have a box on this host; looks at files only."""
     from devvm.adapters.box_store import FolderBoxStore
 
     return [box.release for box in FolderBoxStore(State(config.state_dir)).list()]
+
+
+def recorded_releases(config: Config) -> list[str]:
+    """Releases on record; looks at files only."""
+    return [record.release for record in _release_store(config, State(config.state_dir)).list()]
 
 
 def vm_names(config: Config) -> list[str]:

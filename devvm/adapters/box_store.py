@@ -186,6 +186,7 @@ def _read(metadata: Path) -> Box:
             debian=content["debian"],
             packages=content["packages"],
             image_sha256=content.get("image_sha256", ""),  # older boxes have none
+            production_sha256=content.get("production_sha256", ""),  # neither
         )
     except KeyError as error:
         raise _unreadable(metadata, f"it lacks {error}") from None

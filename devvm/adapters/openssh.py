@@ -78,6 +78,36 @@ class OpenSsh:
             )
         return done.returncode, done.stdout, done.stderr
 
+    def transfer(
+        self,
+        target: Target,
+        argv: Sequence[str],
+        *,
+        source: Path | None = None,
+        destination: Path | None = None,
+        timeout: float = 3600,
+    ) -> None:
+        """Run a command with a file of this host as its input, or its output into a new file.
+
+        The new file is its owner's alone to read.
+
+        Raises:
+            ShellError: the command failed; the new file may hold a part.
+        """
+        try:
+            process.transfer(
+                _ssh(target, argv, batch=True),
+                source=source,
+                destination=destination,
+                timeout=timeout,
+            )
+        except process.ProcessError as error:
+            raise ShellError(
+                f"{Path(argv[0]).name} failed in {target.alias} (exit code {error.returncode})",
+                details=error.details,
+                resolution=f"devvm ssh {_name(target)}",
+            ) from None
+
     def interactive(self, target: Target, argv: Sequence[str]) -> int:
         """A session on this terminal, or `argv` on it; the exit code of the remote command."""
         terminal = sys.stdin.isatty() and sys.stdout.isatty()

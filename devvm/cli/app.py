@@ -19,11 +19,16 @@ from devvm.cli import (
     config,
     create,
     doctor,
+    fleet,
+    pin,
     production,
     rebuild,
+    release,
+    rollout,
     setup,
     snapshots,
     trash,
+    update,
     verify,
     version,
     vms,
@@ -58,8 +63,8 @@ def build() -> typer.Typer:
     )
     app.callback()(_root)
     for module in (
-        create, vms, rebuild, snapshots, trash, access, verify, production, box, setup, doctor,
-        config, version,
+        create, vms, update, rebuild, snapshots, trash, access, verify, release, rollout, fleet,
+        pin, production, box, setup, doctor, config, version,
     ):  # fmt: skip
         module.register(app)
     return app

@@ -28,3 +28,15 @@ def releases(incomplete: str) -> list[str]:
         return [name for name in wiring.releases(load()) if name.startswith(incomplete)]
     except (DevvmError, ImportError, OSError):
         return []
+
+
+def recorded(incomplete: str) -> list[str]:
+    """Releases on record, and `latest`."""
+    try:
+        from devvm import wiring
+        from devvm.config import load
+
+        names = ["latest", *wiring.recorded_releases(load())]
+        return [name for name in names if name.startswith(incomplete)]
+    except (DevvmError, ImportError, OSError):
+        return []

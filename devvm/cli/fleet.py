@@ -1,143 +1,147 @@
-"""`devvm verify --all`: whether every VM of this host is as production is."""
+"""`devvm fleet ...`: all the VMs of this host at a glance."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devvm.cli import views, words
+from devvm.cli import fleet_views, options, panels, reports, verify_fleet, words
 from devvm.cli.session import Session
-from devvm.errors import ExitCode
 
 if TYPE_CHECKING:
-    from devvm.model import Report
-    from devvm.operations.verify_all import FleetReport, OfCheck
+    from devvm.operations.fleet_report import HostLine, Overview, ReleaseLine, RolloutLine
 
-#: VMs that are named in a row; the others are counted.
-_NAMED = 3
+#: VMs that are listed as behind; the others are counted.
+_LISTED = 20
+#: Rollouts that are told: each is as long as the fleet.
+_ROLLOUTS = 10
 
 
-def verify_all(session: Session, *, parallel: int) -> None:
-    """Check every VM that runs, and show what differs by check, by release and by VM.
+def register(parent: typer.Typer) -> None:
+    """Add the group of commands."""
+    app = typer.Typer(
+        help="All the VMs of this host at a glance.",
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(lambda: None)
+    app.command(epilog="Example:  devvm fleet report --html fleet.html")(report)
+    parent.add_typer(app, name="fleet", rich_help_panel=panels.FLEET)
 
-    Args:
-        session: Where to.
-        parallel: How many VMs are checked together.
 
-    Raises:
-        typer.Exit: with 3 where a VM differs, otherwise with 1 where one could not be checked.
+def report(
+    context: typer.Context,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", show_default=False, dir_okay=False,
+                     help="Write the report as one self-contained page as well."),
+    ] = None,
+    json: options.Json = False,
+) -> None:  # fmt: skip
+    """Releases over the fleet, who is behind, what fails where, rollouts, memory and disk.
+
+    Logs in to no VM: what is said of parity is what the last check of each VM found.
     """
-    from devvm.operations import verify_all as operation
+    from devvm.operations import fleet_report, rollouts
 
-    run = session.run("verify --all")
-    fleet = operation.verify_all(session.services(), run, parallel=parallel)
-    session.output.result(_data(fleet), lambda: _show(session, fleet))
-    if fleet.differing:
-        raise typer.Exit(ExitCode.DIFFERS)
-    if fleet.not_checked:
-        raise typer.Exit(ExitCode.FAILED)
+    session = Session.of(context)
+    services = session.services()
+    overview = fleet_report.look(services, rollouts=rollouts.lines(services, _ROLLOUTS))
+    data = fleet_views.overview(overview)
+    if html:
+        from devvm import html_fleet
 
-
-def _data(fleet: FleetReport) -> dict[str, Any]:
-    return {
-        "passed": fleet.passed,
-        "vms": [views.report(report) for report in fleet.reports.values()],
-        "not_running": list(fleet.not_running),
-        "not_checked": [
-            {"name": name, "reason": reason} for name, reason in fleet.not_checked.items()
-        ],
-        "by_release": [
-            {
-                "release": of.release,
-                "vms_total": of.vms,
-                "vms_matching": of.match,
-                "vms_differing": of.differ,
-            }
-            for of in fleet.by_release()
-        ],
-        "by_check": [
-            {
-                "check": of.name,
-                "checks_total": of.checks,
-                "vms": list(of.vms),
-                "message": of.message,
-            }
-            for of in fleet.by_check()
-        ],
-        "seconds": fleet.seconds,
-    }
+        reports.write_page(html_fleet.render(data), html)
+    session.output.result(data, lambda: _show(session, overview))
 
 
-def _show(session: Session, fleet: FleetReport) -> None:
+def _show(session: Session, fleet: Overview) -> None:
     output = session.output
-    if not (fleet.reports or fleet.not_checked or fleet.not_running):
-        output.note("There are no VMs on this host. Next: devvm create")
-        return
-    if failing := fleet.by_check():
+    if fleet.releases:
         output.table(
-            ("CHECK", "VMS", "EXAMPLE"), [(of.name, _vms(of.vms), _example(of)) for of in failing]
+            ("RELEASE", "VMS", "MATCH", "DIFFER", "NOT CHECKED", "REMARK"),
+            [_release(one) for one in fleet.releases],
         )
         output.line()
-    if releases := fleet.by_release():
+    _show_behind(session, fleet)
+    verify_fleet.show_checks(session, fleet.checks)
+    if fleet.rollouts:
         output.table(
-            ("RELEASE", "VMS", "MATCH", "DIFFER"),
-            [(of.release, str(of.vms), str(of.match), str(of.differ)) for of in releases],
+            ("ROLLOUT", "RELEASE", "STATE", "DONE", "FAILED", "LEFT", "STARTED"),
+            [_rollout(one) for one in fleet.rollouts],
         )
         output.line()
-    output.table(("VM", "RELEASE", "RESULT", "TIME"), _rows(fleet))
-    output.line()
-    for name, reason in fleet.not_checked.items():
-        output.line(f"{name}: not checked")
-        output.line(f"  {reason}")
+    for host in fleet.hosts:
+        output.facts(host.uri, _host(host))
         output.line()
     output.line(_verdict(fleet))
 
 
-def _rows(fleet: FleetReport) -> list[tuple[str, str, str, str]]:
-    """The worst first: what differs most, what could not be checked, the good, the stopped."""
-    reports = sorted(fleet.reports.values(), key=lambda r: (r.passed, -_failed(r), r.vm))
-    checked = [(r.vm, r.release, _result(r), words.duration(r.seconds)) for r in reports]
-    differing = len(fleet.differing)
+def _show_behind(session: Session, fleet: Overview) -> None:
+    if not (late := fleet.behind):
+        return
+    rows = [
+        (
+            one.vm.name,
+            one.vm.metadata.engineer if one.vm.metadata else "-",
+            one.release or "-",
+            words.behind(one.standing.behind),
+            str(one.vm.state),
+        )
+        for one in late[:_LISTED]
+    ]
+    session.output.table(("VM", "ENGINEER", "RELEASE", "BEHIND", "STATE"), rows)
+    if len(late) > _LISTED:
+        session.output.line(f"... and {len(late) - _LISTED} more: devvm list")
+    session.output.line()
+
+
+def _release(one: ReleaseLine) -> tuple[str, ...]:
+    unchecked = one.vms - one.match - one.differ
+    return (one.release, *map(str, (one.vms, one.match, one.differ, unchecked)), _remark(one))
+
+
+def _remark(one: ReleaseLine) -> str:
+    if one.record is None:
+        return "not on record"
+    if one.record.retired_at:
+        return "retired"
+    return "latest" if one.behind == 0 else ""
+
+
+def _rollout(one: RolloutLine) -> tuple[str, ...]:
+    done, failed, total = (
+        sum(getattr(wave, part) for wave in one.waves) for part in ("done", "failed", "total")
+    )
+    return (
+        one.id, one.release, one.state, f"{done} of {total}", str(failed),
+        str(total - done - failed), words.date(one.started_at),
+    )  # fmt: skip
+
+
+def _host(host: HostLine) -> list[tuple[str, str]]:
+    gib, size = words.gib, words.size
+    memory = f"{gib(host.memory_running_mib)} given to VMs that run"
+    kept = f"{size(host.pool_kept_bytes)} snapshots and trash"
+    disk = f"{size(host.pool_vms_bytes)} VMs, {kept}, {size(host.pool_boxes_bytes)} boxes"
     return [
-        *checked[:differing],
-        *((name, "-", "not checked", "-") for name in fleet.not_checked),
-        *checked[differing:],
-        *((name, "-", "not running", "-") for name in fleet.not_running),
+        ("VMs", f"{host.vms}, {host.running} running"),
+        ("Memory", f"{memory}; {gib(host.memory_free_mib)} free of {gib(host.memory_mib)}"),
+        ("Disk", f"{disk}; {size(host.pool_free_bytes)} free"),
     ]
 
 
-def _result(report: Report) -> str:
-    failed = _failed(report)
-    counts = [f"{failed} failed" if failed else "passed" if report.passed else "no checks"]
-    for word, checks in (("waived", report.waived()), ("ahead", report.ahead())):
-        counts += [f"{number} {word}" for number in [len(list(checks))] if number]
-    return ", ".join(counts)
-
-
-def _failed(report: Report) -> int:
-    return len(list(report.failures()))
-
-
-def _verdict(fleet: FleetReport) -> str:
+def _verdict(fleet: Overview) -> str:
     """The fleet in a line."""
-    differ, unknown, off = len(fleet.differing), len(fleet.not_checked), len(fleet.not_running)
-    stopped = f"{off} {'does' if off == 1 else 'do'} not run"
-    total = len(fleet.reports) + unknown
+    total = len(fleet.vms)
     if not total:
-        return f"No VM runs: {stopped}. Next: devvm start NAME"
-    counts = [f"{len(fleet.reports) - differ} as production"]
-    counts += [f"{differ} differ{'s' if differ == 1 else ''}"] if differ else []
-    counts += [f"{unknown} could not be checked"] if unknown else []
-    return f"{words.plural(total, 'VM')}: {', '.join(counts)}" + (f"; {stopped}" if off else "")
-
-
-def _vms(names: Sequence[str]) -> str:
-    named = ", ".join(names[:_NAMED])
-    return named if len(names) <= _NAMED else f"{named} and {len(names) - _NAMED} more"
-
-
-def _example(of: OfCheck) -> str:
-    first = of.message.strip().partition("\n")[0]
-    return first if of.checks == 1 else f"{words.plural(of.checks, 'check')}: {first}"
+        return "There are no VMs on this host. Next: devvm create"
+    differ, unchecked = fleet.differing, sum(one.standing.parity is None for one in fleet.vms)
+    parts = [
+        f"{fleet.latest} on the latest release", f"{len(fleet.behind)} behind",
+        f"{differ} {'differs' if differ == 1 else 'differ'} from production",
+        f"{unchecked} not checked",
+    ]  # fmt: skip
+    return f"{words.plural(total, 'VM')}: {', '.join(parts)}"

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from rich.console import Console, RenderableType
+from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -122,11 +123,27 @@ class Output:
         if self._reporter is None:
             if self.quiet:
                 self._reporter = SilentReporter()
-            elif self._stderr.is_terminal and not self._stderr.is_dumb_terminal and not self.json:
+            elif self.shows_live:
                 self._reporter = LiveReporter(self._stderr)
             else:
                 self._reporter = PlainReporter(self._stderr)
         return self._reporter
+
+    @property
+    def shows_live(self) -> bool:
+        """Whether progress may move on a terminal."""
+        terminal = self._stderr.is_terminal and not self._stderr.is_dumb_terminal
+        return terminal and not self.json and not self.quiet
+
+    @contextmanager
+    def live(self, picture: RenderableType) -> Iterator[None]:
+        """Draw something again and again below what is printed; nothing where that can't be."""
+        if not self.shows_live:
+            yield
+            return
+        self._quieten()
+        with Live(picture, console=self._stderr, refresh_per_second=4, transient=True):
+            yield
 
     def error(self, error: DevvmError) -> None:
         """What happened, why, what to type next, where the raw output is."""

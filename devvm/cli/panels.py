@@ -5,4 +5,5 @@ from __future__ import annotations
 VM = "Your VM"
 SAFETY = "Its past"
 INSIDE = "Inside it"
+FLEET = "The fleet"
 HOST = "This host"

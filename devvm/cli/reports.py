@@ -72,10 +72,19 @@ def write_html(report: Report, file: Path) -> None:
     from datetime import UTC, datetime
 
     from devvm import html_report
+
+    write_page(html_report.render(views.report(report), generated_at=datetime.now(UTC)), file)
+
+
+def write_page(page: str, file: Path) -> None:
+    """Write an HTML page.
+
+    Raises:
+        UsageError: the file can't be written.
+    """
     from devvm.errors import DevvmError, UsageError
     from devvm.state import write_atomic
 
-    page = html_report.render(views.report(report), generated_at=datetime.now(UTC))
     try:
         write_atomic(file, page)
     except (OSError, DevvmError) as error:

@@ -63,9 +63,9 @@ def verify(
         _refuse_beside_all(
             {"NAME": name, "--fix": fix, "--html": html, "--junit": junit, "--checks": checks}
         )
-        from devvm.cli import fleet
+        from devvm.cli import verify_fleet
 
-        fleet.verify_all(session, parallel=parallel)
+        verify_fleet.verify_all(session, parallel=parallel)
         return
     vm_name = session.vm_name(name)
     services = session.services()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from devvm.cli import words
+
 if TYPE_CHECKING:
     from devvm.model import Box, CheckResult, Disk, Kept, Report, RunRecord, Vm
     from devvm.operations.risk import Risk
@@ -14,7 +16,10 @@ if TYPE_CHECKING:
 
 def vm(machine: Vm) -> dict[str, Any]:
     """A VM, as in `list` and in everything that changes one."""
+    from devvm.operations import pins
+
     metadata, lease = machine.metadata, machine.lease
+    pinned = metadata if pins.pinned(metadata, words.today()) else None
     return {
         "name": machine.name,
         "fqdn": machine.fqdn,
@@ -30,6 +35,9 @@ def vm(machine: Vm) -> dict[str, Any]:
         "driver": str(machine.driver),
         "memory_mib": machine.memory_mib,
         "cpus": machine.cpus,
+        "pinned_until": pinned.pinned_until if pinned else None,
+        "pinned_by": pinned.pinned_by if pinned else None,
+        "pin_reason": pinned.pin_reason if pinned else None,
     }
 
 

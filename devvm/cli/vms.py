@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from devvm.cli import options, panels, views, words
+from devvm.cli import due_update, fleet_views, options, panels, views, words
 from devvm.cli.session import Session
 
 if TYPE_CHECKING:
     from devvm.model import Disk, RunRecord, Vm
     from devvm.operations.lifecycle import VmDetails
+    from devvm.operations.parity_record import ParityRecord
     from devvm.operations.ports import Services
+    from devvm.operations.standing import Standing
 
 _MAX_DATA_GIB = 4096
 
@@ -29,28 +31,35 @@ def register(app: typer.Typer) -> None:
 
 def list_vms(context: typer.Context, json: options.Json = False) -> None:
     """List the VMs on this host."""
-    from devvm.operations import lifecycle
+    from devvm.operations import lifecycle, standing
 
     session = Session.of(context)
-    machines = lifecycle.list_vms(session.services())
+    services = session.services()
+    machines = lifecycle.list_vms(services)
+    stands = standing.of(services, machines)
     session.output.result(
-        {"vms": [views.vm(machine) for machine in machines]},
-        lambda: _show_list(session, machines),
+        {"vms": [fleet_views.vm(machine, stands[machine.name]) for machine in machines]},
+        lambda: _show_list(session, machines, stands),
     )
 
 
-def _show_list(session: Session, machines: list[Vm]) -> None:
+def _show_list(session: Session, machines: list[Vm], stands: dict[str, Standing]) -> None:
     if not machines:
         session.output.note("There are no VMs on this host. Next: devvm create")
         return
     session.output.table(
-        ("NAME", "STATE", "ENGINEER", "RELEASE", "ADDRESS", "MEMORY", "CPUS", "AGE"),
+        (
+            "NAME", "STATE", "ENGINEER", "RELEASE", "BEHIND", "PARITY", "ADDRESS", "MEMORY", "CPUS",
+            "AGE",
+        ),
         [
             (
                 machine.name,
                 shown_state(machine),
                 machine.metadata.engineer if machine.metadata else "-",
                 machine.metadata.release if machine.metadata else "-",
+                words.behind(stands[machine.name].behind),
+                _parity(stands[machine.name].parity),
                 machine.lease.address if machine.lease else "-",
                 words.memory(machine.memory_mib) if machine.memory_mib else "-",
                 str(machine.cpus or "-"),
@@ -58,7 +67,13 @@ def _show_list(session: Session, machines: list[Vm]) -> None:
             )
             for machine in machines
         ],
-    )
+    )  # fmt: skip
+
+
+def _parity(record: ParityRecord | None) -> str:
+    if record is None:
+        return "-"
+    return words.parity(record.checks_failed, record.at, passed=record.passed)
 
 
 def shown_state(machine: Vm) -> str:
@@ -73,20 +88,22 @@ def show(
     json: options.Json = False,
 ) -> None:
     """Show everything about one VM, and where the time of its last run went."""
-    from devvm.operations import lifecycle
+    from devvm.operations import lifecycle, standing
 
     session = Session.of(context)
     vm_name = session.vm_name(name)
     services = session.services()
     details = lifecycle.show(services, vm_name)
+    stands = standing.of(services, [details.vm])[details.vm.name]
     session.output.result(
-        _details_data(services, details), lambda: _show_details(session, services, details)
+        _details_data(services, details, stands),
+        lambda: _show_details(session, services, details, stands),
     )
 
 
-def _details_data(services: Services, details: VmDetails) -> dict[str, Any]:
+def _details_data(services: Services, details: VmDetails, stands: Standing) -> dict[str, Any]:
     return {
-        "vm": views.vm(details.vm),
+        "vm": fleet_views.vm(details.vm, stands),
         "url": details.url,
         "ca_certificate": str(services.ca.ensure()),
         "disks": [views.disk(disk) for disk in details.disks],
@@ -95,24 +112,36 @@ def _details_data(services: Services, details: VmDetails) -> dict[str, Any]:
     }
 
 
-def _show_details(session: Session, services: Services, details: VmDetails) -> None:
+def _show_details(
+    session: Session, services: Services, details: VmDetails, stands: Standing
+) -> None:
+    from devvm.operations import pins
+
     machine = details.vm
     metadata, lease = machine.metadata, machine.lease
+    pinned = pins.pinned(metadata, words.today())
     rows = [
         ("State", shown_state(machine)),
         ("Engineer", metadata.engineer if metadata else "-"),
         ("Release", metadata.release if metadata else "-"),
+        ("Behind", _behind(stands.behind)),
+        ("Parity", _parity(stands.parity)),
         ("Site", details.url),
         ("CA", str(services.ca.ensure())),
         ("Address", lease.address if lease else "-"),
         ("Machine", _machine(machine)),
         ("Created", metadata.created_at if metadata else "-"),
+        *([("Pinned", pinned.removeprefix("pinned "))] if pinned else []),
         *((f"Disk {disk.device}", _disk(disk)) for disk in details.disks),
         *([("Log", str(details.logs[-1]))] if details.logs else []),
     ]
     session.output.facts(machine.name, rows, good=bool(metadata and metadata.ready))
     if details.runs:
         show_run(session, details.runs[-1])
+
+
+def _behind(releases: int | None) -> str:
+    return words.plural(releases, "release") if releases else words.behind(releases)
 
 
 def _disk(disk: Disk) -> str:
@@ -137,14 +166,24 @@ def show_run(session: Session, record: RunRecord) -> None:
     )
 
 
+NoUpdate = Annotated[
+    bool,
+    typer.Option("--no-update", help="Leave it on its release, where a rollout waits for it."),
+]
+
+
 def start(
     context: typer.Context,
     name: options.Name = None,
+    no_update: NoUpdate = False,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Start a VM and wait until it lets you in."""
-    _change(context, "start", name)
+    """Start a VM and wait until it lets you in.
+
+    One that did not run when a rollout came by is brought to its release now.
+    """
+    _change(context, "start", name, update=not no_update)
 
 
 def stop(
@@ -166,14 +205,23 @@ def restart(
     force: Annotated[
         bool, typer.Option("--force", help="Pull the plug if it does not shut down in time.")
     ] = False,
+    no_update: NoUpdate = False,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Shut a VM down and start it again."""
-    _change(context, "restart", name, force=force)
+    """Shut a VM down and start it again; as `stop`, then `start`."""
+    _change(context, "restart", name, update=not no_update, force=force)
 
 
-def _change(context: typer.Context, verb: str, name: str | None, **arguments: bool) -> None:
+def _change(
+    context: typer.Context,
+    verb: str,
+    name: str | None,
+    *,
+    update: bool | None = None,
+    **arguments: bool,
+) -> None:
+    """Use the power switch; `update`: whether what is due is done then, None: it stays off."""
     from devvm.operations import lifecycle
 
     session = Session.of(context)
@@ -181,8 +229,13 @@ def _change(context: typer.Context, verb: str, name: str | None, **arguments: bo
     services = session.services()
     run = session.run(f"{verb} {vm_name}")
     machine: Vm = getattr(lifecycle, verb)(services, vm_name, run, **arguments)
+    done: dict[str, Any] = {}
+    if update is not None:
+        done["update"] = due_update.bring(session, services, machine, run, wanted=update)
+        if done["update"]:
+            machine = lifecycle.get(services, vm_name)
     session.output.result(
-        {"vm": views.vm(machine), "run": views.run(run.record("done"))},
+        {"vm": views.vm(machine), "run": views.run(run.record("done")), **done},
         lambda: session.output.line(f"{machine.name} is {shown_state(machine)}"),
     )
 

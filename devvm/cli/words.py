@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from datetime import date as day
 
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -44,6 +45,11 @@ def age(since: str, now: datetime | None = None) -> str:
     return f"{int(seconds)} s"
 
 
+def today() -> day:
+    """The day, as this host's clock has it."""
+    return datetime.now().astimezone().date()
+
+
 def date(when: str | None) -> str:
     """The day and hour of an ISO 8601 time, in UTC: `2026-12-09 02:00 UTC`; `-` where none is."""
     try:
@@ -62,6 +68,22 @@ def size(count: int) -> str:
     """A size in bytes for people: `512 MiB`, `1.4 GiB`."""
     gib = count / 1024**3
     return f"{gib:.1f} GiB" if gib >= 1 else f"{count / 1024**2:.0f} MiB"
+
+
+def gib(mib: int) -> str:
+    """An amount of memory in GiB: `31.2 GiB`."""
+    return f"{mib / 1024:.1f} GiB"
+
+
+def behind(releases: int | None) -> str:
+    """How far behind a release is: `latest`, `3`; `-` where it is not on record."""
+    return "-" if releases is None else str(releases or "latest")
+
+
+def parity(failed: int, at: str, *, passed: bool) -> str:
+    """What came of a check, and how long ago: `ok, 2 h ago`, `3 differ, 2 d ago`."""
+    differ = f"{failed} differ{'s' if failed == 1 else ''}" if failed else "no checks"
+    return f"{'ok' if passed else differ}, {age(at)} ago"
 
 
 def plural(count: int, noun: str) -> str:

@@ -96,6 +96,7 @@ def build(
         _prepare_folders(services, tools, run, content, force=force)
         work = BoxBuild(services, tools, run, folder, new_release())
         candidate = work.candidate()
+        production = services.releases.production_in_hand_sha256()
         report = _verify_candidate(services, candidate, run)
         with run.phase("register", "Registering the box"):
             packages = tools.trees.packages(work.tree)
@@ -106,6 +107,7 @@ def build(
                 "devvm": __version__,
                 "kernel": _kernel(packages),
                 "packages": packages,
+                "production_sha256": production,
                 "stages": work.seconds(),
                 "verification": {"checks": len(report.checks), "seconds": report.seconds},
             }

@@ -113,7 +113,8 @@ def _make(services: Services, source: Vm, name: str, snapshot: str | None, run: 
     with settle.settled_on_failure(services, name, run):
         if kept is None:
             with run.phase("snapshot", f"Keeping the disks of {source.name}"):
-                kept = snapshots.take(services, source, f"for-{name}", run, token=token)
+                kept = snapshots.take(services, source, f"for-{name}", run, token=token,
+                                      temporary=True)  # fmt: skip
         facts = _define(services, kept, name, identifier, token, run)
         found = services.hypervisor.vm(name)
         assert found is not None
@@ -139,6 +140,12 @@ def _define(
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
             ready=False,
             generation=1,
+            pinned_until="",  # what is wanted of the first VM is not wanted of this one
+            pinned_by="",
+            pin_reason="",
+            update_to="",
+            update_by="",
+            restore_point="",
         )
         public_key = way_in.new_key(services, name)
         change = DomainChange(

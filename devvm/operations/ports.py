@@ -18,9 +18,10 @@ from devvm.model import (
     Target,
 )
 from devvm.operations.hypervisor_port import Detail, Hypervisor
+from devvm.operations.release_port import ReleaseStore
 from devvm.state import State
 
-__all__ = ["Detail", "Hypervisor"]
+__all__ = ["Detail", "Hypervisor", "ReleaseStore"]
 
 
 class Vagrant(Protocol):
@@ -56,6 +57,12 @@ class Shell(Protocol):
         stdin: str | None = None,
     ) -> tuple[int, str, str]:  # fmt: skip
         """Run a command (quoted, never a shell string); exit code, stdout, stderr."""
+
+    def transfer(
+        self, target: Target, argv: Sequence[str], *, source: Path | None = None,
+        destination: Path | None = None, timeout: float = 3600,
+    ) -> None:  # fmt: skip
+        """Run a command with a file of this host as its input, or its output into a new file."""
 
     def interactive(self, target: Target, argv: Sequence[str]) -> int:
         """A session on this terminal; the exit code of the remote command."""
@@ -140,6 +147,16 @@ class DataDisks(Protocol):
         """A new ed25519 key pair: private and public, in OpenSSH's form."""
 
 
+class Stacks(Protocol):
+    """What brings machines to a release on record, and checks them: not what is in hand."""
+
+    def provisioner(self, release: str) -> Provisioner:
+        """Ansible, with the release's roles and playbooks."""
+
+    def verifier(self, release: str) -> Verifier:
+        """The suite, with production as it was when the release was put on record."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Services:
     """All that an operation may use; made by `devvm.wiring`."""
@@ -154,3 +171,5 @@ class Services:
     ca: CertificateAuthority
     boxes: BoxStore
     data_disks: DataDisks
+    releases: ReleaseStore
+    stacks: Stacks

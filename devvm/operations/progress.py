@@ -65,6 +65,11 @@ class Run:
             self._phases.append(record)
             self.reporter.phase_finished(record)
 
+    @property
+    def seconds(self) -> float:
+        """How long it has been going on."""
+        return time.monotonic() - self._start
+
     def detail(self, text: str) -> None:
         """Say what is being done now."""
         self.reporter.detail(text)
@@ -84,7 +89,7 @@ class Run:
         return RunRecord(
             command=self.command,
             started_at=self.started_at,
-            seconds=round(time.monotonic() - self._start, 2),
+            seconds=round(self.seconds, 2),
             result=result,
             phases=tuple(self._phases),
         )

@@ -49,6 +49,8 @@ class RebuildRequest:
     #: For a VM of which devvm does not know who may log in.
     engineer: Engineer
     release: str | None = None
+    #: Names what is made and kept, where the caller has to know it in advance.
+    token: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +78,7 @@ def rebuild(services: Services, request: RebuildRequest, run: Run) -> RebuildRes
         same = before and before.journal.get("release") == request.release
         if before and same and before.done(journal.REBUILD):
             return _result(services, name, run, before.journal["token"])
-        vm, token = _present(services, name, run), naming.new_token()
+        vm, token = _present(services, name, run), request.token or naming.new_token()
         was_running = vm.state is VmState.RUNNING or bool(before and before.was_running)
         begun = {
             "command": run.command,
@@ -98,7 +100,7 @@ def rebuild(services: Services, request: RebuildRequest, run: Run) -> RebuildRes
             lifecycle.power_on(services, _vm(services, name), run)
             machine.personalise(services, facts.name, facts.owner, box.release, run)
             report = create.examine_vm(services, name, box.release, run)
-            _demand_passed(services, report, run)
+            demand_passed(services, report, run)
             services.hypervisor.set_metadata(vm.uuid, replace(facts, ready=True))
             settle.settle(services, name, run, killed=False)
         tidy.tidy(services, name, run)
@@ -152,6 +154,9 @@ def _facts(metadata: Metadata, engineer: Engineer, box: Box) -> Metadata:
         git_name=metadata.git_name if known else engineer.git_name,
         git_email=metadata.git_email if known else engineer.git_email,
         mariadb=box.packages.get(_DATABASE, "") or metadata.mariadb,
+        update_to="",
+        update_by="",
+        restore_point="",
     )
 
 
@@ -177,7 +182,12 @@ def _replace_root(
         services.hypervisor.define(services.hypervisor.definition(vm.fqdn), change)
 
 
-def _demand_passed(services: Services, report: Report, run: Run) -> None:
+def demand_passed(services: Services, report: Report, run: Run) -> None:
+    """See that a VM passed every check.
+
+    Raises:
+        ParityError: it did not; whoever calls this brings it back as it was.
+    """
     if report.passed:
         return
     failures = [

@@ -87,4 +87,7 @@ def _facts(kept: Kept, vm: Vm) -> Metadata:
         generation=vm.metadata.generation,
         authorized_keys=vm.metadata.authorized_keys,
         host_key=vm.metadata.host_key,
+        pinned_until=vm.metadata.pinned_until,
+        pinned_by=vm.metadata.pinned_by,
+        pin_reason=vm.metadata.pin_reason,
     )

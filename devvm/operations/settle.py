@@ -261,7 +261,7 @@ def _snapshot(task: _Unfinished) -> Outcome:
         task.services,
         vm,
         token=task.token,
-        purpose=Purpose.SNAPSHOT,
+        purpose=Purpose(task.journal.get("purpose", Purpose.SNAPSHOT)),
         label=task.journal["label"],
         disks={role: Path(path) for role, path in task.journal["disks"].items()},
         consistency=task.journal["consistency"],

@@ -57,7 +57,16 @@ def create(services: Services, name: str, label: str, run: Run) -> Snapshot:
         return _measured(services, find(services, name, label))
 
 
-def take(services: Services, vm: Vm, label: str, run: Run, *, token: str | None = None) -> Kept:
+def take(
+    services: Services,
+    vm: Vm,
+    label: str,
+    run: Run,
+    *,
+    token: str | None = None,
+    temporary: bool = False,
+    purpose: Purpose = Purpose.SNAPSHOT,
+) -> Kept:
     """Keep a VM's disks as they are now. The caller holds the lock.
 
     Args:
@@ -65,13 +74,14 @@ def take(services: Services, vm: Vm, label: str, run: Run, *, token: str | None 
         vm: The VM.
         label: The snapshot's name.
         run: Where phases go.
-        token: Its identifier, for a snapshot that is part of a larger operation and is not kept
-            unless that ends well.
+        token: Its identifier; by default a new one.
+        temporary: It is part of a larger operation, and not kept unless that ends well.
+        purpose: What it is kept for; what is in the trash expires.
 
     Raises:
         OperationError: a step failed; nothing has changed.
     """
-    temporary, token = token is not None, token or naming.new_token()
+    token = token or naming.new_token()
     off = vm.state is VmState.SHUTOFF
     disks = {disk.role: disk.path for disk in vm.disks}
     facts = {
@@ -81,6 +91,7 @@ def take(services: Services, vm: Vm, label: str, run: Run, *, token: str | None 
         "disks": {role: str(path) for role, path in disks.items()},
         "consistency": "off" if off else "crash",
         "temporary": temporary,
+        "purpose": purpose,
     }
     services.state.open_journal(vm.name, journal.SNAPSHOT, facts)
     with settle.settled_on_failure(services, vm.name, run):
@@ -97,7 +108,7 @@ def take(services: Services, vm: Vm, label: str, run: Run, *, token: str | None 
             services,
             vm,
             token=token,
-            purpose=Purpose.SNAPSHOT,
+            purpose=purpose,
             label=label,
             disks=disks,
             consistency=consistency,

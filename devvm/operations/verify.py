@@ -7,7 +7,7 @@ from pathlib import Path
 
 from devvm.errors import NotFoundError, OperationError
 from devvm.model import Report, Target, Vm, VmState
-from devvm.operations import way_in
+from devvm.operations import parity_record, way_in
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
 
@@ -69,6 +69,8 @@ def examine(
 ) -> Report:
     """Check a machine that lets us in, as the phase `verify` of a larger command.
 
+    What was found is kept in the VM's folder, for `devvm list`.
+
     Raises:
         OperationError: the suite could not run.
     """
@@ -83,4 +85,6 @@ def examine(
             junit=junit,
         )
     seconds = round(time.monotonic() - start, 2)
-    return Report(vm=name, release=release, checks=checks, seconds=seconds)
+    report = Report(vm=name, release=release, checks=checks, seconds=seconds)
+    parity_record.keep(services.state, report)
+    return report

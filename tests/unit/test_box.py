@@ -131,6 +131,7 @@ def test_a_built_box_is_registered_with_what_is_known_of_it(world):
     assert made.release == new_release()
     assert made.verified
     assert made.debian == "12.15"
+    assert made.production_sha256 == world.releases.production_in_hand
     assert box.list_boxes(world.services) == [made]
     assert box.show(world.services, made.release) == made
     assert world.ansible.playbooks == ["box.yml", "box.yml"]

@@ -202,3 +202,20 @@ def test_extra_disks_come_along(tmp_path):
     do(world)
     assert world.read("dev2", "x", "scratch") == "y"
     assert [disk.role for disk in world.vm("dev2").disks] == [ROOT, DATA, "scratch"]
+
+
+@pytest.mark.parametrize("snapshot", [None, "s1"])
+def test_what_is_wanted_of_a_vm_is_not_wanted_of_its_clone(dev1, snapshot):
+    wanted = replace(
+        dev1.vm().metadata, pinned_until="2026-12-01", pinned_by="jane", pin_reason="demo",
+        update_to="2026.12.01-1a2b3c4d5e6f", update_by="rollout", restore_point="0a1b2c3d",
+    )  # fmt: skip
+    dev1.services.hypervisor.set_metadata(dev1.vm().uuid, wanted)
+    if snapshot:
+        snapshots.create(dev1.services, "dev1", snapshot, dev1.run("snapshot create dev1"))
+    clone.clone(dev1.services, "dev1", "dev2", dev1.run("clone dev1"), snapshot=snapshot)
+    facts = dev1.vm("dev2").metadata
+    assert facts.ready
+    assert {facts.pinned_until, facts.pinned_by, facts.pin_reason} == {""}
+    assert {facts.update_to, facts.update_by, facts.restore_point} == {""}
+    assert dev1.vm("dev1").metadata == wanted

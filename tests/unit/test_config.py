@@ -46,6 +46,25 @@ def test_precedence_user_then_named_file_then_options(config_file, tmp_path):
         ("state_dir = 'relative'", "state_dir"),
         ("[box]\nmirror = 'file:///etc'", "box.mirror"),
         ("vm = 3", "vm"),
+        ("[rollout]\nquiet_hours = ['Mon-Fri']", "rollout.quiet_hours"),
+        ("[rollout]\nquiet_hours = 'Mon-Fri 09:00-18:00'", "rollout.quiet_hours"),
+        ("[rollout]\nquiet_hours = [9]", "rollout.quiet_hours"),
+        ("[rollout.quiet_hours_of]\njane = ['never']", "rollout.quiet_hours_of"),
+        ("[rollout]\nask_minutes = -1", "rollout.ask_minutes"),
+        ("[rollout]\nactive_minutes = 0", "rollout.active_minutes"),
+        ("[rollout.hooks]\ncommand = 'notify --all'", "rollout.hooks.command"),
+        ("[rollout.hooks]\ncommand = ['']", "rollout.hooks.command"),
+        ("[rollout.hooks]\nwebhook = 'file:///etc/passwd'", "rollout.hooks.webhook"),
+        ("[rollout.hooks]\nwebhook = 'https://'", "rollout.hooks.webhook"),
+        ("[rollout.hooks]\nwebhook = 'https://a:b/'", "rollout.hooks.webhook"),
+        ('[rollout.hooks]\nwebhook = "https://a/\\r\\nX: y"', "rollout.hooks.webhook"),
+        ("[rollout.hooks]\nwebhook_token_file = 'token'", "rollout.hooks.webhook_token_file"),
+        ("[rollout.irc]\nserver = 'a b'", "rollout.irc.server"),
+        ("[rollout.irc]\nport = 0", "rollout.irc.port"),
+        ("[rollout.irc]\nnick = '1st'", "rollout.irc.nick"),
+        ("[rollout.irc]\nchannel = 'ops'", "rollout.irc.channel"),
+        ("[rollout.irc]\nchannel = '#ops,#all'", "rollout.irc.channel"),
+        ("[rollout.irc]\npassword_file = 'password'", "rollout.irc.password_file"),
     ],
 )
 def test_bad_values_name_file_and_key(config_file, text, key):
@@ -74,6 +93,55 @@ def test_a_named_file_that_is_not_there(monkeypatch, tmp_path):
     monkeypatch.setenv("DEVVM_CONFIG", str(tmp_path / "none.toml"))
     with pytest.raises(UsageError, match="no configuration file"):
         config.load()
+
+
+def test_all_settings_of_rollouts(config_file):
+    config_file.write_text(
+        """
+        [rollout]
+        quiet_hours = ["Mon-Fri 09:00-18:00"]
+        canaries = ["dev1"]
+        [rollout.quiet_hours_of]
+        jane = ["Mon-Fri 10:00-19:00", "daily 22:00-06:00"]
+        max = []
+        [rollout.hooks]
+        command = ["/usr/local/bin/notify", "--from", "devvm"]
+        webhook = "https://chat.example.test:8443/hook?team=a@b"
+        webhook_token_file = "/etc/devvm/hook-token"
+        [rollout.irc]
+        server = "irc.example.test"
+        channel = "#platform"
+        nick = "devvm[ops]"
+        """
+    )
+    rollout = config.load().rollout
+    assert rollout.quiet_hours == ("Mon-Fri 09:00-18:00",)
+    assert rollout.quiet_hours_of == {
+        "jane": ("Mon-Fri 10:00-19:00", "daily 22:00-06:00"),
+        "max": (),
+    }
+    assert rollout.hooks.command == ("/usr/local/bin/notify", "--from", "devvm")
+    assert rollout.irc.tls
+    assert (rollout.irc.port, rollout.irc.nick) == (6697, "devvm[ops]")
+
+
+def test_whose_quiet_hours_are_wrong_is_said(config_file):
+    config_file.write_text("[rollout.quiet_hours_of]\njane = ['never']")
+    with pytest.raises(UsageError) as caught:
+        config.load()
+    assert "jane: 'never' are no quiet hours" in caught.value.details
+
+
+def test_the_address_of_a_webhook_is_never_shown(config_file):
+    config_file.write_text("[rollout.hooks]\nwebhook = 'https://chat.test/T0P-SECRET'")
+    loaded = config.load()
+    assert loaded.rollout.hooks.webhook.get_secret_value() == "https://chat.test/T0P-SECRET"
+    assert "T0P-SECRET" not in repr(loaded) + loaded.model_dump_json()
+    config_file.write_text("[rollout.hooks]\nwebhook = 'https://me:T0P-SECRET@chat.test/'")
+    with pytest.raises(UsageError) as caught:
+        config.load()
+    assert "webhook_token_file" in caught.value.details
+    assert "T0P-SECRET" not in caught.value.details
 
 
 def test_a_bad_option_says_that_it_came_from_the_command_line(config_file):

@@ -4,9 +4,9 @@ import base64
 import hashlib
 import re
 from datetime import UTC, datetime, timedelta, timezone
-from html.parser import HTMLParser
 
 import pytest
+from page_reader import Page
 
 from devvm import html_report
 from devvm.cli import views
@@ -15,40 +15,6 @@ from devvm.model import CheckResult, Outcome, Report
 AT = datetime(2026, 11, 25, 20, 5, tzinfo=UTC)
 HOSTILE = "\"'></pre></script><script>alert(1)</script><img src=x onerror=alert(1)>&lt; {{ 7 * 7 }}"
 DIFF = "--- expected\n+++ found\n@@ -1,3 +1,3 @@\n a\n--- b\n-c\n+++ d\n+e"
-
-
-class Page(HTMLParser):
-    """A page's elements, the text of each by its class, and all text that is shown."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.attributes, self.classes, self.shown = [], [], {}, []
-        self._open = []
-        self.feed(html)
-        self.close()
-        assert not self._open
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes.append(dict(attrs))
-        if tag not in ("meta", "input"):
-            self._open.append((tag, dict(attrs).get("class", "")))
-            self.classes.setdefault(self._open[-1][1], []).append("")
-
-    def handle_endtag(self, tag):
-        assert self._open.pop()[0] == tag
-
-    def handle_data(self, data):
-        if self._open and self._open[-1][0] not in ("script", "style"):
-            self.shown.append(data)
-            for _, name in self._open:
-                self.classes[name][-1] += data
-
-    def text(self):
-        return " ".join(" ".join(self.shown).split())
-
-    def values(self, name):
-        return [attributes[name] for attributes in self.attributes if name in attributes]
 
 
 def check(name="unit/nginx.service", outcome=Outcome.PASSED, role="nginx", **more):

@@ -56,6 +56,30 @@ def test_a_vm_there_and_back():
     assert metadata.kept_of(domain) is None
 
 
+WANTED = {
+    "pinned_until": "2026-12-01",
+    "pinned_by": "jane",
+    "pin_reason": 'demo for <all> & "Söhne"',
+    "update_to": "2026.12.01-1a2b3c4d5e6f",
+    "update_by": "rollout 3f9a2c1b",
+}
+
+
+def test_what_is_wanted_of_a_vm_there_and_back():
+    wanted = replace(VM, **WANTED)
+    assert metadata.vm_of(in_a_domain(wanted)) == wanted
+    kept = replace(KEPT, vm=wanted)
+    assert metadata.kept_of(in_a_domain(kept)) == kept
+    for name, value in WANTED.items():
+        one = replace(VM, **{name: value})
+        assert metadata.vm_of(in_a_domain(one)) == one
+
+
+def test_what_nobody_wants_of_a_vm_is_not_in_its_domain():
+    text = ET.tostring(in_a_domain(VM), encoding="unicode")
+    assert [name for name in WANTED if name in text] == []
+
+
 @pytest.mark.parametrize(
     "kept",
     [
@@ -117,6 +141,8 @@ def test_a_kept_state_that_can_not_be_read_is_said(right, wrong):
 def test_libvirt_keeps_both(tmp_path):
     connection = connect(tmp_path)
     domains, domain = Domains(connection), define(connection, "dev1.devvm.test")
+    domains.set_metadata(domain.UUIDString(), wanted := replace(VM, **WANTED))
+    assert domains.vm("dev1.devvm.test", {}).metadata == wanted
     domains.set_metadata(domain.UUIDString(), VM)
     assert domains.vm("dev1.devvm.test", {}).metadata == VM
     change = DomainChange(

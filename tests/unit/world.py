@@ -13,6 +13,7 @@ from pathlib import Path
 from memory_host import GIB, POOL, Domain, Host, Hypervisor, Killed, Layer
 
 from devvm.config import Config
+from devvm.fleet.stack import Stack
 from devvm.model import (
     DATA,
     ROOT,
@@ -182,6 +183,61 @@ class Boxes:
         self.boxes.remove(box)
 
 
+class Releases:
+    """The releases on record; each has the stack and the production that were in hand."""
+
+    def __init__(self):
+        self.records = {}
+        self.stacks = {}
+        self.production = {}  # the hash that is kept of it, by release
+        self.files_in_hand = {"playbooks/site.yml": b"---\n"}
+        self.production_in_hand = "p" * 64
+
+    def list(self):
+        newest = sorted(self.records.values(), key=lambda r: (r.created_at, r.release))
+        return newest[::-1]
+
+    def find(self, release):
+        return next((r for r in self.list() if same_content(r.release, release)), None)
+
+    def stack(self, release):
+        return self.stacks[self.find(release).release]
+
+    def stack_in_hand(self, packages):
+        return Stack(files=dict(self.files_in_hand), packages=packages)
+
+    def production_sha256(self, release):
+        return self.production[self.find(release).release]
+
+    def production_in_hand_sha256(self):
+        return self.production_in_hand
+
+    def write(self, release):
+        if release.release not in self.records:
+            self.stacks[release.release] = self.stack_in_hand(release.packages)
+        self.production[release.release] = self.production_in_hand
+        self.records[release.release] = release
+
+    def change(self, release):
+        self.records[release.release] = release
+
+
+class Stacks:
+    """The world's own tools for every release; notes for which they were asked."""
+
+    def __init__(self, world):
+        self.world = world
+        self.asked = []
+
+    def provisioner(self, release):
+        self.asked.append(("provisioner", release))
+        return self.world.provisioner
+
+    def verifier(self, release):
+        self.asked.append(("verifier", release))
+        return self.world.verifier
+
+
 class DataDisks:
     def __init__(self, host):
         self.host = host
@@ -261,6 +317,7 @@ class World:
         self.shell, self.provisioner = Shell(self.host), Provisioner(self.host)
         self.verifier, self.data_disks = Verifier(self.host), DataDisks(self.host)
         self.boxes = Boxes(self.box)
+        self.releases, self.stacks = Releases(), Stacks(self)
         self.services = Services(
             config=self.config,
             state=self.state,
@@ -272,6 +329,8 @@ class World:
             ca=Ca(tmp_path),
             boxes=self.boxes,
             data_disks=self.data_disks,
+            releases=self.releases,
+            stacks=self.stacks,
         )
         self.reporter = Reporter()
 

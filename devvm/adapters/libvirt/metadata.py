@@ -16,6 +16,9 @@ NAMESPACE = "https://devvm.invalid/xmlns/domain/1"
 PREFIX = "devvm"
 _VM = "vm"
 _KEPT = "kept"
+#: Facts that most VMs do not have.
+_LATER = ("pinned_until", "pinned_by", "pin_reason", "update_to", "update_by",
+          "restore_point")  # fmt: skip
 
 
 def to_xml(facts: Metadata | Kept) -> str:
@@ -89,6 +92,9 @@ def _element(facts: Metadata | Kept) -> ET.Element:
         git_name=facts.git_name, git_email=facts.git_email, host_key=facts.host_key,
         mariadb=facts.mariadb,
     )  # fmt: skip
+    for name in _LATER:
+        if value := getattr(facts, name):
+            element.set(name, value)
     for key in facts.authorized_keys:
         ET.SubElement(element, "key").text = key
     return element
@@ -108,6 +114,7 @@ def _metadata(element: ET.Element) -> Metadata:
         git_email=facts.get("git_email", ""),
         host_key=facts.get("host_key", ""),
         mariadb=facts.get("mariadb", ""),
+        **{name: facts[name] for name in _LATER if name in facts},
     )
 
 

@@ -157,3 +157,19 @@ def box():
         debian="12.12",
         packages={"nginx": "1.22.1-9"},
     )
+
+
+@pytest.fixture
+def world(monkeypatch, tmp_path, services):
+    """A host in memory with a fleet, on which commands act."""
+    from fleet_world import FleetWorld
+
+    from devvm import wiring
+    from devvm.cli import rollout_carry, rollout_look
+
+    world = FleetWorld(tmp_path / "world")
+    monkeypatch.setattr(wiring, "build_services", lambda config: world.services)
+    monkeypatch.setattr(wiring, "messenger", lambda config: world.messenger, raising=False)
+    monkeypatch.setattr(rollout_look, "_FOLLOW_EVERY", 0.02)
+    monkeypatch.setattr(rollout_carry, "_LOOK_EVERY", 0.05)
+    return world

@@ -11,9 +11,10 @@ from devvm import wiring
 from devvm.cli import boxes
 from devvm.errors import HostNotReadyError
 from devvm.model import Disk, Outcome, VmState
-from devvm.operations import access, box, create, lifecycle, setup, verify
+from devvm.operations import access, box, create, lifecycle, setup, standing, verify
 from devvm.operations.create import CreateResult
 from devvm.operations.lifecycle import VmDetails
+from devvm.operations.standing import Standing
 
 
 @pytest.fixture
@@ -41,19 +42,21 @@ def test_list(cli, services, monkeypatch, vm):
     )
     half = replace(vm, name="half", metadata=replace(vm.metadata, ready=False))
     fake(monkeypatch, lifecycle, "list_vms", [vm, half, gone])
+    fake(monkeypatch, standing, "of", {name: Standing() for name in ("dev1", "half", "old")})
     data = cli("list", "--json").json
     assert set(data) == documented_for("list")
-    assert set(data["vms"][0]) == documented("VM")
+    assert set(data["vms"][0]) == documented("VM") | documented("Standing")
     assert [v["state"] for v in data["vms"]] == ["running", "running", "missing"]
     assert [v["ready"] for v in data["vms"]] == [True, False, False]
     rows = [line.split("  ") for line in cli("list").stdout.splitlines()]
     assert [row[0] for row in rows] == ["NAME", "dev1", "half", "old"]
     assert "unfinished" in cli("list").stdout
-    assert re.search(r"^old +missing +- +- +- +- +- +-$", cli("list").stdout, re.MULTILINE)
+    assert re.search(r"^old +missing( +-){8}$", cli("list").stdout, re.MULTILINE)
 
 
 def test_an_empty_list_says_what_next_and_prints_nothing(cli, services, monkeypatch):
     fake(monkeypatch, lifecycle, "list_vms", [])
+    fake(monkeypatch, standing, "of", {})
     result = cli("list")
     assert (result.code, result.stdout) == (0, "")
     assert "devvm create" in result.stderr
@@ -62,9 +65,10 @@ def test_an_empty_list_says_what_next_and_prints_nothing(cli, services, monkeypa
 
 def test_show(cli, services, monkeypatch, details):
     fake(monkeypatch, lifecycle, "show", details)
+    fake(monkeypatch, standing, "of", {"dev1": Standing()})
     data = cli("show", "dev1", "--json").json
     assert set(data) == documented_for("show")
-    assert set(data["vm"]) == documented("VM")
+    assert set(data["vm"]) == documented("VM") | documented("Standing")
     assert set(data["disks"][0]) == documented("Disk")
     assert set(data["runs"][0]) == documented("Run")
     assert set(data["runs"][0]["phases"][0]) == {"name", "title", "seconds", "result"}
@@ -79,7 +83,7 @@ def test_show(cli, services, monkeypatch, details):
 def test_power(cli, services, monkeypatch, vm, verb):
     calls = fake(monkeypatch, lifecycle, verb, vm)
     data = cli(verb, "dev1", "--json").json
-    assert set(data) == documented_for("start")
+    assert set(data) == documented_for(verb)
     assert set(data["run"]) == documented("Run")
     assert data["run"]["command"] == f"{verb} dev1"
     assert cli(verb).stdout == "dev1 is running\n"

@@ -1,189 +1,174 @@
-"""`devvm verify --all`: text, JSON and exit codes."""
+"""`devvm fleet report`, and how VMs stand in `list` and `show`: text, JSON, the page."""
 
+import re
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
+import made_up_fleet
 import pytest
-from documented import RELEASE, documented, fake
+from documented import RELEASE, documented, documented_for, fake
 
-from devvm.model import CheckResult, Outcome, Report
-from devvm.operations import verify_all
-from devvm.operations.verify_all import FleetReport
+from devvm.errors import OperationError
+from devvm.model import VmState
+from devvm.operations import fleet_report, lifecycle, rollouts, standing
+from devvm.operations.fleet_report import Overview
+from devvm.operations.lifecycle import VmDetails
+from devvm.operations.standing import Standing
 
-NEWER = "2026.12.01-bbbbbbbbbbbb"
-
-
-def of(vm, *checks, release=RELEASE, seconds=12.5):
-    well = CheckResult(name="unit/nginx.service", role="nginx", outcome=Outcome.PASSED)
-    return Report(vm=vm, release=release, seconds=seconds, checks=(well, *checks))
-
-
-def failing(name, message, outcome=Outcome.FAILED):
-    return CheckResult(name=name, role="r", outcome=outcome, message=message)
-
-
-OFF = failing("unit/redis-server.service", "it is inactive\nsince 5 min")
-DOWN = tuple(
-    failing(f"setting/mariadb:{number:03}", "mariadb does not answer", Outcome.ERROR)
-    for number in range(900)
-)
-WAIVED = failing("file/motd", "it has another mode; waived", Outcome.WAIVED)
-FLEET = FleetReport(
-    reports={
-        report.vm: report
-        for report in (
-            of("dev1", WAIVED),
-            of("dev2", OFF),
-            of("dev4", OFF, *DOWN, seconds=125.0),
-            *(of(f"qa{number}", release=NEWER) for number in range(1, 8)),
-        )
-    },
-    not_running=("old1", "old2"),
-    not_checked={"dev3": "dev3-vagrant could not be checked: No route to host"},
-    seconds=130.5,
-)
+FLEET = made_up_fleet.overview(60)
+EMPTY = Overview(at=made_up_fleet.AT, vms=(), releases=(), checks=(), rollouts=(), hosts=())
 
 
 @pytest.fixture
 def found(services, monkeypatch):
-    """Makes the operation find this; its calls."""
-    return lambda fleet: fake(monkeypatch, verify_all, "verify_all", fleet)
+    """Makes the operation find this fleet; its calls."""
+    monkeypatch.setattr(rollouts, "lines", lambda _services, _newest: ())
+    return lambda fleet: fake(monkeypatch, fleet_report, "look", fleet)
 
 
-def rows(text, heading):
-    """The rows of a table, by the words of its heading."""
-    table = text.split("\n\n")
-    lines = next(part for part in table if part.split("\n")[0].split()[0] == heading).splitlines()
-    return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in lines[1:]]
+def table(text, heading):
+    """The rows of the table whose heading begins with a word."""
+    part = next(part for part in text.split("\n\n") if part.split()[0] == heading)
+    return [re.split(r" {2,}", line) for line in part.splitlines()[1:]]
 
 
-def test_what_matters_comes_first(cli, found):
-    calls = found(FLEET)
-    done = cli("verify", "--all", "--parallel", "7")
-    assert done.code == 3
-    assert calls[0][1] == {"parallel": 7}
-    assert calls[0][0][0].command == "verify --all"
-    headings = [part.split()[0] for part in done.stdout.split("\n\n")]
-    assert headings == ["CHECK", "RELEASE", "VM", "dev3:", "11"]
-    assert rows(done.stdout, "CHECK") == [
-        ["unit/redis-server.service", "dev2, dev4", "it is inactive"],
-        [
-            "setting/mariadb:000 ... setting/mariadb:899",
-            "dev4",
-            "900 checks: mariadb does not answer",
-        ],
+def test_the_text_says_what_matters(cli, found):
+    found(FLEET)
+    done = cli("fleet", "report")
+    assert (done.code, done.stderr) == (0, "")
+    assert table(done.stdout, "RELEASE") == [
+        [made_up_fleet.NEWEST, "40", "32", "5", "3", "latest"],
+        [made_up_fleet.OLDER, "12", "8", "2", "2"],
+        [made_up_fleet.OLDEST, "6", "5", "1", "0", "retired"],
+        [made_up_fleet.UNKNOWN, "2", "2", "0", "0", "not on record"],
     ]
-    assert rows(done.stdout, "RELEASE") == [[NEWER, "7", "7", "0"], [RELEASE, "3", "1", "2"]]
-    assert rows(done.stdout, "VM") == [
-        ["dev4", RELEASE, "901 failed", "2 min 05 s"],
-        ["dev2", RELEASE, "1 failed", "12 s"],
-        ["dev3", "-", "not checked", "-"],
-        ["dev1", RELEASE, "passed, 1 waived", "12 s"],
-        *([f"qa{number}", NEWER, "passed", "12 s"] for number in range(1, 8)),
-        ["old1", "-", "not running", "-"],
-        ["old2", "-", "not running", "-"],
-    ]
+    behind = table(done.stdout, "VM")
+    assert behind[0] == ["dev16", "engineer16", made_up_fleet.OLDEST, "2", "running"]
+    assert len(behind) == 18
+    assert table(done.stdout, "CHECK")[0][0] == "unit/redis-server.service"
+    assert table(done.stdout, "ROLLOUT")[0] == [
+        "20261125-1", made_up_fleet.NEWEST, "running", "28 of 60", "1", "31",
+        "2026-11-25 19:00 UTC",
+    ]  # fmt: skip
+    host = " ".join(done.stdout.split("qemu:///system")[1].split())
+    assert "VMs 60, 54 running" in host
+    assert "Memory 136.0 GiB given to VMs that run; 32.0 GiB free of 176.0 GiB" in host
+    assert "61.0 GiB snapshots and trash, 8.0 GiB boxes; 420.0 GiB free" in host
     assert done.stdout.endswith(
-        "dev3: not checked\n"
-        "  dev3-vagrant could not be checked: No route to host\n"
-        "\n"
-        "11 VMs: 8 as production, 2 differ, 1 could not be checked; 2 do not run\n"
+        "60 VMs: 40 on the latest release, 18 behind, 8 differ from production, 5 not checked\n"
     )
 
 
-def test_json(cli, found):
-    found(FLEET)
-    done = cli("verify", "--all", "--json", "--quiet")
-    assert (done.code, done.stderr) == (3, "")
-    data = done.json
-    assert list(data) == [
-        "passed", "vms", "not_running", "not_checked", "by_release", "by_check", "seconds",
-    ]  # fmt: skip
-    assert data["passed"] is False
-    assert [vm["vm"] for vm in data["vms"]][:3] == ["dev1", "dev2", "dev4"]
-    assert set(data["vms"][0]) == documented("Report")
-    assert data["not_running"] == ["old1", "old2"]
-    assert data["not_checked"] == [{"name": "dev3", "reason": FLEET.not_checked["dev3"]}]
-    assert data["by_release"] == [
-        {"release": NEWER, "vms_total": 7, "vms_matching": 7, "vms_differing": 0},
-        {"release": RELEASE, "vms_total": 3, "vms_matching": 1, "vms_differing": 2},
-    ]
-    assert data["by_check"] == [
-        {
-            "check": "unit/redis-server.service",
-            "checks_total": 1,
-            "vms": ["dev2", "dev4"],
-            "message": "it is inactive\nsince 5 min",
-        },
-        {
-            "check": "setting/mariadb:000 ... setting/mariadb:899",
-            "checks_total": 900,
-            "vms": ["dev4"],
-            "message": "mariadb does not answer",
-        },
-    ]
-    assert data["seconds"] == 130.5
+def test_very_many_that_are_behind_are_counted(cli, found):
+    found(made_up_fleet.overview(200))
+    text = cli("fleet", "report").stdout
+    assert len(table(text, "VM")) == 21
+    assert re.search(r"^\.\.\. and [0-9]+ more: devvm list$", text, re.MULTILINE)
 
 
-@pytest.mark.parametrize(
-    ("fleet", "code", "last"),
-    [
-        (FleetReport(reports={"dev1": of("dev1")}), 0, "1 VM: 1 as production"),
-        (
-            FleetReport(reports={"dev1": of("dev1")}, not_running=("dev2",)),
-            0,
-            "1 VM: 1 as production; 1 does not run",
-        ),
-        (
-            FleetReport(reports={"dev1": of("dev1")}, not_checked={"dev2": "no"}),
-            1,
-            "2 VMs: 1 as production, 1 could not be checked",
-        ),
-        (
-            FleetReport(reports={"dev1": of("dev1", OFF)}, not_checked={"dev2": "no"}),
-            3,
-            "2 VMs: 0 as production, 1 differs, 1 could not be checked",
-        ),
-        (
-            FleetReport(not_running=("dev1", "dev2")),
-            0,
-            "No VM runs: 2 do not run. Next: devvm start NAME",
-        ),
-    ],
-)
-def test_exit_codes_and_the_line_that_says_it_all(cli, found, fleet, code, last):
-    found(fleet)
-    done = cli("verify", "--all")
-    assert (done.code, done.stdout.splitlines()[-1]) == (code, last)
-    as_json = cli("verify", "--all", "--json")
-    assert (as_json.code, as_json.json["passed"]) == (code, code == 0)
-
-
-def test_no_vm_at_all(cli, found):
-    found(FleetReport())
-    done = cli("verify", "--all")
-    assert (done.code, done.stdout) == (0, "")
-    assert done.stderr == "There are no VMs on this host. Next: devvm create\n"
-    assert cli("verify", "--all", "--json").json["vms"] == []
-
-
-def test_many_vms_are_counted(cli, found):
-    found(FleetReport(reports={name: of(name, OFF) for name in ("a", "b", "c", "d", "e")}))
-    assert rows(cli("verify", "--all").stdout, "CHECK")[0][1] == "a, b, c and 2 more"
-
-
-def test_a_vm_of_which_nothing_was_seen(cli, found):
-    empty = replace(of("dev2"), checks=())
-    found(FleetReport(reports={"dev1": of("dev1"), "dev2": empty}))
-    done = cli("verify", "--all")
-    assert done.code == 3
-    assert [row[2] for row in rows(done.stdout, "VM")] == ["no checks", "passed"]
-
-
-@pytest.mark.parametrize(
-    "more", [("dev1",), ("--fix",), ("--html", "x.html"), ("--junit", "x.xml"), ("--checks",)]
-)
-def test_what_is_for_one_vm_is_refused(cli, found, more):
+def test_the_json_has_all_of_it(cli, found):
     calls = found(FLEET)
-    assert cli("verify", "--all", *more).code == 2
-    assert cli("verify", "--all", "--parallel", "0").code == 2
-    assert calls == []
+    data = cli("fleet", "report", "--json").json
+    assert calls == [((), {"rollouts": ()})]
+    assert set(data) == documented_for("fleet report")
+    assert data["at"] == made_up_fleet.AT
+    vm = data["vms"][13]
+    assert set(vm) == documented("VM") | documented("Standing") | documented("Fleet VM")
+    assert set(vm["parity"]) == documented("Parity")
+    assert (vm["name"], vm["behind"], vm["parity"]["failed"]) == ("dev14", 1, 2)
+    assert set(data["releases"][0]) == documented("Fleet release")
+    assert set(data["by_check"][0]) == {"check", "checks_total", "vms", "message"}
+    assert set(data["rollouts"][0]) == documented("Fleet rollout")
+    wave = data["rollouts"][0]["waves"][1]
+    assert set(wave) == documented("Fleet wave")
+    assert wave["vms"][-1] == {
+        "name": "dev10", "state": "waiting", "why": "its owner is at work; asked until 21:30",
+    }  # fmt: skip
+    assert set(data["hosts"][0]) == documented("Fleet host")
+
+
+def test_the_page_is_written_beside_the_result(cli, found, tmp_path):
+    found(FLEET)
+    page = tmp_path / "fleet.html"
+    data = cli("fleet", "report", "--html", str(page), "--json").json
+    assert len(data["vms"]) == 60
+    text = page.read_text()
+    assert text.startswith("<!DOCTYPE html>")
+    assert "60 VMs: 18 behind the latest release" in text
+
+
+def test_a_page_that_can_not_be_written_is_said(cli, found, tmp_path):
+    found(FLEET)
+    done = cli("fleet", "report", "--html", str(tmp_path / "nowhere" / "fleet.html"))
+    assert (done.code, done.stdout) == (2, "")
+    assert "fleet.html can't be written" in done.stderr
+
+
+def test_a_host_without_vms(cli, found, tmp_path):
+    found(EMPTY)
+    page = tmp_path / "fleet.html"
+    done = cli("fleet", "report", "--html", str(page))
+    assert done.stdout == "There are no VMs on this host. Next: devvm create\n"
+    assert "There are no VMs" in page.read_text()
+    assert cli("fleet", "report", "--json").json["vms"] == []
+
+
+def test_an_error_is_told(cli, found):
+    found(OperationError("a release can't be read", resolution="rm FILE"))
+    done = cli("fleet", "report")
+    assert done.code == 1
+    assert "Next: rm FILE" in done.stderr
+
+
+def ago(**time):
+    return (datetime.now(UTC) - timedelta(**time)).isoformat(timespec="seconds")
+
+
+def checked(at, failed, *, passed=False):
+    record = made_up_fleet.vm(1).standing.parity
+    return replace(record, at=at, passed=passed, checks_failed=failed)
+
+
+def test_list_says_how_vms_stand(cli, services, monkeypatch, vm):
+    names = ("dev1", "dev2", "dev3", "dev4", "dev5")
+    stands = {
+        "dev1": Standing(behind=0, parity=checked(ago(hours=2, minutes=5), 0, passed=True)),
+        "dev2": Standing(behind=1, parity=checked(ago(days=2, hours=1), 3)),
+        "dev3": Standing(behind=12, parity=checked(ago(minutes=3), 1)),
+        "dev4": Standing(behind=None, parity=None),
+        "dev5": Standing(behind=0, parity=checked(ago(minutes=3), 0)),
+    }
+    fake(monkeypatch, lifecycle, "list_vms", [replace(vm, name=name) for name in names])
+    fake(monkeypatch, standing, "of", stands)
+    lines = [re.split(r" {2,}", line) for line in cli("list").stdout.splitlines()]
+    assert lines[0] == [
+        "NAME", "STATE", "ENGINEER", "RELEASE", "BEHIND", "PARITY", "ADDRESS", "MEMORY", "CPUS",
+        "AGE",
+    ]  # fmt: skip
+    assert [line[4:6] for line in lines[1:]] == [
+        ["latest", "ok, 2 h ago"],
+        ["1", "3 differ, 2 d ago"],
+        ["12", "1 differs, 3 min ago"],
+        ["-", "-"],
+        ["latest", "no checks, 3 min ago"],
+    ]
+    data = cli("list", "--json").json["vms"]
+    assert [one["behind"] for one in data] == [0, 1, 12, None, 0]
+    assert data[3]["parity"] is None
+    assert set(data[1]["parity"]) == documented("Parity")
+    assert (data[1]["parity"]["failed"], data[1]["parity"]["passed"]) == (3, False)
+
+
+@pytest.mark.parametrize(
+    ("behind", "shown"), [(0, "latest"), (1, "1 release"), (3, "3 releases"), (None, "-")]
+)
+def test_show_says_how_a_vm_stands(cli, services, monkeypatch, vm, behind, shown):
+    details = VmDetails(vm=replace(vm, state=VmState.SHUTOFF), url="u", disks=(), runs=(), logs=())
+    fake(monkeypatch, lifecycle, "show", details)
+    stands = Standing(behind=behind, parity=checked(ago(days=3), 0, passed=True))
+    fake(monkeypatch, standing, "of", {"dev1": stands})
+    text = cli("show", "dev1").stdout
+    assert re.search(
+        rf"^Release +{RELEASE}\nBehind +{shown}\nParity +ok, 3 d ago$", text, re.MULTILINE
+    )
+    assert cli("show", "dev1", "--json").json["vm"]["behind"] == behind

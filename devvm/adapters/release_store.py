@@ -1,0 +1,330 @@
+"""The releases on record on this host: one folder a release.
+
+`releases/RELEASE/` holds `release.json`, `stack/roles`, `stack/playbooks` and `production/HASH`. A
+release is on record when its `release.json` is there: it is written last, whole. It also says which
+of the folders in `production/` counts, so that another takes over from one moment to the next; the
+one before stays for whoever is reading it.
+
+All of it belongs to the group of the state folder, and none of it is secret: the key that proves
+secrets equal (`manifest.key`) stays with whoever captured production.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from devvm import release as naming
+from devvm.errors import HostNotReadyError, NotFoundError, OperationError
+from devvm.fleet.stack import Release, Stack
+from devvm.parity import production
+from devvm.state import State, write_atomic
+
+_FORMAT = 1
+_RECORD = "release.json"
+
+
+class FolderReleaseStore:
+    """Satisfies `ReleaseStore`.
+
+    Args:
+        state: The state folder that the records are in.
+        roles: The roles in hand.
+        playbooks: The playbooks in hand.
+        production: The folder that says what production is.
+    """
+
+    def __init__(self, state: State, *, roles: Path, playbooks: Path, production: Path) -> None:
+        self._folder = state.releases
+        self._stack = {"roles": roles, "playbooks": playbooks}
+        self._production = production
+
+    def list(self) -> list[Release]:
+        """Every release on record, the newest first; those that are retired too.
+
+        Raises:
+            OperationError: a record can't be read.
+        """
+        found = [_read(path)[0] for path in self._folder.glob(f"*/{_RECORD}")]
+        return sorted(found, key=lambda r: (r.created_at, r.release), reverse=True)
+
+    def find(self, release: str) -> Release | None:
+        """The release with the same content, or None.
+
+        Raises:
+            OperationError: a record can't be read.
+        """
+        return next((r for r in self.list() if naming.same_content(r.release, release)), None)
+
+    def stack(self, release: str) -> Stack:
+        """What a release on record consists of.
+
+        Raises:
+            NotFoundError: it is not on record.
+            OperationError: it can't be read.
+        """
+        record, _ = self._record(release)
+        folder = self._folder / record.release / "stack"
+        try:
+            files = {
+                path.relative_to(folder).as_posix(): path.read_bytes()
+                for path in folder.rglob("*")
+                if path.is_file()
+            }
+        except OSError as error:
+            raise _unreadable(folder, str(error)) from None
+        if not files:
+            raise _unreadable(folder, "there is nothing in it")
+        return Stack(files=files, packages=record.packages)
+
+    def stack_in_hand(self, packages: Mapping[str, str]) -> Stack:
+        """The stack in hand, as it is put on record, with its box's packages.
+
+        Raises:
+            OperationError: it can't be read.
+        """
+        files = {name: content for name, content, _ in self._in_hand()}
+        return Stack(files=files, packages=packages)
+
+    def production_sha256(self, release: str) -> str:
+        """A hash over what production is, as it is kept with a release.
+
+        Raises:
+            NotFoundError: it is not on record.
+            OperationError: its record can't be read.
+        """
+        return self._record(release)[1]
+
+    def production_in_hand_sha256(self) -> str:
+        """The same hash over what production is according to this devvm's configuration.
+
+        Raises:
+            OperationError: it can't be read.
+        """
+        return _sha256(_production(self._production))
+
+    def folders(self, release: str) -> tuple[Path, Path, Path] | None:
+        """Where a release's roles, playbooks and production are; None if it is not on record.
+
+        Raises:
+            OperationError: a record can't be read.
+        """
+        record = self.find(release)
+        if record is None:
+            return None
+        folder = self._folder / record.release
+        return *_roots(folder), _kept_production(folder, _read(folder / _RECORD)[1])
+
+    def write(self, release: Release) -> None:
+        """Put a release on record, with the stack and the production in hand; whole or not at all.
+
+        One that is on record already gets the production in hand.
+
+        Raises:
+            OperationError: the stack in hand is not this release's (any more), or can't be read.
+            HostNotReadyError: this person may not write there.
+        """
+        folder = self._folder / release.release
+        new = not (folder / _RECORD).exists()
+        try:
+            if new:
+                shutil.rmtree(folder, ignore_errors=True)  # what a killed one left
+                self._copy_stack(folder)
+            before = None if new else _read(folder / _RECORD)[1]
+            sha256 = self._copy_production(folder, before)
+            if new and naming.content_hash(_roots(folder)) != release.release.rpartition("-")[2]:
+                shutil.rmtree(folder)
+                raise OperationError(
+                    f"the release {release.release} is not on record: the stack was changed "
+                    "meanwhile",
+                    details="what is in roles/ and playbooks/ now is another release",
+                    resolution="devvm release create",
+                )
+            self._save(release, sha256)
+        except OSError as error:
+            raise _unwritable(release.release, error) from None
+
+    def change(self, release: Release) -> None:
+        """Write again what is on record of a release; its stack and production stay.
+
+        Raises:
+            NotFoundError: it is not on record.
+            HostNotReadyError: this person may not write there.
+        """
+        try:
+            self._save(release, self._record(release.release)[1])
+        except OSError as error:
+            raise _unwritable(release.release, error) from None
+
+    def _record(self, release: str) -> tuple[Release, str]:
+        """A release on record, and the hash over its production."""
+        found = self.find(release)
+        if found is None:
+            raise NotFoundError(
+                f"the release {release} is not on record", resolution="devvm release list"
+            )
+        return _read(self._folder / found.release / _RECORD)
+
+    def _in_hand(self) -> Iterator[tuple[str, bytes, bool]]:
+        """The files of the stack in hand: path, content, whether a file can be executed."""
+        for name, root in self._stack.items():
+            try:
+                for path in naming.files(root, brought=True):
+                    inside = f"{name}/{path.relative_to(root).as_posix()}"
+                    yield inside, path.read_bytes(), bool(path.stat().st_mode & 0o100)
+            except OSError as error:
+                raise OperationError(
+                    "the stack in hand can't be read",
+                    details=f"{error.filename}: {error.strerror}",
+                    resolution="devvm release create, once it can be",
+                ) from None
+
+    def _copy_stack(self, folder: Path) -> None:
+        _make(folder)
+        _make(folder / "stack")
+        for path, content, executable in self._in_hand():
+            # As in a checkout, for roles that copy a file's mode; others don't get in here anyhow.
+            _write(folder / "stack" / path, content, 0o755 if executable else 0o644)
+
+    def _copy_production(self, folder: Path, before: str | None) -> str:
+        """Keep the production in hand beside the one before; its hash."""
+        files = _production(self._production)
+        sha256 = _sha256(files)
+        kept = _kept_production(folder, sha256)
+        _make(kept.parent)
+        for path in kept.parent.iterdir():  # older ones, and what a killed one left
+            if path not in (kept, before and _kept_production(folder, before)):
+                shutil.rmtree(path)
+        if not kept.exists():
+            unfinished = Path(tempfile.mkdtemp(dir=kept.parent, prefix="."))
+            _share(unfinished, 0o2775)
+            for name, content in files.items():
+                _write(unfinished / name, content, 0o640)
+            unfinished.rename(kept)
+        return sha256
+
+    def _save(self, release: Release, production_sha256: str) -> None:
+        content = {
+            "format": _FORMAT,
+            **asdict(release),
+            "packages": dict(release.packages),
+            "production_sha256": production_sha256,
+        }
+        record = self._folder / release.release / _RECORD
+        write_atomic(record, json.dumps(content, indent=2) + "\n", mode=0o640)
+        _share(record, 0o640)
+
+
+def _roots(folder: Path) -> tuple[Path, Path]:
+    return folder / "stack" / "roles", folder / "stack" / "playbooks"
+
+
+def _kept_production(folder: Path, sha256: str) -> Path:
+    return folder / "production" / sha256[:16]
+
+
+def _production(folder: Path) -> dict[str, bytes]:
+    """The files that say what production is, by their paths in its folder; nothing private.
+
+    Raises:
+        OperationError: one can't be read.
+    """
+    found = [*production.files(folder, "dev"), folder / "roles.yml", folder / "waivers.yml"]
+    try:
+        return {p.relative_to(folder).as_posix(): p.read_bytes() for p in found if p.is_file()}
+    except OSError as error:
+        raise OperationError(
+            f"{error.filename} can't be read",
+            details=error.strerror,
+            resolution="devvm config show says where production_dir is",
+        ) from None
+
+
+def _sha256(files: Mapping[str, bytes]) -> str:
+    digest = hashlib.sha256()
+    for name, content in sorted(files.items()):
+        digest.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def _make(folder: Path) -> None:
+    if not folder.is_dir():
+        folder.mkdir()
+        _share(folder, 0o2775)
+
+
+def _write(destination: Path, content: bytes, mode: int) -> None:
+    """Write a file that outlives a crash of the host, and the folders that it is in."""
+    for parent in reversed(destination.parents):
+        _make(parent)
+    with destination.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    _share(destination, mode)
+
+
+def _share(path: Path, mode: int) -> None:
+    """Let the state folder's group in, whoever made the file and whatever the umask is."""
+    if path.stat().st_gid != path.parent.stat().st_gid:
+        os.chown(path, -1, path.parent.stat().st_gid)
+    path.chmod(mode)
+
+
+def _read(record: Path) -> tuple[Release, str]:
+    """A record, and the hash over the production that is kept with it."""
+    try:
+        content = json.loads(record.read_text(encoding="utf-8"))
+        found = content["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _unreadable(record, f"{type(error).__name__}: {error}") from None
+    if found != _FORMAT:
+        raise _unreadable(record, f"it has format {found}, this devvm reads {_FORMAT}")
+    try:
+        return _release(content), _text(content["production_sha256"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _unreadable(record, f"it lacks {error}, or has it in another form") from None
+
+
+def _release(content: Mapping[str, Any]) -> Release:
+    previous, retired_at = content["previous"], content["retired_at"]
+    return Release(
+        release=_text(content["release"]),
+        created_at=_text(content["created_at"]),
+        created_by=_text(content["created_by"]),
+        note=_text(content["note"]),
+        previous=None if previous is None else _text(previous),
+        changes=tuple(_text(line) for line in content["changes"]),
+        packages={_text(k): _text(v) for k, v in content["packages"].items()},
+        retired_at=None if retired_at is None else _text(retired_at),
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(repr(value))
+    return value
+
+
+def _unreadable(path: Path, reason: str) -> OperationError:
+    return OperationError(
+        f"{path} can't be read",
+        details=reason,
+        resolution="bring it back from a backup; or, for what is damaged: sudo rm -r "
+        f"{path.parent}; devvm release create, with that release's stack in hand",
+    )
+
+
+def _unwritable(release: str, error: OSError) -> HostNotReadyError:
+    return HostNotReadyError(
+        f"the release {release} can't be put on record",
+        details=str(error),
+        resolution="devvm setup",
+    )

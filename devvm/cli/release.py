@@ -1,0 +1,220 @@
+"""`devvm release ...`: the releases of the stack, and what each of them brings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from devvm.cli import completion, options, panels, readiness, words
+from devvm.cli.boxes import build_box
+from devvm.cli.session import Session
+
+if TYPE_CHECKING:
+    from devvm.operations.releases import Compared, Created, Listed
+
+_HELP = "A release, as `devvm release list` shows it, or `latest`."
+
+ReleaseArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RELEASE", show_default=False, autocompletion=completion.recorded, help=_HELP,
+    ),
+]  # fmt: skip
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the group of commands."""
+    app = typer.Typer(
+        help="Put the stack on record as releases, and tell what each of them brings.",
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.command(epilog="Example:  devvm release create --note 'HTTP/2, MariaDB 10.11.11'")(create)
+    app.command("list", epilog="Example:  devvm release list --json")(list_releases)
+    app.command(epilog="Example:  devvm release show latest")(show)
+    app.command(epilog="Example:  devvm release diff 2026.11.23-1a2b3c4d5e6f latest")(diff)
+    app.command(epilog="Example:  devvm release retire 2026.11.23-1a2b3c4d5e6f")(retire)
+    parent.add_typer(app, name="release", rich_help_panel=panels.FLEET)
+
+
+def create(
+    context: typer.Context,
+    note: Annotated[
+        str | None,
+        typer.Option("--note", metavar="TEXT", show_default=False,
+                     help="What people should know of it, in a line."),
+    ] = None,
+    yes: options.Yes = False,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:  # fmt: skip
+    """Put this devvm's stack on record as a release: build its box, verify it, say what is new.
+
+    Building needs root (asks sudo). What production is now is kept with the release: rollouts
+    compare VMs with that. Typed again, the release gets production as it is then.
+    """
+    from devvm import wiring
+    from devvm.operations import releases
+    from devvm.release import new_release
+
+    session = Session.of(context)
+    config = session.config()
+    readiness.ensure(session, config, yes=yes)
+    services = wiring.build_services(config)
+    by = wiring.invoker().login
+    if services.boxes.find(new_release()) is None:
+        build_box(session, services, yes=yes)
+    said = None if note is None else " ".join(note.split())
+    created = releases.create(services, session.run("release create"), by=by, note=said)
+    data = {
+        "release": _data(created.listed),
+        "new": created.new,
+        "production_renewed": created.production_renewed,
+    }
+    session.output.result(data, lambda: _show_created(session, created))
+
+
+def _show_created(session: Session, created: Created) -> None:
+    _show_one(session, created.listed)
+    if created.new:
+        session.output.note(f"Next: devvm rollout plan {created.listed.record.release}")
+    elif created.production_renewed:
+        session.output.note("Production as it is now has taken the place of the one that was kept")
+
+
+def list_releases(context: typer.Context, json: options.Json = False) -> None:
+    """List the releases on record, the newest first."""
+    from devvm.operations import releases
+
+    session = Session.of(context)
+    found = releases.list_releases(session.services())
+    session.output.result(
+        {"releases": [_data(listed) for listed in found]}, lambda: _show_list(session, found)
+    )
+
+
+def _show_list(session: Session, found: list[Listed]) -> None:
+    if not found:
+        session.output.note("There is no release on record. Next: devvm release create")
+        return
+    session.output.table(
+        ("RELEASE", "AGE", "BY", "VMS", "BOX", "STATE", "NOTE"),
+        [
+            (
+                listed.record.release,
+                words.age(listed.record.created_at),
+                listed.record.created_by,
+                str(len(listed.vms)),
+                "yes" if listed.box else "no",
+                "retired" if listed.record.retired_at else "current",
+                listed.record.note or _brief(listed.record.changes),
+            )
+            for listed in found
+        ],
+    )
+
+
+def _brief(changes: tuple[str, ...]) -> str:
+    """The first of the changes, where nobody has said anything of a release."""
+    shown = ", ".join(changes[:3])
+    return f"{shown} …" if len(changes) > 3 else shown
+
+
+def show(context: typer.Context, release: ReleaseArgument, json: options.Json = False) -> None:
+    """Show one release: what it brought, and who is on it."""
+    from devvm.operations import releases
+
+    session = Session.of(context)
+    listed = releases.show(session.services(), release)
+    data = _data(listed) | {"packages": dict(listed.record.packages)}
+    session.output.result(data, lambda: _show_one(session, listed))
+
+
+def _show_one(session: Session, listed: Listed) -> None:
+    record = listed.record
+    rows = [
+        ("Note", record.note or "-"),
+        ("Created", f"{record.created_at} by {record.created_by}"),
+        ("State", f"retired since {record.retired_at}" if record.retired_at else "current"),
+        ("Box", "yes" if listed.box else "no"),
+        ("Packages", str(len(record.packages))),
+        ("VMs", ", ".join(listed.vms) or "none"),
+        ("Before it", record.previous or "nothing: it is the first one on record"),
+    ]
+    if record.previous:
+        changes = record.changes or ("nothing that can be told in words",)
+        rows += [("" if number else "Brought", line) for number, line in enumerate(changes)]
+    session.output.facts(record.release, rows, good=record.retired_at is None)
+
+
+def diff(
+    context: typer.Context,
+    a: Annotated[str, typer.Argument(
+        metavar="A", show_default=False, autocompletion=completion.recorded, help=_HELP)],
+    b: Annotated[str, typer.Argument(
+        metavar="B", show_default=False, autocompletion=completion.recorded, help=_HELP)],
+    json: options.Json = False,
+) -> None:  # fmt: skip
+    """Tell what release B brings to a VM that is on release A; B may be the older one."""
+    from devvm.operations import releases
+
+    session = Session.of(context)
+    compared = releases.diff(session.services(), a, b)
+    session.output.result(_compared_data(compared), lambda: _show_diff(session, compared))
+
+
+def _compared_data(compared: Compared) -> dict[str, Any]:
+    found = compared.difference
+    return {
+        "a": compared.old.release,
+        "b": compared.new.release,
+        "changes": list(compared.words),
+        "packages": [{"name": p.name, "a": p.old, "b": p.new} for p in found.packages],
+        "roles": [change.role for change in found.roles],
+        "playbooks": list(found.playbooks),
+    }
+
+
+def _show_diff(session: Session, compared: Compared) -> None:
+    if compared.old == compared.new:
+        session.output.note("That is one and the same release")
+    elif not compared.words:
+        session.output.note("They differ in nothing that can be told in words")
+    for line in compared.words:
+        session.output.line(line)
+
+
+def retire(context: typer.Context, release: ReleaseArgument, json: options.Json = False) -> None:
+    """Take a release out of use: no VM is brought to it any more, none counts as behind it.
+
+    Refuses while a VM is on it. It stays on record; `devvm release create` with its stack in hand
+    makes it current again.
+    """
+    from devvm.operations import releases
+
+    session = Session.of(context)
+    listed = releases.retire(session.services(), release, session.run("release retire"))
+    session.output.result({"release": _data(listed)}, lambda: _show_retired(session, listed))
+
+
+def _show_retired(session: Session, listed: Listed) -> None:
+    name = listed.record.release
+    session.output.line(f"{name} is retired")
+    if listed.box:
+        session.output.note(f"Its box is no longer needed either: devvm box remove {name}")
+
+
+def _data(listed: Listed) -> dict[str, Any]:
+    record = listed.record
+    return {
+        "release": record.release,
+        "created_at": record.created_at,
+        "created_by": record.created_by,
+        "note": record.note,
+        "previous": record.previous,
+        "changes": list(record.changes),
+        "retired_at": record.retired_at,
+        "box": listed.box,
+        "vms": list(listed.vms),
+    }

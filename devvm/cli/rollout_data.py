@@ -1,0 +1,109 @@
+"""Rollouts as JSON: stable keys (docs/json.md), whatever our types are called inside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from devvm.fleet.plan import Plan, Terms
+    from devvm.fleet.record import Event, Record, VmProgress
+    from devvm.operations.rollout_plan import Planned
+
+
+def record(found: Record, *, vms: bool = True) -> dict[str, Any]:
+    """A rollout.
+
+    Args:
+        found: It.
+        vms: With its waves, and every VM in them.
+    """
+    from devvm.fleet.record import VmState
+
+    plan, numbers = found.plan, found.counts()
+    data: dict[str, Any] = {
+        "id": plan.id,
+        "release": plan.terms.release,
+        "state": str(found.state),
+        "why": found.why or None,
+        "by": plan.by,
+        "started_at": found.started_at,
+        "ended_at": found.ended_at,
+        "wave": found.wave or None,
+        "terms": terms(plan.terms),
+        "changes": list(plan.changes),
+        "counts": {str(state): numbers[state] for state in VmState},
+        "notes": list(found.notes),
+    }
+    if vms:
+        data["waves"] = [
+            {"name": wave.name, "vms": [_vm(one) for one in found.of(wave)]} for wave in plan.waves
+        ]
+    return data
+
+
+def terms(asked: Terms) -> dict[str, Any]:
+    """What was asked for."""
+    return {
+        "canary": asked.canary,
+        "waves": list(asked.waves),
+        "max_failures": asked.max_failures,
+        "parallel": asked.parallel,
+        "rebuild": asked.rebuild,
+        "ask_minutes": asked.ask_minutes,
+        "vms": list(asked.only),
+    }
+
+
+def _vm(one: VmProgress) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "state": str(one.state),
+        "why": one.why or None,
+        "way": one.way or None,
+        "reason": one.reason or None,
+        "since": one.since or None,
+        "started_at": one.started_at or None,
+        "seconds": one.seconds,
+        "checks": one.checks or None,
+        "phase": one.phase or None,
+        "deadline": one.deadline or None,
+        "log": one.log or None,
+        "previous": one.token or None,
+    }
+
+
+def event(happened: Event) -> dict[str, Any]:
+    """Something that happened."""
+    return {
+        "at": happened.at,
+        "by": happened.by,
+        "what": happened.what,
+        "vm": happened.vm,
+        "facts": dict(happened.facts),
+    }
+
+
+def plan(made: Plan, planned: Iterable[Planned]) -> dict[str, Any]:
+    """A plan."""
+    of_wave: dict[str, list[dict[str, Any]]] = {wave.name: [] for wave in made.waves}
+    for one in planned:
+        of_wave[one.wave].append(_planned(one))
+    return {
+        "release": made.terms.release,
+        "changes": list(made.changes),
+        "terms": terms(made.terms),
+        "waves": [{"name": name, "vms": vms} for name, vms in of_wave.items()],
+    }
+
+
+def _planned(one: Planned) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "engineer": one.engineer,
+        "release": one.release,
+        "way": str(one.way.kind),
+        "reason": one.way.reason,
+        "notice": one.notice,
+        "waits": one.waits or None,
+    }

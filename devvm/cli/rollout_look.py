@@ -1,0 +1,212 @@
+"""`devvm rollout plan`, `status`, `list`, `log`: look at rollouts; nothing is changed."""
+
+from __future__ import annotations
+
+import json as json_format
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from devvm.cli import completion, options, rollout_options, rollout_words, words
+from devvm.cli.session import Session
+from devvm.errors import ExitCode
+
+if TYPE_CHECKING:
+    from devvm.fleet.record import Record
+    from devvm.operations.ports import Services
+    from devvm.operations.rollout_log import RolloutLog
+
+#: Seconds between two looks at a rollout that is followed.
+_FOLLOW_EVERY = 1.0
+
+Id = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="ID", show_default=False, help="A rollout, such as r3; by default the latest."
+    ),
+]
+All = Annotated[bool, typer.Option("--all", help="Every VM by name, however many there are.")]
+
+
+def plan(
+    context: typer.Context,
+    release: rollout_options.Release = None,
+    canary: rollout_options.Canary = None,
+    wave: rollout_options.Waves = None,
+    max_failures: rollout_options.MaxFailures = None,
+    parallel: rollout_options.Parallel = None,
+    rebuild: rollout_options.Rebuild = None,
+    ask_minutes: rollout_options.AskMinutes = None,
+    vm: rollout_options.Vms = None,
+    plan: rollout_options.PlanFile = None,
+    everything: All = False,
+    json: options.Json = False,
+) -> None:
+    """Show who would go when, how, and what each owner would notice."""
+    from devvm import wiring
+    from devvm.cli import rollout_data, rollout_show
+    from devvm.operations import rollout_plan
+
+    session = Session.of(context)
+    services = session.services()
+    given = {
+        "release": release, "canary": canary, "waves": wave, "max_failures": max_failures,
+        "parallel": parallel, "rebuild": rebuild, "ask_minutes": ask_minutes, "vms": vm,
+    }  # fmt: skip
+    terms = rollout_options.terms(services, given, plan)
+    by = wiring.invoker().login
+    made, planned = rollout_plan.make(
+        services, terms, identifier="plan", by=by, today=words.today()
+    )
+    session.output.result(
+        rollout_data.plan(made, planned),
+        lambda: rollout_show.plan(session, made, planned, everything=everything),
+    )
+
+
+def status(
+    context: typer.Context,
+    identifier: Id = None,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", "-f", help="Go on until it has ended, or is paused; with --json "
+                     "a line for each event."),
+    ] = False,
+    everything: All = False,
+    json: options.Json = False,
+) -> None:  # fmt: skip
+    """Show how a rollout is."""
+    from devvm.cli import rollout_data, rollout_show
+    from devvm.operations import rollout_log
+
+    session = Session.of(context)
+    services = session.services()
+    log = rollout_log.find(services, identifier)
+    if follow and session.output.json:
+        gone = _follow_events(session, services, log)
+    else:
+        gone = follow and _follow(session, services, log)
+        busy = _holder(services)
+        record = log.record()
+        session.output.result(
+            {"rollout": rollout_data.record(record), "holder": None if record.ended else busy},
+            lambda: rollout_show.record(session, record, busy=busy, everything=everything),
+        )
+    if gone:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _holder(services: Services) -> str | None:
+    """Who carries a rollout out; looked at before its record, which may end meanwhile."""
+    from devvm.operations import rollout_log
+
+    return rollout_log.holder(services)
+
+
+def _follow(session: Session, services: Services, log: RolloutLog) -> bool:
+    """Show how a rollout goes on; whether its process is gone before its end."""
+    from devvm.cli.rollout_view import Lines, Picture
+
+    output, record = session.output, log.record()
+    lines = Lines(output.note, since=record, notes_only=output.shows_live)
+    if not output.shows_live:
+        counts = rollout_words.counts(record.counts())
+        output.note(f"{record.plan.id}: {record.state}: {counts}")
+    with output.live(Picture(lambda: record)):
+        while True:
+            busy = _holder(services)
+            record = log.record()
+            lines.look(record)
+            if _is_over(record, busy):
+                return _is_gone(record)
+            time.sleep(_FOLLOW_EVERY)
+
+
+def _follow_events(session: Session, services: Services, log: RolloutLog) -> bool:
+    """Print events, as they are written; whether the rollout's process is gone before its end."""
+    from devvm.cli import rollout_data
+    from devvm.fleet.record import add_up
+
+    plan, at = log.plan()
+    seen = 0
+    while True:
+        busy = _holder(services)
+        events = log.events()
+        for event in events[seen:]:
+            line = json_format.dumps(rollout_data.event(event), ensure_ascii=False)
+            session.output.write(f"{line}\n")
+        seen = len(events)
+        record = add_up(plan, at, events)
+        if _is_over(record, busy):
+            if gone := _is_gone(record):
+                session.output.note(
+                    "No process carries it out: it was killed. Next: devvm rollout resume"
+                )
+            return gone
+        time.sleep(_FOLLOW_EVERY)
+
+
+def _is_over(record: Record, busy: str | None) -> bool:
+    from devvm.fleet.record import State
+
+    return record.ended or record.state is State.PAUSED or busy is None
+
+
+def _is_gone(record: Record) -> bool:
+    from devvm.fleet.record import State
+
+    return not (record.ended or record.state is State.PAUSED)
+
+
+def list_rollouts(context: typer.Context, json: options.Json = False) -> None:
+    """List every rollout on record, the latest first."""
+    from devvm.cli import rollout_data, rollout_show
+    from devvm.operations import rollouts
+
+    session = Session.of(context)
+    records = rollouts.records(session.services())[::-1]
+    session.output.result(
+        {"rollouts": [rollout_data.record(one, vms=False) for one in records]},
+        lambda: rollout_show.listed(session, records),
+    )
+
+
+def log(
+    context: typer.Context,
+    identifier: Id = None,
+    vm: Annotated[
+        str | None,
+        typer.Option(
+            "--vm",
+            metavar="NAME",
+            show_default=False,
+            autocompletion=completion.vm_names,
+            help="Only what is of this VM.",
+        ),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="With every phase.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Show what happened in a rollout: when, who, what, and what came of it."""
+    from devvm.cli import rollout_data, rollout_show
+    from devvm.errors import NotFoundError
+    from devvm.operations import rollout_log
+
+    session = Session.of(context)
+    found = rollout_log.find(session.services(), identifier)
+    if vm is not None and vm not in (known := found.plan()[0].vms):
+        raise NotFoundError(
+            f"the VM {vm} is not in the rollout {found.id}",
+            details=f"in it are: {rollout_words.names(known)}",
+            resolution=f"devvm rollout status {found.id} --all",
+        )
+    events = [
+        event
+        for event in found.events()
+        if vm in (None, event.vm) and (everything or event.what != "phase")
+    ]
+    session.output.result(
+        {"id": found.id, "events": [rollout_data.event(event) for event in events]},
+        lambda: rollout_show.events(session, events),
+    )

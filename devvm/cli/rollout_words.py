@@ -1,0 +1,96 @@
+"""Rollouts in words, wherever they are shown: ways, states, counts, who is waited for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from devvm.fleet.record import Record, VmProgress, VmState
+
+_WAYS = {"converge": "converge in place", "rebuild": "rebuild on the new box"}
+#: In which order states are told: what a person looks for first.
+_ORDER = (
+    "stuck", "failed", "updating", "going back", "asked", "later", "due", "left", "back", "done",
+    "waiting",
+)  # fmt: skip
+#: What a failure begins with, and a row of the VM's own need not say.
+_KNOWN = re.compile(r"^[a-z0-9-]+ could not be brought to \S+: ")
+#: So begins, in the record, why a rollout paused or aborted that somebody wanted so.
+_ASKED = "somebody asked"
+
+
+def way(kind: str, reason: str = "") -> str:
+    """A way and why: `converge in place: 1 role changes, which needs no new root`."""
+    words = _WAYS.get(str(kind), str(kind))
+    return f"{words}: {reason}" if reason else words
+
+
+def counts(numbers: Mapping[VmState, int], *, waiting: bool = True) -> str:
+    """How many VMs are how: `1 failed, 18 done, 480 waiting`."""
+    found = {str(state): number for state, number in numbers.items() if number}
+    return ", ".join(
+        f"{found[state]} {state}"
+        for state in _ORDER
+        if state in found and (waiting or state != "waiting")
+    )
+
+
+def names(of: Sequence[str], most: int = 6) -> str:
+    """Some VMs: `dev1, dev2 and dev3`, `dev1, dev2 and 48 more`."""
+    if len(of) > most:
+        return f"{', '.join(of[:most])} and {len(of) - most} more"
+    return " and ".join(filter(None, [", ".join(of[:-1]), *of[-1:]]))
+
+
+def first_line(text: str) -> str:
+    """The first line of why something is so."""
+    return text.strip().partition("\n")[0]
+
+
+def why(progress: VmProgress) -> str:
+    """Why a VM is as it is, in a line that stands behind its name."""
+    return _KNOWN.sub("", first_line(progress.why), count=1)
+
+
+def clock(at: str) -> str:
+    """An ISO 8601 time as a clock on the wall here has it: `14:35`; empty where none is."""
+    try:
+        return f"{datetime.fromisoformat(at).astimezone():%H:%M}"
+    except ValueError:
+        return ""
+
+
+def seconds_between(start: str, end: datetime | str) -> float:
+    """Seconds from one ISO 8601 time to another; 0 where one can't be read."""
+    try:
+        until = datetime.fromisoformat(end) if isinstance(end, str) else end
+        return max(0.0, (until - datetime.fromisoformat(start)).total_seconds())
+    except (ValueError, TypeError):
+        return 0.0
+
+
+def vm(progress: VmProgress) -> str:
+    """How far a VM is, in a line: `done in 34 s`, `failed: nginx does not start`."""
+    from devvm.cli import words
+    from devvm.fleet.record import VmState
+
+    match progress.state:
+        case VmState.DONE:
+            took = "" if progress.seconds is None else f" in {words.duration(progress.seconds)}"
+            checks = f", {progress.checks} checks pass" if progress.checks else ""
+            return f"done{took}{checks}"
+        case VmState.UPDATING:
+            return f"updating, {way(progress.way, progress.reason)}"
+        case VmState.ASKED:
+            until = clock(progress.deadline)
+            return f"asked: {progress.why}" + (f", until {until}" if until else "")
+    reason = why(progress)
+    return f"{progress.state}: {reason}" if reason else str(progress.state)
+
+
+def paused_by_request(record: Record) -> bool:
+    """Whether a rollout is paused because somebody wanted that."""
+    return record.why.startswith(_ASKED)

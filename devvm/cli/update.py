@@ -1,0 +1,134 @@
+"""`devvm update`: one VM on a release on record, where it stands or on a new root."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from devvm.cli import completion, options, panels, rollout_words, views, words, work_at_risk
+from devvm.cli.session import Session
+from devvm.errors import ExitCode
+
+if TYPE_CHECKING:
+    from devvm.fleet.way import Way
+    from devvm.operations.ports import Services
+    from devvm.operations.progress import Run
+    from devvm.operations.update import Updated
+
+ReleaseOption = Annotated[
+    str,
+    typer.Option(
+        "--release", metavar="RELEASE", autocompletion=completion.recorded,
+        help="A release on record, as `devvm release list` shows it, or `latest`.",
+    ),
+]  # fmt: skip
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(rich_help_panel=panels.VM, epilog="Example:  devvm update dev1")(update)
+
+
+def update(
+    context: typer.Context,
+    name: options.Name = None,
+    release: ReleaseOption = "latest",
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Give it a new root in any case.")
+    ] = False,
+    yes: options.Yes = False,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Bring a VM to a release, by the gentler way that will do.
+
+    Where the change allows it, Ansible applies what changed; otherwise the VM gets a new root on
+    the release's box. Its data disk stays. Where it fails, the VM is as it was before.
+    """
+    from devvm.operations import releases
+    from devvm.operations import update as operation
+
+    session = Session.of(context)
+    vm_name = session.vm_name(name)
+    services = session.services()
+    wanted = releases.find(services, release).release
+    run = session.run(f"update {vm_name}")
+    chosen = _way(session, services, vm_name, wanted, run, rebuild=rebuild, yes=yes)
+    request = operation.UpdateRequest(name=vm_name, release=wanted, rebuild=rebuild, way=chosen)
+    updated = operation.update(services, request, run)
+    session.output.result(
+        {
+            "vm": views.vm(updated.vm),
+            "report": views.report(updated.report),
+            "way": _way_data(updated.way),
+            "previous": updated.previous,
+            "run": views.run(run.record("done")),
+        },
+        lambda: _show(session, updated),
+    )
+    if not updated.report.passed:  # of one that was there already
+        raise typer.Exit(ExitCode.DIFFERS)
+
+
+def _way(
+    session: Session,
+    services: Services,
+    name: str,
+    release: str,
+    run: Run,
+    *,
+    rebuild: bool,
+    yes: bool,
+) -> Way | None:
+    """By which way; agreed on where it is a new root. None where the VM is there already."""
+    from devvm.fleet.way import Kind
+    from devvm.model import VmState
+    from devvm.operations import lifecycle, ways
+    from devvm.operations import update as operation
+
+    vm = lifecycle.present(services, name)
+    if vm.metadata is None or not vm.metadata.ready:
+        return None  # the operation says what to do
+    if ways.is_on(vm, release) and not rebuild:
+        return None
+    record = ways.on_record(services, release)
+    if vm.state is not VmState.RUNNING:  # only one that runs can be looked into
+        vm = lifecycle.start(services, name, run)
+    chosen = operation.find_way(services, vm, record, run, rebuild=rebuild)
+    if chosen.kind is Kind.REBUILD:
+        again = f"devvm update {name} --release {release}{' --rebuild' if rebuild else ''} --yes"
+        work_at_risk.agree(session, services, name, again, yes=yes)
+    return chosen
+
+
+def _way_data(way: Way | None) -> dict[str, Any] | None:
+    if way is None:
+        return None
+    return {
+        "kind": str(way.kind),
+        "reason": way.reason,
+        "roles": list(way.roles),
+        "packages": list(way.packages),
+        "removed": list(way.removed),
+    }
+
+
+def _show(session: Session, updated: Updated) -> None:
+    vm, counts = updated.vm, views.report(updated.report)
+    checked = f"{counts['checks_passed']} of {words.plural(counts['checks_total'], 'check')} passed"
+    if updated.way is None:
+        session.output.line(f"{vm.name} is on {updated.report.release} already; {checked}")
+        if not updated.report.passed:
+            session.output.note(f"What differs: devvm verify {vm.name}")
+        return
+    rows = [
+        ("Release", updated.report.release),
+        ("Way", rollout_words.way(updated.way.kind, updated.way.reason)),
+        ("Checked", checked),
+    ]
+    if updated.previous:
+        item = f"devvm recover {vm.name} --item {updated.previous}"
+        rows.append(("Before", f"in the trash: {item}"))
+    rows.append(("Next", f"devvm ssh {vm.name}"))
+    session.output.facts(f"{vm.name} is updated", rows)

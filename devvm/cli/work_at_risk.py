@@ -1,0 +1,84 @@
+"""What a new root takes out of a person's sight: said, and asked about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from devvm.cli import words
+from devvm.cli.session import Session
+from devvm.errors import UsageError
+
+if TYPE_CHECKING:
+    from devvm.operations.ports import Services
+    from devvm.operations.risk import Risk
+
+#: A person reads no more of a list than this; --json has all of it.
+_SHOWN = 15
+
+
+def agree(session: Session, services: Services, name: str, again: str, *, yes: bool) -> Risk:
+    """Look for work that is not on a VM's data disk, show it, and ask where there is some.
+
+    Args:
+        session: The command's.
+        services: What operations may use.
+        name: The VM.
+        again: The command that does it without asking.
+        yes: Whether nothing is asked.
+
+    Raises:
+        UsageError: nobody is there to be asked, or the answer is no.
+    """
+    from devvm.operations import risk
+
+    session.output.note(f"Looking for work on {name} that is not on its data disk")
+    found = risk.look(services, name)
+    _show(session, found)
+    if found.any and not yes:
+        _ask(session, name, found, again)
+    return found
+
+
+def _show(session: Session, found: Risk) -> None:
+    output = session.output
+    for checkout in found.checkouts:
+        counts = [
+            words.plural(count, noun)
+            for count, noun in (
+                (checkout.changes, "uncommitted change"),
+                (checkout.commits, "unpushed commit"),
+                (checkout.stashes, "stashed change"),
+            )
+            if count
+        ]
+        where = "stays" if checkout.on_data_disk else "NOT on the data disk"
+        output.item(f"{checkout.path}: {', '.join(counts)} ({where})")
+    for path in found.files[:_SHOWN]:
+        output.item(f"{path}: changed since the VM was made (NOT on the data disk)")
+    if len(found.files) > _SHOWN:
+        output.item(f"and {len(found.files) - _SHOWN} more files (--json lists them)")
+    if found.unknown:
+        output.note(f"What else is not on the data disk can't be told: {found.unknown}.")
+    if found.any:
+        output.note("What is not on the data disk goes to the trash with the old system.")
+    else:
+        output.note("Nothing: all that was found is on the data disk, and stays.")
+
+
+def _ask(session: Session, name: str, found: Risk, again: str) -> None:
+    if not session.output.can_ask:
+        raise UsageError(
+            f"rebuilding {name} has to be confirmed: something is not on its data disk",
+            details=_listed(found),
+            resolution=again,
+        )
+    if not session.output.confirm("Rebuild?"):
+        raise UsageError(f"{name} was not rebuilt", resolution=again)
+
+
+def _listed(found: Risk) -> str:
+    lines = [f"checkout {checkout.path}" for checkout in found.lost]
+    lines += [f"file {path}" for path in found.files[:_SHOWN]]
+    if len(found.files) > _SHOWN:
+        lines.append(f"and {len(found.files) - _SHOWN} more files")
+    return "\n".join([*lines, *([found.unknown] if found.unknown else [])])

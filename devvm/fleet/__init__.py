@@ -1,0 +1,1 @@
+"""What releases of the stack and rollouts of them are. Pure: no I/O, no tool."""

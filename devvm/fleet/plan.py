@@ -1,0 +1,122 @@
+"""A rollout's plan: which VMs, in which order, and in which waves."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+#: Of all VMs of a rollout, where nothing else is asked for.
+WAVES = ("10%", "50%", "100%")
+CANARY = "canary"
+_SHARE = re.compile(r"(\d{1,3})%")
+_NUMBER = re.compile(r"\d{1,5}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wave:
+    """VMs that are brought to the release before any of the next wave is."""
+
+    name: str
+    vms: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What was asked for.
+
+    Attributes:
+        release: To which release.
+        canary: How many VMs go first, by themselves.
+        waves: How far each wave gets: `50%` of all VMs, or so many VMs more.
+        max_failures: In a wave, more failed VMs than this stop everything. Of canaries: any.
+        parallel: How many VMs are changed together.
+        rebuild: Whether every VM is to get a new root.
+        ask_minutes: How long somebody who is active in a VM is given to answer.
+        only: The VMs that are meant; empty: all of the host.
+    """
+
+    release: str
+    canary: int = 1
+    waves: tuple[str, ...] = WAVES
+    max_failures: int = 0
+    parallel: int = 2
+    rebuild: bool = False
+    ask_minutes: int = 10
+    only: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Who goes when.
+
+    Attributes:
+        id: The rollout's name.
+        by: Whose it is.
+        terms: What was asked for.
+        waves: The canary first.
+        changes: What the release brings, in words.
+    """
+
+    id: str
+    by: str
+    terms: Terms
+    waves: tuple[Wave, ...]
+    changes: tuple[str, ...] = ()
+
+    @property
+    def vms(self) -> tuple[str, ...]:
+        """Every VM, in order."""
+        return tuple(vm for wave in self.waves for vm in wave.vms)
+
+
+def check_share(text: str) -> str:
+    """Return how far a wave gets, if it can be read.
+
+    Raises:
+        ValueError: it can't; a sentence says why.
+    """
+    share = _SHARE.fullmatch(text)
+    if share and 1 <= int(share[1]) <= 100:
+        return text
+    if _NUMBER.fullmatch(text) and int(text) >= 1:
+        return text
+    raise ValueError(f"{text!r} is no size of a wave; use a share such as 50%, or a number of VMs")
+
+
+def check_shares(shares: Sequence[str]) -> tuple[str, ...]:
+    """Return the sizes of waves, if they can be read and each share is larger than those before.
+
+    Raises:
+        ValueError: they can't; a sentence says why.
+    """
+    percents = [int(text[:-1]) for text in map(check_share, shares) if text.endswith("%")]
+    if percents != sorted(set(percents)):
+        raise ValueError(
+            f"the shares {', '.join(f'{p}%' for p in percents)} do not grow: each is of all VMs, "
+            "those of the waves before included"
+        )
+    return tuple(shares)
+
+
+def waves(vms: Sequence[str], canary: int, shares: Sequence[str]) -> tuple[Wave, ...]:
+    """Cut VMs, in their order, into a canary and waves; those without a VM are left out.
+
+    A share counts all VMs, the canary and earlier waves included, and is rounded up.
+    """
+    cuts = [(CANARY, min(canary, len(vms)))]
+    for number, share in enumerate(shares, 1):
+        reached = cuts[-1][1]
+        size = (
+            math.ceil(len(vms) * int(share[:-1]) / 100)
+            if share.endswith("%")
+            else reached + int(share)
+        )
+        cuts.append((f"wave {number}", min(max(size, reached), len(vms))))
+    starts = [0, *(end for _, end in cuts)]
+    return tuple(
+        Wave(name=name, vms=tuple(vms[start:end]))
+        for start, (name, end) in zip(starts, cuts, strict=False)
+        if end > start
+    )

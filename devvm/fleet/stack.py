@@ -1,0 +1,128 @@
+"""What a release consists of, and in what two of them differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """A release on record: that there is a box of it is known, and what it brought.
+
+    Attributes:
+        release: Its name.
+        created_at: When it was put on record; ISO 8601, UTC.
+        created_by: By whom.
+        note: What its maker says of it.
+        previous: The release before it; None for the first.
+        changes: What it brought since then, in words, a line each.
+        packages: Its box's packages and their versions.
+        retired_at: Since when nobody is to be brought to it any more; None: it is current.
+    """
+
+    release: str
+    created_at: str
+    created_by: str
+    note: str = ""
+    previous: str | None = None
+    changes: tuple[str, ...] = ()
+    packages: Mapping[str, str] = field(default_factory=dict)
+    retired_at: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """A stack's content.
+
+    Attributes:
+        files: What is in its files, by path: `roles/nginx/tasks/main.yml`, `playbooks/site.yml`.
+        packages: The packages of its box, and their versions.
+    """
+
+    files: Mapping[str, bytes]
+    packages: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def roles(self) -> dict[str, dict[str, bytes]]:
+        """The files of each role, by their paths in it."""
+        found: dict[str, dict[str, bytes]] = {}
+        for path, content in self.files.items():
+            top, _, rest = path.partition("/")
+            role, slash, inside = rest.partition("/")
+            if top == "roles" and slash:
+                found.setdefault(role, {})[inside] = content
+        return found
+
+    @property
+    def playbooks(self) -> dict[str, bytes]:
+        """The playbooks, by name."""
+        return {p.removeprefix("playbooks/"): c for p, c in self.files.items()
+                if p.startswith("playbooks/")}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackageChange:
+    """A package of which the version changes, that comes (`old` is None) or goes (`new` is)."""
+
+    name: str
+    old: str | None
+    new: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoleChange:
+    """A role that changes: files of it, by their paths in the role."""
+
+    role: str
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """In what two stacks differ, each sorted by name."""
+
+    packages: tuple[PackageChange, ...] = ()
+    roles: tuple[RoleChange, ...] = ()
+    new_roles: tuple[str, ...] = ()  # among `roles`
+    gone_roles: tuple[str, ...] = ()  # among `roles`
+    playbooks: tuple[str, ...] = ()
+
+    @property
+    def any(self) -> bool:
+        """Whether they differ at all."""
+        return bool(self.packages or self.roles or self.playbooks)
+
+
+def difference(old: Stack, new: Stack) -> Difference:
+    """In what one stack differs from an earlier one."""
+    before, after = old.roles, new.roles
+    changes = (
+        RoleChange(
+            role=role,
+            added=tuple(sorted(files.keys() - was.keys())),
+            changed=tuple(sorted(f for f in files.keys() & was.keys() if files[f] != was[f])),
+            removed=tuple(sorted(was.keys() - files.keys())),
+        )
+        for role in sorted(before.keys() | after.keys())
+        for was, files in [(before.get(role, {}), after.get(role, {}))]
+    )
+    return Difference(
+        packages=tuple(
+            PackageChange(name=name, old=old.packages.get(name), new=new.packages.get(name))
+            for name in sorted(old.packages.keys() | new.packages.keys())
+            if old.packages.get(name) != new.packages.get(name)
+        ),
+        roles=tuple(c for c in changes if c.added or c.changed or c.removed),
+        new_roles=tuple(sorted(after.keys() - before.keys())),
+        gone_roles=tuple(sorted(before.keys() - after.keys())),
+        playbooks=tuple(
+            sorted(
+                name
+                for name in old.playbooks.keys() | new.playbooks.keys()
+                if old.playbooks.get(name) != new.playbooks.get(name)
+            )
+        ),
+    )

@@ -1,0 +1,53 @@
+"""A VM that did not run when its rollout came by: brought to the release when it starts."""
+
+from __future__ import annotations
+
+from devvm.errors import DevvmError
+from devvm.fleet.record import Event
+from devvm.fleet.record import VmState as Step
+from devvm.model import Vm
+from devvm.operations import lifecycle, revert, rollout_log, rollout_vm, update
+from devvm.operations.ports import Services
+from devvm.operations.progress import Run
+
+
+def due(vm: Vm) -> str | None:
+    """The release that a VM is to be brought to; None where it may stay on its own."""
+    return (vm.metadata.update_to or None) if vm.metadata else None
+
+
+def bring(services: Services, name: str, run: Run, *, by: str) -> update.Updated:
+    """Bring a VM that has been started to the release that it is due for.
+
+    What came of it is written in the record of its rollout. Where it failed, the VM is as it was,
+    and is not tried again by itself.
+
+    Raises:
+        DevvmError: it could not be brought there.
+    """
+    vm = lifecycle.running(services, name)
+    assert vm.metadata is not None
+    rollout, release = vm.metadata.update_by, vm.metadata.update_to
+    start = run.seconds
+    try:
+        request = update.UpdateRequest(name=name, release=release)
+        updated = update.update(services, request, run)
+    except DevvmError as error:
+        left = lifecycle.get(services, name).metadata
+        if left and not left.restore_point:  # otherwise it is half way there
+            revert.no_update(services, name)
+        log = str(error.log) if error.log else ""
+        _note(services, rollout, name, Step.FAILED, by, why=error.brief, log=log)
+        raise
+    facts = rollout_vm.done(updated, run.seconds - start)
+    _note(services, rollout, name, Step.DONE, by, **facts)
+    return updated
+
+
+def _note(
+    services: Services, rollout: str, name: str, step: Step, by: str, **facts: object
+) -> None:
+    """Write in the rollout's record; where that is gone, the VM itself knows."""
+    for log in rollout_log.every(services):
+        if log.id == rollout:
+            log.append(Event(at=rollout_log.now(), by=by, what=step, vm=name, facts=facts))

@@ -1,0 +1,354 @@
+"""A rollout: a release on its way to the fleet, VM by VM, wave by wave.
+
+Whoever calls `carry_out` goes on from what the record says, whatever became of the process
+before. One thread decides and writes; each VM is changed in a thread of its own.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from devvm.errors import DevvmError, HostNotReadyError
+from devvm.fleet import quiet
+from devvm.fleet.message import Kind, Message
+from devvm.fleet.plan import CANARY
+from devvm.fleet.record import SETTLED, Event, Ledger, State
+from devvm.fleet.record import VmState as Step
+from devvm.operations import create, rollout_vm, ways
+from devvm.operations.messenger_port import Messenger
+from devvm.operations.ports import Services
+from devvm.operations.progress import Run
+from devvm.operations.rollout_log import RolloutLog, now
+from devvm.operations.rollout_run import VmReporter
+from devvm.operations.side_by_side import SideBySide
+
+#: Seconds between two looks at what somebody asks for.
+_TICK = 1.0
+_LATER = "put off before"
+#: MiB of the host's memory that Ansible and what comes with it need for one VM.
+_MEMORY_MIB = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clock:
+    """The time, told apart for tests; `now` is in the host's zone, as quiet hours and pins are."""
+
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    sleep: Callable[[float], None] = time.sleep
+
+
+@dataclass
+class Rollout:
+    """A rollout that this process carries out; it holds the lock.
+
+    Attributes:
+        services: What the operation may use.
+        log: The record.
+        by: Who carries it out.
+        messenger: Told of what happens.
+        watch: Told after each event, in whichever thread it happened.
+        clock: The time.
+        interrupted: Set by who wants it to pause as soon as no VM is half way there.
+    """
+
+    services: Services
+    log: RolloutLog
+    by: str
+    messenger: Messenger
+    watch: Callable[[Ledger], None] = lambda _ledger: None
+    clock: Clock = field(default_factory=Clock)
+    interrupted: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        """Add up what has happened."""
+        plan, at = self.log.plan()
+        self.plan = plan
+        self._planned_at = at
+        self.ledger = self._read()
+        self.release = ways.on_record(self.services, plan.terms.release)
+        self._writing = threading.Lock()
+        self._again_at: dict[str, datetime] = {}
+
+    def carry_out(self) -> State:
+        """Go on until the rollout has ended, or is paused; how it is then.
+
+        Interrupted, it is paused once those VMs that are being changed have ended.
+
+        Raises:
+            DevvmError: the record can't be written.
+        """
+        state = self.ledger.state
+        if state is State.ROLLING_BACK:
+            self._bring_back(self.plan.vms, State.ROLLED_BACK, self.ledger.record.why)
+        elif state is State.STOPPING:
+            self._bring_back(self._of_wave(), State.FAILED, self.ledger.record.why)
+        elif not self.ledger.record.ended:
+            self._forward()
+        return self.ledger.state
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a VM could not be brought back."""
+        return any(self.ledger.vm(n).state is Step.STUCK for n in self.plan.vms)
+
+    def roll_back(self, why: str) -> State:
+        """Bring every VM that this rollout brought to its release back to its previous state."""
+        if self.ledger.state is not State.ROLLING_BACK:
+            self.note(State.ROLLING_BACK, why=why)
+        return self.carry_out()
+
+    def abort(self, why: str) -> State:
+        """Start with no VM any more; those that are half way there go back."""
+        half_way = [n for n in self.plan.vms if self.ledger.vm(n).state is Step.UPDATING]
+        self._bring_back(half_way, State.ABORTED, why)
+        return self.ledger.state
+
+    def note(self, what: str, vm: str | None = None, **facts: object) -> None:
+        """Write an event down, then take it in."""
+        event = Event(at=now(), by=self.by, what=str(what), vm=vm, facts=facts)
+        with self._writing:
+            self.log.append(event, durable=what not in ("phase", "note"))
+            self.ledger.add(event)
+        self.watch(self.ledger)
+
+    # Forward -------------------------------------------------------------------------------
+
+    def _forward(self) -> None:
+        fresh = not self.ledger.record.wave
+        if self.ledger.state is State.PAUSED or fresh:
+            self.note(State.RUNNING)
+        if fresh:
+            self._tell("start", f"{self.plan.terms.release} goes out to {len(self.plan.vms)} VMs")
+        for wave in self.plan.waves:
+            if not self._carry_out_wave(wave.name, wave.vms):
+                return
+        late = [n for n in self.plan.vms if self.ledger.vm(n).state is Step.LATER]
+        if late and not self._carry_out_wave(_LATER, late):
+            return
+        counts = self.ledger.record.counts()
+        text = ", ".join(f"{number} {step}" for step, number in sorted(counts.items()))
+        self.note(State.DONE)
+        self._tell("done", f"{self.plan.terms.release} is out: {text}")
+
+    def _carry_out_wave(self, name: str, vms: Sequence[str]) -> bool:
+        """Whether the rollout goes on after it."""
+        left = [n for n in vms if self._unsettled(n) or name == _LATER]
+        failed = sum(map(self._failed, vms))
+        if failed > self._allowed(name):  # the process was killed before it could say so
+            self._fail(name, failed)
+            return False
+        if not left:
+            return True
+        if self.ledger.record.wave != name:
+            self.note("wave", name=name)
+            self._tell("wave", f"{name}: {len(vms)} VMs", vms=list(vms))
+        if not self._change(left, name):
+            return False
+        if name == CANARY and not any(self.ledger.vm(n).state is Step.DONE for n in vms):
+            self._pause("no canary could be changed, so nothing is known of the release yet")
+            return False
+        return True
+
+    def _change(self, names: Sequence[str], wave: str) -> bool:
+        """Change VMs side by side; False: the rollout does not go on."""
+        queue, stop, allowed = list(names), "", self._allowed(wave)
+        failed = sum(map(self._failed, self._of_wave()))
+        with SideBySide(self.plan.terms.parallel) as pool:
+            while queue or pool.busy:
+                stop = stop or self._wish()
+                if stop or failed > allowed:
+                    queue.clear()
+                elif lack := self._lack(pool):
+                    stop = "" if pool.busy else lack
+                else:
+                    for name in self._ready(queue, pool):
+                        queue.remove(name)
+                        pool.submit(name, self._step, name)
+                for name, future in pool.ended(_TICK):
+                    try:
+                        if self._take(name, future.result(), wave):
+                            queue.append(name)
+                    except HostNotReadyError as error:
+                        stop = f"{error.brief}: {error.details}"
+                        self.note(Step.WAITING, name, why=stop)
+                    except DevvmError as error:
+                        failed += 1
+                        self._note_failure(name, error)
+                if queue and not pool.busy:
+                    self.clock.sleep(_TICK)
+        if failed > allowed:
+            self._fail(wave, failed)
+        elif self.log.request() == "abort":
+            self.abort(stop)
+        elif stop:
+            self._pause(stop)
+        else:
+            return True
+        self.log.obey()
+        return False
+
+    def _wish(self) -> str:
+        """Why somebody wants no further VM to be begun with; empty where nobody does."""
+        request = self.log.request()
+        if request:
+            return f"somebody asked to {request} it"
+        return "interrupted" if self.interrupted.is_set() else ""
+
+    def _lack(self, pool: SideBySide) -> str:
+        """What the host lacks to bear one VM more that is being changed; empty: nothing."""
+        if not pool.free:
+            return ""
+        _, free_mib = self.services.hypervisor.memory_mib()
+        if free_mib < _MEMORY_MIB:
+            return f"the host has only {free_mib} MiB of memory left"
+        try:
+            create.require_space(self.services, None)
+        except HostNotReadyError as error:
+            return f"{error.brief}: {error.details}"
+        return ""
+
+    def _ready(self, queue: Sequence[str], pool: SideBySide) -> list[str]:
+        """Those that may be looked at now, as many as there is room for."""
+        at, found = self.clock.now(), list[str]()
+        for name in queue:
+            if len(found) >= pool.free:
+                break
+            until = self._again_at.get(name)
+            if until is not None and until > at:
+                continue
+            if quiet_until := self._quiet_until(name, at):
+                self._again_at[name] = quiet_until
+                self.note("phase", name, title=f"quiet hours until {quiet_until:%H:%M}")
+                continue
+            found.append(name)
+        return found
+
+    def _quiet_until(self, name: str, at: datetime) -> datetime | None:
+        settings = self.services.config.rollout
+        hours = settings.quiet_hours_of.get(name, settings.quiet_hours)
+        return quiet.until([quiet.parse(text) for text in hours], at)
+
+    def _step(self, name: str) -> rollout_vm.Outcome:
+        """In a thread of its own."""
+        run = self._run(name, "update")
+        return rollout_vm.step(
+            self.services,
+            self.plan,
+            self.release,
+            self.ledger.vm(name),
+            run,
+            by=self.by,
+            now=self.clock.now(),
+            tell=lambda step, facts: self.note(step, name, **facts),
+        )
+
+    def _take(self, name: str, outcome: rollout_vm.Outcome, wave: str) -> bool:
+        """Write down what a step came to; whether the VM is to be looked at again."""
+        if outcome.again_at is not None:
+            self._again_at[name] = outcome.again_at
+        step = outcome.step
+        if step is Step.LATER and wave == _LATER:
+            self.note(Step.LEFT, name, **outcome.facts)
+        elif step is not None:
+            self.note(step, name, **outcome.facts)
+        return step in (None, Step.ASKED)
+
+    def _note_failure(self, name: str, error: DevvmError) -> None:
+        vm = self.services.hypervisor.vm(name)
+        half_way = vm is not None and ways.began(vm, self.release)
+        stuck = half_way or self.services.state.journal(name) is not None
+        details = "\n".join(filter(None, [error.brief, error.details]))
+        log = str(error.log) if error.log else ""
+        self.note(Step.STUCK if stuck else Step.FAILED, name, why=details, log=log)
+        self._tell("failure", f"{name}: {error.brief}", vm=name, details=details, log=log)
+
+    def _fail(self, wave: str, failed: int) -> None:
+        why = (
+            f"{failed} of the {wave} failed" if wave == CANARY else f"{failed} VMs of {wave} failed"
+        )
+        self.note(State.STOPPING, why=why)
+        self._bring_back(self._of_wave(), State.FAILED, why)
+
+    def _pause(self, why: str) -> None:
+        self.note(State.PAUSED, why=why)
+        self._tell("paused", f"paused: {why}")
+
+    # Back ----------------------------------------------------------------------------------
+
+    def _bring_back(self, names: Sequence[str], state: State, why: str) -> None:
+        """Bring VMs back, the last ones first; the rollout has ended then."""
+        self.ledger = self._read()  # VMs that started meanwhile have written in it, too
+        steps = (Step.DONE, Step.UPDATING, Step.GOING_BACK, Step.STUCK)
+        queue = [n for n in reversed(names) if self.ledger.vm(n).state in steps]
+        with SideBySide(self.plan.terms.parallel) as pool:
+            while queue or pool.busy:
+                while queue and pool.free:
+                    name = queue.pop(0)
+                    pool.submit(name, self._back, name)
+                for name, future in pool.ended(_TICK):
+                    try:
+                        step, facts = future.result()
+                        self.note(step, name, **facts)
+                    except DevvmError as error:
+                        log = str(error.log) if error.log else ""
+                        self.note(Step.STUCK, name, why=f"{error.brief}: {error.details}", log=log)
+        for name in self.plan.vms:
+            if self.ledger.vm(name).state is Step.DUE:
+                rollout_vm.forget_due(self.services, self.release, name)
+                self.note(Step.LEFT, name, why=f"the rollout is {state}")
+        self.note(state, why=why)
+        kind: Kind = "rolled-back" if state is State.ROLLED_BACK else "failure"
+        self._tell(kind, f"{state}: {why}")
+
+    def _back(self, name: str) -> tuple[Step, dict[str, Any]]:
+        """In a thread of its own."""
+        progress = self.ledger.vm(name)
+        if progress.state is not Step.UPDATING:
+            self.note(Step.GOING_BACK, name)
+        return rollout_vm.back(self.services, self.release, progress, self._run(name, "rollback"))
+
+    # Small things --------------------------------------------------------------------------
+
+    def _of_wave(self) -> tuple[str, ...]:
+        """The VMs of the wave at work."""
+        name = self.ledger.record.wave
+        if name == _LATER:
+            return tuple(n for n in self.plan.vms if self.ledger.vm(n).put_off)
+        return next((wave.vms for wave in self.plan.waves if wave.name == name), ())
+
+    def _read(self) -> Ledger:
+        ledger = Ledger(self.plan, self._planned_at)
+        for event in self.log.events():
+            ledger.add(event)
+        return ledger
+
+    def _allowed(self, wave: str) -> int:
+        """How many of a wave may fail."""
+        return 0 if wave == CANARY else self.plan.terms.max_failures
+
+    def _unsettled(self, name: str) -> bool:
+        return self.ledger.vm(name).state not in SETTLED
+
+    def _failed(self, name: str) -> bool:
+        return self.ledger.vm(name).state in (Step.FAILED, Step.STUCK)
+
+    def _run(self, name: str, verb: str) -> Run:
+        return Run(f"{verb} {name}", VmReporter(name, self.note))
+
+    def _tell(self, kind: Kind, text: str, **facts: object) -> None:
+        message = Message(
+            kind=kind,
+            rollout=self.plan.id,
+            release=self.plan.terms.release,
+            at=now(),
+            by=self.by,
+            text=f"rollout {self.plan.id}: {text}",
+            facts=facts,
+        )
+        for complaint in self.messenger.tell(message):
+            self.note("note", text=complaint)

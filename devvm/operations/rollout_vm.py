@@ -1,0 +1,255 @@
+"""One VM in a rollout: whether it may be changed now, and changing it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from devvm.errors import DevvmError, LockedError
+from devvm.fleet.plan import Plan
+from devvm.fleet.record import VmProgress
+from devvm.fleet.record import VmState as Step
+from devvm.fleet.stack import Release
+from devvm.fleet.way import Kind
+from devvm.model import Report, Vm, VmState
+from devvm.operations import (
+    keeping,
+    naming,
+    people,
+    pins,
+    revert,
+    risk,
+    settle,
+    update,
+    ways,
+)
+from devvm.operations.ports import Services
+from devvm.operations.progress import Run
+
+#: Seconds until an answer, or somebody else's lock, is looked at again.
+_LOOK_AGAIN = 15.0
+
+Tell = Callable[[Step, dict[str, Any]], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a step came to.
+
+    Attributes:
+        step: How the VM is now; None: as it was, and to be looked at again.
+        facts: What belongs to it.
+        again_at: When to look again.
+    """
+
+    step: Step | None
+    facts: dict[str, Any]
+    again_at: datetime | None = None
+
+
+def step(
+    services: Services,
+    plan: Plan,
+    release: Release,
+    progress: VmProgress,
+    run: Run,
+    *,
+    by: str,
+    now: datetime,
+    tell: Tell,
+) -> Outcome:
+    """Bring a VM to the release, or say why not now, or not at all.
+
+    Args:
+        services: What the operation may use.
+        plan: The rollout's.
+        release: The release.
+        progress: How far the VM is.
+        run: Where phases go.
+        by: Whose rollout it is.
+        now: The time.
+        tell: Told before anything is changed.
+
+    Raises:
+        HostNotReadyError: the host lacks something: no VM can be changed now.
+        DevvmError: the VM could not be brought there.
+    """
+    name = progress.name
+    try:
+        if progress.tries:  # begun by a process that was killed
+            with settle.changing(services, name, run):
+                pass
+        vm = services.hypervisor.vm(name)
+        refusal = _refusal(vm, release, progress, now)
+        if refusal is not None:
+            return refusal
+        assert vm is not None
+        if ways.is_on(vm, release.release):
+            return _done_already(services, vm, release, progress, run)
+        if vm.state is not VmState.RUNNING:
+            return _due(services, vm, release, plan)
+        if not progress.tries:
+            waiting = _people(services, plan, release, progress, by=by, now=now)
+            if waiting is not None:
+                return waiting
+        return _change(services, plan, release, vm, run, tell)
+    except LockedError as error:
+        why = f"somebody is changing it: {error.details}"
+        return Outcome(step=None, facts={"why": why}, again_at=_soon(now))
+
+
+def back(
+    services: Services, release: Release, progress: VmProgress, run: Run
+) -> tuple[Step, dict[str, Any]]:
+    """Bring a VM back that is on the release by this rollout, or on its way there.
+
+    Raises:
+        DevvmError: it can't be brought back.
+    """
+    name = progress.name
+    with settle.changing(services, name, run, start=True):
+        pass
+    vm = services.hypervisor.vm(name)
+    if vm is None:
+        return Step.LEFT, {"why": "it is not there any more"}
+    began = ways.began(vm, release)
+    going = progress.state is Step.GOING_BACK  # and perhaps back already, without its work
+    if not ways.is_on(vm, release.release) and not began and not going:
+        if progress.state is Step.UPDATING:
+            return Step.FAILED, {"why": "stopped; it is as it was before"}
+        return Step.BACK, {"why": f"it is on {vm.metadata.release if vm.metadata else '-'}"}
+    assert vm.metadata is not None
+    token = vm.metadata.restore_point if began else progress.token
+    report = revert.go_back(services, name, release.release, token, run)
+    return Step.BACK, {"why": f"on {report.release} again", "checks": _checks(report)}
+
+
+def forget_due(services: Services, release: Release, name: str) -> None:
+    """Let a VM that does not run stay on its release when it next starts."""
+    vm = services.hypervisor.vm(name)
+    facts = vm.metadata if vm else None
+    if vm and facts and facts.update_to == release.release and not facts.restore_point:
+        revert.no_update(services, name)
+
+
+def done(updated: update.Updated, seconds: float) -> dict[str, Any]:
+    """What belongs to a VM that is on the release now."""
+    return {
+        "checks": _checks(updated.report),
+        "seconds": round(seconds, 1),
+        "token": updated.previous or "",
+    }
+
+
+def _refusal(
+    vm: Vm | None, release: Release, progress: VmProgress, now: datetime
+) -> Outcome | None:
+    if vm is None:
+        return _left("it is not there any more")
+    if vm.metadata is None or not vm.metadata.ready:
+        return _left(f"its create has not ended: devvm destroy {vm.name}")
+    if progress.tries:
+        return None
+    if ways.is_on(vm, release.release) and not vm.metadata.update_to:
+        return _left("it is on it already")
+    pin = pins.pinned(vm.metadata, now.date())
+    return _left(pin) if pin else None
+
+
+def _left(why: str) -> Outcome:
+    return Outcome(step=Step.LEFT, facts={"why": why})
+
+
+def _soon(now: datetime) -> datetime:
+    return now + timedelta(seconds=_LOOK_AGAIN)
+
+
+def _done_already(
+    services: Services, vm: Vm, release: Release, progress: VmProgress, run: Run
+) -> Outcome:
+    """A VM of which the update ended, and the process before it could say so."""
+    request = update.UpdateRequest(name=vm.name, release=release.release)
+    report = update.update(services, request, run).report
+    kept = progress.token if keeping.find(services, progress.token) else ""
+    return Outcome(step=Step.DONE, facts={"checks": _checks(report), "token": kept})
+
+
+def _due(services: Services, vm: Vm, release: Release, plan: Plan) -> Outcome:
+    assert vm.metadata is not None
+    with services.state.lock(vm.name, f"rollout {plan.id}"):
+        facts = replace(vm.metadata, update_to=release.release, update_by=plan.id)
+        services.hypervisor.set_metadata(vm.uuid, facts)
+    return Outcome(step=Step.DUE, facts={"why": "it does not run; brought there when it starts"})
+
+
+def _people(
+    services: Services,
+    plan: Plan,
+    release: Release,
+    progress: VmProgress,
+    *,
+    by: str,
+    now: datetime,
+) -> Outcome | None:
+    """Ask who is active, or see what they say; None: go ahead."""
+    name = progress.name
+    within = services.config.rollout.active_minutes * 60
+    try:
+        if progress.state is not Step.ASKED:
+            found = people.active(services, name, within_seconds=within)
+            if not found or not plan.terms.ask_minutes:
+                return None
+            people.ask(services, name, release.release, plan.terms.ask_minutes, by)
+            deadline = now + timedelta(minutes=plan.terms.ask_minutes)
+            who = ", ".join(dict.fromkeys(session.login for session in found))
+            facts = {"why": f"{who} is active", "deadline": deadline.isoformat(timespec="seconds")}
+            return Outcome(step=Step.ASKED, facts=facts, again_at=min(deadline, _soon(now)))
+        answer = people.answer(services, name)
+        if answer == "later":
+            people.clear(services, name)
+            return Outcome(step=Step.LATER, facts={"why": "put off by who works in it"})
+        deadline = datetime.fromisoformat(progress.deadline)
+        idle = not people.active(services, name, within_seconds=within)
+        if answer == "now" or idle or now >= deadline:
+            people.clear(services, name)
+            return None
+        return Outcome(step=None, facts={}, again_at=min(deadline, _soon(now)))
+    except DevvmError as error:
+        return _left(f"it does not let devvm in, see devvm doctor: {error.brief}")
+
+
+def _change(
+    services: Services, plan: Plan, release: Release, vm: Vm, run: Run, tell: Tell
+) -> Outcome:
+    chosen = update.find_way(services, vm, release, run, rebuild=plan.terms.rebuild)
+    if chosen.kind is Kind.REBUILD and (lost := risk.look(services, vm.name).lost):
+        return _left(
+            f"a rebuild would take {lost[0].path} out of sight, which holds work that is nowhere "
+            f"else; devvm rebuild {vm.name} asks its owner"
+        )
+    assert vm.metadata is not None
+    began = ways.began(vm, release)
+    token = vm.metadata.restore_point if began else naming.new_token()
+    tell(Step.UPDATING, {"way": str(chosen.kind), "reason": chosen.reason, "token": token})
+    request = update.UpdateRequest(name=vm.name, release=release.release, way=chosen, token=token)
+    start = run.seconds
+    try:
+        updated = update.update(services, request, run)
+    except DevvmError:
+        _say(services, vm.name, "the update failed, and this VM is as it was before")
+        raise
+    _say(services, vm.name, f"this VM is on release {release.release} now")
+    return Outcome(step=Step.DONE, facts=done(updated, run.seconds - start))
+
+
+def _say(services: Services, name: str, text: str) -> None:
+    with suppress(DevvmError):  # nobody has to hear it
+        people.tell(services, name, text)
+
+
+def _checks(report: Report) -> str:
+    passed = len(report.checks) - len(list(report.failures()))
+    return f"{passed} of {len(report.checks)}"

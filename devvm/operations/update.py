@@ -1,0 +1,238 @@
+"""`update`: bring a VM to a release, where it stands or on a new root; or back to where it was.
+
+Either way a state to go back to is kept first, and only a VM that passes every check stays on the
+release. What the VM is being brought to stands in its own metadata, so that a killed update is
+known to whoever looks next, and typed again goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from devvm.errors import DevvmError, OperationError, ParityError
+from devvm.fleet import way
+from devvm.fleet.stack import Release
+from devvm.fleet.way import Kind, Way
+from devvm.model import Engineer, Kept, Purpose, Report, Vm, VmState
+from devvm.operations import (
+    create,
+    journal,
+    keeping,
+    lifecycle,
+    machine,
+    naming,
+    rebuild,
+    revert,
+    settle,
+    snapshots,
+    tidy,
+    way_in,
+    ways,
+    work,
+)
+from devvm.operations.ports import Services
+from devvm.operations.progress import Run
+
+_PLAYBOOK = "update.yml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateRequest:
+    """What a person or a rollout asked for.
+
+    Attributes:
+        name: The VM's name.
+        release: The release to bring it to, on record.
+        rebuild: Whether a new root is wanted in any case.
+        way: By which way, where that was looked for already.
+        token: Names the state that is kept, where the caller has to know it in advance.
+    """
+
+    name: str
+    release: str
+    rebuild: bool = False
+    way: Way | None = None
+    token: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Updated:
+    """A VM on a release, checked.
+
+    Attributes:
+        vm: It.
+        report: What was found.
+        way: How it got there; None where it was there already.
+        previous: Names the state that it can go back to, in the trash.
+    """
+
+    vm: Vm
+    report: Report
+    way: Way | None = None
+    previous: str | None = None
+
+
+def update(services: Services, request: UpdateRequest, run: Run) -> Updated:
+    """Bring a VM to a release; where it fails, or the VM does not pass then, back as it was.
+
+    Only the machine changes. The data disk stays, and what is migrated on it is kept as it was.
+
+    Raises:
+        NotFoundError: there is no such VM, or the release is not on record.
+        UsageError: the release can't use the VM's data.
+        HostNotReadyError: the host lacks disk space or libvirt.
+        LockedError: somebody is changing this VM.
+        ParityError: the VM did not pass; it is as it was before.
+        OperationError: a step failed; the VM is as it was before.
+    """
+    release = ways.on_record(services, request.release)
+    theirs = ways.of_release(services, release.release)
+    with settle.changing(services, request.name, run) as before:
+        rebuilt = bool(before and before.done(journal.REBUILD))
+    vm = _finished(services, request.name)
+    if vm.state is not VmState.RUNNING:
+        vm = lifecycle.start(services, request.name, run)
+    work.put_back(services, request.name, run)  # that a killed way back has left
+    assert vm.metadata is not None
+    if ways.is_on(vm, release.release) and (rebuilt or not request.rebuild):
+        report = create.examine_vm(theirs, vm.name, release.release, run)
+        revert.no_update(services, vm.name, release=release.release)
+        return Updated(vm=lifecycle.get(services, vm.name), report=report)
+    chosen = request.way or find_way(services, vm, release, run, rebuild=request.rebuild)
+    if chosen.kind is Kind.CONVERGE:
+        return _converge(services, theirs, request, release, chosen, run)
+    return _rebuild(services, theirs, vm.metadata.owner, request, release, chosen, run)
+
+
+def find_way(services: Services, vm: Vm, release: Release, run: Run, *, rebuild: bool) -> Way:
+    """By which way a VM that runs gets to a release, told with its reason."""
+    chosen = way.rebuild("asked for") if rebuild else ways.find_way(services, vm, release, run)
+    run.note(f"{vm.name}: {chosen.kind}, as {chosen.reason}")
+    return chosen
+
+
+def _converge(
+    services: Services,
+    theirs: Services,
+    request: UpdateRequest,
+    release: Release,
+    chosen: Way,
+    run: Run,
+) -> Updated:
+    name, mirrors = request.name, services.config.box
+    with settle.changing(services, name, run), machine.recorded(services, name, run):
+        vm = _finished(services, name)
+        if vm.state is not VmState.RUNNING:
+            lifecycle.power_on(services, vm, run)
+            vm = lifecycle.present(services, name)
+        assert vm.metadata is not None
+        create.require_space(services, None)
+        kept = _restore_point(services, vm, release, request.token, run)
+        with _back_on_failure(services, name, release, kept, run):
+            roles = ", ".join(chosen.roles) or "nothing but packages"
+            with run.phase("converge", f"Applying {roles}"):
+                theirs.provisioner.apply(
+                    _PLAYBOOK,
+                    way_in.target(services, name, login="vagrant"),
+                    variables={
+                        "base_apt_mirror": mirrors.mirror,
+                        "base_apt_security_mirror": mirrors.security_mirror,
+                        "update_packages": list(chosen.packages),
+                        "update_removed": list(chosen.removed),
+                    },
+                    detail=run.detail,
+                    log=run.log(services.state),
+                    tags=("packages", *chosen.roles),
+                )
+            machine.personalise(theirs, name, vm.metadata.owner, release.release, run)
+            report = create.examine_vm(theirs, name, release.release, run)
+            rebuild.demand_passed(services, report, run)
+        mariadb = release.packages.get("mariadb-server", "") or vm.metadata.mariadb
+        revert.no_update(services, name, release=release.release, mariadb=mariadb)
+        tidy.tidy(services, name, run)
+    vm = lifecycle.get(services, name)
+    return Updated(vm=vm, report=report, way=chosen, previous=kept.id)
+
+
+def _rebuild(
+    services: Services,
+    theirs: Services,
+    owner: Engineer,
+    request: UpdateRequest,
+    release: Release,
+    chosen: Way,
+    run: Run,
+) -> Updated:
+    name, token = request.name, request.token or naming.new_token()
+    work.mark(services, name, token)
+    wanted = rebuild.RebuildRequest(name=name, engineer=owner, release=release.release, token=token)
+    try:
+        done = rebuild.rebuild(theirs, wanted, run)
+    except (OperationError, ParityError) as error:
+        if services.state.journal(name) is None and services.hypervisor.vm(name) is not None:
+            revert.report_back(services, name, run)
+        raise _failed(name, release, error, run.log(services.state)) from error
+    return Updated(vm=done.vm, report=done.report, way=chosen, previous=done.previous)
+
+
+def _finished(services: Services, name: str) -> Vm:
+    vm = lifecycle.present(services, name)
+    if vm.metadata is None or not vm.metadata.engineer or not vm.metadata.ready:
+        raise OperationError(
+            f"{name} is not finished, or devvm does not know whose it is",
+            resolution=f"devvm rebuild {name}",
+        )
+    return vm
+
+
+def _restore_point(
+    services: Services, vm: Vm, release: Release, token: str | None, run: Run
+) -> Kept:
+    """The state to go back to: kept now, or by an earlier try that was killed."""
+    assert vm.metadata is not None
+    if ways.began(vm, release) and (kept := keeping.find(services, vm.metadata.restore_point)):
+        return kept
+    token = token or naming.new_token()
+    with run.phase("restore-point", "Keeping the disks as they are"):
+        work.mark(services, vm.name, token)
+        label = f"before the update to {release.release}"
+        kept = snapshots.take(services, vm, label, run, token=token, purpose=Purpose.TRASH)
+    facts = replace(vm.metadata, update_to=release.release, restore_point=kept.id)
+    services.hypervisor.set_metadata(vm.uuid, facts)
+    return kept
+
+
+@contextmanager
+def _back_on_failure(
+    services: Services, name: str, release: Release, kept: Kept, run: Run
+) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        log = run.log(services.state)
+        try:
+            revert.exchange(services, name, release.release, kept.id, run)
+        except DevvmError as second:
+            run.note(
+                f"Going back failed too: {second}. Nothing is lost: "
+                f"devvm recover {name} --item {kept.id}"
+            )
+            raise error from second
+        if not isinstance(error, DevvmError):
+            raise
+        revert.report_back(services, name, run)
+        raise _failed(name, release, error, log) from error
+
+
+def _failed(name: str, release: Release, error: DevvmError, log: Path) -> DevvmError:
+    """What a person is told: what failed, and where it is written down."""
+    kind = ParityError if isinstance(error, ParityError) else OperationError
+    return kind(
+        f"{name} could not be brought to {release.release}: {error.brief}",
+        details=error.details,
+        resolution=error.resolution,
+        log=error.log or log,
+    )

@@ -1,0 +1,90 @@
+"""Which way a VM gets to a release on record: what the releases say, and what the VM does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from devvm.errors import NotFoundError
+from devvm.fleet import stack, way
+from devvm.fleet.stack import Release
+from devvm.fleet.way import Kind, Way
+from devvm.model import Vm
+from devvm.operations import create, way_in
+from devvm.operations.ports import Services
+from devvm.operations.progress import Run
+from devvm.release import same_content
+
+#: Run in the guest with the mirror's address: whether packages can be had.
+_REACH = """import sys, urllib.request
+urllib.request.urlopen(sys.argv[1] + "/dists/", timeout=10).close()
+"""
+
+
+def is_on(vm: Vm, release: str) -> bool:
+    """Whether a VM is on a release, as far as devvm knows."""
+    return vm.metadata is not None and same_content(vm.metadata.release, release)
+
+
+def began(vm: Vm, release: Release) -> bool:
+    """Whether an update of the VM to the release began where it stands, and has not ended."""
+    facts = vm.metadata
+    return facts is not None and facts.update_to == release.release and bool(facts.restore_point)
+
+
+def of_release(services: Services, release: str) -> Services:
+    """The services with the roles, playbooks and the production of a release on record.
+
+    Raises:
+        NotFoundError: it is not on record, and not the stack in hand either.
+    """
+    provisioner, verifier = services.stacks.provisioner(release), services.stacks.verifier(release)
+    return replace(services, provisioner=provisioner, verifier=verifier)
+
+
+def on_record(services: Services, release: str) -> Release:
+    """A release to which VMs can be brought.
+
+    Raises:
+        NotFoundError: it is not on record, or has no box here.
+    """
+    found = services.releases.find(release)
+    if found is None:
+        raise NotFoundError(
+            f"the release {release} is not on record on this host",
+            resolution="devvm release list, or: devvm release create",
+        )
+    create.require_box(services, found.release)
+    return found
+
+
+def choose_way(services: Services, vm: Vm, release: Release) -> Way:
+    """By which way a VM gets to a release, as far as that is told by what the releases are."""
+    has = vm.metadata.release if vm.metadata else ""
+    old = services.releases.find(has)
+    if old is None:
+        return way.rebuild(f"what changes since {has or 'its release'} is not on record")
+    before, after = services.releases.stack(old.release), services.releases.stack(release.release)
+    return way.choose(stack.difference(before, after))
+
+
+def find_way(services: Services, vm: Vm, release: Release, run: Run) -> Way:
+    """As `choose_way`, and whether this VM can go that way as it is; looks into the VM."""
+    chosen = choose_way(services, vm, release)
+    if chosen.kind is Kind.REBUILD or began(vm, release):
+        return chosen
+    assert vm.metadata is not None
+    target = way_in.target(services, vm.name, login="vagrant")
+    mirror = services.config.box.mirror
+    if chosen.packages:
+        run.detail("looking whether packages can be had")
+        code, _, _ = services.shell.run(
+            target, ["python3", "-", mirror], stdin=_REACH, check=False, timeout=60
+        )
+        if code:
+            return way.rebuild("packages change, and the VM can't reach their mirror")
+    its_own = of_release(services, vm.metadata.release)
+    failures = list(create.examine_vm(its_own, vm.name, vm.metadata.release, run).failures())
+    if failures:
+        others = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
+        return way.rebuild(f"it differs from its own release: {failures[0].name}{others}")
+    return chosen

@@ -1,0 +1,165 @@
+"""A fleet that nobody has, as `devvm.operations.fleet_report` would see it: the same every time."""
+
+from dataclasses import replace
+
+from devvm.fleet.behind import behind
+from devvm.fleet.stack import Release
+from devvm.model import Driver, Lease, Metadata, Outcome, Vm, VmState
+from devvm.operations.fleet_report import (
+    FleetVm,
+    HostLine,
+    Overview,
+    ReleaseLine,
+    RolloutLine,
+    WaveLine,
+)
+from devvm.operations.parity_record import FailedCheck, ParityRecord
+from devvm.operations.standing import Standing
+from devvm.operations.verify_all import OfCheck
+
+GIB = 1024**3
+AT = "2026-11-25T20:05:00+00:00"
+NEWEST, OLDER, OLDEST = (
+    "2026.11.24-3c4d5e6f7081",
+    "2026.11.16-2b3c4d5e6f70",
+    "2026.11.09-1a2b3c4d5e6f",
+)
+UNKNOWN = "2026.08.03-0f0f0f0f0f0f"
+REDIS = FailedCheck(
+    name="unit/redis-server.service", role="redis", outcome=Outcome.FAILED,
+    message="expected active, found failed",
+)  # fmt: skip
+POOL_SIZE = FailedCheck(
+    name="setting/mariadb/innodb_buffer_pool_size", role="mariadb", outcome=Outcome.FAILED,
+    message="expected 268435456, found 134217728",
+)  # fmt: skip
+RELEASES = (
+    Release(
+        release=NEWEST, created_at="2026-11-24T09:30:00+00:00", created_by="pat",
+        note="HTTP/2, and MariaDB's security update",
+        previous=OLDER,
+        changes=(
+            "MariaDB 10.11.6 → 10.11.11", "nginx: http2 on",
+            "site: a migration of the schema (0007_team)",
+        ),
+    ),
+    Release(
+        release=OLDER, created_at="2026-11-16T10:00:00+00:00", created_by="sam",
+        previous=OLDEST,
+        changes=("redis: maxmemory 64 MiB → 128 MiB", "openssl 3.0.15 → 3.0.17"),
+    ),
+    Release(
+        release=OLDEST, created_at="2026-11-09T10:00:00+00:00", created_by="pat",
+        retired_at="2026-11-24T09:31:00+00:00",
+    ),
+)  # fmt: skip
+
+
+def vm(number: int) -> FleetVm:
+    """The VM `devNUMBER`: what is wrong with it hangs on its number alone."""
+    name = f"dev{number}"
+    release = [NEWEST, NEWEST, OLDER, NEWEST, OLDER, NEWEST, OLDEST, NEWEST, NEWEST, NEWEST][
+        number % 10
+    ]
+    if number % 29 == 0:
+        release = UNKNOWN
+    failing = (REDIS,) * (number % 7 == 0) + (POOL_SIZE,) * (number % 14 == 0)
+    checked = number % 11 != 0
+    record = ParityRecord(
+        at=f"2026-11-{25 - number % 5:02}T18:{number % 60:02}:00+00:00", release=release,
+        passed=not failing, checks_passed=2611 - len(failing), checks_failed=len(failing),
+        checks_waived=12, checks_ahead=2, checks_total=2625, seconds=31.5, failing=failing,
+    )  # fmt: skip
+    pinned = number % 17 == 0
+    metadata = Metadata(
+        name=name, engineer=f"engineer{number}" if number % 3 else name, release=release,
+        created_at="2026-11-01T08:00:00+00:00", ready=True,
+        pinned_until="2099-12-04" if pinned else "", pinned_by="ann" if pinned else "",
+        pin_reason="demo for the sales team on Friday" if pinned else "",
+        update_to=NEWEST if number % 13 == 0 and release == OLDER else "",
+    )  # fmt: skip
+    running = number % 9 != 0
+    machine = Vm(
+        name=name, fqdn=f"{name}.devvm.test", uuid=f"00000000-0000-4000-8000-{number:012}",
+        state=VmState.RUNNING if running else VmState.SHUTOFF, driver=Driver.KVM,
+        memory_mib=2048 if number % 4 else 4096, cpus=2, metadata=metadata,
+        lease=Lease(mac="52:54:00:00:00:01", address="10.1.2.3", fqdn=f"{name}.devvm.test"),
+    )  # fmt: skip
+    return FleetVm(
+        vm=machine,
+        standing=Standing(behind=behind(release, RELEASES), parity=record if checked else None),
+        used_bytes=int((2.1 + number % 13 * 0.7) * GIB),
+    )
+
+
+def rollouts(vms: tuple[FleetVm, ...]) -> tuple[RolloutLine, ...]:
+    """One that goes on, and one that has ended."""
+    names = [one.vm.name for one in vms]
+    canary, first, rest = names[:2], names[2 : 2 + len(names) // 2], names[2 + len(names) // 2 :]
+    failed, waiting = first[3], first[5:8]
+    going = (
+        *((n, "done", "") for n in first if n != failed and n not in waiting),
+        (failed, "failed", "parity: unit/redis-server.service differs; put back"),
+        *((n, "waiting", "its owner is at work; asked until 21:30") for n in waiting),
+    )
+    waves = (
+        WaveLine(
+            name="canary", total=2, done=2, failed=0, left=0, waiting=0,
+            vms=tuple((n, "done", "") for n in canary),
+        ),
+        WaveLine(
+            name="50%", total=len(first), done=len(first) - 4, failed=1, left=0, waiting=3,
+            vms=going,
+        ),
+        WaveLine(
+            name="100%", total=len(rest), done=0, failed=0, left=len(rest), waiting=0,
+            vms=tuple((n, "to come", "") for n in rest),
+        ),
+    )  # fmt: skip
+    now = RolloutLine(
+        id="20261125-1", release=NEWEST, state="running", started_at="2026-11-25T19:00:00+00:00",
+        ended_at=None, by="pat", waves=waves,
+    )  # fmt: skip
+    everybody = WaveLine(
+        name="100%", total=len(names), done=len(names), failed=0, left=0, waiting=0,
+        vms=tuple((n, "done", "") for n in names),
+    )  # fmt: skip
+    then = replace(
+        now, id="20261116-1", release=OLDER, state="done", waves=(everybody,),
+        started_at="2026-11-16T19:00:00+00:00", ended_at="2026-11-16T20:41:00+00:00",
+    )  # fmt: skip
+    return now, then
+
+
+def overview(count: int) -> Overview:
+    """A fleet of so many VMs, ten at least."""
+    vms = tuple(vm(number) for number in range(1, count + 1))
+    releases = []
+    for name, record in [*((r.release, r) for r in RELEASES), (UNKNOWN, None)]:
+        having = [one for one in vms if one.release == name]
+        checked = [one.standing.parity for one in having if one.standing.parity]
+        releases.append(
+            ReleaseLine(
+                release=name, record=record, behind=behind(name, RELEASES), vms=len(having),
+                match=sum(p.passed for p in checked), differ=sum(not p.passed for p in checked),
+            )
+        )  # fmt: skip
+    checks = []
+    for check in (REDIS, POOL_SIZE):
+        names = [o.vm.name for o in vms if o.standing.parity and check in o.standing.parity.failing]
+        checks.append(
+            OfCheck(name=check.name, checks=1, vms=tuple(sorted(names)), message=check.message)
+        )
+    running = [one for one in vms if one.vm.state is VmState.RUNNING]
+    given = sum(one.vm.memory_mib for one in running)
+    host = HostLine(
+        uri="qemu:///system", vms=count, running=len(running), memory_mib=given + 40960,
+        memory_free_mib=32768, memory_running_mib=given,
+        memory_vms_mib=sum(one.vm.memory_mib for one in vms),
+        pool_vms_bytes=sum(one.used_bytes for one in vms), pool_kept_bytes=61 * GIB,
+        pool_boxes_bytes=8 * GIB, pool_free_bytes=420 * GIB,
+    )  # fmt: skip
+    return Overview(
+        at=AT, vms=vms, releases=tuple(releases), checks=tuple(checks), rollouts=rollouts(vms),
+        hosts=(host,),
+    )  # fmt: skip

@@ -1,0 +1,215 @@
+"""Bringing one VM to a release, by either way, and back."""
+
+from dataclasses import replace
+
+import pytest
+from fleet_world import BASE_FILES, NEW, ROLE, FleetWorld
+from world import RELEASE, Killed
+
+from devvm.errors import NotFoundError, OperationError, ParityError
+from devvm.fleet.way import Kind
+from devvm.model import Purpose, VmState
+from devvm.operations import keeping, revert, update
+
+
+@pytest.fixture
+def world(tmp_path):
+    world = FleetWorld(tmp_path)
+    world.fleet(1)
+    world.write("dev001", "home/notes", "before")
+    return world
+
+
+def bring(world, release=NEW, **more):
+    request = update.UpdateRequest(name="dev001", release=release, **more)
+    return update.update(world.services, request, world.run("update dev001"))
+
+
+def test_a_changed_role_is_applied_where_the_vm_stands(world):
+    done = bring(world)
+    assert done.way.kind is Kind.CONVERGE
+    assert world.release_of("dev001") == NEW
+    names = [(playbook, tags) for _, playbook, tags, _ in world.provisioner.applied]
+    assert names == [("update.yml", ("packages", "nginx")), ("personalise.yml", ())]
+    kept = keeping.find(world.services, done.previous)
+    assert (kept.purpose, kept.vm.release) == (Purpose.TRASH, RELEASE)
+    assert kept.label == f"before the update to {NEW}"
+    facts = world.vm("dev001").metadata
+    assert (facts.update_to, facts.restore_point) == ("", "")
+
+
+def test_a_new_root_where_the_image_changes(world):
+    world.add("2026.12.01-bbbbbbbbbbbb", {**BASE_FILES, "roles/guest/tasks/main.yml": b"x"})
+    done = bring(world, "2026.12.01-bbbbbbbbbbbb")
+    assert done.way.kind is Kind.REBUILD
+    assert "guest" in done.way.reason
+    assert keeping.find(world.services, done.previous).vm.release == RELEASE
+    assert world.read("dev001", "home/notes") == "before"
+
+
+def test_a_new_root_where_one_is_asked_for(world):
+    assert bring(world, rebuild=True).way.reason == "asked for"
+
+
+def test_packages_need_a_mirror_that_the_vm_can_reach(world):
+    packages = {**world.box.packages, "htop": "3.2.2-2"}
+    world.add("2026.12.01-bbbbbbbbbbbb", BASE_FILES, packages)
+    world.shell.mirror = False
+    assert "mirror" in bring(world, "2026.12.01-bbbbbbbbbbbb").way.reason
+
+
+def test_packages_change_to_the_releases_versions(world):
+    packages = {**world.box.packages, "htop": "3.2.2-2"}
+    world.add("2026.12.01-bbbbbbbbbbbb", BASE_FILES, packages)
+    done = bring(world, "2026.12.01-bbbbbbbbbbbb")
+    assert done.way.kind is Kind.CONVERGE
+    assert world.provisioner.applied[0][3]["update_packages"] == ["htop=3.2.2-2"]
+
+
+def test_a_vm_that_differs_from_its_own_release_gets_a_new_root(world):
+    world.verifier.failing.add(("dev001", RELEASE))
+    done = bring(world)
+    assert done.way.kind is Kind.REBUILD
+    assert "unit/nginx.service" in done.way.reason
+
+
+def test_a_vm_that_is_there_already_is_checked_only(world):
+    bring(world)
+    world.provisioner.applied.clear()
+    again = bring(world)
+    assert (again.way, again.report.passed) == (None, True)
+    assert world.provisioner.applied == []
+
+
+def test_a_release_that_is_not_on_record_is_refused(world):
+    with pytest.raises(NotFoundError, match="not on record"):
+        bring(world, "2026.12.01-cccccccccccc")
+    assert world.release_of("dev001") == RELEASE
+
+
+@pytest.mark.parametrize("rebuild", [False, True])
+@pytest.mark.parametrize("what", ["update", "personalise", "parity"])
+def test_where_it_fails_the_vm_is_as_it_was_with_the_work_done_meanwhile(world, what, rebuild):
+    if what == "parity":
+        world.verifier.failing.add(("*", NEW))
+    else:
+        world.provisioner.failing["dev001"] = what
+    if rebuild and what == "update":
+        what = "personalise"
+        world.provisioner.failing["dev001"] = what
+    kind = ParityError if what == "parity" else OperationError
+    with pytest.raises(kind, match=f"dev001 could not be brought to {NEW}") as failed:
+        bring(world, rebuild=rebuild)
+    assert failed.value.log is not None
+    vm = world.vm("dev001")
+    assert (vm.metadata.release, vm.metadata.ready, vm.state) == (RELEASE, True, VmState.RUNNING)
+    assert (vm.metadata.update_to, vm.metadata.restore_point) == ("", "")
+    assert world.schema_of("dev001") == RELEASE
+    assert world.read("dev001", "home/notes") == "before"
+    assert world.state.journal("dev001") is None
+
+
+def test_going_back_takes_along_what_people_wrote_and_not_what_services_did(world):
+    done = bring(world)
+    world.write("dev001", "home/notes", "after")
+    assert world.schema_of("dev001") == NEW
+    report = revert.go_back(world.services, "dev001", NEW, done.previous, world.run("back"))
+    assert report.release == RELEASE
+    assert world.schema_of("dev001") == RELEASE
+    assert world.read("dev001", "home/notes") == "after"
+    (left,) = keeping.of_vm(world.services, "dev001", Purpose.TRASH)
+    assert left.vm.release == NEW
+    assert not list(world.state.vm("dev001").glob("work-*"))
+
+
+def test_a_vm_that_was_off_goes_back_and_is_off(world):
+    done = bring(world)
+    world.services.hypervisor.shutdown(world.vm("dev001"), timeout=0, force=True)
+    revert.go_back(world.services, "dev001", NEW, done.previous, world.run("back"))
+    assert world.vm("dev001").state is VmState.SHUTOFF
+    assert world.release_of("dev001") == RELEASE
+
+
+def test_what_is_not_kept_any_more_can_not_be_gone_back_to(world):
+    done = bring(world)
+    keeping.forget_kept(world.services, keeping.find(world.services, done.previous))
+    with pytest.raises(NotFoundError, match="not kept any more"):
+        revert.go_back(world.services, "dev001", NEW, done.previous, world.run("back"))
+    assert world.release_of("dev001") == NEW
+
+
+@pytest.mark.parametrize("rebuild", [False, True])
+def test_killed_anywhere_and_typed_again_it_ends_right(world, tmp_path, rebuild):
+    bring(world, rebuild=rebuild)
+    steps = len(world.host.calls)
+    for number in range(1, steps + 1):
+        other = FleetWorld(tmp_path / f"{rebuild}{number}")
+        other.fleet(1)
+        other.write("dev001", "home/notes", "before")
+        other.host.calls.clear()
+        other.host.fail_number, other.host.failure = number, Killed()
+        with pytest.raises(Killed):
+            bring(other, rebuild=rebuild)
+        other.again()
+        other.host.dead = False
+        done = bring(other, rebuild=rebuild and other.release_of("dev001") != NEW)
+        vm = other.vm("dev001")
+        assert (vm.metadata.release, vm.metadata.ready) == (NEW, True), number
+        assert (vm.metadata.update_to, vm.metadata.restore_point) == ("", ""), number
+        assert other.read("dev001", "home/notes") == "before", number
+        assert done.report.passed
+        if done.previous:
+            kept = keeping.find(other.services, done.previous)
+            assert kept.vm.release == RELEASE, number
+
+
+def test_killed_while_it_goes_back_it_goes_back_when_asked_again(world, tmp_path):
+    done = bring(world)
+    revert.go_back(world.services, "dev001", NEW, done.previous, world.run("back"))
+    for number in range(1, 60):
+        other = FleetWorld(tmp_path / f"{number}")
+        other.fleet(1)
+        done = bring(other)
+        other.write("dev001", "home/notes", "after")
+        other.host.calls.clear()
+        other.host.fail_number, other.host.failure = number, Killed()
+        try:
+            revert.go_back(other.services, "dev001", NEW, done.previous, other.run("back"))
+        except Killed:
+            other.again()
+            other.host.dead = False
+            revert.go_back(other.services, "dev001", NEW, done.previous, other.run("back"))
+        else:
+            break
+        assert other.release_of("dev001") == RELEASE, number
+        assert other.schema_of("dev001") == RELEASE, number
+        assert other.read("dev001", "home/notes") == "after", number
+    assert number > 10
+
+
+def test_an_update_that_was_killed_goes_back_to_what_was_before_the_first_try(world):
+    world.host.fail_at, world.host.failure = "converge", Killed()
+    with pytest.raises(Killed):
+        bring(world)
+    world.again()
+    world.host.dead = False
+    first = world.vm("dev001").metadata.restore_point
+    assert first
+    assert bring(world).previous == first
+
+
+def test_pins_stay_with_the_vm(world):
+    vm = world.vm("dev001")
+    facts = replace(vm.metadata, pinned_until="2026-12-01", pinned_by="ann", pin_reason="demo")
+    done = bring(world)
+    world.services.hypervisor.set_metadata(vm.uuid, replace(facts, release=NEW))
+    revert.go_back(world.services, "dev001", NEW, done.previous, world.run("back"))
+    assert world.vm("dev001").metadata.pin_reason == "demo"
+
+
+def test_only_templates_and_files_that_are_gone_need_a_new_root(world):
+    files = {**BASE_FILES}
+    del files[ROLE]
+    world.add("2026.12.01-bbbbbbbbbbbb", files)
+    done = bring(world, "2026.12.01-bbbbbbbbbbbb")
+    assert done.way.kind is Kind.REBUILD
