@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -26,7 +27,10 @@ from devvm.model import PhaseRecord, RunRecord
 
 #: How many runs `devvm show` can look back on.
 _RUNS_KEPT = 10
-_LOGS_KEPT = 100
+#: A rollout over a large fleet writes one for each VM, which its record names.
+_LOGS_KEPT = 2000
+#: Seconds for which somebody who only looks at a lock may hold it.
+_LOOKING = 0.3
 
 
 def write_atomic(path: Path, text: str, *, mode: int = 0o660) -> None:
@@ -126,10 +130,8 @@ class State:
         """
         descriptor = _open_lock(self.locks / f"{name}.lock")
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise _locked(name, os.read(descriptor, 4096)) from None
+            if not _taken(descriptor):
+                raise _locked(name, os.read(descriptor, 4096))
             holder = {
                 "pid": os.getpid(),
                 "user": getpass.getuser(),
@@ -245,11 +247,14 @@ class State:
 
     def holder(self, name: str) -> str | None:
         """Who holds a VM's lock now, in words; None where nobody does."""
+        descriptor = _open_lock(self.locks / f"{name}.lock")
         try:
-            with self.lock(name, "doctor"):
-                return None
-        except LockedError as error:
-            return error.details
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _locked(name, os.read(descriptor, 4096)).details
+        finally:
+            os.close(descriptor)
+        return None
 
 
 @contextmanager
@@ -279,6 +284,20 @@ def _open_lock(path: Path) -> int:
     if os.fstat(descriptor).st_uid == os.geteuid():
         os.fchmod(descriptor, 0o660)  # the umask took the group's right to write
     return descriptor
+
+
+def _taken(descriptor: int) -> bool:
+    """Whether a lock is ours now; who only looks at it lets go of it at once."""
+    deadline = time.monotonic() + _LOOKING
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_LOOKING / 10)
+        else:
+            return True
 
 
 def _read(path: Path, *keys: str, mend: str) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from devvm.cli import words
 from devvm.cli.session import Session
 from devvm.errors import DevvmError
 
@@ -34,7 +35,7 @@ def bring(
     from devvm.cli.output import error_data
     from devvm.operations import due
 
-    release = due.due(vm)
+    release = due.due(vm, words.today())
     if release is None:
         return None
     assert vm.metadata is not None

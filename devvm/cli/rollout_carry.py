@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from devvm.cli import rollout_words
@@ -77,10 +78,16 @@ class Carrier:
         return self._rollout
 
     def _make(self, log: RolloutLog) -> Rollout:
-        from devvm.operations.rollout import Rollout
+        from devvm import wiring
+        from devvm.operations.rollout import Clock, Rollout
 
+        zone = wiring.local_zone()
         self._rollout = rollout = Rollout(
-            services=self._services, log=log, by=self._by, messenger=self._messenger
+            services=self._services,
+            log=log,
+            by=self._by,
+            messenger=self._messenger,
+            clock=Clock(now=lambda: datetime.now(zone)),
         )
         if self.interrupted:
             self._pause()
@@ -107,6 +114,8 @@ class Carrier:
 
         note = self._session.output.note
         if self.interrupted > 1:  # for devvm the third: it keeps the second from us
+            if self._rollout:
+                self._rollout.stopped.set()
             process.kill_those_of_other_threads()
             note("What is being done to VMs is stopped; they are put back as they were.")
             return

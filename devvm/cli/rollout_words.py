@@ -18,8 +18,6 @@ _ORDER = (
 )  # fmt: skip
 #: What a failure begins with, and a row of the VM's own need not say.
 _KNOWN = re.compile(r"^[a-z0-9-]+ could not be brought to \S+: ")
-#: So begins, in the record, why a rollout paused or aborted that somebody wanted so.
-_ASKED = "somebody asked"
 
 
 def way(kind: str, reason: str = "") -> str:
@@ -93,4 +91,6 @@ def vm(progress: VmProgress) -> str:
 
 def paused_by_request(record: Record) -> bool:
     """Whether a rollout is paused because somebody wanted that."""
-    return record.why.startswith(_ASKED)
+    from devvm.operations.rollout import WANTED
+
+    return record.why.startswith(WANTED)

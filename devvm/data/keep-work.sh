@@ -4,7 +4,6 @@
 #
 #   sh -s mark ID   note what is there now
 #   sh -s save ID   write what has changed since to standard output: an incremental archive of tar
-#   sh -s forget ID drop the note
 #
 # The archive also says what has been deleted and moved since.
 set -eu
@@ -28,6 +27,8 @@ archive() { # the numbers of devices are others after a boot
 }
 case $1 in
     mark)
+        # Of those before, the last three: a VM that goes back further takes nothing along.
+        ls -t "$notes" | tail -n +4 | while IFS= read -r old; do rm -f "$notes/$old"; done
         rm -f "$2"
         archive "$2" /dev/null 2>/dev/null || [ $? -eq 1 ] # 1: a file changed meanwhile
         ;;
@@ -37,6 +38,5 @@ case $1 in
         archive "$2.now" - || [ $? -eq 1 ]
         rm -f "$2.now"
         ;;
-    forget) rm -f "$2" "$2.now" ;;
     *) exit 2 ;;
 esac

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["start", "wave", "failure", "paused", "done", "rolled-back"]
+Kind = Literal["start", "wave", "failure", "paused", "done", "aborted", "rolled-back"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 #: Of all VMs of a rollout, where nothing else is asked for.
 WAVES = ("10%", "50%", "100%")
@@ -105,18 +106,17 @@ def waves(vms: Sequence[str], canary: int, shares: Sequence[str]) -> tuple[Wave,
 
     A share counts all VMs, the canary and earlier waves included, and is rounded up.
     """
-    cuts = [(CANARY, min(canary, len(vms)))]
-    for number, share in enumerate(shares, 1):
-        reached = cuts[-1][1]
+    ends = [min(canary, len(vms))]
+    for share in shares:
+        reached = ends[-1]
         size = (
             math.ceil(len(vms) * int(share[:-1]) / 100)
             if share.endswith("%")
             else reached + int(share)
         )
-        cuts.append((f"wave {number}", min(max(size, reached), len(vms))))
-    starts = [0, *(end for _, end in cuts)]
-    return tuple(
-        Wave(name=name, vms=tuple(vms[start:end]))
-        for start, (name, end) in zip(starts, cuts, strict=False)
-        if end > start
-    )
+        ends.append(min(max(size, reached), len(vms)))
+    parts = [tuple(vms[start:end]) for start, end in pairwise([0, *ends])]
+    later = (part for part in parts[1:] if part)
+    numbered = [Wave(name=f"wave {n}", vms=part) for n, part in enumerate(later, 1)]
+    first = [Wave(name=CANARY, vms=parts[0])] if parts[0] else []
+    return (*first, *numbered)

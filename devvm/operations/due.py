@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 from devvm.errors import DevvmError
 from devvm.fleet.record import Event
 from devvm.fleet.record import VmState as Step
 from devvm.model import Vm
-from devvm.operations import lifecycle, revert, rollout_log, rollout_vm, update
+from devvm.operations import lifecycle, pins, revert, rollout_log, rollout_vm, update
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
 
 
-def due(vm: Vm) -> str | None:
-    """The release that a VM is to be brought to; None where it may stay on its own."""
-    return (vm.metadata.update_to or None) if vm.metadata else None
+def due(vm: Vm, today: date) -> str | None:
+    """The release that a VM is to be brought to; None where it may stay on its own.
+
+    A pin keeps a rollout from it, but not the end of an update that is half way.
+    """
+    facts = vm.metadata
+    if facts is None or (pins.pinned(facts, today) and not facts.restore_point):
+        return None
+    return facts.update_to or None
 
 
 def bring(services: Services, name: str, run: Run, *, by: str) -> update.Updated:

@@ -106,6 +106,14 @@ def vms(services: Services, busy: set[str]) -> Iterator[Finding]:
                 advice=f"devvm destroy {name}, then: devvm create {name}",
             )
             continue
+        if vm.metadata is not None and vm.metadata.restore_point:
+            yield Finding(
+                kind="half-way",
+                subject=name,
+                problem=f"its update to {vm.metadata.update_to} was killed: it is between releases",
+                advice=f"go on: devvm update {name} --release {vm.metadata.update_to}; or go back: "
+                f"devvm recover {name} --item {vm.metadata.restore_point}",
+            )
         if vm.state is VmState.PAUSED:
             yield Finding(
                 kind="paused",

@@ -90,7 +90,7 @@ def rebuild(services: Services, request: RebuildRequest, run: Run) -> RebuildRes
         with machine.recorded(services, name, run), settle.settled_on_failure(services, name, run):
             with run.phase("check", "Checking the host"):
                 box = create.require_box(services, request.release)
-                _refuse_older_data(services, vm, box)
+                refuse_older_data(services, vm, box)
                 if vm.state is VmState.SHUTOFF:
                     create.require_memory(services, vm.memory_mib)
                 create.require_space(services, box)
@@ -120,8 +120,12 @@ def _present(services: Services, name: str, run: Run) -> Vm:
     return _vm(services, name)
 
 
-def _refuse_older_data(services: Services, vm: Vm, box: Box) -> None:
-    """An old server must never start on files that a newer one has upgraded."""
+def refuse_older_data(services: Services, vm: Vm, box: Box) -> None:
+    """See that no old server starts on files that a newer one has upgraded.
+
+    Raises:
+        UsageError: that of the box's release would.
+    """
     assert vm.metadata is not None
     present = services.boxes.find(vm.metadata.release)
     in_box = present.packages.get(_DATABASE, "") if present else ""

@@ -75,7 +75,7 @@ def exchange(services: Services, name: str, release: str, kept_id: str, run: Run
         raise NotFoundError(
             f"the state of {name} to go back to is not kept any more",
             details=f"{kept_id} is not in the trash: it expired, or somebody emptied it",
-            resolution=f"devvm trash list {name}",
+            resolution=f"devvm trash show {name}",
         )
     work.put_back(services, name, run)
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from devvm.errors import DevvmError, HostNotReadyError
+from devvm.errors import DevvmError, HostNotReadyError, NotFoundError
 from devvm.fleet import quiet
 from devvm.fleet.message import Kind, Message
 from devvm.fleet.plan import CANARY
@@ -30,6 +30,13 @@ from devvm.operations.side_by_side import SideBySide
 #: Seconds between two looks at what somebody asks for.
 _TICK = 1.0
 _LATER = "put off before"
+#: How the reason of a pause that a person wanted begins.
+WANTED = "somebody asked to"
+_KINDS: Mapping[State, Kind] = {
+    State.FAILED: "failure",
+    State.ABORTED: "aborted",
+    State.ROLLED_BACK: "rolled-back",
+}
 #: MiB of the host's memory that Ansible and what comes with it need for one VM.
 _MEMORY_MIB = 256
 
@@ -54,6 +61,7 @@ class Rollout:
         watch: Told after each event, in whichever thread it happened.
         clock: The time.
         interrupted: Set by who wants it to pause as soon as no VM is half way there.
+        stopped: Set by who has stopped what is being done to VMs: they did not fail.
     """
 
     services: Services
@@ -63,6 +71,7 @@ class Rollout:
     watch: Callable[[Ledger], None] = lambda _ledger: None
     clock: Clock = field(default_factory=Clock)
     interrupted: threading.Event = field(default_factory=threading.Event)
+    stopped: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         """Add up what has happened."""
@@ -70,7 +79,13 @@ class Rollout:
         self.plan = plan
         self._planned_at = at
         self.ledger = self._read()
-        self.release = ways.on_record(self.services, plan.terms.release)
+        release = self.services.releases.find(plan.terms.release)
+        if release is None:
+            raise NotFoundError(
+                f"the release {plan.terms.release} of the rollout {plan.id} is not on record",
+                resolution="devvm release list",
+            )
+        self.release = release
         self._writing = threading.Lock()
         self._again_at: dict[str, datetime] = {}
 
@@ -83,6 +98,9 @@ class Rollout:
             DevvmError: the record can't be written.
         """
         state = self.ledger.state
+        if self.log.events() and not self.ledger.record.ended:
+            going_on = State.RUNNING if state is State.PAUSED else state
+            self.note(going_on, why=self.ledger.record.why, resumed=True)
         if state is State.ROLLING_BACK:
             self._bring_back(self.plan.vms, State.ROLLED_BACK, self.ledger.record.why)
         elif state is State.STOPPING:
@@ -98,9 +116,11 @@ class Rollout:
 
     def roll_back(self, why: str) -> State:
         """Bring every VM that this rollout brought to its release back to its previous state."""
-        if self.ledger.state is not State.ROLLING_BACK:
-            self.note(State.ROLLING_BACK, why=why)
-        return self.carry_out()
+        if self.ledger.state is State.ROLLING_BACK:
+            return self.carry_out()
+        self.note(State.ROLLING_BACK, why=why)
+        self._bring_back(self.plan.vms, State.ROLLED_BACK, why)
+        return self.ledger.state
 
     def abort(self, why: str) -> State:
         """Start with no VM any more; those that are half way there go back."""
@@ -120,9 +140,8 @@ class Rollout:
 
     def _forward(self) -> None:
         fresh = not self.ledger.record.wave
-        if self.ledger.state is State.PAUSED or fresh:
-            self.note(State.RUNNING)
         if fresh:
+            self.note(State.RUNNING)
             self._tell("start", f"{self.plan.terms.release} goes out to {len(self.plan.vms)} VMs")
         for wave in self.plan.waves:
             if not self._carry_out_wave(wave.name, wave.vms):
@@ -177,8 +196,7 @@ class Rollout:
                         stop = f"{error.brief}: {error.details}"
                         self.note(Step.WAITING, name, why=stop)
                     except DevvmError as error:
-                        failed += 1
-                        self._note_failure(name, error)
+                        failed += self._note_failure(name, error)
                 if queue and not pool.busy:
                     self.clock.sleep(_TICK)
         if failed > allowed:
@@ -196,7 +214,7 @@ class Rollout:
         """Why somebody wants no further VM to be begun with; empty where nobody does."""
         request = self.log.request()
         if request:
-            return f"somebody asked to {request} it"
+            return f"{WANTED} {request} it"
         return "interrupted" if self.interrupted.is_set() else ""
 
     def _lack(self, pool: SideBySide) -> str:
@@ -221,7 +239,8 @@ class Rollout:
             until = self._again_at.get(name)
             if until is not None and until > at:
                 continue
-            if quiet_until := self._quiet_until(name, at):
+            begun = self.ledger.vm(name).tries  # half way there is worse than any hour
+            if not begun and (quiet_until := self._quiet_until(name, at)):
                 self._again_at[name] = quiet_until
                 self.note("phase", name, title=f"quiet hours until {quiet_until:%H:%M}")
                 continue
@@ -256,16 +275,23 @@ class Rollout:
             self.note(Step.LEFT, name, **outcome.facts)
         elif step is not None:
             self.note(step, name, **outcome.facts)
+        elif why := outcome.facts.get("why"):
+            self.note("phase", name, title=why)
         return step in (None, Step.ASKED)
 
-    def _note_failure(self, name: str, error: DevvmError) -> None:
+    def _note_failure(self, name: str, error: DevvmError) -> bool:
+        """Write down that a VM could not be brought there; whether that is its failure."""
         vm = self.services.hypervisor.vm(name)
         half_way = vm is not None and ways.began(vm, self.release)
         stuck = half_way or self.services.state.journal(name) is not None
         details = "\n".join(filter(None, [error.brief, error.details]))
         log = str(error.log) if error.log else ""
+        if self.stopped.is_set() and not stuck:
+            self.note(Step.WAITING, name, why="interrupted; it is as it was before")
+            return False
         self.note(Step.STUCK if stuck else Step.FAILED, name, why=details, log=log)
         self._tell("failure", f"{name}: {error.brief}", vm=name, details=details, log=log)
+        return True
 
     def _fail(self, wave: str, failed: int) -> None:
         why = (
@@ -302,8 +328,7 @@ class Rollout:
                 rollout_vm.forget_due(self.services, self.release, name)
                 self.note(Step.LEFT, name, why=f"the rollout is {state}")
         self.note(state, why=why)
-        kind: Kind = "rolled-back" if state is State.ROLLED_BACK else "failure"
-        self._tell(kind, f"{state}: {why}")
+        self._tell(_KINDS[state], f"{state}: {why}")
 
     def _back(self, name: str) -> tuple[Step, dict[str, Any]]:
         """In a thread of its own."""

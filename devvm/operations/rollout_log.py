@@ -103,6 +103,8 @@ class RolloutLog:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o660)
             try:
+                if os.fstat(descriptor).st_uid == os.geteuid():
+                    os.fchmod(descriptor, 0o660)  # the umask took the group's right to write
                 fcntl.flock(descriptor, fcntl.LOCK_EX)  # a VM that starts may write as well
                 _end_torn_line(descriptor)
                 os.write(descriptor, line)
@@ -145,6 +147,7 @@ def new(services: Services, plan_for: Callable[[str], Plan]) -> RolloutLog:
     identifier = f"r{max(numbers, default=0) + 1}"
     folder = services.state.rollouts / identifier
     folder.mkdir(exist_ok=True)
+    folder.chmod(0o2770)  # for everybody who may use libvirt, as the folder that it is in
     at = now()
     content = {"format": _FORMAT, "at": at, "plan": record.plan_data(plan_for(identifier))}
     write_atomic(folder / _PLAN, json.dumps(content, indent=2))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -138,11 +137,3 @@ def notice(chosen: Way) -> str:
     if not chosen.roles:
         return "Packages change; services of theirs restart."
     return f"The VM stays up; services of {', '.join(chosen.roles)} may restart."
-
-
-def by_wave(planned: tuple[Planned, ...]) -> Mapping[str, int]:
-    """How many VMs are in each wave."""
-    counts: dict[str, int] = {}
-    for one in planned:
-        counts[one.wave] = counts.get(one.wave, 0) + 1
-    return counts

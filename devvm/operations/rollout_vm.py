@@ -22,6 +22,7 @@ from devvm.operations import (
     pins,
     revert,
     risk,
+    rollout_plan,
     settle,
     update,
     ways,
@@ -89,10 +90,10 @@ def step(
         assert vm is not None
         if ways.is_on(vm, release.release):
             return _done_already(services, vm, release, progress, run)
-        if vm.state is not VmState.RUNNING:
+        if vm.state is not VmState.RUNNING and not progress.tries:
             return _due(services, vm, release, plan)
         if not progress.tries:
-            waiting = _people(services, plan, release, progress, by=by, now=now)
+            waiting = _people(services, plan, release, vm, progress, by=by, now=now)
             if waiting is not None:
                 return waiting
         return _change(services, plan, release, vm, run, tell)
@@ -123,6 +124,8 @@ def back(
         return Step.BACK, {"why": f"it is on {vm.metadata.release if vm.metadata else '-'}"}
     assert vm.metadata is not None
     token = vm.metadata.restore_point if began else progress.token
+    if vm.state is VmState.RUNNING:
+        _say(services, name, "this VM restarts now and goes back to the release before")
     report = revert.go_back(services, name, release.release, token, run)
     return Step.BACK, {"why": f"on {report.release} again", "checks": _checks(report)}
 
@@ -189,6 +192,7 @@ def _people(
     services: Services,
     plan: Plan,
     release: Release,
+    vm: Vm,
     progress: VmProgress,
     *,
     by: str,
@@ -202,7 +206,9 @@ def _people(
             found = people.active(services, name, within_seconds=within)
             if not found or not plan.terms.ask_minutes:
                 return None
-            people.ask(services, name, release.release, plan.terms.ask_minutes, by)
+            notice = rollout_plan.notice(ways.choose_way(services, vm, release))
+            minutes = plan.terms.ask_minutes
+            people.ask(services, name, release.release, minutes, by, notice=notice)
             deadline = now + timedelta(minutes=plan.terms.ask_minutes)
             who = ", ".join(dict.fromkeys(session.login for session in found))
             facts = {"why": f"{who} is active", "deadline": deadline.isoformat(timespec="seconds")}
@@ -228,7 +234,7 @@ def _change(
     if chosen.kind is Kind.REBUILD and (lost := risk.look(services, vm.name).lost):
         return _left(
             f"a rebuild would take {lost[0].path} out of sight, which holds work that is nowhere "
-            f"else; devvm rebuild {vm.name} asks its owner"
+            f"else; devvm update {vm.name} asks its owner"
         )
     assert vm.metadata is not None
     began = ways.began(vm, release)

@@ -86,13 +86,18 @@ def ask(services: Services, identifier: str | None, request: Request) -> tuple[R
 
     Raises:
         NotFoundError: there is none.
-        UsageError: it has ended.
+        UsageError: it has ended, or its VMs are being brought back.
     """
     log = rollout_log.find(services, identifier)
     record = log.record()
     if record.ended:
         raise _has_ended(record)
     busy = rollout_log.holder(services) is not None
+    if record.state in (State.STOPPING, State.ROLLING_BACK):
+        raise UsageError(
+            f"the rollout {record.plan.id} is {record.state}, which is finished first",
+            resolution="devvm rollout status --follow" if busy else "devvm rollout resume",
+        )
     if busy:
         log.ask_for(request)
     return log, busy

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from devvm.errors import DevvmError, OperationError, ParityError
+from devvm.errors import DevvmError, OperationError, ParityError, UsageError
 from devvm.fleet import way
 from devvm.fleet.stack import Release
 from devvm.fleet.way import Kind, Way
@@ -89,6 +89,12 @@ def update(services: Services, request: UpdateRequest, run: Run) -> Updated:
         OperationError: a step failed; the VM is as it was before.
     """
     release = ways.on_record(services, request.release)
+    if release.retired_at and request.way is None:
+        raise UsageError(
+            f"the release {release.release} is retired",
+            details=f"since {release.retired_at}",
+            resolution="devvm release list",
+        )
     theirs = ways.of_release(services, release.release)
     with settle.changing(services, request.name, run) as before:
         rebuilt = bool(before and before.done(journal.REBUILD))
@@ -102,16 +108,16 @@ def update(services: Services, request: UpdateRequest, run: Run) -> Updated:
         revert.no_update(services, vm.name, release=release.release)
         return Updated(vm=lifecycle.get(services, vm.name), report=report)
     chosen = request.way or find_way(services, vm, release, run, rebuild=request.rebuild)
+    if request.way is None:
+        run.note(f"{vm.name}: {chosen.kind}, as {chosen.reason}")
     if chosen.kind is Kind.CONVERGE:
         return _converge(services, theirs, request, release, chosen, run)
     return _rebuild(services, theirs, vm.metadata.owner, request, release, chosen, run)
 
 
 def find_way(services: Services, vm: Vm, release: Release, run: Run, *, rebuild: bool) -> Way:
-    """By which way a VM that runs gets to a release, told with its reason."""
-    chosen = way.rebuild("asked for") if rebuild else ways.find_way(services, vm, release, run)
-    run.note(f"{vm.name}: {chosen.kind}, as {chosen.reason}")
-    return chosen
+    """By which way a VM that runs gets to a release."""
+    return way.rebuild("asked for") if rebuild else ways.find_way(services, vm, release, run)
 
 
 def _converge(
@@ -130,6 +136,7 @@ def _converge(
             vm = lifecycle.present(services, name)
         assert vm.metadata is not None
         create.require_space(services, None)
+        rebuild.refuse_older_data(services, vm, create.require_box(services, release.release))
         kept = _restore_point(services, vm, release, request.token, run)
         with _back_on_failure(services, name, release, kept, run):
             roles = ", ".join(chosen.roles) or "nothing but packages"

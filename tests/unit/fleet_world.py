@@ -10,13 +10,34 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from memory_state import Layer
-from world import GIB, POOL, RELEASE, Provisioner, Shell, UploadingHypervisor, Verifier, World
+from memory_state import Domain, Layer
+from world import (
+    GIB,
+    POOL,
+    RELEASE,
+    Boxes,
+    Provisioner,
+    Shell,
+    UploadingHypervisor,
+    Verifier,
+    World,
+)
 
 from devvm.errors import OperationError
 from devvm.fleet.stack import Release, Stack
-from devvm.model import DATA, Box, CheckResult, Engineer, Metadata, Outcome
+from devvm.model import (
+    DATA,
+    ROOT,
+    AnsibleResult,
+    Box,
+    CheckResult,
+    DomainDisk,
+    Lease,
+    Metadata,
+    Outcome,
+)
 from devvm.operations.ports import Services
+from devvm.release import same_content
 
 NEW = "2026.11.30-aaaaaaaaaaaa"
 ROLE = "roles/nginx/templates/nginx.conf.j2"
@@ -89,13 +110,7 @@ class FleetProvisioner(Provisioner):
             raise OperationError(f"task '{what}' failed", details="no such file", log=log)
         if playbook == "personalise.yml":
             self.world.write(name, "db/schema", variables["devvm_stamp"]["release"])
-        return super_result()
-
-
-def super_result():
-    from devvm.model import AnsibleResult
-
-    return AnsibleResult(ok=1, changed=1)
+        return AnsibleResult(ok=1, changed=1)
 
 
 class FleetVerifier(Verifier):
@@ -135,6 +150,13 @@ class LockedHypervisor(UploadingHypervisor):
                 return value(*arguments, **more)
 
         return locked
+
+
+class FleetBoxes(Boxes):
+    """Boxes of releases that are named; the stack in hand, which is slow to name, is none."""
+
+    def find(self, release):
+        return next((b for b in self.boxes if same_content(b.release, release)), None)
 
 
 class Time:
@@ -179,12 +201,14 @@ class FleetWorld(World):
         self.shell = FleetShell(self.host, self)
         self.provisioner = FleetProvisioner(self.host, self)
         self.verifier = FleetVerifier(self.host, self)
+        self.boxes = FleetBoxes(self.box)
         self.services: Services = replace(
             self.services,
             hypervisor=LockedHypervisor(self.host, self.domain, self),
             shell=self.shell,
             provisioner=self.provisioner,
             verifier=self.verifier,
+            boxes=self.boxes,
         )
         self.record(RELEASE, BASE_FILES, self.box.packages)
         self.add(NEW, {**BASE_FILES, ROLE: b"http2 on;\n"})
@@ -204,10 +228,16 @@ class FleetWorld(World):
         self.record(release, files, packages)
         self.boxes.boxes.append(
             Box(
-                release=release, path=POOL / "devvm.box", sha256="0" * 64, built_at="",
-                size_bytes=GIB, verified=True, debian="12", image_sha256="1" * 64,
+                release=release,
+                path=POOL / "devvm.box",
+                sha256="0" * 64,
+                built_at="",
+                size_bytes=GIB,
+                verified=True,
+                debian="12",
+                image_sha256="1" * 64,
                 packages=packages,
-            )  # fmt: skip
+            )
         )
 
     def fleet(self, count, *, off=()):
@@ -221,10 +251,6 @@ class FleetWorld(World):
         return names
 
     def give(self, name, *, running=True):
-        from memory_host import Domain
-
-        from devvm.model import ROOT, DomainDisk
-
         fqdn = f"{name}.{self.domain}"
         root, data = f"{fqdn}-root.00000000.qcow2", f"{fqdn}-data.00000000.qcow2"
         self.host.volumes[root] = Layer(below=POOL / f"box-{RELEASE}.img")
@@ -259,18 +285,12 @@ class FleetWorld(World):
             self.host.boot(domain)
 
     def _lease(self, name, mac):
-        from devvm.model import Lease
-
-        return Lease(mac=mac, address=f"10.1.{len(self.host.leases) // 250 + 3}."
-                     f"{len(self.host.leases) % 250 + 2}", fqdn=f"{name}.{self.domain}")  # fmt: skip
+        third, fourth = divmod(len(self.host.leases), 250)
+        address = f"10.1.{third + 3}.{fourth + 2}"
+        return Lease(mac=mac, address=address, fqdn=f"{name}.{self.domain}")
 
     def release_of(self, name):
         return self.vm(name).metadata.release
 
     def schema_of(self, name):
         return self.read(name, "db/schema")
-
-
-ANN = Engineer(
-    login="ann", authorized_keys=("ssh-ed25519 ANN",), git_name="Ann", git_email="ann@x.test"
-)

@@ -2,19 +2,23 @@
 
 import json
 import threading
+from dataclasses import replace
 from datetime import date
 
 import pytest
 from fleet_world import NEW, FleetWorld
+from memory_state import Killed
 from world import RELEASE
 
-from devvm.errors import LockedError, NotFoundError, UsageError
+from devvm.errors import LockedError, NotFoundError, OperationError, UsageError
 from devvm.fleet.plan import Terms
 from devvm.fleet.record import State
 from devvm.fleet.record import VmState as Step
 from devvm.model import VmState
-from devvm.operations import due, pins, rollout_log, rollouts
+from devvm.operations import doctor, due, lifecycle, pins, rollout_log, rollouts
 from devvm.operations.rollout import Clock, Rollout
+
+TODAY = date(2026, 11, 30)
 
 
 @pytest.fixture
@@ -31,7 +35,9 @@ def carrier(world, log):
 
 def start(world, prepare=lambda _rollout: None, **terms):
     terms = Terms(**{"release": NEW, **terms})
-    with rollouts.started(world.services, terms, by="ann", today=date(2026, 11, 30), command="rollout start") as log:
+    with rollouts.started(
+        world.services, terms, by="ann", today=date(2026, 11, 30), command="rollout start"
+    ) as log:
         rollout = carrier(world, log)
         prepare(rollout)
         rollout.carry_out()
@@ -140,8 +146,6 @@ def test_a_vm_that_went_on_meanwhile_is_not_taken_back(world):
     start(world)
     vm = world.vm(names[0])
     other = "2026.12.01-bbbbbbbbbbbb"
-    from dataclasses import replace
-
     facts = replace(vm.metadata, release=other)
     world.services.hypervisor.set_metadata(vm.uuid, facts)
     with rollouts.taken_up(world.services, None, command="x", ended=True) as log:
@@ -167,10 +171,8 @@ def test_a_vm_that_does_not_run_is_brought_there_when_it_starts(world):
     assert states(rollout)["dev002"] is Step.DUE
     assert world.vm("dev002").state is VmState.SHUTOFF
     assert rollout.ledger.state is State.DONE
-    from devvm.operations import lifecycle
-
     vm = lifecycle.start(world.services, "dev002", world.run("start dev002"))
-    assert due.due(vm) == NEW
+    assert due.due(vm, TODAY) == NEW
     due.bring(world.services, "dev002", world.run("start dev002"), by="joe")
     assert {world.release_of(name) for name in names} == {NEW}
     record = rollout.log.record()
@@ -182,13 +184,10 @@ def test_one_that_fails_when_it_starts_is_as_it_was_and_not_tried_again(world):
     world.fleet(2, off=("dev002",))
     rollout = start(world)
     world.provisioner.failing["dev002"] = "update"
-    from devvm.errors import OperationError
-    from devvm.operations import lifecycle
-
     lifecycle.start(world.services, "dev002", world.run("start dev002"))
     with pytest.raises(OperationError):
         due.bring(world.services, "dev002", world.run("start dev002"), by="joe")
-    assert due.due(world.vm("dev002")) is None
+    assert due.due(world.vm("dev002"), TODAY) is None
     assert world.release_of("dev002") == RELEASE
     assert rollout.log.record().vms["dev002"].state is Step.FAILED
 
@@ -197,7 +196,7 @@ def test_a_failed_rollout_leaves_nothing_due(world):
     names = world.fleet(3, off=("dev002",))
     world.verifier.failing.add((names[2], NEW))
     start(world, canary=3)
-    assert due.due(world.vm("dev002")) is None
+    assert due.due(world.vm("dev002"), TODAY) is None
 
 
 def test_no_canary_that_could_be_changed_pauses_it(world):
@@ -247,8 +246,6 @@ def test_quiet_hours_are_waited_for(world):
     names = world.fleet(1)
     hours = {"quiet_hours": ("daily 11:00-14:00",)}
     settings = world.config.rollout.model_copy(update=hours)
-    from dataclasses import replace
-
     config = world.config.model_copy(update={"rollout": settings})
     world.services = replace(world.services, config=config)
     start(world)
@@ -398,3 +395,25 @@ def test_a_torn_last_line_of_the_record_is_passed_over(world):
     events = [json.loads(line) for line in path.read_text().splitlines()
               if not line.startswith('{"at": "2026-') or line.endswith("}")]  # fmt: skip
     assert events
+
+
+def test_a_pin_that_is_set_later_keeps_a_vm_from_what_it_is_due_for(world):
+    world.fleet(2, off=("dev002",))
+    start(world)
+    pins.pin(world.services, "dev002", until=date(2026, 12, 1), reason="demo", by="ann",
+             today=TODAY, command="pin")  # fmt: skip
+    assert due.due(world.vm("dev002"), TODAY) is None
+    assert due.due(world.vm("dev002"), date(2026, 12, 2)) == NEW
+
+
+def test_a_vm_that_was_killed_half_way_and_is_off_is_gone_on_with(world):
+    world.fleet(1)
+    world.host.fail_at, world.host.failure = "converge", Killed()
+    with pytest.raises(Killed):
+        start(world)
+    world.again()
+    world.host.dead = False
+    assert [f.kind for f in doctor.examine(world.services).findings] == ["half-way"]
+    world.services.hypervisor.shutdown(world.vm("dev001"), timeout=0, force=True)
+    assert resume(world).ledger.state is State.DONE
+    assert world.release_of("dev001") == NEW

@@ -1,5 +1,6 @@
 """A rollout over 500 VMs, with failures sprinkled in."""
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -34,13 +35,11 @@ def test_500_vms_each_end_as_they_should(tmp_path):
     world = FleetWorld(tmp_path, watch_disks=False)
     off = {f"dev{number:03d}" for number in range(7, 501, 25)}
     names = world.fleet(500, off=off)
-    bad = {name: "update" for name in names[90::60]}
+    bad = dict.fromkeys(names[90::60], "update")
     world.provisioner.failing.update(bad)
     pinned = set(names[20::100]) - off
     for name in pinned:
         vm = world.vm(name)
-        from dataclasses import replace
-
         facts = replace(vm.metadata, pinned_until="2026-12-24", pinned_by="b", pin_reason="demo")
         world.services.hypervisor.set_metadata(vm.uuid, facts)
     world.host.calls.clear()

@@ -144,11 +144,11 @@ def test_runs_are_kept_and_bounded(state):
 
 
 def test_logs_are_private_and_bounded(state):
-    for number in range(105):
-        (state.logs / f"2020{number:04}.log").write_text("")
+    for number in range(2005):
+        (state.logs / f"2020{number:05}.log").write_text("")
     log = state.new_log("create dev1")
     assert log.stat().st_mode & 0o007 == 0
-    assert len(list(state.logs.iterdir())) == 100
+    assert len(list(state.logs.iterdir())) == 2000
     assert log.exists()
 
 

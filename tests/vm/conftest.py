@@ -29,16 +29,21 @@ class Result:
 
 
 class Devvm:
-    """Runs `devvm` with the tests' configuration, as its own process."""
+    """Runs `devvm` with the tests' configuration, as its own process, of some checkout."""
 
-    def __init__(self, state: Path, log: Path) -> None:
+    def __init__(self, state: Path, log: Path, checkout: Path = REPOSITORY) -> None:
         self.state = state
         self._log = log
+        self._checkout = checkout
+
+    def of(self, checkout: Path) -> "Devvm":
+        """The same, of another checkout: another stack is in hand there."""
+        return Devvm(self.state, self._log, checkout)
 
     def __call__(self, *args: str, code: int | None = 0, timeout: float = 3000, **env) -> Result:
         done = subprocess.run(
             [sys.executable, "-m", "devvm", *args],
-            cwd=REPOSITORY,
+            cwd=self._checkout,
             env=os.environ | {"DEVVM_CONFIG": str(HERE / "config.toml")} | env,
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -32,6 +32,32 @@ _ELSEWHERE = {
     "devvm clone dev1 --as dev1-copy": "test_recovery",
     "devvm snapshot create dev1 before": "test_recovery",
     "devvm snapshot restore dev1 before": "test_recovery",
+    "devvm release create": "test_rollout",
+    "devvm release create --note 'HTTP/2, MariaDB 10.11.11'": "test_rollout",
+    "devvm release show latest": "test_rollout: with a release on record",
+    "devvm release diff 2026.11.23-1a2b3c4d5e6f latest": "test_rollout: two of its own",
+    "devvm release retire 2026.11.23-1a2b3c4d5e6f": "tests/unit/test_releases",
+    "devvm release retire latest": "tests/unit/test_releases",
+    "devvm box remove 2026.11.23-1a2b3c4d5e6f": "test_recovery: a box of its own",
+    "devvm update dev1": "test_rollout",
+    "devvm pin dev1 --until $(date -d friday +%F) --reason 'demo on Friday'": "test_rollout",
+    "devvm unpin dev1": "test_rollout",
+    "devvm fleet report --html fleet.html": "test_rollout: into a folder of its own",
+    "devvm rollout plan latest": "test_rollout: with a release on record",
+    "devvm rollout plan latest --canary 2 --wave 50% --wave 100%": "tests/unit/cli/test_rollout",
+    "devvm rollout plan --plan weekly.yml": "tests/unit/cli/test_rollout",
+    "devvm rollout start latest": "test_rollout, with --yes: it asks",
+    "devvm rollout start latest --canary 2 --wave 50% --wave 100%": "tests/unit/cli/test_rollout",
+    "devvm rollout start --plan weekly.yml": "tests/unit/cli/test_rollout",
+    "devvm rollout status": "test_rollout: with a rollout on record",
+    "devvm rollout status --follow": "tests/unit/cli/test_rollout",
+    "devvm rollout log": "test_rollout: with a rollout on record",
+    "devvm rollout log --json": "tests/unit/cli/test_rollout",
+    "devvm rollout pause": "tests/unit/cli/test_rollout",
+    "devvm rollout resume": "tests/unit/cli/test_rollout",
+    "devvm rollout abort": "tests/unit/cli/test_rollout",
+    "devvm rollout rollback": "test_rollout, with --yes: it asks",
+    "devvm rollout rollback r3": "tests/unit/cli/test_rollout",
     "devvm production capture --host web1 --host web2": "tests/container/test_capture",
     "devvm production capture --host dev1-vagrant"
     " --ssh-config /var/lib/devvm/vms/dev1/ssh_config --over production/manifest.yml"
@@ -44,7 +70,7 @@ _ELSEWHERE = {
 _NAMES = {
     "devvm stop", "devvm destroy", "devvm ssh", "devvm box verify", "devvm rebuild",
     "devvm recover", "devvm resize", "devvm verify", "devvm production capture",
-    "devvm production propose",
+    "devvm production propose", "devvm start", "devvm restart", "devvm update",
 }  # fmt: skip
 #: What a person types in the session that the command opens.
 _INTERACTIVE = {

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
+from about.revision import ROOT
+
 #: The schema that this code needs: the newest file in ``migrations/versions``.
 #: Kept here so that a health check needs no Alembic; a test compares the two.
 SCHEMA_REVISION = "0001"
@@ -121,6 +123,12 @@ def add_all_if_none(engine: sa.engine.Engine, newcomers: Iterable[Person]) -> in
         if rows:
             connection.execute(people.insert(), rows)
         return len(rows)
+
+
+def earlier_revisions() -> set[str]:
+    """The schemas that this code knows and has left behind, by the names of their files."""
+    versions = (ROOT / "migrations" / "versions").glob("*.py")
+    return {path.name.partition("_")[0] for path in versions} - {SCHEMA_REVISION}
 
 
 def schema_revision(connection: sa.engine.Connection) -> str | None:

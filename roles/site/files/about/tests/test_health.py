@@ -49,10 +49,17 @@ def test_all_is_well(app, browser):
 
 
 @pytest.mark.usefixtures("worker")
-def test_the_schema_of_other_code_is_named(app, browser):
-    set_revision(app, "0815")
+def test_a_schema_that_is_not_migrated_is_named(app, browser, monkeypatch):
+    monkeypatch.setattr(people, "SCHEMA_REVISION", "0815")
+    set_revision(app, "0001")
     assert failed(app) == ["schema"]
-    assert "0815" in browser.get("/healthz").json["checks"]["schema"]["detail"]
+    assert "0001" in browser.get("/healthz").json["checks"]["schema"]["detail"]
+
+
+@pytest.mark.usefixtures("worker")
+def test_code_that_is_older_than_the_schema_goes_on(app):
+    set_revision(app, "0815")
+    assert failed(app) == []
 
 
 def test_a_worker_that_stopped_reporting_is_dead(app, parts, worker):
