@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,6 +28,8 @@ from devvm.operations.verify import examine
 _GIB = 1024**3
 #: Room that a VM needs in the pool to boot and be personalised, beside the box's image.
 _HEADROOM = 2 * _GIB
+#: Seconds until a VM that does not pass is looked at once more.
+SECOND_LOOK = 20.0
 #: What an emulator or KVM needs beside the guest's own memory.
 _OVERHEAD_MIB = 128
 
@@ -114,6 +117,21 @@ def examine_vm(services: Services, name: str, release: str, run: Run) -> Report:
     """Check a VM that runs, as the phase `verify` of a larger command."""
     target = way_in.target(services, name, login="vagrant")
     return examine(services, target, name=name, release=release, run=run)
+
+
+def judge_vm(services: Services, name: str, release: str, run: Run) -> Report:
+    """As `examine_vm`, before a VM is judged: what fails at first is looked at once more.
+
+    A guest that has just booted or restarted its services, on a host with much to do, may answer
+    too late once; and who does not pass is brought back.
+    """
+    report = examine_vm(services, name, release, run)
+    if report.passed:
+        return report
+    failed = len(list(report.failures()))
+    run.note(f"{name} does not pass {failed} of {len(report.checks)} checks; looking once more")
+    time.sleep(SECOND_LOOK)
+    return examine_vm(services, name, release, run)
 
 
 def refuse_if_exists(services: Services, name: str) -> None:

@@ -68,6 +68,9 @@ class Domains(Protocol):
     def kept(self) -> list[Kept]:
         """Every state of a VM that is kept, the oldest first."""
 
+    def kept_state(self, name: str) -> Kept | None:
+        """The kept state that the domain of this name is; None where it is none, or not there."""
+
     def other_domains(self) -> dict[str, str]:
         """The other domains, by name: why each is neither a VM of devvm's nor a kept state."""
 

@@ -63,7 +63,7 @@ def keep(
     The same again when called again with the same token. Nothing may write to these volumes any
     more, but for a VM that is about to be given others.
     """
-    found = find(services, token)
+    found = find(services, token, of=vm.fqdn)
     if found is not None:
         return found
     assert vm.metadata is not None
@@ -87,7 +87,7 @@ def keep(
         read_only=True,
     )
     services.hypervisor.define(services.hypervisor.definition(vm.fqdn), change)
-    found = find(services, token)
+    found = find(services, token, of=vm.fqdn)
     assert found is not None
     return found
 
@@ -180,8 +180,16 @@ def forget_kept(services: Services, kept: Kept) -> None:
     services.hypervisor.undefine(domain_of(services, kept))
 
 
-def find(services: Services, identifier: str) -> Kept | None:
-    """A kept state by its identifier."""
+def find(services: Services, identifier: str, *, of: str | None = None) -> Kept | None:
+    """A kept state by its identifier; without a look at all others where the VM's name is given.
+
+    Args:
+        services: Where.
+        identifier: It.
+        of: The full name of the VM that it is of.
+    """
+    if of is not None:
+        return services.hypervisor.kept_state(naming.kept_of(of, identifier))
     return next((k for k in services.hypervisor.kept() if k.id == identifier), None)
 
 

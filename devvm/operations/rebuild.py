@@ -99,7 +99,7 @@ def rebuild(services: Services, request: RebuildRequest, run: Run) -> RebuildRes
             _replace_root(services, vm, box, facts, token, run)
             lifecycle.power_on(services, _vm(services, name), run)
             machine.personalise(services, facts.name, facts.owner, box.release, run)
-            report = create.examine_vm(services, name, box.release, run)
+            report = create.judge_vm(services, name, box.release, run)
             demand_passed(services, report, run)
             services.hypervisor.set_metadata(vm.uuid, replace(facts, ready=True))
             settle.settle(services, name, run, killed=False)

@@ -56,7 +56,8 @@ def go_back(services: Services, name: str, release: str, kept_id: str, run: Run)
 
 def exchange(services: Services, name: str, release: str, kept_id: str, run: Run) -> None:
     """Give a VM a kept state, and the work done since; the lock is held."""
-    vm, kept = lifecycle.present(services, name), keeping.find(services, kept_id)
+    vm = lifecycle.present(services, name)
+    kept = keeping.find(services, kept_id, of=vm.fqdn)
     left = not ways.is_on(vm, release) and not (
         vm.metadata and vm.metadata.restore_point == kept_id
     )

@@ -176,7 +176,7 @@ def _done_already(
     """A VM of which the update ended, and the process before it could say so."""
     request = update.UpdateRequest(name=vm.name, release=release.release)
     report = update.update(services, request, run).report
-    kept = progress.token if keeping.find(services, progress.token) else ""
+    kept = progress.token if keeping.find(services, progress.token, of=vm.fqdn) else ""
     return Outcome(step=Step.DONE, facts={"checks": _checks(report), "token": kept})
 
 

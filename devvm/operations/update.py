@@ -155,11 +155,12 @@ def _converge(
                     tags=("packages", *chosen.roles),
                 )
             machine.personalise(theirs, name, vm.metadata.owner, release.release, run)
-            report = create.examine_vm(theirs, name, release.release, run)
+            report = create.judge_vm(theirs, name, release.release, run)
             rebuild.demand_passed(services, report, run)
         mariadb = release.packages.get("mariadb-server", "") or vm.metadata.mariadb
         revert.no_update(services, name, release=release.release, mariadb=mariadb)
-        tidy.tidy(services, name, run)
+        if request.way is None:  # in a rollout the next operation does: it looks at all VMs
+            tidy.tidy(services, name, run)
     vm = lifecycle.get(services, name)
     return Updated(vm=vm, report=report, way=chosen, previous=kept.id)
 
@@ -200,8 +201,10 @@ def _restore_point(
 ) -> Kept:
     """The state to go back to: kept now, or by an earlier try that was killed."""
     assert vm.metadata is not None
-    if ways.began(vm, release) and (kept := keeping.find(services, vm.metadata.restore_point)):
-        return kept
+    if ways.began(vm, release):
+        kept = keeping.find(services, vm.metadata.restore_point, of=vm.fqdn)
+        if kept is not None:
+            return kept
     token = token or naming.new_token()
     with run.phase("restore-point", "Keeping the disks as they are"):
         work.mark(services, vm.name, token)

@@ -86,6 +86,12 @@ class Hypervisor:
         ]
         return sorted(found, key=lambda kept: (kept.kept_at, kept.id))
 
+    def kept_state(self, name):
+        domain = self.host.domains.get(name)
+        if domain is None or not isinstance(domain.facts, Kept):
+            return None
+        return replace(domain.facts, disks=domain.disks)
+
     def other_domains(self):
         return {
             domain.name: "devvm did not make it"

@@ -59,6 +59,12 @@ def parse(xml: str, state: VmState, leases: dict[str, Lease]) -> Vm | None:
     )
 
 
+def _kept(xml: str) -> Kept | None:
+    domain = ET.fromstring(xml)  # noqa: S314 - libvirt's own answer
+    kept = facts.kept_of(domain)
+    return None if kept is None else replace(kept, disks=definition.disks(domain))
+
+
 class Domains:
     """The domains of one libvirt host."""
 
@@ -77,12 +83,19 @@ class Domains:
         """Every state of a VM that is kept, the oldest first."""
         found = []
         for xml, _ in self._all():
-            domain = ET.fromstring(xml)  # noqa: S314 - libvirt's own answer
             with suppress(OperationError):
-                kept = facts.kept_of(domain)
+                kept = _kept(xml)
                 if kept is not None:
-                    found.append(replace(kept, disks=definition.disks(domain)))
+                    found.append(kept)
         return sorted(found, key=lambda kept: (kept.kept_at, kept.id))
+
+    def kept_state(self, name: str) -> Kept | None:
+        """The kept state that the domain of this name is; None where it is none, or not there."""
+        domain = self._find(name)
+        if domain is None:
+            return None
+        with translated(f"the domain {name} can't be read"):
+            return _kept(domain.XMLDesc())
 
     def others(self) -> dict[str, str]:
         """The other domains, by name: why each is neither a VM of devvm's nor a kept state."""

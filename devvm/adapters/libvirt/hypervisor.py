@@ -84,6 +84,11 @@ class LibvirtHypervisor:
         """Every state of a VM that is kept, the oldest first."""
         return [kept for kept in self._domains.kept() if self._is_ours(kept.disks)]
 
+    def kept_state(self, name: str) -> Kept | None:
+        """The kept state that the domain of this name is; None where it is none, or not there."""
+        kept = self._domains.kept_state(name)
+        return kept if kept is not None and self._is_ours(kept.disks) else None
+
     def other_domains(self) -> dict[str, str]:
         """The other domains, by name: why each is neither a VM of devvm's nor a kept state."""
         return self._domains.others()

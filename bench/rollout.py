@@ -1,0 +1,76 @@
+"""What a rollout costs beside the VMs' own time, and how that grows with the fleet.
+
+The engine, the record on the disk and every operation are real; the libvirt host, its guests and
+Ansible are the ones in memory that the unit tests use, with a delay in place of what a VM takes.
+Overhead is what is left of the elapsed time when the VMs' own, side by side, is taken off.
+
+    python bench/rollout.py [--sizes 125 250 500] [--parallel 4 8] [--delay 0.5]
+"""
+
+import argparse
+import math
+import sys
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests" / "unit")]
+
+from fleet_world import NEW, FleetWorld  # noqa: E402
+
+from devvm.fleet.plan import Terms  # noqa: E402
+from devvm.fleet.record import VmState  # noqa: E402
+from devvm.operations import rollouts  # noqa: E402
+from devvm.operations.rollout import Rollout  # noqa: E402
+
+
+def roll_out(size: int, parallel: int, delay: float) -> tuple[float, float]:
+    """Elapsed seconds, and those that the VMs themselves take side by side."""
+    with tempfile.TemporaryDirectory() as folder:
+        world = FleetWorld(Path(folder), watch_disks=False)
+        world.fleet(size)
+        apply = world.provisioner.apply
+
+        def slow(playbook: str, *arguments: object, **more: object) -> object:
+            if playbook == "update.yml":
+                time.sleep(delay)
+            return apply(playbook, *arguments, **more)
+
+        world.provisioner.apply = slow
+        terms = Terms(release=NEW, canary=parallel, parallel=parallel)
+        start = time.monotonic()
+        with rollouts.started(
+            world.services, terms, by="bench", today=date(2026, 11, 30), command="bench"
+        ) as log:
+            rollout = Rollout(services=world.services, log=log, by="bench",
+                              messenger=world.messenger)  # fmt: skip
+            rollout.carry_out()
+        elapsed = time.monotonic() - start
+        assert rollout.ledger.record.counts()[VmState.DONE] == size
+        own = sum(math.ceil(len(wave.vms) / parallel) * delay for wave in rollout.plan.waves)
+        return elapsed, own
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[125, 250, 500])
+    parser.add_argument("--parallel", type=int, nargs="+", default=[4, 8])
+    parser.add_argument("--delay", type=float, default=0.5)
+    options = parser.parse_args()
+    print(f"a VM takes {options.delay} s")
+    print("VMs  parallel  elapsed s  VMs' own s  overhead ms/VM  overhead/VM against the first")
+    for parallel in options.parallel:
+        first = 0.0
+        for size in options.sizes:
+            elapsed, own = roll_out(size, parallel, options.delay)
+            overhead = (elapsed - own) / size * 1000
+            first = first or overhead
+            print(f"{size:<4} {parallel:<9} {elapsed:<10.1f} {own:<11.1f} {overhead:<15.0f} "
+                  f"{overhead / first:.2f}")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
