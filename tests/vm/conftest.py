@@ -116,3 +116,16 @@ def vm(devvm, box, tmp_path_factory):
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
     created = devvm("create", "dev1", "--engineer", "jane", "--ssh-key", f"{key}.pub", "--json")
     return created.json | {"key": key}
+
+
+@pytest.fixture(scope="module")
+def dev1(devvm, box):
+    """dev1, from wherever it is: as it stands, out of the trash, or new."""
+    names = {v["name"] for v in devvm("list", "--json").json["vms"]}
+    trash = {item["name"] for item in devvm("trash", "list", "--json").json["items"]}
+    if "dev1" not in names and "dev1" in trash:
+        report = devvm("recover", "dev1", "--json").json["report"]
+        assert report["passed"]
+    elif "dev1" not in names:
+        devvm("create", "dev1", "--engineer", "jane", "--json")
+    return devvm("show", "dev1", "--json").json

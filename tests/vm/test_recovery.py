@@ -38,15 +38,8 @@ sync
 
 
 @pytest.fixture(scope="module")
-def dev1(devvm, box):
-    """dev1, from wherever it is, with work in it."""
-    names = {v["name"] for v in devvm("list", "--json").json["vms"]}
-    trash = {item["name"] for item in devvm("trash", "list", "--json").json["items"]}
-    if "dev1" not in names and "dev1" in trash:
-        report = devvm("recover", "dev1", "--json").json["report"]
-        assert report["passed"]
-    elif "dev1" not in names:
-        devvm("create", "dev1", "--engineer", "jane", "--json")
+def dev1(dev1, devvm):
+    """dev1 with work in it."""
     devvm("exec", "dev1", "--", "sh", "-c", _PREPARE)
     return devvm("show", "dev1", "--json").json
 

@@ -5,14 +5,21 @@ the boxes of the second and the third are the first one's image: nothing looks a
 """
 
 import hashlib
+import os
+import pty
+import select
 import shutil
 import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import yaml
-from conftest import REPOSITORY
+from conftest import HERE, REPOSITORY
 from site_client import Site
 
 from devvm.adapters.box_store import FolderBoxStore
@@ -94,7 +101,7 @@ def give_box(devvm, folder, box):
 
 
 @pytest.fixture(scope="module")
-def releases(devvm, vm, box, tmp_path_factory):
+def releases(devvm, dev1, box, tmp_path_factory):
     """Three releases on record, by name, each with the devvm whose stack it is."""
     made = {"first": devvm}
     devvm("release", "create", "--note", "as it was")
@@ -128,8 +135,8 @@ def columns(devvm):
     return int(devvm(*argv, "--execute", query).stdout)
 
 
-def test_a_release_goes_out_and_comes_back(releases, vm, devvm, tmp_path):
-    site = Site(vm["url"], devvm.state / "ca" / "ca.crt")
+def test_a_release_goes_out_and_comes_back(releases, dev1, devvm, tmp_path):
+    site = Site(dev1["url"], devvm.state / "ca" / "ca.crt")
     site.add(None, login="ann", name="Ann", title="Engineer", bio="Was here before.")
     devvm("exec", "dev1", "--", "sh", "-c", "echo before >notes; echo gone >gone")
     before = columns(devvm)
@@ -141,9 +148,9 @@ def test_a_release_goes_out_and_comes_back(releases, vm, devvm, tmp_path):
     assert "keep alive for longer" in good("release", "show", "latest").stdout
     assert release_of(devvm)["behind"] == 1
     plan = good("rollout", "plan", "latest", "--json").json
-    assert [v["way"]["kind"] for v in plan["vms"]] == ["converge"]
+    assert [(vm["name"], vm["way"]) for vm in plan["waves"][0]["vms"]] == [("dev1", "converge")]
 
-    done = good("rollout", "start", "latest", "--yes", "--json").json
+    done = good("rollout", "start", "latest", "--yes", "--json").json["rollout"]
     assert done["state"] == "done", done
     assert (release_of(devvm)["release"], release_of(devvm)["behind"]) == (new, 0)
     assert (setting(devvm), columns(devvm)) == ("75s;", before + 1)
@@ -154,9 +161,9 @@ def test_a_release_goes_out_and_comes_back(releases, vm, devvm, tmp_path):
     assert "done" in good("rollout", "log", "--vm", "dev1").stdout
 
     devvm("exec", "dev1", "--", "sh", "-c", "echo after >notes; rm gone; echo new >new")
-    back = good("rollout", "rollback", "--yes", "--json").json
+    back = good("rollout", "rollback", "--yes", "--json").json["rollout"]
     assert back["state"] == "rolled back", back
-    assert release_of(devvm)["release"] == vm["vm"]["release"]
+    assert release_of(devvm)["release"] == dev1["vm"]["release"]
     assert (setting(devvm), columns(devvm)) == ("65s;", before)
     assert "ann" in site.people()
     files = devvm("exec", "dev1", "--", "sh", "-c", "cat notes new; ls gone || true")
@@ -169,34 +176,89 @@ def test_a_release_goes_out_and_comes_back(releases, vm, devvm, tmp_path):
     assert all(word in page.read_text() for word in ("dev1", new, "rolled back"))
 
 
-def test_a_bad_release_is_stopped_at_the_canary_which_is_as_it_was(releases, vm, devvm):
+def test_a_bad_release_is_stopped_at_the_canary_which_is_as_it_was(releases, dev1, devvm):
     before = columns(devvm)
     bad = releases["bad"]
     bad("release", "create")
     failed = bad("rollout", "start", "latest", "--yes", code=1)
     assert "Migrate" in failed.stdout + failed.stderr
     assert "nonsense" in failed.stdout + failed.stderr or ".log" in failed.stdout + failed.stderr
-    assert release_of(devvm)["release"] == vm["vm"]["release"]
+    assert release_of(devvm)["release"] == dev1["vm"]["release"]
     assert (setting(devvm), columns(devvm)) == ("65s;", before)
     report = devvm("verify", "dev1", "--json").json
     assert report["passed"], [c for c in report["checks"] if c["outcome"] == "failed"]
-    status = bad("rollout", "status", "--json").json
+    status = bad("rollout", "status", "--json").json["rollout"]
     assert status["state"] == "failed"
 
 
-def test_a_pinned_vm_stays_and_its_owner_may_update_it(releases, vm, devvm):
-    devvm(
-        "pin",
-        "dev1",
-        "--until",
-        str(datetime.now(UTC).date() + timedelta(days=2)),
-        "--reason",
-        "demo",
-    )
-    refused = releases["good"]("rollout", "plan", releases_of(devvm)[-2], "--json").json
-    assert "demo" in refused["vms"][0]["waits"]
+def test_a_pinned_vm_is_told_in_the_plan(releases, dev1, devvm):
+    until = str(datetime.now(UTC).date() + timedelta(days=2))
+    devvm("pin", "dev1", "--until", until, "--reason", "demo")
+    plan = releases["good"]("rollout", "plan", releases_of(devvm)[1], "--json").json
+    assert "demo" in plan["waves"][0]["vms"][0]["waits"]
     devvm("unpin", "dev1")
     assert devvm("show", "dev1", "--json").json["vm"]["pinned_until"] is None
+
+
+def test_an_update_to_where_a_vm_is_checks_it(releases, dev1, devvm):
+    done = devvm("update", "dev1", "--release", dev1["vm"]["release"], "--json").json
+    assert (done["way"], done["report"]["passed"]) == (None, True)
+
+
+def test_who_is_logged_in_and_active_is_asked(releases, dev1, devvm):
+    """A real terminal: the question is seen on it, and its answer puts the VM off for good."""
+    with terminal() as shell:
+        shell.wait_for("jane@dev1")
+        shell.type("true\n")
+        newest = releases_of(devvm)[1]
+        with ThreadPoolExecutor() as pool:
+            argv = ["rollout", "start", newest, "--yes", "--ask-minutes", "30", "--json"]
+            rollout = pool.submit(releases["good"], *argv, code=None)
+            shell.wait_for(f"brings this VM to release {newest}")
+            shell.type("touch ~/update-later\n")
+            done = rollout.result()
+    assert (done.code, done.json["rollout"]["state"]) == (1, "paused"), done.json
+    assert "no canary" in done.json["rollout"]["why"]
+    (found,) = done.json["rollout"]["waves"][0]["vms"]
+    assert (found["state"], "put off" in found["why"]) == ("later", True)
+    assert release_of(devvm)["release"] == dev1["vm"]["release"]
+    devvm("rollout", "abort", "--yes")
+
+
+class Terminal:
+    """`devvm ssh dev1` on a terminal of its own."""
+
+    def __init__(self):
+        self._main, self._terminal = pty.openpty()
+        self._seen = ""
+        self.child = subprocess.Popen(
+            [sys.executable, "-m", "devvm", "ssh", "dev1"],
+            cwd=REPOSITORY,
+            env={"DEVVM_CONFIG": str(HERE / "config.toml"), "PATH": "/usr/bin:/bin",
+                 "TERM": "xterm", "HOME": os.environ.get("HOME", "/root")},
+            stdin=self._terminal, stdout=self._terminal, stderr=self._terminal,
+            start_new_session=True,
+        )  # fmt: skip
+
+    def wait_for(self, text, seconds=180):
+        deadline = time.monotonic() + seconds
+        while text not in self._seen and time.monotonic() < deadline:
+            if select.select([self._main], [], [], 1)[0]:
+                self._seen += os.read(self._main, 4096).decode(errors="replace")
+        assert text in self._seen, self._seen
+
+    def type(self, text):
+        os.write(self._main, text.encode())
+
+
+@contextmanager
+def terminal():
+    shell = Terminal()
+    try:
+        yield shell
+    finally:
+        shell.child.kill()
+        shell.child.wait()
 
 
 def releases_of(devvm):
