@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -90,6 +91,9 @@ def devvm(tmp_path_factory):
     with (command.state / "locks" / "tests.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two runs of the tests on one host take turns
         _destroy_all(command)
+        for records in ("releases", "rollouts"):  # of an earlier run on this host
+            for record in (command.state / records).iterdir():
+                shutil.rmtree(record)
         yield command
         _destroy_all(command)
 

@@ -103,7 +103,7 @@ def give_box(devvm, folder, box):
 @pytest.fixture(scope="module")
 def releases(devvm, dev1, box, tmp_path_factory):
     """Three releases on record, by name, each with the devvm whose stack it is."""
-    made = {"first": devvm}
+    made, boxes = {"first": devvm}, []
     devvm("release", "create", "--note", "as it was")
     for name in ("good", "bad"):
         folder = checkout(tmp_path_factory.mktemp(name))
@@ -114,9 +114,11 @@ def releases(devvm, dev1, box, tmp_path_factory):
         if name == "bad":  # it fails when it has done half of its work
             text = MIGRATION.replace("=True))", '=True))\n    op.execute("nonsense")')
         (versions / "0002_add_pronouns.py").write_text(text)
-        give_box(devvm, folder, box)
+        boxes.append(give_box(devvm, folder, box))
         made[name] = devvm.of(folder)
-    return made
+    yield made
+    for given in boxes:
+        devvm("box", "remove", given.release)
 
 
 def release_of(devvm):
