@@ -200,7 +200,6 @@ APPLICATION = (
         "UPDATE about.alembic_version SET version_num = '0000'",
         "UPDATE about.alembic_version SET version_num = '0001'",
         "application/schema",
-        "site/healthz/schema",
     ),
 )
 
