@@ -24,7 +24,7 @@ from devvm.operations.messenger_port import Messenger
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
 from devvm.operations.rollout_log import RolloutLog, now
-from devvm.operations.rollout_run import VmReporter
+from devvm.operations.rollout_reporter import VmReporter
 from devvm.operations.side_by_side import SideBySide
 
 #: Seconds between two looks at what somebody asks for.
@@ -58,7 +58,6 @@ class Rollout:
         log: The record.
         by: Who carries it out.
         messenger: Told of what happens.
-        watch: Told after each event, in whichever thread it happened.
         clock: The time.
         interrupted: Set by who wants it to pause as soon as no VM is half way there.
         stopped: Set by who has stopped what is being done to VMs: they did not fail.
@@ -68,7 +67,6 @@ class Rollout:
     log: RolloutLog
     by: str
     messenger: Messenger
-    watch: Callable[[Ledger], None] = lambda _ledger: None
     clock: Clock = field(default_factory=Clock)
     interrupted: threading.Event = field(default_factory=threading.Event)
     stopped: threading.Event = field(default_factory=threading.Event)
@@ -134,7 +132,6 @@ class Rollout:
         with self._writing:
             self.log.append(event, durable=what not in ("phase", "note"))
             self.ledger.add(event)
-        self.watch(self.ledger)
 
     # Forward -------------------------------------------------------------------------------
 

@@ -122,3 +122,18 @@ def _gone(pid: int) -> bool:
             return True
         time.sleep(0.1)
     return False
+
+
+def test_files_go_through_a_command_byte_for_byte(tmp_path):
+    source, destination = tmp_path / "a", tmp_path / "b"
+    source.write_bytes(bytes(range(256)) * 1000)
+    process.transfer(["cat"], source=source, destination=destination)
+    assert destination.read_bytes() == source.read_bytes()
+    assert destination.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_transfer_that_fails_says_why(tmp_path):
+    with pytest.raises(process.ProcessError) as failed:
+        process.transfer(["sh", "-c", "echo part; echo full >&2; exit 3"],
+                         destination=tmp_path / "b")  # fmt: skip
+    assert (failed.value.returncode, failed.value.output) == (3, "full\n")

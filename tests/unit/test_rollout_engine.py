@@ -4,6 +4,7 @@ import json
 import threading
 from dataclasses import replace
 from datetime import date
+from functools import partial
 
 import pytest
 from fleet_world import NEW, FleetWorld
@@ -49,6 +50,18 @@ def resume(world, **more):
         rollout = carrier(world, log)
         rollout.carry_out()
     return rollout
+
+
+def ask_after_two(rollout, request):
+    """Ask for something as soon as two VMs are done."""
+    note = rollout.note
+
+    def noting(*arguments, **facts):
+        note(*arguments, **facts)
+        if rollout.ledger.record.counts()[Step.DONE] == 2:
+            rollout.log.ask_for(request)
+
+    rollout.note = noting
 
 
 def states(rollout):
@@ -264,14 +277,7 @@ def test_a_rebuild_does_not_take_work_out_of_sight(world):
 def test_asked_to_pause_it_pauses_and_goes_on(world):
     world.fleet(6)
 
-    def pause_after_two(rollout):
-        def watch(ledger):
-            if sum(vm.state is Step.DONE for vm in ledger.record.vms.values()) == 2:
-                rollout.log.ask_for("pause")
-
-        rollout.watch = watch
-
-    rollout = start(world, pause_after_two, parallel=1)
+    rollout = start(world, partial(ask_after_two, request="pause"), parallel=1)
     assert rollout.ledger.state is State.PAUSED
     assert 2 <= rollout.ledger.record.counts()[Step.DONE] <= 3
     rollout = resume(world)
@@ -283,14 +289,7 @@ def test_asked_to_pause_it_pauses_and_goes_on(world):
 def test_asked_to_abort_it_ends_and_what_is_done_stays(world):
     world.fleet(6, off=("dev006",))
 
-    def abort_after_two(rollout):
-        def watch(ledger):
-            if sum(vm.state is Step.DONE for vm in ledger.record.vms.values()) == 2:
-                rollout.log.ask_for("abort")
-
-        rollout.watch = watch
-
-    rollout = start(world, abort_after_two, parallel=1)
+    rollout = start(world, partial(ask_after_two, request="abort"), parallel=1)
     assert rollout.ledger.state is State.ABORTED
     with pytest.raises(UsageError, match="has ended"):
         resume(world)
