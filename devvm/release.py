@@ -25,7 +25,7 @@ _RELEASE = re.compile(r"\d{4}\.\d{2}\.\d{2}-[0-9a-f]{12}")
 def content_hash(folders: Sequence[Path] = ()) -> str:
     """The stack's content hash: 12 hexadecimal digits over roles, playbooks and the package lock.
 
-    Documentation and caches don't count. File modes count: Ansible copies them.
+    What does not get into a machine does not count. File modes count: Ansible copies them.
 
     Args:
         folders: The stack's `roles` and `playbooks`; by default those of the stack in hand.
@@ -65,19 +65,19 @@ def same_content(a: str, b: str) -> bool:
     return a.rpartition("-")[2] == b.rpartition("-")[2]
 
 
-def files(root: Path, *, brought: bool = False) -> Iterator[Path]:
-    """The files in a folder of a stack that count, sorted.
+def files(root: Path) -> Iterator[Path]:
+    """The files in a folder of a stack that count, sorted: what takes part, and is no leftover.
+
+    Documentation and hidden files count where a role brings them to machines.
 
     Args:
         root: `roles` or `playbooks`.
-        brought: Also those that don't count and that roles bring to machines all the same:
-            documentation and hidden files in their `files` and `templates`.
     """
     for path in sorted(root.rglob("*")):
         parts = path.relative_to(root).parts
         hidden = any(p.startswith(".") or p in {"__pycache__", "molecule"} for p in parts)
-        counts = not hidden and path.suffix not in {".md", ".pyc"}
-        if path.is_file() and (counts or (brought and _is_brought(parts))):
+        takes_part = not hidden and path.suffix not in {".md", ".pyc"}
+        if path.is_file() and (takes_part or _is_brought(parts)):
             yield path
 
 

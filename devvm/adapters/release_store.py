@@ -176,7 +176,7 @@ class FolderReleaseStore:
         """The files of the stack in hand: path, content, whether a file can be executed."""
         for name, root in self._stack.items():
             try:
-                for path in naming.files(root, brought=True):
+                for path in naming.files(root):
                     inside = f"{name}/{path.relative_to(root).as_posix()}"
                     yield inside, path.read_bytes(), bool(path.stat().st_mode & 0o100)
             except OSError as error:

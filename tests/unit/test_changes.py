@@ -372,7 +372,7 @@ def test_nothing_that_is_in_a_file_makes_it_fail(path, content):
 def shipped():
     files = {}
     for root in (assets.roles(), assets.playbooks()):
-        for path in release.files(root, brought=True):
+        for path in release.files(root):
             files[f"{root.name}/{path.relative_to(root).as_posix()}"] = path.read_bytes()
     return files
 

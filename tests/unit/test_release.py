@@ -56,6 +56,16 @@ def test_documentation_and_caches_do_not_count(stack):
     assert release.content_hash() == before
 
 
+@pytest.mark.parametrize("name", ["templates/.gitconfig.j2", "files/about/README.md"])
+def test_what_a_role_brings_to_machines_counts(stack, name):
+    path = stack / "roles/nginx" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("before")
+    before = release.content_hash()
+    path.write_text("after")
+    assert release.content_hash() != before
+
+
 def test_where_the_stack_lies_does_not_count(stack, tmp_path_factory, monkeypatch):
     before = release.content_hash()
     copy = tmp_path_factory.mktemp("copy") / "stack"
