@@ -68,6 +68,9 @@ class VmConfig(_Strict):
         "auto", description="auto: KVM where it truly runs guests, emulation otherwise"
     )
     extra_disks: tuple[ExtraDiskConfig, ...] = Field((), description="further disks", strict=False)
+    boot_timeout_seconds: int = Field(
+        600, ge=30, le=7200, description="seconds for a VM to boot; by emulation it takes minutes"
+    )
 
 
 class NetworkConfig(_Strict):

@@ -17,8 +17,6 @@ from devvm.operations.progress import Run
 from devvm.render import render
 from devvm.state import write_atomic
 
-#: Seconds for a guest to boot: an emulated one on a busy machine needs minutes.
-BOOT_TIMEOUT = 600
 _VAGRANT_HOME_IN_GUEST = "/var/lib/vagrant"
 #: A socket's path has 108 bytes, and ssh adds 17 while it makes one.
 _SOCKET_PATH_MAX = 90
@@ -83,7 +81,8 @@ def wait(services: Services, name: str, run: Run) -> Target:
             )
         run.detail(text)
 
-    services.shell.wait(way_in, timeout=BOOT_TIMEOUT, detail=detail)
+    timeout = services.config.vm.boot_timeout_seconds
+    services.shell.wait(way_in, timeout=timeout, detail=detail)
     return way_in
 
 
@@ -221,7 +220,7 @@ def write_vagrantfile(
         fqdn=lease.fqdn,
         box=box,
         box_version="1.0.0",
-        boot_timeout=BOOT_TIMEOUT,
+        boot_timeout=config.vm.boot_timeout_seconds,
         private_key=str(folder / _KEY),
         proxy_command=f"ssh -F {ssh_config} -W 127.0.0.1:22 {metadata.name}-vagrant",
         uri=config.uri,
