@@ -15,7 +15,7 @@ from devvm.errors import NotFoundError, OperationError, UsageError
 from devvm.fleet import changes
 from devvm.fleet.stack import Difference, Release, difference
 from devvm.model import Box
-from devvm.operations import box_check
+from devvm.operations import box_check, rollout_log
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
 from devvm.release import new_release, same_content, validate_release
@@ -170,21 +170,12 @@ def retire(services: Services, name: str, run: Run) -> Listed:
     """Take care that nobody is brought to a release any more; it stays on record.
 
     Raises:
-        UsageError: there is no such release, or VMs are on it.
+        UsageError: there is no such release, VMs are on it, or are being brought to it.
         LockedError: somebody else changes the records.
     """
     with _lock(services, run):
         listed = show(services, name)
-        if listed.vms:
-            others = [r for r in services.releases.list() if r != listed.record]
-            newest = _newest(others)
-            raise UsageError(
-                f"the release {listed.record.release} can't be retired: VMs are on it",
-                details=", ".join(listed.vms),
-                resolution=f"bring them to another one first: devvm rollout start {newest.release}"
-                if newest
-                else "put another one on record first: devvm release create",
-            )
+        _refuse_in_use(services, listed)
         if listed.record.retired_at:
             run.note(f"The release {listed.record.release} is retired already")
             return listed
@@ -192,6 +183,35 @@ def retire(services: Services, name: str, run: Run) -> Listed:
         retired = replace(listed.record, retired_at=now)
         services.releases.change(retired)
         return replace(listed, record=retired)
+
+
+def _refuse_in_use(services: Services, listed: Listed) -> None:
+    release = listed.record.release
+    refused = f"the release {release} can't be retired"
+    if listed.vms:
+        newest = _newest([r for r in services.releases.list() if r != listed.record])
+        raise UsageError(
+            f"{refused}: VMs are on it",
+            details=", ".join(listed.vms),
+            resolution=f"bring them to another one first: devvm rollout start {newest.release}"
+            if newest
+            else "put another one on record first: devvm release create",
+        )
+    going = next((r for log in rollout_log.every(services) if not (r := log.record()).ended), None)
+    if going is not None and going.plan.terms.release == release:
+        raise UsageError(
+            f"{refused}: the rollout {going.plan.id} brings VMs to it",
+            details=f"it is {going.state}",
+            resolution="devvm rollout abort",
+        )
+    facts = [vm.metadata for vm in services.hypervisor.vms() if vm.metadata]
+    due = [vm for vm in facts if vm.update_to == release]
+    if due:
+        raise UsageError(
+            f"{refused}: VMs are brought to it when they next start",
+            details=", ".join(vm.name for vm in due),
+            resolution=f"devvm rollout rollback {due[0].update_by}, or: devvm start {due[0].name}",
+        )
 
 
 def _lock(services: Services, run: Run) -> AbstractContextManager[None]:

@@ -6,9 +6,11 @@ import pytest
 from world import RELEASE, World
 
 from devvm.errors import LockedError, NotFoundError, OperationError, UsageError
+from devvm.fleet.plan import Plan, Terms
+from devvm.fleet.record import Event, State
 from devvm.fleet.stack import Release
 from devvm.model import Outcome
-from devvm.operations import releases
+from devvm.operations import releases, rollout_log
 from devvm.release import new_release
 
 OTHER = "2026.01.01-aaaaaaaaaaaa"
@@ -212,6 +214,29 @@ def test_a_release_that_vms_are_on_is_not_retired(world):
     assert caught.value.details == "dev1"
     assert newer.release in caught.value.resolution
     assert record in world.releases.list()
+
+
+def test_a_release_that_a_rollout_brings_to_vms_is_not_retired(world):
+    record = create(world).listed.record
+    terms = Terms(release=record.release)
+    rollout_log.new(
+        world.services, lambda name: Plan(id=name, by="jane", terms=terms, waves=())
+    ).append(Event(at=rollout_log.now(), by="jane", what=State.PAUSED))
+    with pytest.raises(UsageError, match="the rollout r1 brings VMs to it") as caught:
+        releases.retire(world.services, "latest", world.run("release retire"))
+    assert caught.value.resolution == "devvm rollout abort"
+
+
+def test_a_release_that_a_vm_is_to_get_when_it_starts_is_not_retired(world):
+    world.create(release=world.box.release)
+    record = an_earlier_release(world)
+    vm = world.vm("dev1")
+    due = replace(vm.metadata, update_to=record.release, update_by="r7")
+    world.services.hypervisor.set_metadata(vm.uuid, due)
+    with pytest.raises(UsageError, match="when they next start") as caught:
+        releases.retire(world.services, record.release, world.run("release retire"))
+    assert caught.value.details == "dev1"
+    assert "devvm rollout rollback r7" in caught.value.resolution
 
 
 def test_a_retired_release_stays_on_record_and_can_become_current_again(world):
