@@ -35,6 +35,9 @@ def plan(session: Session, made: Plan, planned: Sequence[Planned], *, everything
         changes = [*changes[:_CHANGES], more]
     rows = [("" if number else "Brings", line) for number, line in enumerate(changes)]
     rows += [("", ""), *_terms(terms)]
+    if any(one.way.kind == "converge" for one in planned):
+        rows.append(("Rebuilt", "is also a VM that differs from its own release"))
+        rows.append(("", "or has to get packages and can't reach their mirror"))
     session.output.facts(f"{terms.release} for {words.plural(len(planned), 'VM')}", rows)
     for wave in made.waves:
         session.output.line()

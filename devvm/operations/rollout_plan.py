@@ -134,6 +134,5 @@ def notice(chosen: Way) -> str:
             "The VM restarts on a new system; what is not on its data disk (homes, checkouts, "
             "databases) goes to the trash."
         )
-    if not chosen.roles:
-        return "Packages change; services of theirs restart."
-    return f"The VM stays up; services of {', '.join(chosen.roles)} may restart."
+    what = f"Services of {', '.join(chosen.roles) or 'changed packages'} may restart"
+    return f"{what}; the VM itself only where it has to be rebuilt."

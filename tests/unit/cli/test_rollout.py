@@ -42,7 +42,8 @@ def test_a_plan_says_who_goes_when_how_and_what_is_noticed(cli, world):
     for part in (
         f"{NEW} for 4 VMs", "nginx: http2 on", "canary: 1 VM", "dev001 (ann)", RELEASE,
         "converge in place: 1 role changes, which needs no new root",
-        "The VM stays up; services of nginx may restart.",
+        "Services of nginx may restart; the VM itself only where it has to be rebuilt.",
+        "is also a VM that differs from its own release",
         "does not run: brought there when it next starts",
     ):  # fmt: skip
         assert part in text
