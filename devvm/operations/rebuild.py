@@ -25,6 +25,7 @@ from devvm.operations import (
     adopt,
     box_image,
     create,
+    guest_log,
     journal,
     keeping,
     lifecycle,
@@ -98,9 +99,10 @@ def rebuild(services: Services, request: RebuildRequest, run: Run) -> RebuildRes
             facts = _facts(vm.metadata, request.engineer, box)
             _replace_root(services, vm, box, facts, token, run)
             lifecycle.power_on(services, _vm(services, name), run)
-            machine.personalise(services, facts.name, facts.owner, box.release, run)
-            report = create.judge_vm(services, name, box.release, run)
-            demand_passed(services, report, run)
+            with guest_log.kept_on_failure(services, name, run):
+                machine.personalise(services, facts.name, facts.owner, box.release, run)
+                report = create.judge_vm(services, name, box.release, run)
+                demand_passed(services, report, run)
             services.hypervisor.set_metadata(vm.uuid, replace(facts, ready=True))
             settle.settle(services, name, run, killed=False)
         tidy.tidy(services, name, run)

@@ -19,6 +19,7 @@ from devvm.fleet.way import Kind, Way
 from devvm.model import Engineer, Kept, Purpose, Report, Vm, VmState
 from devvm.operations import (
     create,
+    guest_log,
     journal,
     keeping,
     lifecycle,
@@ -138,7 +139,10 @@ def _converge(
         create.require_space(services, None)
         rebuild.refuse_older_data(services, vm, create.require_box(services, release.release))
         kept = _restore_point(services, vm, release, request.token, run)
-        with _back_on_failure(services, name, release, kept, run):
+        with (
+            _back_on_failure(services, name, release, kept, run),
+            guest_log.kept_on_failure(services, name, run),
+        ):
             roles = ", ".join(chosen.roles) or "nothing but packages"
             with run.phase("converge", f"Applying {roles}"):
                 theirs.provisioner.apply(

@@ -1,0 +1,33 @@
+"""The guest's own log, kept where what was done in a VM fails and is about to be undone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from devvm.errors import DevvmError
+from devvm.operations import way_in
+from devvm.operations.ports import Services
+from devvm.operations.progress import Run
+
+_LINES = 300
+
+
+@contextmanager
+def kept_on_failure(services: Services, name: str, run: Run) -> Iterator[None]:
+    """Add the last lines of the VM's journal to the log of what failed, if the VM still answers."""
+    try:
+        yield
+    except DevvmError as error:
+        with suppress(DevvmError, OSError):
+            _append(services, name, error.log or run.log(services.state))
+        raise
+
+
+def _append(services: Services, name: str, log: Path) -> None:
+    target = way_in.target(services, name, login="vagrant")
+    command = ["sudo", "journalctl", "--boot", "--no-pager", f"--lines={_LINES}"]
+    _, out, _ = services.shell.run(target, command, timeout=60)
+    with log.open("a", encoding="utf-8") as file:
+        file.write(f"\nThe last lines of the journal of {name}:\n{out}")
