@@ -20,6 +20,8 @@ _NAMED, _GROUPS = 12, 6
 _CHANGES = 12
 #: Rows of VMs, and failures with their reasons, that are shown; `--all` shows all.
 _ROWS, _FAILURES = 20, 5
+#: Lines of why a VM failed.
+_REASONS = 7
 _BAD = (VmState.STUCK, VmState.FAILED)
 
 
@@ -182,8 +184,11 @@ def _row(vm: VmProgress) -> tuple[str, ...]:
 def _failure(session: Session, vm: VmProgress) -> None:
     after = "could not be brought back" if vm.state is VmState.STUCK else "is as it was before"
     session.output.line(f"{vm.name} {vm.state}, and {after}:")
-    for line in vm.why.splitlines()[:3]:
+    reasons = vm.why.splitlines()
+    for line in reasons[:_REASONS]:
         session.output.line(f"  {line}")
+    if len(reasons) > _REASONS:
+        session.output.line(f"  and {len(reasons) - _REASONS} more, in the log")
     if vm.log:
         session.output.line(f"  Log: {vm.log}")
     session.output.line()

@@ -103,13 +103,14 @@ class FleetProvisioner(Provisioner):
         self.world = world
         self.applied = []
         self.failing = {}  # by VM: what fails
+        self.details = "no such file"
 
     def apply(self, playbook, target, *, variables, detail, log, tags=()):
         name = target.alias.removesuffix("-vagrant")
         self.host.step({"update.yml": "converge"}.get(playbook, "personalise"))
         self.applied.append((name, playbook, tuple(tags), variables))
         if (what := self.failing.get(name)) and what in playbook:
-            raise OperationError(f"task '{what}' failed", details="no such file", log=log)
+            raise OperationError(f"task '{what}' failed", details=self.details, log=log)
         if playbook == "personalise.yml":
             self.world.write(name, "db/schema", variables["devvm_stamp"]["release"])
         return AnsibleResult(ok=1, changed=1)

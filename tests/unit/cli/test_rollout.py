@@ -232,6 +232,14 @@ def test_a_failed_rollout_prints_itself_in_json_too(cli, world):
     assert (done.code, done.json["rollout"]["state"]) == (1, "failed")
 
 
+def test_of_many_reasons_the_first_are_shown(cli, world):
+    world.fleet(1)
+    world.provisioner.failing["dev001"] = "update"
+    world.provisioner.details = "\n".join(f"reason {number}" for number in range(20))
+    failed = cli(*START).stdout
+    assert "  reason 5\n  and 14 more, in the log\n" in failed
+
+
 def test_a_wave_that_bears_a_failure_ends_well(cli, world):
     world.fleet(4)
     world.provisioner.failing["dev003"] = "update"
