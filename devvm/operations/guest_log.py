@@ -12,6 +12,8 @@ from devvm.operations.ports import Services
 from devvm.operations.progress import Run
 
 _LINES = 300
+#: What services and the kernel say; not each of devvm's own logins and tasks.
+_FACILITIES = "kern,daemon,syslog"
 
 
 @contextmanager
@@ -27,7 +29,8 @@ def kept_on_failure(services: Services, name: str, run: Run) -> Iterator[None]:
 
 def _append(services: Services, name: str, log: Path) -> None:
     target = way_in.target(services, name, login="vagrant")
-    command = ["sudo", "journalctl", "--boot", "--no-pager", f"--lines={_LINES}"]
+    command = ["sudo", "journalctl", "--boot", "--no-pager"]
+    command += [f"--facility={_FACILITIES}", f"--lines={_LINES}"]
     _, out, _ = services.shell.run(target, command, timeout=60)
     with log.open("a", encoding="utf-8") as file:
         file.write(f"\nThe last lines of the journal of {name}:\n{out}")
