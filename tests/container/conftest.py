@@ -2,7 +2,8 @@
 
 One container, as in production, serves most of the session, and the tests change it in the order of
 their files: it is left behind (`test_boot.py`), converged (`test_converge.py`), damaged and mended
-(`test_drift.py`). Another one becomes an engineer's (`test_engineer.py`).
+(`test_drift.py`). Another one becomes an engineer's (`test_engineer.py`), and gets other
+packages (`test_update.py`).
 """
 
 from __future__ import annotations

@@ -53,14 +53,16 @@ class Machine:
     target: Target
     log: Path
 
-    def apply(self, playbook: str, **variables) -> AnsibleResult:
-        """Apply a playbook of devvm's."""
+    def apply(self, playbook: str, *tags: str, **variables) -> AnsibleResult:
+        """Apply a playbook of devvm's, or what has one of some tags."""
         ansible = Ansible(
             playbooks=assets.playbooks(),
             roles=assets.roles(),
             callback_plugins=assets.callback_plugins(),
         )
-        return ansible.apply(playbook, self.target, variables=variables, detail=quiet, log=self.log)
+        return ansible.apply(
+            playbook, self.target, variables=variables, detail=quiet, log=self.log, tags=tags
+        )
 
     def check(
         self, production: Path, overlay: str = "none", *, packages: Mapping[str, str] | None = None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from kill_fleet import Fleet
 from kill_host import Host, corner
 from kill_scenarios import Scenarios
 
@@ -29,6 +30,7 @@ class Corner:
 
     host: Host
     scenarios: Scenarios
+    fleet: Fleet
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +51,8 @@ def corners(tmp_path_factory):
             host.hypervisor.ensure_network()
             host.clear()
             host.make_box()
-            made.append(Corner(host, Scenarios(host, number)))
+            scenarios = Scenarios(host, number)
+            made.append(Corner(host, scenarios, Fleet(host, scenarios)))
         yield made
         for one in made:
             one.host.remove()

@@ -163,18 +163,18 @@ class Host:
 
     # the box
 
-    def make_box(self):
+    def make_box(self, release=RELEASE):
         """Register a box with a small disk whose content nothing else has."""
         store = FolderBoxStore(self.state)
-        if store.find(RELEASE) is None:
+        if store.find(release) is None:
             raw, image = self.scratch / "box.raw", self.scratch / "box.qcow2"
             raw.write_bytes(os.urandom(4 * 1024**2))
             os.truncate(raw, 64 * 1024**2)
             call("qemu-img", "convert", "-q", "-O", "qcow2", raw, image)
-            box = store.pack(image, RELEASE, self.scratch / "devvm.box")
+            box = store.pack(image, release, self.scratch / "devvm.box")
             facts = {"built_at": "2026-01-01T00:00:00+00:00", "debian": "12", "packages": {}}
             store.register(box, {**facts, "verified": True})
-        return store.find(RELEASE)
+        return store.find(release)
 
     # known states
 
@@ -184,7 +184,7 @@ class Host:
         running = {name for name, domain in domains.items() if domain.isActive()}
         definitions = [d.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE) for d in domains.values()]
         for running_name in running:
-            domains[running_name].destroy()
+            _cut(domains[running_name])
         folder = self.scratch / name
         shutil.rmtree(folder, ignore_errors=True)
         for source, part in self._parts(folder):
@@ -237,8 +237,7 @@ class Host:
 
     def clear_domains(self):
         for domain in self.domains().values():
-            if domain.isActive():
-                domain.destroy()
+            _cut(domain)
             domain.undefineFlags(_UNDEFINE)
 
     def set_leases(self, wanted):
@@ -256,13 +255,12 @@ class Host:
     def power_cut(self):
         """Everything stops at once; what is on the disks stays."""
         for domain in self.domains().values():
-            if domain.isActive():
-                domain.destroy()
+            _cut(domain)
         self.connection().networkLookupByName(self.config.network.name).destroy()
         self.connection().storagePoolLookupByName(self.config.pool).destroy()
 
     def stop(self, name):
-        self.domains()[f"{name}.{self.config.network.domain}"].destroy()
+        _cut(self.domains()[f"{name}.{self.config.network.domain}"])
 
     def mark(self, name, pattern):
         """Write something to both disks of a VM that is off, as a guest would."""
@@ -283,6 +281,7 @@ class Host:
             (self.state.vms, folder / "vms"),
             (self.vagrant_home, folder / "vagrant"),
             (self.state.ca, folder / "ca"),
+            (self.state.rollouts, folder / "rollouts"),
         )
 
 
@@ -314,6 +313,16 @@ def finish(process, timeout=120):
         output, _ = process.communicate()
         output += f"\n(no end after {timeout} s)"
     return Done(process.returncode, output)
+
+
+def _cut(domain):
+    """A domain runs no more; its QEMU may just have ended by itself."""
+    if domain.isActive():
+        try:
+            domain.destroy()
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
+                raise
 
 
 def call(*argv):

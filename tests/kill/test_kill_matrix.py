@@ -10,23 +10,14 @@ them is tried, and of these states a part in each run, another part with another
 `DEVVM_KILL_FULL=1` tries each and every boundary.
 """
 
-import os
-import queue
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from kill_states import problems
+from kill_tries import PART, RANDOM, THINNED, chosen, each, tell, text
 
 pytestmark = pytest.mark.kill
 
-FULL = os.environ.get("DEVVM_KILL_FULL") == "1"
-#: Random moments, of each operation.
-RANDOM = int(os.environ.get("DEVVM_KILL_RANDOM", "20" if FULL else "2"))
-#: One state of so many is tried: of the operations that lose most when they fail, and of others
-#: and with other commands in their place.
-PART = int(os.environ.get("DEVVM_KILL_PART", "1" if FULL else "4"))
-THINNED = int(os.environ.get("DEVVM_KILL_THINNED", "1" if FULL else "8"))
 OPERATIONS = (
     "create", "rebuild", "rebuild-refused", "rebuild-off", "destroy", "recover",
     "snapshot-restore", "snapshot-create", "snapshot-delete", "clone", "resize", "recover-item",
@@ -38,7 +29,7 @@ OPERATIONS = (
 def test_the_same_command_again(operation, corners, tried, dice):
     passed, seconds = _uninterrupted(corners[0], operation)
     every = corners[0].scenarios.named(operation).every
-    start, points = time.monotonic(), _points(passed, PART if every else THINNED, dice)
+    start, points = time.monotonic(), chosen(passed, PART if every else THINNED, dice)
     moments = [dice.uniform(0.25, seconds) for _ in range(RANDOM)]
 
     def try_one(corner, point):
@@ -53,9 +44,9 @@ def test_the_same_command_again(operation, corners, tried, dice):
                 return [f"it was not killed: {done.output}"]
         return _again(corner, scenario)
 
-    failures = _each(corners, [*points, *moments], try_one, passed)
-    _tell(tried, operation, passed, len(points) + RANDOM, failures, start)
-    assert not failures, _text(operation, failures)
+    failures = each(corners, [*points, *moments], try_one, passed)
+    tell(tried, operation, passed, len(points) + RANDOM, failures, start)
+    assert not failures, text(operation, failures)
 
 
 @pytest.mark.parametrize("other", ["start", "snapshot-create"])
@@ -64,7 +55,7 @@ def test_the_same_command_again(operation, corners, tried, dice):
 )
 def test_another_command_first(operation, other, corners, tried, dice):
     passed, _ = _uninterrupted(corners[0], operation)
-    start, points = time.monotonic(), _points(passed, THINNED, dice)
+    start, points = time.monotonic(), chosen(passed, THINNED, dice)
 
     def try_one(corner, point):
         host, scenario = corner.host, corner.scenarios.named(operation)
@@ -74,30 +65,9 @@ def test_another_command_first(operation, other, corners, tried, dice):
         done = host.run(other, corner.scenarios.name, *label)
         return _settled(corner, scenario, other, done)
 
-    failures = _each(corners, points, try_one, passed)
-    _tell(tried, f"{operation}, then {other}", passed, len(points), failures, start)
-    assert not failures, _text(f"{operation}, then {other}", failures)
-
-
-def _each(corners, points, try_one, passed):
-    """Try every point, in whichever corner is free; what went wrong, in words."""
-    free = queue.SimpleQueue()
-    for corner in corners:
-        free.put(corner)
-
-    def attempt(point):
-        corner = free.get()
-        try:
-            wrong = try_one(corner, point)
-        except Exception as error:
-            wrong = [repr(error)]
-        finally:
-            free.put(corner)
-        where = f"{point:.3f} s" if isinstance(point, float) else passed[point]["boundary"]
-        return [f"{where}: {'; '.join(wrong)}"] if wrong else []
-
-    with ThreadPoolExecutor(len(corners)) as pool:
-        return [text for texts in pool.map(attempt, points) for text in texts]
+    failures = each(corners, points, try_one, passed)
+    tell(tried, f"{operation}, then {other}", passed, len(points), failures, start)
+    assert not failures, text(f"{operation}, then {other}", failures)
 
 
 def _uninterrupted(corner, operation):
@@ -112,14 +82,6 @@ def _uninterrupted(corner, operation):
     wrong = problems(host, ended, scenarios.goldens, scenario.baseline)
     assert not wrong, (wrong, done.output)
     return passed, seconds
-
-
-def _points(passed, one_of, dice):
-    """Which boundaries to die at: all, or one for each state of the host, of these a part."""
-    if FULL:
-        return range(len(passed))
-    first = {entry["changes"]: number for number, entry in reversed(list(enumerate(passed)))}
-    return sorted(first.values())[dice.randrange(one_of) :: one_of]
 
 
 def _again(corner, scenario):
@@ -156,13 +118,3 @@ def _with_snapshot(corner, state):
     return type(state)(vms, state.kept, state.contents, state.data_gib).also_kept(
         "snapshot", "other", like=corner.scenarios.name
     )
-
-
-def _tell(tried, name, passed, count, failures, start):
-    states = len({entry["changes"] for entry in passed})
-    seconds = round(time.monotonic() - start)
-    tried.append((name, len(passed), states, count, count - len(failures), seconds))
-
-
-def _text(operation, failures):
-    return f"{operation}, killed at\n  " + "\n  ".join(failures)

@@ -17,6 +17,8 @@ import pytest
 from kill_host import finish
 from kill_states import problems
 
+from devvm.fleet.record import State
+
 pytestmark = pytest.mark.kill
 
 _PID_FILES = (Path("/run/libvirtd.pid"), Path("/var/run/libvirtd.pid"))
@@ -69,6 +71,40 @@ def test_libvirtd_dies(operation, daemon, corners, tried):
     _tell(tried, f"{operation}, libvirtd killed", passed, operation, failures, start)
 
 
+@pytest.mark.parametrize("part", [1 / 4, 2 / 4, 3 / 4])
+def test_libvirtd_dies_in_a_rollout(part, daemon, corners, tried):
+    """It pauses or fails, with a word; gone on with or rolled back, no VM is left between."""
+    host, fleet, start = corners[0].host, corners[0].fleet, time.monotonic()
+    argv = ("rollout", fleet.new, *fleet.names)
+    fleet.restore(fleet.on_old)
+    passed, _, _ = host.boundaries(*argv)
+    point = round(len(passed) * part)
+    fleet.restore(fleet.on_old)
+    try:
+        done = _without_daemon(host, argv, point, daemon)
+    finally:
+        for corner in corners:
+            corner.host.connect()
+    failures = [done.output] if done.code and not done.error else []
+    record = fleet.record()
+    if not record.ended:
+        record = _after(fleet, "rollout-resume", failures)
+    if record.state == State.FAILED:
+        record = _after(fleet, "rollout-rollback", failures)
+    there = fleet.names if record.state == State.DONE else ()
+    expected = record.state if record.ended else "an end"
+    failures += fleet.wrong(expected, there, fleet.on_old)
+    _row(tried, f"rollout, libvirtd killed, {part:.0%}", passed, 1, failures, start)
+    assert not failures, (passed[point]["boundary"], failures)
+
+
+def _after(fleet, command, failures):
+    done = fleet.host.run(command)
+    if done.code:
+        failures.append(f"{command}: {done.output}")
+    return fleet.record()
+
+
 @pytest.mark.parametrize("operation", MOMENTS)
 def test_the_host_is_restarted(operation, host, scenarios, tried):
     """All processes are gone at once; neither VMs nor the network nor the pool run afterwards."""
@@ -100,15 +136,20 @@ def test_the_host_is_restarted(operation, host, scenarios, tried):
 
 
 def _tell(tried, what, passed, operation, failures, start):
-    count, seconds = len(MOMENTS[operation]), round(time.monotonic() - start)
-    tried.append((what, len(passed), "", count, count - len(failures), seconds))
+    _row(tried, what, passed, len(MOMENTS[operation]), failures, start)
     assert not failures, "\n".join(failures)
 
 
-def _try(host, scenarios, scenario, point, daemon):
+def _row(tried, what, passed, count, failures, start):
+    seconds = round(time.monotonic() - start)
+    tried.append((what, len(passed), "", count, max(0, count - len(failures)), seconds))
+
+
+def _without_daemon(host, argv, point, daemon):
+    """A command that libvirtd dies in the middle of; a moment later it is there again."""
     reached = host.scratch / "reached"
     reached.unlink(missing_ok=True)
-    process = host.start(*scenario.argv, pause_at=point, pause=1, reached=reached)
+    process = host.start(*argv, pause_at=point, pause=1, reached=reached)
     deadline = time.monotonic() + 30
     while not reached.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -119,6 +160,11 @@ def _try(host, scenarios, scenario, point, daemon):
         _start(daemon)
     done = finish(process)
     host.connect()
+    return done
+
+
+def _try(host, scenarios, scenario, point, daemon):
+    done = _without_daemon(host, scenario.argv, point, daemon)
     found = []
     if done.code and not done.error:
         found.append(f"no clear error: {done.output}")

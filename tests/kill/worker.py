@@ -3,6 +3,7 @@
     worker.py [--kill-at N] [--fill-at N] ... OPERATION ARGUMENT...
 
 A boundary is the moment before or after a call through a port, or a write to the state folder.
+Of a rollout, which changes VMs in threads of their own, only calls that may change something are.
 Without `--kill-at` the boundaries are counted; a file gets them as JSON, with the number of
 calls before each that may have changed anything on the host: between two boundaries with the
 same number nothing has changed, so dying at one of them or at the other is the same.
@@ -19,7 +20,16 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from kill_stand_ins import ImpatientHypervisor, Provisioner, Reporter, Shell, Vagrant, Verifier
+import worker_rollout
+from kill_stand_ins import (
+    ImpatientHypervisor,
+    Provisioner,
+    Reporter,
+    Shell,
+    Stacks,
+    Vagrant,
+    Verifier,
+)
 
 import devvm.state
 from devvm import wiring
@@ -28,6 +38,7 @@ from devvm.errors import DevvmError
 from devvm.model import Engineer
 from devvm.operations import clone, create, lifecycle, rebuild, resize, settle, snapshots, trash
 from devvm.operations.progress import Run
+from devvm.operations.rollout_log import RolloutLog
 
 #: Calls through ports that change nothing on the host.
 READS = frozenset(
@@ -49,12 +60,17 @@ class Boundaries:
 
     def __init__(self, options):
         self._options = options
+        self._threads = options.operation in worker_rollout.OPERATIONS
+        self._lock = threading.Lock()
         self._changes = 0
         self.passed = []
 
     @contextmanager
     def step(self, name, *, changes=True):
         """A call: one boundary before it and one after it."""
+        if self._threads and not changes:
+            yield
+            return
         self._pass(f"before {name}")
         try:
             yield
@@ -63,10 +79,11 @@ class Boundaries:
         self._pass(f"after {name}")
 
     def _pass(self, name):
-        if threading.current_thread() is not threading.main_thread():
+        if not self._threads and threading.current_thread() is not threading.main_thread():
             return
-        number = len(self.passed)
-        self.passed.append({"boundary": name, "changes": self._changes})
+        with self._lock:
+            number = len(self.passed)
+            self.passed.append({"boundary": name, "changes": self._changes})
         if number == self._options.kill_at:
             os.killpg(0, signal.SIGKILL)
         if number == self._options.stop_at:
@@ -118,28 +135,51 @@ def count_writes(boundaries):
             module.write_atomic = write_atomic
 
 
+def count_events(boundaries):
+    """Every event that a rollout writes down is a step, but for what only tells of progress."""
+    original = RolloutLog.append
+
+    def append(log, event, *, durable=True):
+        if not durable:
+            original(log, event, durable=durable)
+            return
+        with boundaries.step(f"event {event.what}"):
+            original(log, event, durable=durable)
+
+    RolloutLog.append = append
+
+
 def services(config, options, boundaries):
     """As a person's command gets them, but for what speaks to a guest."""
-    vagrant_home = config.state_dir.with_name(f"{config.state_dir.name}-vagrant")
-    vagrant_home.mkdir(exist_ok=True)
+    vagrant_home, guests = (
+        config.state_dir.with_name(f"{config.state_dir.name}-{what}")
+        for what in ("vagrant", "guests")
+    )
+    for folder in (vagrant_home, guests):
+        folder.mkdir(exist_ok=True)
+
+    def counted(port, name):
+        return Counted(port, name, boundaries)
+
     real = dataclasses.replace(
         wiring.build_services(config),
         hypervisor=ImpatientHypervisor(config),
         vagrant=Vagrant(config, vagrant_home, boundaries.step),
-        shell=Shell(),
+        shell=Shell(guests),
         provisioner=Provisioner(),
         verifier=Verifier(passes=not options.fail_checks),
+        stacks=Stacks(counted, options.bad_release),
     )
-    counted = {name: Counted(getattr(real, name), name, boundaries) for name in _PORTS}
+    ports = {name: counted(getattr(real, name), name) for name in _PORTS}
     state = Counted(real.state, "state", boundaries, only=_STATE_CHANGES)
-    return dataclasses.replace(real, state=state, **counted)
+    return dataclasses.replace(real, state=state, **ports)
 
 
 def operate(given, operation, arguments, release):
     """One operation, as the command line would ask for it."""
     jane = Engineer(login="jane", authorized_keys=(), git_name="Jane", git_email="jane@example.com")
     run = Run(" ".join([operation, *arguments]), Reporter())
-    name = arguments[0]
+    name = next(iter(arguments), "")
     if operation == "create":
         request = create.CreateRequest(name=name, engineer=jane, release=release)
         create.create(given, request, run)
@@ -168,6 +208,8 @@ def operate(given, operation, arguments, release):
         clone.clone(given, name, arguments[1], run)
     elif operation == "resize":
         resize.resize(given, name, int(arguments[1]), run)
+    elif operation in worker_rollout.OPERATIONS:
+        worker_rollout.operate(given, operation, arguments)
     else:
         raise ValueError(operation)
 
@@ -184,16 +226,18 @@ def main():
     parser.add_argument("--boundaries", type=Path)
     parser.add_argument("--no-headroom", action="store_true")
     parser.add_argument("--fail-checks", action="store_true")
+    parser.add_argument("--bad-release")
     parser.add_argument("operation")
-    parser.add_argument("arguments", nargs="+")
+    parser.add_argument("arguments", nargs="*")
     options = parser.parse_args()
     config = Config.model_validate_json(options.config.read_text())
     if options.no_headroom:  # for a pool that is smaller than a guest would need
         create._HEADROOM = 0
-    settle.STOP_TIMEOUT = 0
+    settle.STOP_TIMEOUT = create.SECOND_LOOK = 0
     boundaries = Boundaries(options)
     given = services(config, options, boundaries)
     count_writes(boundaries)
+    count_events(boundaries)
     try:
         operate(given, options.operation, options.arguments, options.release)
     except DevvmError as error:

@@ -1,0 +1,131 @@
+"""A rollout is killed, resumed, and ends as if nothing had happened.
+
+The process that carries it out dies, with its process group, at every boundary of every phase:
+the plan, an event on record, a restore point, Ansible, an exchange of disks. Of two VMs the first
+is the canary. Each VM ends on its release, or as it was, with all that it held.
+"""
+
+import time
+
+import pytest
+from kill_tries import RANDOM, THINNED, chosen, each, tell, text
+
+from devvm.fleet.record import State, VmState
+
+pytestmark = pytest.mark.kill
+
+USAGE = 2
+
+
+class Case:
+    """A rollout, where it begins, what is typed, and how it has to end."""
+
+    def __init__(self, fleet, kind):
+        self.fleet, self.host, self.kind = fleet, fleet.host, kind
+        self.options = {"bad_release": fleet.new} if kind == "refused" else {}
+        back = kind == "back"
+        self.baseline = fleet.on_new if back else fleet.on_old
+        verb = {"rebuild": "rollout-rebuild", "back": "rollout-rollback"}.get(kind, "rollout")
+        self.argv = (verb,) if back else (verb, fleet.new, *fleet.names)
+        self.state = {"refused": State.FAILED, "back": State.ROLLED_BACK}.get(kind, State.DONE)
+        self.on_new = () if kind in ("refused", "back") else fleet.names
+
+    def wrong(self, state=None, on_new=None):
+        """What is not as it has to be."""
+        return self.fleet.wrong(
+            state or self.state, self.on_new if on_new is None else on_new, self.baseline,
+            rebuilt=self.kind == "rebuild",
+        )  # fmt: skip
+
+    def resume(self):
+        """What a person types next; a rollout that never came to be is started again."""
+        again = ("rollout-rollback",) if self.kind == "back" else ("rollout-resume",)
+        if self.fleet.record() is None:
+            again = self.argv
+        fine = (0,) if self.wrong() else (0, USAGE)  # it had just ended
+        done = self.host.run(*again, **self.options)
+        return [] if done.code in fine else [f"exit code {done.code}: {done.output}"]
+
+    def start_vms(self):
+        """Start every VM; what went wrong."""
+        ended = {name: self.host.run("start", name) for name in self.fleet.names}
+        return [f"start {name}: {done.output}" for name, done in ended.items() if done.code]
+
+
+@pytest.mark.parametrize("kind", ["converge", "rebuild", "refused", "back"])
+def test_it_is_resumed(kind, corners, tried, dice):
+    def after(case):
+        return case.resume() + case.wrong()
+
+    _try(corners, tried, dice, f"rollout, {kind}", after, kind, random=RANDOM)
+
+
+def test_another_command_comes_first(corners, tried, dice):
+    """Whoever works in the VM that was being changed types something before it is resumed."""
+
+    def after(case):
+        return case.start_vms() + case.resume() + case.wrong()
+
+    _try(corners, tried, dice, "rollout, then start", after)
+
+
+def test_it_is_aborted_instead(corners, tried, dice):
+    """The VM that was half way there is as it was; those that are there stay."""
+
+    def after(case):
+        record = case.fleet.record()
+        if record is None or record.ended:
+            return case.resume() + case.wrong()
+        done = case.host.run("rollout-abort")
+        there = [vm.name for vm in record.vms.values() if vm.state == VmState.DONE]
+        wrong = case.wrong(State.ABORTED, there)
+        return wrong if done.code == 0 else [*wrong, done.output]
+
+    _try(corners, tried, dice, "rollout, then abort", after)
+
+
+def test_the_host_is_restarted(corners, tried, dice):
+    """Nothing runs any more; VMs are started by their people, then the rollout is resumed."""
+
+    def after(case):
+        case.host.power_cut()
+        try:
+            return case.start_vms() + case.resume() + case.wrong()
+        finally:
+            case.host.hypervisor.ensure_pool()
+            case.host.hypervisor.ensure_network()
+
+    _try(corners, tried, dice, "rollout, host restarted", after)
+
+
+def _try(corners, tried, dice, what, after, kind="converge", *, random=0):
+    """Kill a rollout at many moments; `after` goes on, and says what is wrong then."""
+    passed, seconds = _uninterrupted(corners[0].fleet, kind)
+    moments = [dice.uniform(0.25, seconds) for _ in range(random)]
+    points, start = [*chosen(passed, THINNED, dice), *moments], time.monotonic()
+
+    def try_one(corner, point):
+        case = Case(corner.fleet, kind)
+        corner.fleet.restore(case.baseline)
+        if isinstance(point, float):
+            case.host.run_killed_after(point, *case.argv, **case.options)
+        else:
+            done = case.host.run(*case.argv, kill_at=point, **case.options)
+            if not done.killed and point < len(passed) - 1:  # the last: it may have ended first
+                return [f"it was not killed: {done.output}"]
+        return after(case)
+
+    failures = each(corners, points, try_one, passed)
+    tell(tried, what, passed, len(points), failures, start)
+    assert not failures, text(what, failures)
+
+
+def _uninterrupted(fleet, kind):
+    """The rollout's boundaries and duration; it ends as it should when nobody kills it."""
+    case = Case(fleet, kind)
+    fleet.restore(case.baseline)
+    passed, seconds, done = fleet.host.boundaries(*case.argv, **case.options)
+    assert done.code == 0, done.output
+    wrong = case.wrong()
+    assert not wrong, (wrong, done.output)
+    return passed, seconds
