@@ -44,7 +44,7 @@ class OpenSsh:
                 raise _stranger(target, done.stderr)
             if time.monotonic() > deadline:
                 raise ShellError(
-                    f"{target.alias} can't be reached by SSH",
+                    f"{_name(target)} can't be reached by SSH",
                     details=f"tried for {timeout:.0f} s; the last try said: {reason}",
                     resolution=f"devvm console {_name(target)}",
                 )
