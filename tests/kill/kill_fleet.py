@@ -21,7 +21,6 @@ class Fleet:
     def __init__(self, host, scenarios):
         self.host, self._scenarios = host, scenarios
         self.names = (scenarios.name, scenarios.clone_name)
-        self.guests = host.state.root.with_name(f"{host.state.root.name}-guests")
 
     @cached_property
     def releases(self):
@@ -65,8 +64,14 @@ class Fleet:
 
     def restore(self, baseline):
         self.host.restore(baseline)
-        for path in self.guests.iterdir():
+        for path in self.host.guests.iterdir():
             path.unlink()
+
+    def lost_work(self):
+        """The VMs that went back without the work that was done in them since."""
+        back = {path.name: path.read_text() for path in self.host.guests.iterdir()}
+        aliases = [f"{name}-vagrant" for name in self.names]
+        return [f"work is lost: {back}" for a in aliases if back.get(a) != f"work done in {a}"]
 
     def record(self):
         """The one rollout's record; None where there is none."""

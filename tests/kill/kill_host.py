@@ -81,9 +81,12 @@ class Host:
         self.config_file.write_text(config.model_dump_json())
         self.state = State(self.config.state_dir)
         self.pool = self.config.pool_path
-        self.vagrant_home = self.state.root.with_name(f"{self.state.root.name}-vagrant")
+        root = self.state.root
+        self.vagrant_home = root.with_name(f"{root.name}-vagrant")
+        self.guests = root.with_name(f"{root.name}-guests")
         self.state.ensure()
-        self.vagrant_home.mkdir(exist_ok=True)
+        for folder in (self.vagrant_home, self.guests):
+            folder.mkdir(exist_ok=True)
         self.connect()
 
     def connect(self):
@@ -221,8 +224,8 @@ class Host:
     def remove(self):
         """Leave nothing at all."""
         self.clear()
-        shutil.rmtree(self.state.root)
-        shutil.rmtree(self.vagrant_home)
+        for folder in (self.state.root, self.vagrant_home, self.guests):
+            shutil.rmtree(folder)
         for look_up, name in (
             (self.connection().storagePoolLookupByName, self.config.pool),
             (self.connection().networkLookupByName, self.config.network.name),

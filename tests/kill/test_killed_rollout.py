@@ -32,10 +32,11 @@ class Case:
 
     def wrong(self, state=None, on_new=None):
         """What is not as it has to be."""
-        return self.fleet.wrong(
-            state or self.state, self.on_new if on_new is None else on_new, self.baseline,
-            rebuilt=self.kind == "rebuild",
-        )  # fmt: skip
+        on_new = self.on_new if on_new is None else on_new
+        found = self.fleet.wrong(
+            state or self.state, on_new, self.baseline, rebuilt=self.kind == "rebuild"
+        )
+        return found + (self.fleet.lost_work() if self.kind == "back" else [])
 
     def resume(self):
         """What a person types next; a rollout that never came to be is started again."""

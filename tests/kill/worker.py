@@ -155,8 +155,6 @@ def services(config, options, boundaries):
         config.state_dir.with_name(f"{config.state_dir.name}-{what}")
         for what in ("vagrant", "guests")
     )
-    for folder in (vagrant_home, guests):
-        folder.mkdir(exist_ok=True)
 
     def counted(port, name):
         return Counted(port, name, boundaries)
