@@ -103,7 +103,8 @@ def _try(corners, tried, dice, what, after, kind="converge", *, random=0):
     """Kill a rollout at many moments; `after` goes on, and says what is wrong then."""
     passed, seconds = _uninterrupted(corners[0].fleet, kind)
     moments = [dice.uniform(0.25, seconds) for _ in range(random)]
-    points, start = [*chosen(passed, THINNED, dice), *moments], time.monotonic()
+    # all is done to two VMs: each of its moments is there twice
+    points, start = [*chosen(passed, 2 * THINNED, dice), *moments], time.monotonic()
 
     def try_one(corner, point):
         case = Case(corner.fleet, kind)
