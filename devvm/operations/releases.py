@@ -208,9 +208,11 @@ def _refuse_in_use(services: Services, listed: Listed) -> None:
     due = [vm for vm in facts if vm.update_to == release]
     if due:
         raise UsageError(
-            f"{refused}: VMs are brought to it when they next start",
+            f"{refused}: VMs are on their way to it, or get it when they next start",
             details=", ".join(vm.name for vm in due),
-            resolution=f"devvm rollout rollback {due[0].update_by}, or: devvm start {due[0].name}",
+            resolution=f"devvm rollout rollback {due[0].update_by}, or: devvm start {due[0].name}"
+            if due[0].update_by
+            else f"devvm update {due[0].name}",
         )
 
 
