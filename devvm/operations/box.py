@@ -6,6 +6,7 @@ A box is registered only after a VM made of it has passed every check.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from devvm import __version__
@@ -95,11 +96,12 @@ def build(
         folder = services.state.build / content
         _prepare_folders(services, tools, run, content, force=force)
         work = BoxBuild(services, tools, run, folder, new_release())
-        candidate = work.candidate()
+        packed = work.candidate()
+        packages = tools.trees.packages(work.tree)
+        candidate = replace(packed, packages=packages)
         production = services.releases.production_in_hand_sha256()
         report = _verify_candidate(services, candidate, run)
         with run.phase("register", "Registering the box"):
-            packages = tools.trees.packages(work.tree)
             facts = {
                 "built_at": datetime.now(UTC).isoformat(timespec="seconds"),
                 "content": content,

@@ -139,6 +139,12 @@ def test_a_built_box_is_registered_with_what_is_known_of_it(world):
     assert list(world.state.build.iterdir()) == []
 
 
+def test_a_candidate_is_judged_by_its_own_packages(world):
+    """Those that a mirror had today are not those of production's hosts, and are no failure."""
+    made = build(world)
+    assert world.services.verifier.packages == made.packages != {}
+
+
 def test_phases_are_those_of_the_documentation(world):
     build(world)
     stages = ["packages", "converge", "idempotence", "anonymise", "disk", "bootloader"]
