@@ -16,14 +16,13 @@ from datetime import date
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests" / "unit")]
-
-from fleet_world import NEW, FleetWorld  # noqa: E402
+sys.path.insert(0, str(REPOSITORY))
 
 from devvm.fleet.plan import Terms  # noqa: E402
 from devvm.fleet.record import VmState  # noqa: E402
 from devvm.operations import rollouts  # noqa: E402
 from devvm.operations.rollout import Rollout  # noqa: E402
+from tests.unit.fleet_world import NEW, FleetWorld  # noqa: E402
 
 
 def roll_out(size: int, parallel: int, delay: float) -> tuple[float, float]:

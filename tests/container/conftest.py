@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import reference
-from reference import GUEST, OVERLAY, STATE, Machine
 
 from devvm import assets
 from devvm.adapters.mmdebstrap import Mmdebstrap
 from devvm.adapters.nspawn import remove_leftovers
 from devvm.adapters.root_tree import RootTrees
 from devvm.model import AnsibleResult, CheckResult, Outcome
+from tests.container import reference
+from tests.container.reference import GUEST, OVERLAY, STATE, Machine
 
 NAME = "devvm-test-stack"
 DEV_NAME = "devvm-test-dev"

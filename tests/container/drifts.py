@@ -6,9 +6,9 @@ that must fail, exactly those and each of them at least once: names, or patterns
 
 from __future__ import annotations
 
-from drifts_files import FILES
-from drifts_servers import SERVERS
-from drifts_system import HOST
-from drifts_units import UNITS
+from tests.container.drifts_files import FILES
+from tests.container.drifts_servers import SERVERS
+from tests.container.drifts_system import HOST
+from tests.container.drifts_units import UNITS
 
 DRIFTS = (*UNITS, *SERVERS, *FILES, *HOST)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drifts_form import Drift, added, chmod, edited, folder, kept
+from tests.container.drifts_form import Drift, added, chmod, edited, folder, kept
 
 _MAKE_CA = (
     "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from drifts_form import RELOAD, Drift, added, edited, folder, nginx, redis, sql
-from drifts_units import MARIADB, MEMCACHED
+from tests.container.drifts_form import RELOAD, Drift, added, edited, folder, nginx, redis, sql
+from tests.container.drifts_units import MARIADB, MEMCACHED
 
 MIME = "/etc/nginx/mime.types"
 RELOAD_NGINX = "systemctl reload nginx"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drifts_form import Drift, accounts, added, edited, folder, kept
+from tests.container.drifts_form import Drift, accounts, added, edited, folder, kept
 
 _STATUS = "/var/lib/dpkg/status"
 _PYTHON = "/usr/lib/python3/dist-packages"

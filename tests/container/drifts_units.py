@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drifts_form import RELOAD, SITE, Drift, added, edited, folder, nginx, redis
+from tests.container.drifts_form import RELOAD, SITE, Drift, added, edited, folder, nginx, redis
 
 MEMCACHED = "/etc/memcached.conf"
 MARIADB = "/etc/mysql/mariadb.conf.d/60-site.cnf"

@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import NAME
 
 from devvm.adapters.nspawn import remove_leftovers
+from tests.container.conftest import NAME
 
 pytestmark = pytest.mark.container
 

@@ -8,9 +8,9 @@ import subprocess
 import sys
 
 import pytest
-from reference import Machine, new_key
 
 from devvm.parity import manifest
+from tests.container.reference import Machine, new_key
 
 pytestmark = pytest.mark.container
 

@@ -1,10 +1,10 @@
 """The playbook of production, on a host that has Debian's packages and nothing of devvm."""
 
 import pytest
-from conftest import differences
 
 from devvm import assets
 from devvm.parity import capture, manifest
+from tests.container.conftest import differences
 
 pytestmark = pytest.mark.container
 

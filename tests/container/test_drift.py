@@ -7,8 +7,9 @@ so what an undoing leaves behind is told by the test after it, or by the last on
 from fnmatch import fnmatchcase
 
 import pytest
-from conftest import differences
-from drifts import DRIFTS
+
+from tests.container.conftest import differences
+from tests.container.drifts import DRIFTS
 
 pytestmark = pytest.mark.container
 

@@ -5,10 +5,10 @@ import re
 import subprocess
 
 import pytest
-from conftest import differences
-from reference import engineer, new_key, stamp
 
 from devvm.errors import OperationError
+from tests.container.conftest import differences
+from tests.container.reference import engineer, new_key, stamp
 
 pytestmark = pytest.mark.container
 

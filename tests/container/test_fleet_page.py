@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-import made_up_fleet
 import pytest
-from browser import browser
 
 from devvm import html_fleet
 from devvm.cli import fleet_views
+from tests import made_up_fleet
+from tests.container.browser import browser
 
 pytestmark = pytest.mark.container
 

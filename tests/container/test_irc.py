@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from unit.tls import Certificate, self_signed
 
 from devvm.adapters.irc import Irc
 from devvm.errors import DevvmError
 from devvm.fleet.message import Message
+from tests.unit.tls import Certificate, self_signed
 
 pytestmark = pytest.mark.container
 

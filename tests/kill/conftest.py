@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from kill_fleet import Fleet
-from kill_host import Host, corner
-from kill_scenarios import Scenarios
+
+from tests.kill.kill_fleet import Fleet
+from tests.kill.kill_host import Host, corner
+from tests.kill.kill_scenarios import Scenarios
 
 #: How many at once: a power-off is mostly waiting.
 CORNERS = int(os.environ.get("DEVVM_KILL_CORNERS", "4"))

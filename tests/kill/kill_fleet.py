@@ -2,15 +2,14 @@
 
 from functools import cached_property
 
-from kill_host import Goldens
-from kill_states import Expected, problems
-
 from devvm.adapters.release_store import FolderReleaseStore
 from devvm.fleet.record import VmState
 from devvm.fleet.stack import Release
 from devvm.model import DATA, ROOT
 from devvm.operations.rollout_log import RolloutLog
 from devvm.release import content_hash
+from tests.kill.kill_host import Goldens
+from tests.kill.kill_states import Expected, problems
 
 RUNS = "running"
 

@@ -97,14 +97,14 @@ class Host:
 
     def start(self, *args, **options):
         """Begin a command in a process, session and group of its own."""
-        argv = [sys.executable, HERE / "worker.py", "--config", self.config_file]
+        argv = [sys.executable, "-m", "tests.kill.worker", "--config", self.config_file]
         argv += ["--release", RELEASE]
         for name, value in {**self.always, **options}.items():
             option = f"--{name.replace('_', '-')}"
             argv += [option] if value is True else [option, str(value)]
         return subprocess.Popen(
             [*argv, *args], start_new_session=True, stdin=subprocess.DEVNULL, text=True,
-            env=os.environ | {"PYTHONPATH": f"{REPOSITORY}:{HERE}"},
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 

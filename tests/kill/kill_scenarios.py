@@ -3,10 +3,9 @@
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from kill_host import RELEASE, Baseline, Goldens
-from kill_states import Expected
-
 from devvm.model import DATA, ROOT
+from tests.kill.kill_host import RELEASE, Baseline, Goldens
+from tests.kill.kill_states import Expected
 
 BEFORE_REBUILD = f"before the rebuild to {RELEASE}"
 BACK_TO_ONE = "before going back to one"

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from kill_host import call, sha256
-
 from devvm.model import DATA, ROOT
+from tests.kill.kill_host import call, sha256
 
 
 @dataclass(frozen=True)

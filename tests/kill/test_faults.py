@@ -10,12 +10,12 @@ from pathlib import Path
 
 import libvirt
 import pytest
-from kill_host import RELEASE, corner, finish, sha256
-from kill_scenarios import RUNS, Scenarios
-from kill_states import Expected, problems
-from worker import fill
 
 from devvm.adapters.box_store import FolderBoxStore
+from tests.kill.kill_host import RELEASE, corner, finish, sha256
+from tests.kill.kill_scenarios import RUNS, Scenarios
+from tests.kill.kill_states import Expected, problems
+from tests.kill.worker import fill
 
 pytestmark = pytest.mark.kill
 

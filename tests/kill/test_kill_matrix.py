@@ -13,8 +13,9 @@ them is tried, and of these states a part in each run, another part with another
 import time
 
 import pytest
-from kill_states import problems
-from kill_tries import PART, RANDOM, THINNED, chosen, each, tell, text
+
+from tests.kill.kill_states import problems
+from tests.kill.kill_tries import PART, RANDOM, THINNED, chosen, each, tell, text
 
 pytestmark = pytest.mark.kill
 

@@ -8,9 +8,9 @@ is the canary. Each VM ends on its release, or as it was, with all that it held.
 import time
 
 import pytest
-from kill_tries import RANDOM, THINNED, chosen, each, tell, text
 
 from devvm.fleet.record import State, VmState
+from tests.kill.kill_tries import RANDOM, THINNED, chosen, each, tell, text
 
 pytestmark = pytest.mark.kill
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import libvirt
 import pytest
-from kill_host import finish
-from kill_states import problems
 
 from devvm.fleet.record import State
+from tests.kill.kill_host import finish
+from tests.kill.kill_states import problems
 
 pytestmark = pytest.mark.kill
 

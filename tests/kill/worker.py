@@ -1,6 +1,6 @@
 """One command of devvm's in a process of its own, which can be told where to die.
 
-    worker.py [--kill-at N] [--fill-at N] ... OPERATION ARGUMENT...
+    python -m tests.kill.worker [--kill-at N] [--fill-at N] ... OPERATION ARGUMENT...
 
 A boundary is the moment before or after a call through a port, or a write to the state folder.
 Of a rollout, which changes VMs in threads of their own, only calls that may change something are.
@@ -20,17 +20,6 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-import worker_rollout
-from kill_stand_ins import (
-    ImpatientHypervisor,
-    Provisioner,
-    Reporter,
-    Shell,
-    Stacks,
-    Vagrant,
-    Verifier,
-)
-
 import devvm.state
 from devvm import wiring
 from devvm.config import Config
@@ -39,6 +28,16 @@ from devvm.model import Engineer
 from devvm.operations import clone, create, lifecycle, rebuild, resize, settle, snapshots, trash
 from devvm.operations.progress import Run
 from devvm.operations.rollout_log import RolloutLog
+from tests.kill import worker_rollout
+from tests.kill.kill_stand_ins import (
+    ImpatientHypervisor,
+    Provisioner,
+    Reporter,
+    Shell,
+    Stacks,
+    Vagrant,
+    Verifier,
+)
 
 #: Calls through ports that change nothing on the host.
 READS = frozenset(

@@ -10,19 +10,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from memory_state import Domain, Layer
-from world import (
-    GIB,
-    POOL,
-    RELEASE,
-    Boxes,
-    Provisioner,
-    Shell,
-    UploadingHypervisor,
-    Verifier,
-    World,
-)
-
 from devvm.errors import OperationError
 from devvm.fleet.stack import Release, Stack
 from devvm.model import (
@@ -38,6 +25,18 @@ from devvm.model import (
 )
 from devvm.operations.ports import Services
 from devvm.release import same_content
+from tests.unit.memory_state import Domain, Layer
+from tests.unit.world import (
+    GIB,
+    POOL,
+    RELEASE,
+    Boxes,
+    Provisioner,
+    Shell,
+    UploadingHypervisor,
+    Verifier,
+    World,
+)
 
 NEW = "2026.11.30-aaaaaaaaaaaa"
 ROLE = "roles/nginx/templates/nginx.conf.j2"

@@ -7,10 +7,9 @@ damage data: a running VM that writes where something else reads.
 import re
 from dataclasses import replace
 
-from memory_state import GIB, HOST_KEY, POOL, Domain, Guest, Host, Killed, Layer
-
 from devvm.errors import OperationError
 from devvm.model import Disk, Driver, Kept, Lease, Metadata, Vm, VmState, Volume
+from tests.unit.memory_state import GIB, HOST_KEY, POOL, Domain, Guest, Host, Killed, Layer
 
 __all__ = ["GIB", "HOST_KEY", "POOL", "Domain", "Guest", "Host", "Hypervisor", "Killed", "Layer"]
 

@@ -5,12 +5,12 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from memory_host import Layer
-from world import Killed, World
 
 from devvm.errors import OperationError
 from devvm.model import DATA
 from devvm.operations import adopt, lifecycle, snapshots, way_in
+from tests.unit.memory_host import Layer
+from tests.unit.world import Killed, World
 
 
 @pytest.fixture

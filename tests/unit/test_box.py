@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from world import POOL, World
 
 from devvm.adapters.box_store import FolderBoxStore
 from devvm.errors import (
@@ -20,6 +19,7 @@ from devvm.model import AnsibleResult, DomainDisk, Outcome, Target
 from devvm.operations import box
 from devvm.operations.box_ports import BuildServices
 from devvm.release import content_hash, new_release
+from tests.unit.world import POOL, World
 
 GIB = 1024**3
 OTHER = "2026.01.01-aaaaaaaaaaaa"

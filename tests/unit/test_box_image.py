@@ -1,11 +1,11 @@
 """A box's image, whole wherever it is needed; what is damaged is put there again."""
 
 import pytest
-from memory_host import Layer
-from world import POOL, World
 
 from devvm.errors import OperationError
 from devvm.operations import box_image
+from tests.unit.memory_host import Layer
+from tests.unit.world import POOL, World
 
 GOOD, BAD = "1" * 64, "bad"
 

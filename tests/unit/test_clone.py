@@ -6,8 +6,6 @@ import tarfile
 from dataclasses import replace
 
 import pytest
-from memory_host import HOST_KEY
-from world import World
 
 from devvm.errors import (
     ExistsError,
@@ -19,6 +17,8 @@ from devvm.errors import (
 )
 from devvm.model import DATA, ROOT, Outcome, Purpose, VmState
 from devvm.operations import clone, keeping, lifecycle, snapshots, trash
+from tests.unit.memory_host import HOST_KEY
+from tests.unit.world import World
 
 
 class Shell:

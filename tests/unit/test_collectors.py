@@ -9,7 +9,8 @@ import threading
 from contextlib import contextmanager
 
 import pytest
-from parity_bench import COMMON, INSIDE, collect, module, needs_root
+
+from tests.unit.parity_bench import COMMON, INSIDE, collect, module, needs_root
 
 # What is a secret
 

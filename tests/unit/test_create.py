@@ -4,8 +4,6 @@ import os
 from dataclasses import replace
 
 import pytest
-from memory_host import Layer
-from world import GIB, POOL, RELEASE, Killed, World
 
 from devvm.errors import (
     ExistsError,
@@ -17,6 +15,8 @@ from devvm.errors import (
 )
 from devvm.model import Engineer, Outcome
 from devvm.operations import create, journal, machine, trash
+from tests.unit.memory_host import Layer
+from tests.unit.world import GIB, POOL, RELEASE, Killed, World
 
 ANN = Engineer(
     login="ann", authorized_keys=("ssh-ed25519 ANN",), git_name="Ann Lee", git_email="ann@x.test"

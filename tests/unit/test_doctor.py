@@ -4,12 +4,12 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from memory_host import Layer
-from world import ANN, POOL, RELEASE, Killed, World
 
 from devvm.errors import OperationError, UsageError
 from devvm.model import Lease, VmState
 from devvm.operations import doctor, lifecycle, rebuild, snapshots, trash
+from tests.unit.memory_host import Layer
+from tests.unit.world import ANN, POOL, RELEASE, Killed, World
 
 
 @pytest.fixture

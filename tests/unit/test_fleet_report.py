@@ -2,9 +2,7 @@
 
 from dataclasses import replace
 
-import made_up_fleet
 import pytest
-from world import GIB, RELEASE, World
 
 from devvm.errors import HostNotReadyError, OperationError
 from devvm.fleet.behind import behind
@@ -12,6 +10,8 @@ from devvm.fleet.stack import Release
 from devvm.model import CheckResult, Outcome, Report, VmState
 from devvm.operations import clone, fleet_report, parity_record, snapshots, standing, trash
 from devvm.operations.standing import Standing
+from tests import made_up_fleet
+from tests.unit.world import GIB, RELEASE, World
 
 NEWER, NEWEST = "2026.12.01-bbbbbbbbbbbb", "2026.12.08-cccccccccccc"
 FAILED = CheckResult(name="unit/x", role="r", outcome=Outcome.FAILED, message="it is off")

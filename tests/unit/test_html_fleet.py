@@ -3,14 +3,14 @@
 import re
 from dataclasses import replace
 
-import made_up_fleet
 import pytest
-from page_reader import Page
 
 from devvm import html_fleet
 from devvm.cli import fleet_views
 from devvm.model import VmState
 from devvm.operations.fleet_report import Overview
+from tests import made_up_fleet
+from tests.unit.page_reader import Page
 
 HOSTILE = "\"'></script><script>alert(1)</script><img src=x onerror=alert(1)>&lt; {{ 7 * 7 }}"
 

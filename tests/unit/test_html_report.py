@@ -6,11 +6,11 @@ import re
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from page_reader import Page
 
 from devvm import html_report
 from devvm.cli import views
 from devvm.model import CheckResult, Outcome, Report
+from tests.unit.page_reader import Page
 
 AT = datetime(2026, 11, 25, 20, 5, tzinfo=UTC)
 HOSTILE = "\"'></pre></script><script>alert(1)</script><img src=x onerror=alert(1)>&lt; {{ 7 * 7 }}"

@@ -5,13 +5,13 @@ from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree as ET
 
 import pytest
-from memory_host import Layer
-from world import POOL, World
 
 from devvm.adapters.libvirt import definition
 from devvm.errors import OperationError
 from devvm.model import DATA, ROOT, DomainDisk, Purpose
 from devvm.operations import adopt, keeping, lifecycle, naming
+from tests.unit.memory_host import Layer
+from tests.unit.world import POOL, World
 
 
 @pytest.fixture

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from libvirt_node import connect, define
 
 from devvm.adapters.libvirt.connection import Connection
 from devvm.adapters.libvirt.domains import Domains
 from devvm.errors import ExitCode, HostNotReadyError, OperationError
 from devvm.model import Lease, Metadata, VmState
+from tests.unit.libvirt_node import connect, define
 
 DEV1 = Metadata(
     name="dev1",

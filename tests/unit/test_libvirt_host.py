@@ -1,11 +1,11 @@
 """Which driver, and how much memory."""
 
 import pytest
-from libvirt_node import connect
 
 from devvm.adapters.libvirt.host import Host, choose_driver
 from devvm.errors import HostNotReadyError
 from devvm.model import Driver
+from tests.unit.libvirt_node import connect
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,12 @@ from ipaddress import IPv4Network
 from xml.etree import ElementTree as ET
 
 import pytest
-from libvirt_node import connect
 
 from devvm.adapters.libvirt import routes
 from devvm.adapters.libvirt.network import Network, choose, differences, leases, network_xml
 from devvm.config import NetworkConfig
 from devvm.errors import HostNotReadyError
+from tests.unit.libvirt_node import connect
 
 ISOLATED = NetworkConfig(address="192.168.219.0/24", forward="none")
 NAT = NetworkConfig(address="192.168.219.0/24", forward="nat")

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from libvirt_node import connect
 
 from devvm.adapters.libvirt.storage import Storage, pool_xml, volume_xml
 from devvm.errors import HostNotReadyError
+from tests.unit.libvirt_node import connect
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
 """list, show, start, stop, restart, and the ways in."""
 
 import pytest
-from memory_host import Layer
-from world import World
 
 from devvm.errors import NotFoundError, OperationError
 from devvm.model import Engineer, VmState
 from devvm.operations import access, create, lifecycle
+from tests.unit.memory_host import Layer
+from tests.unit.world import World
 
 ANN = Engineer(login="ann", authorized_keys=(), git_name="Ann", git_email="ann@x.test")
 

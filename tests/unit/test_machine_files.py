@@ -6,11 +6,11 @@ import shutil
 import subprocess
 
 import pytest
-from world import RELEASE, World
 
 from devvm.config import ExtraDiskConfig
 from devvm.model import Metadata
 from devvm.operations import machine, way_in
+from tests.unit.world import RELEASE, World
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
 """`verify --fix`: the roles concerned, and what is left."""
 
 import pytest
-from world import World
 
 from devvm.errors import NotFoundError, OperationError
 from devvm.model import AnsibleResult, CheckResult, Outcome
 from devvm.operations import lifecycle, mend
+from tests.unit.world import World
 
 
 def check(name, role, outcome=Outcome.FAILED):

@@ -5,12 +5,12 @@ from xml.etree import ElementTree as ET
 
 import libvirt
 import pytest
-from libvirt_node import connect, define
 
 from devvm.adapters.libvirt import metadata
 from devvm.adapters.libvirt.domains import Domains
 from devvm.errors import OperationError
 from devvm.model import DomainChange, Kept, Metadata, Purpose
+from tests.unit.libvirt_node import connect, define
 
 VM = Metadata(
     name="dev1",

@@ -6,11 +6,11 @@ import os
 from dataclasses import replace
 
 import pytest
-from world import ANN, RELEASE, World
 
 from devvm.model import CheckResult, Outcome, Report
 from devvm.operations import parity_record, rebuild, trash, verify, verify_all
 from devvm.operations.parity_record import FailedCheck
+from tests.unit.world import ANN, RELEASE, World
 
 OTHER = "2026.12.01-bbbbbbbbbbbb"
 PASSED = CheckResult(name="unit/nginx.service", role="nginx", outcome=Outcome.PASSED)

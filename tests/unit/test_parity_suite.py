@@ -13,10 +13,10 @@ import pytest
 import yaml
 from parity import checks as catalogue
 from parity import observe, schema
-from parity_bench import INSIDE, SUITE, install_ours, needs_root, run_suite
 
 from devvm import assets
 from devvm.parity import manifest, roles
+from tests.unit.parity_bench import INSIDE, SUITE, install_ours, needs_root, run_suite
 
 SHIPPED = SUITE / "expectations"
 

@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from world import World
 
 from devvm import process
 from devvm.errors import DevvmError, NotFoundError, OperationError
 from devvm.operations import people
+from tests.unit.world import World
 
 RELEASE = "2026.11.23-1a2b3c4d5e6f"
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
-from world import ANN, World
 
 from devvm.errors import LockedError, NotFoundError, OperationError, UsageError
 from devvm.model import VmState
 from devvm.operations import journal, lifecycle, pins, rebuild, trash
+from tests.unit.world import ANN, World
 
 TODAY = date(2026, 11, 23)
 FRIDAY = date(2026, 11, 27)

@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import pytest
-from world import ANN, RELEASE, Killed, World
 
 from devvm.errors import NotFoundError, OperationError, UsageError
 from devvm.model import DATA, ROOT, Engineer, Purpose, VmState
 from devvm.operations import create, journal, keeping, rebuild, snapshots, trash
+from tests.unit.world import ANN, RELEASE, Killed, World
 
 NEWER, NEWEST = "2026.12.01-bbbbbbbbbbbb", "2026.12.02-cccccccccccc"
 BOB = Engineer(login="bob", authorized_keys=("BOB",), git_name="Bob", git_email="bob@x.test")

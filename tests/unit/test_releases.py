@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import pytest
-from world import RELEASE, World
 
 from devvm.errors import LockedError, NotFoundError, OperationError, UsageError
 from devvm.fleet.plan import Plan, Terms
@@ -12,6 +11,7 @@ from devvm.fleet.stack import Release
 from devvm.model import Outcome
 from devvm.operations import releases, rollout_log
 from devvm.release import new_release
+from tests.unit.world import RELEASE, World
 
 OTHER = "2026.01.01-aaaaaaaaaaaa"
 

@@ -1,11 +1,11 @@
 """resize: larger, at once where the VM runs; never smaller."""
 
 import pytest
-from world import GIB, Killed, World
 
 from devvm.errors import LockedError, NotFoundError, OperationError, UsageError
 from devvm.model import DATA, ROOT, VmState
 from devvm.operations import lifecycle, resize, snapshots
+from tests.unit.world import GIB, Killed, World
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 """What a rebuild would put out of sight: told, or said that it is not known."""
 
 import pytest
-from world import World
 
 from devvm.errors import OperationError
 from devvm.operations import journal, lifecycle, risk
+from tests.unit.world import World
 
 PRINTED = (
     "repo\t/home/ann/app\t2\t1\t0\tno\n"

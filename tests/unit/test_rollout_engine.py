@@ -7,9 +7,6 @@ from datetime import date
 from functools import partial
 
 import pytest
-from fleet_world import NEW, FleetWorld
-from memory_state import Killed
-from world import RELEASE
 
 from devvm.errors import LockedError, NotFoundError, OperationError, UsageError
 from devvm.fleet.plan import Terms
@@ -18,6 +15,9 @@ from devvm.fleet.record import VmState as Step
 from devvm.model import VmState
 from devvm.operations import doctor, due, lifecycle, pins, rollout_log, rollouts
 from devvm.operations.rollout import Clock, Rollout
+from tests.unit.fleet_world import NEW, FleetWorld
+from tests.unit.memory_state import Killed
+from tests.unit.world import RELEASE
 
 TODAY = date(2026, 11, 30)
 

@@ -4,8 +4,6 @@ from contextlib import suppress
 from datetime import date
 
 import pytest
-from fleet_world import NEW, FleetWorld
-from world import RELEASE, Killed
 
 from devvm.errors import UsageError
 from devvm.fleet.plan import Terms
@@ -14,6 +12,8 @@ from devvm.fleet.record import VmState as Step
 from devvm.operations import rollout_log, rollouts
 from devvm.operations.rollout import Clock, Rollout
 from devvm.operations.rollout_log import RolloutLog
+from tests.unit.fleet_world import NEW, FleetWorld
+from tests.unit.world import RELEASE, Killed
 
 
 @pytest.fixture(autouse=True)

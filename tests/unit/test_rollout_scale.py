@@ -4,14 +4,14 @@ from dataclasses import replace
 from datetime import date
 
 import pytest
-from fleet_world import NEW, FleetWorld
-from world import RELEASE
 
 from devvm.fleet.plan import Terms
 from devvm.fleet.record import State
 from devvm.fleet.record import VmState as Step
 from devvm.operations import rollouts
 from devvm.operations.rollout import Clock, Rollout
+from tests.unit.fleet_world import NEW, FleetWorld
+from tests.unit.world import RELEASE
 
 
 @pytest.fixture(autouse=True)

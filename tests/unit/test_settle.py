@@ -1,12 +1,12 @@
 """What a killed operation left is ended by the next command on the VM, whichever it is."""
 
 import pytest
-from memory_host import Layer
-from world import Killed, World
 
 from devvm.errors import DevvmError, LockedError, OperationError
 from devvm.model import Purpose, VmState
 from devvm.operations import journal, keeping, lifecycle, settle, snapshots, trash
+from tests.unit.memory_host import Layer
+from tests.unit.world import Killed, World
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import pytest
-from world import World
 
 from devvm.errors import ExistsError, NotFoundError, OperationError, UsageError
 from devvm.model import DATA, ROOT, Purpose, VmState
 from devvm.operations import keeping, lifecycle, snapshots, trash
+from tests.unit.world import World
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from memory_host import Domain, Killed
-from world import World
 
 from devvm.errors import OperationError
 from devvm.model import DATA, ROOT, DomainDisk, Purpose
 from devvm.operations import adopt, clone, doctor, keeping, lifecycle, snapshots, tidy, trash
+from tests.unit.memory_host import Domain, Killed
+from tests.unit.world import World
 
 LONG_AGO, ONE_DAY = "2020-01-01T00:00:00+00:00", "2999-01-01T00:00:00+00:00"
 

@@ -7,7 +7,6 @@ and a real libvirt, at the boundaries only that one has.
 import shutil
 
 import pytest
-from world import ANN, RELEASE, Killed, World
 
 from devvm.errors import OperationError
 from devvm.model import Purpose, VmState
@@ -22,6 +21,7 @@ from devvm.operations import (
     tidy,
     trash,
 )
+from tests.unit.world import ANN, RELEASE, Killed, World
 
 GIB = 1024**3
 

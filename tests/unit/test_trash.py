@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 import pytest
-from memory_host import Layer
-from world import ANN, Killed, World
 
 from devvm.errors import ExistsError, NotFoundError, OperationError, UsageError
 from devvm.model import Purpose, VmState
 from devvm.operations import create, keeping, lifecycle, rebuild, snapshots, trash, way_in
+from tests.unit.memory_host import Layer
+from tests.unit.world import ANN, Killed, World
 
 LONG_AGO = "2020-01-01T00:00:00+00:00"
 

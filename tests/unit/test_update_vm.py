@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 import pytest
-from fleet_world import BASE_FILES, NEW, ROLE, FleetWorld
-from world import RELEASE, Killed
 
 from devvm.errors import NotFoundError, OperationError, ParityError
 from devvm.fleet.way import Kind
 from devvm.model import Purpose, VmState
 from devvm.operations import keeping, revert, update
+from tests.unit.fleet_world import BASE_FILES, NEW, ROLE, FleetWorld
+from tests.unit.world import RELEASE, Killed
 
 
 @pytest.fixture

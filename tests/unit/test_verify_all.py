@@ -8,7 +8,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from world import RELEASE, World
 
 from devvm import process
 from devvm.adapters.testinfra import Testinfra
@@ -17,6 +16,7 @@ from devvm.model import CheckResult, Outcome, Report, VmState
 from devvm.operations import lifecycle
 from devvm.operations.progress import Run
 from devvm.operations.verify_all import FleetReport, OfCheck, OfRelease, verify_all
+from tests.unit.world import RELEASE, World
 
 PASSED = CheckResult(name="unit/nginx.service", role="nginx", outcome=Outcome.PASSED)
 FAILED = replace(PASSED, outcome=Outcome.FAILED, message="it is off")

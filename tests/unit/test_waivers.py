@@ -4,13 +4,13 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from parity_bench import install_ours, needs_root, run_suite
 
 from devvm import assets
 from devvm.config import Config
 from devvm.errors import OperationError, UsageError
 from devvm.operations.waive import Waiver, waive
 from devvm.parity import waivers
+from tests.unit.parity_bench import install_ours, needs_root, run_suite
 
 TODAY = datetime.now(UTC).date()
 GOOD = """

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from tls import self_signed
 
 from devvm.adapters.webhook import Webhook
 from devvm.errors import DevvmError, UsageError
 from devvm.fleet.message import Message
+from tests.unit.tls import self_signed
 
 MESSAGE = Message(
     kind="wave", rollout="r1", release="2026.11.23-1a2b3c4d5e6f", at="2026-11-23T10:00:00+00:00",

@@ -10,8 +10,6 @@ import tarfile
 from dataclasses import replace
 from pathlib import Path
 
-from memory_host import GIB, POOL, Domain, Host, Hypervisor, Killed, Layer
-
 from devvm.config import Config
 from devvm.fleet.stack import Stack
 from devvm.model import (
@@ -31,6 +29,7 @@ from devvm.operations.ports import Services
 from devvm.operations.progress import Run
 from devvm.release import new_release, same_content
 from devvm.state import State
+from tests.unit.memory_host import GIB, POOL, Domain, Host, Hypervisor, Killed, Layer
 
 create.SECOND_LOOK = 0.0  # nothing is slow here
 

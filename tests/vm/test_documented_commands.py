@@ -14,7 +14,8 @@ import sys
 import time
 
 import pytest
-from conftest import HERE, REPOSITORY
+
+from tests.vm.conftest import HERE, REPOSITORY
 
 pytestmark = pytest.mark.vm
 

@@ -8,9 +8,9 @@ import subprocess
 import sys
 
 import pytest
-from conftest import REPOSITORY
 
 from devvm.parity import capture, manifest
+from tests.vm.conftest import REPOSITORY
 
 pytestmark = pytest.mark.vm
 

@@ -4,8 +4,9 @@ import subprocess
 import time
 
 import pytest
-from conftest import look
-from site_client import Site, png
+
+from tests.vm.conftest import look
+from tests.vm.site_client import Site, png
 
 pytestmark = pytest.mark.vm
 

@@ -4,9 +4,9 @@ import os
 import subprocess
 
 import pytest
-from conftest import HERE, REPOSITORY
 
 from devvm import config, wiring
+from tests.vm.conftest import HERE, REPOSITORY
 
 pytestmark = pytest.mark.vm
 

@@ -14,11 +14,11 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import HERE, REPOSITORY, look, virsh
-from site_client import Site
 
 from devvm.adapters.box_store import FolderBoxStore
 from devvm.state import State
+from tests.vm.conftest import HERE, REPOSITORY, look, virsh
+from tests.vm.site_client import Site
 
 pytestmark = pytest.mark.vm
 

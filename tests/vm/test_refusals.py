@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import HERE, REPOSITORY, look, virsh
+
+from tests.vm.conftest import HERE, REPOSITORY, look, virsh
 
 pytestmark = pytest.mark.vm
 

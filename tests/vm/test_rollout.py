@@ -19,13 +19,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import yaml
-from conftest import HERE, REPOSITORY
-from site_client import Site
 
 from devvm.adapters.box_store import FolderBoxStore
 from devvm.adapters.release_store import FolderReleaseStore
 from devvm.release import content_hash
 from devvm.state import State
+from tests.vm.conftest import HERE, REPOSITORY
+from tests.vm.site_client import Site
 
 pytestmark = pytest.mark.vm
 

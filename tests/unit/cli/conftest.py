@@ -162,10 +162,9 @@ def box():
 @pytest.fixture
 def world(monkeypatch, tmp_path, services):
     """A host in memory with a fleet, on which commands act."""
-    from fleet_world import FleetWorld
-
     from devvm import wiring
     from devvm.cli import rollout_carry, rollout_look
+    from tests.unit.fleet_world import FleetWorld
 
     world = FleetWorld(tmp_path / "world")
     monkeypatch.setattr(wiring, "build_services", lambda config: world.services)

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from documented import RELEASE, documented, documented_for, fake
 
 from devvm import wiring
 from devvm.cli import boxes
@@ -15,6 +14,7 @@ from devvm.operations import access, box, create, lifecycle, setup, standing, ve
 from devvm.operations.create import CreateResult
 from devvm.operations.lifecycle import VmDetails
 from devvm.operations.standing import Standing
+from tests.unit.cli.documented import RELEASE, documented, documented_for, fake
 
 
 @pytest.fixture

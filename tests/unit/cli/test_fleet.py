@@ -4,9 +4,7 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import made_up_fleet
 import pytest
-from documented import RELEASE, documented, documented_for, fake
 
 from devvm.errors import OperationError
 from devvm.model import VmState
@@ -14,6 +12,8 @@ from devvm.operations import fleet_report, lifecycle, rollouts, standing
 from devvm.operations.fleet_report import Overview
 from devvm.operations.lifecycle import VmDetails
 from devvm.operations.standing import Standing
+from tests import made_up_fleet
+from tests.unit.cli.documented import RELEASE, documented, documented_for, fake
 
 FLEET = made_up_fleet.overview(60)
 EMPTY = Overview(at=made_up_fleet.AT, vms=(), releases=(), checks=(), rollouts=(), hosts=())

@@ -4,11 +4,11 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
-from documented import documented, documented_for, fake
 
 from devvm.cli import words
 from devvm.errors import OperationError
 from devvm.operations import lifecycle, pins, standing
+from tests.unit.cli.documented import documented, documented_for, fake
 
 
 @pytest.fixture

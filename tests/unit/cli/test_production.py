@@ -4,9 +4,9 @@ import shutil
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from documented import documented_for
 
 from devvm import assets
+from tests.unit.cli.documented import documented_for
 
 
 @pytest.fixture

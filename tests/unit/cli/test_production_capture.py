@@ -1,12 +1,12 @@
 """`devvm production capture`: what is refused, and what a person and a program are told."""
 
 import pytest
-from documented import documented_for
 
 from devvm import assets, wiring
 from devvm.errors import OperationError
 from devvm.parity.capture import Seen
 from devvm.parity.compare import Tokens
+from tests.unit.cli.documented import documented_for
 
 
 class Hosts:

@@ -3,7 +3,6 @@
 from types import SimpleNamespace
 
 import pytest
-from documented import documented, documented_for
 
 from devvm.cli import release as command
 from devvm.errors import NotFoundError, OperationError
@@ -11,6 +10,7 @@ from devvm.fleet.stack import Difference, PackageChange, Release, RoleChange
 from devvm.operations import releases
 from devvm.operations.releases import Compared, Created, Listed
 from devvm.release import new_release
+from tests.unit.cli.documented import documented, documented_for
 
 OLD, NEW = "2026.11.01-aaaaaaaaaaaa", "2026.11.23-1a2b3c4d5e6f"
 RECORD = Release(

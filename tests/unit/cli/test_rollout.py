@@ -9,9 +9,6 @@ import time
 from datetime import date
 
 import pytest
-from documented import documented, documented_for
-from fleet_world import NEW
-from world import RELEASE
 
 from devvm import wiring
 from devvm.cli.output import Output
@@ -19,6 +16,9 @@ from devvm.errors import OperationError
 from devvm.fleet.plan import Terms
 from devvm.fleet.record import Event, State, VmState
 from devvm.operations import messages, rollout_log, rollouts
+from tests.unit.cli.documented import documented, documented_for
+from tests.unit.fleet_world import NEW
+from tests.unit.world import RELEASE
 
 START = ("rollout", "start", "latest", "--yes")
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from documented import RELEASE, documented, documented_for, fake
 
 from devvm.cli.output import Output
 from devvm.errors import NotFoundError, ParityError
@@ -22,6 +21,7 @@ from devvm.operations import (
     trash,
 )
 from devvm.operations.findings import Finding
+from tests.unit.cli.documented import RELEASE, documented, documented_for, fake
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
 """`devvm update` on a VM in memory."""
 
 import pytest
-from documented import documented, documented_for
-from fleet_world import BASE_FILES, NEW
-from world import RELEASE
 
 from devvm.cli.output import Output
 from devvm.model import VmState
+from tests.unit.cli.documented import documented, documented_for
+from tests.unit.fleet_world import BASE_FILES, NEW
+from tests.unit.world import RELEASE
 
 IMAGE = "2026.12.01-bbbbbbbbbbbb"
 

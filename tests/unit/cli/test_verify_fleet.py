@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import pytest
-from documented import RELEASE, documented, fake
 
 from devvm.model import CheckResult, Outcome, Report
 from devvm.operations import verify_all
 from devvm.operations.verify_all import FleetReport
+from tests.unit.cli.documented import RELEASE, documented, fake
 
 NEWER = "2026.12.01-bbbbbbbbbbbb"
 
