@@ -124,6 +124,8 @@ class Metadata:
     git_email: str = ""
     #: The public half of the VM's SSH host key: type and key.
     host_key: str = ""
+    #: The day (ISO 8601, UTC) on which its TLS certificate ends; empty where it is not known.
+    certificate_until: str = ""
     #: Version of the newest MariaDB that has run on the data; empty where it is not known.
     mariadb: str = ""
     #: Until which day (ISO 8601, that day included) no rollout changes the VM, by whom and why.

@@ -3,6 +3,9 @@
 One per host, made when it is first needed. What it can sign is narrowed as far as X.509 allows:
 server certificates of names under the VM domain, no further authorities, no addresses. So a person
 who trusts it in a browser trusts it for nothing but their VMs.
+
+It renews itself, with its key, while it is good for as long as anything that it signed: what was
+signed before is good under the new one, and what is signed next under the old one.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import ipaddress
 import secrets
 import socket
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -34,21 +38,29 @@ class LocalCa:
     Args:
         state: The host's state folder; the authority lives in its `ca/`.
         domain: The DNS domain of the VMs, the only one it can sign for.
+        now: The time.
     """
 
-    def __init__(self, state: State, *, domain: str) -> None:
+    def __init__(
+        self,
+        state: State,
+        *,
+        domain: str,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._state = state
         self._domain = domain
+        self._now = now
         self._certificate = state.ca / "ca.crt"
         # Readable by the state folder's group: whoever may make VMs may give them certificates,
         # and can be root on this host anyway.
         self._key = state.ca / "ca.key"
 
     def ensure(self) -> Path:
-        """Make the CA if there is none; the path of its certificate.
+        """Make the CA if there is none, renew it where it is old; the path of its certificate.
 
         Raises:
-            OperationError: the CA's files are damaged, one is missing, or it has expired.
+            OperationError: the CA's files are damaged, or one is missing.
             HostNotReadyError: they can't be read or written.
         """
         self._load()
@@ -63,6 +75,32 @@ class LocalCa:
             UsageError: the name is not under the domain that the CA may sign for.
             OperationError, HostNotReadyError: as `ensure`.
         """
+        key = ec.generate_private_key(ec.SECP256R1())
+        return _key_pem(key), self._sign(fqdn, key.public_key())
+
+    def renew(self, fqdn: str, chain: str) -> str:
+        """A new certificate chain for one host name and the key that an old chain is for.
+
+        Whoever signed the old one: it tells nothing but the key.
+
+        Raises:
+            UsageError: as `issue`.
+            OperationError: as `ensure`; or the old chain can't be read.
+            HostNotReadyError: as `ensure`.
+        """
+        key = _read(chain).public_key()
+        assert isinstance(key, ec.EllipticCurvePublicKey)
+        return self._sign(fqdn, key)
+
+    def ends(self, chain: str) -> datetime:
+        """When a certificate ends.
+
+        Raises:
+            OperationError: it can't be read.
+        """
+        return _read(chain).not_valid_after_utc
+
+    def _sign(self, fqdn: str, key: ec.EllipticCurvePublicKey) -> str:
         authority, authority_key = self._load()
         permitted = _permitted_domain(authority)
         if not fqdn.endswith(f".{permitted}"):
@@ -72,14 +110,13 @@ class LocalCa:
                 resolution=f"set network.domain to {permitted}, or make a new CA: "
                 f"rm {self._certificate} {self._key}",
             )
-        key = ec.generate_private_key(ec.SECP256R1())
-        start = datetime.now(UTC) - _BACKDATED
+        start = self._now() - _BACKDATED
         certificate = (
             x509.CertificateBuilder()
             # The label, not the whole name, which may be longer than a common name can be.
             .subject_name(_common_name(fqdn.split(".", maxsplit=1)[0]))
             .issuer_name(authority.subject)
-            .public_key(key.public_key())
+            .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(start)
             .not_valid_after(min(start + _SERVER_LIFE, authority.not_valid_after_utc))
@@ -87,26 +124,23 @@ class LocalCa:
             .add_extension(_key_usage(authority=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(fqdn)]), critical=False)
-            .add_extension(
-                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
-            )
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()),
                 critical=False,
             )
             .sign(authority_key, hashes.SHA256())
         )
-        return _key_pem(key), _certificate_pem(certificate)
+        return _certificate_pem(certificate)
 
     def _load(self) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-        """The CA, made first where there is none; one maker at a time."""
+        """The CA, made first where there is none, renewed where it is old; one maker at a time."""
         try:
             with self._state.wait_lock("ca"):
                 if not self._certificate.exists():
                     # A key without a certificate is what a killed maker left: nobody knows it.
                     self._make()
-                certificate = x509.load_pem_x509_certificate(self._certificate.read_bytes())
-                key = serialization.load_pem_private_key(self._key.read_bytes(), password=None)
+                return self._renewed(*self._read())
         except FileNotFoundError as error:
             raise self._damaged(f"{error.filename} is missing") from None
         except OSError as error:
@@ -117,35 +151,58 @@ class LocalCa:
             ) from None
         except ValueError as error:
             raise self._damaged(str(error)) from None
+
+    def _read(self) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+        certificate = x509.load_pem_x509_certificate(self._certificate.read_bytes())
+        key = serialization.load_pem_private_key(self._key.read_bytes(), password=None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise self._damaged(f"{self._key} is no key of devvm's")
         if certificate.public_key() != key.public_key():
             raise self._damaged(f"{self._key} is not the key of {self._certificate}")
-        if certificate.not_valid_after_utc <= datetime.now(UTC):
-            raise self._damaged(f"it has expired on {certificate.not_valid_after_utc:%Y-%m-%d}")
+        return certificate, key
+
+    def _renewed(
+        self, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey
+    ) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+        now, began = self._now(), certificate.not_valid_before_utc
+        if began <= now < certificate.not_valid_after_utc - _SERVER_LIFE:
+            return certificate, key
+        # Its beginning stays, but for one made while this host's clock was wrong: a clock that is
+        # wrong now, and is set back, then spoils nothing.
+        start = min(began, now - _BACKDATED)
+        domain = _permitted_domain(certificate)
+        certificate = self._sign_itself(key, certificate.subject, domain, start)
+        write_atomic(self._certificate, _certificate_pem(certificate), mode=0o644)
         return certificate, key
 
     def _make(self) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
-        start = datetime.now(UTC) - _BACKDATED
         # Told apart from other hosts', and from an earlier one, in a browser's list.
         name = _common_name(f"devvm CA {socket.gethostname()[:40]} {secrets.token_hex(4)}")
+        certificate = self._sign_itself(key, name, self._domain, self._now() - _BACKDATED)
+        # The certificate last: where it is, the key is.
+        write_atomic(self._key, _key_pem(key), mode=0o640)
+        write_atomic(self._certificate, _certificate_pem(certificate), mode=0o644)
+
+    def _sign_itself(
+        self, key: ec.EllipticCurvePrivateKey, name: x509.Name, domain: str, start: datetime
+    ) -> x509.Certificate:
         everywhere = [ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0")]
-        certificate = (
+        return (
             x509.CertificateBuilder()
             .subject_name(name)
             .issuer_name(name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(start)
-            .not_valid_after(start + _AUTHORITY_LIFE)
+            .not_valid_after(self._now() - _BACKDATED + _AUTHORITY_LIFE)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_key_usage(authority=True), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .add_extension(
                 x509.NameConstraints(
                     # RFC 5280, 4.2.1.10: the domain and every name below it, no leading dot.
-                    permitted_subtrees=[x509.DNSName(self._domain)],
+                    permitted_subtrees=[x509.DNSName(domain)],
                     # Addresses are another kind of name, allowed unless excluded.
                     excluded_subtrees=[x509.IPAddress(network) for network in everywhere],
                 ),
@@ -156,9 +213,6 @@ class LocalCa:
             )
             .sign(key, hashes.SHA256())
         )
-        # The certificate last: where it is, the key is.
-        write_atomic(self._key, _key_pem(key), mode=0o640)
-        write_atomic(self._certificate, _certificate_pem(certificate), mode=0o644)
 
     def _damaged(self, reason: str) -> OperationError:
         return OperationError(
@@ -192,6 +246,13 @@ def _permitted_domain(authority: x509.Certificate) -> str:
     permitted = constraints.permitted_subtrees
     assert permitted, "devvm makes no CA without"
     return str(permitted[0].value)
+
+
+def _read(chain: str) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(chain.encode())
+    except ValueError as error:
+        raise OperationError("a certificate can't be read", details=str(error)) from None
 
 
 def _key_pem(key: ec.EllipticCurvePrivateKey) -> str:

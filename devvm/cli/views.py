@@ -30,6 +30,7 @@ def vm(machine: Vm) -> dict[str, Any]:
         "release": metadata.release if metadata else None,
         "created_at": metadata.created_at if metadata else None,
         "generation": metadata.generation if metadata else None,
+        "certificate_until": (metadata.certificate_until or None) if metadata else None,
         "address": lease.address if lease else None,
         "mac": lease.mac if lease else None,
         "driver": str(machine.driver),

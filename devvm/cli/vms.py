@@ -47,6 +47,8 @@ def _show_list(session: Session, machines: list[Vm], stands: dict[str, Standing]
     if not machines:
         session.output.note("There are no VMs on this host. Next: devvm create")
         return
+    from devvm.operations import certificate
+
     session.output.table(
         (
             "NAME", "STATE", "ENGINEER", "RELEASE", "BEHIND", "PARITY", "ADDRESS", "MEMORY", "CPUS",
@@ -68,6 +70,10 @@ def _show_list(session: Session, machines: list[Vm], stands: dict[str, Standing]
             for machine in machines
         ],
     )  # fmt: skip
+    for machine in machines:
+        if ends := certificate.ends_soon(machine, words.today()):
+            renew = "doctor --fix" if machine.state == "running" else f"start {machine.name}"
+            session.output.note(f"{machine.name}: {ends}. Next: devvm {renew}")
 
 
 def _parity(record: ParityRecord | None) -> str:
@@ -120,6 +126,7 @@ def _show_details(
     machine = details.vm
     metadata, lease = machine.metadata, machine.lease
     pinned = pins.pinned(metadata, words.today())
+    until = metadata.certificate_until if metadata else ""
     rows = [
         ("State", shown_state(machine)),
         ("Engineer", metadata.engineer if metadata else "-"),
@@ -128,6 +135,7 @@ def _show_details(
         ("Parity", _parity(stands.parity)),
         ("Site", details.url),
         ("CA", str(services.ca.ensure())),
+        ("Certificate", f"until {until}" if until else "-"),
         ("Address", lease.address if lease else "-"),
         ("Machine", _machine(machine)),
         ("Created", metadata.created_at if metadata else "-"),

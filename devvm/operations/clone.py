@@ -172,7 +172,7 @@ def _renew_identity(services: Services, target: Target, facts: Metadata, run: Ru
         found = services.hypervisor.vm(facts.name)
         assert found is not None
         machine.power_off(services, found, timeout=settle.STOP_TIMEOUT)
-        facts = replace(facts, host_key=machine.host_key_of(identity))
+        facts = machine.known_by(services, facts, identity)
         services.hypervisor.set_metadata(found.uuid, facts)
         adopt.write_files(services, facts.name)
     found = services.hypervisor.vm(facts.name)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from devvm.model import DATA, ROOT, Purpose, Vm, VmState
-from devvm.operations import adopt, box_image, naming, remedies, way_in
+from devvm.operations import adopt, box_image, certificate, naming, remedies, way_in
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
 
@@ -139,6 +140,20 @@ def vms(services: Services, busy: set[str]) -> Iterator[Finding]:
                 problem=f"of its folder is lost: {', '.join(lost)}",
                 mend=partial(remedies.new_way_in, services, vm),
                 locked=name,
+            )
+
+
+def certificates(services: Services, busy: set[str]) -> Iterator[Finding]:
+    """Certificates that end soon, of VMs that run: the others get new ones when they start."""
+    for vm in services.hypervisor.vms():
+        ends = certificate.ends_soon(vm, datetime.now(UTC).date())
+        if ends and vm.state is VmState.RUNNING and vm.name not in busy:
+            yield Finding(
+                kind="certificate",
+                subject=vm.name,
+                problem=ends,
+                mend=partial(remedies.renew_certificate, services, vm),
+                locked=vm.name,
             )
 
 
@@ -301,7 +316,8 @@ def strangers(services: Services, _busy: set[str]) -> Iterator[Finding]:
 
 
 CHECKS = (
-    unfinished, strangers, vms, gone, stray_snapshots, kept_states, stale_leases, box_images, pool,
+    unfinished, strangers, vms, certificates, gone, stray_snapshots, kept_states, stale_leases,
+    box_images, pool,
 )  # fmt: skip
 
 

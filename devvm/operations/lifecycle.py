@@ -8,7 +8,7 @@ from pathlib import Path
 
 from devvm.errors import DevvmError, NotFoundError, OperationError
 from devvm.model import Disk, Driver, Purpose, RunRecord, Target, Vm, VmState
-from devvm.operations import adopt, keeping, machine, naming, way_in
+from devvm.operations import adopt, certificate, keeping, machine, naming, way_in
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
 from devvm.operations.settle import changing
@@ -148,6 +148,8 @@ def restart(services: Services, name: str, run: Run, *, force: bool = False) -> 
 def power_on(services: Services, vm: Vm, run: Run) -> Target:
     """Power a VM on and wait until it lets devvm in, as phases of a larger command.
 
+    Its certificate is renewed where it ends soon.
+
     Raises:
         OperationError: it does not come up.
     """
@@ -157,7 +159,9 @@ def power_on(services: Services, vm: Vm, run: Run) -> Target:
         services.hypervisor.ensure_pool()
     with run.phase("boot", "Starting the VM"):
         services.hypervisor.start(vm)
-        return way_in.wait(services, vm.name, run)
+        target = way_in.wait(services, vm.name, run)
+    certificate.keep_valid(services, vm.name, run)
+    return target
 
 
 def _start(services: Services, vm: Vm, run: Run) -> None:

@@ -26,7 +26,7 @@ from devvm.model import (
     Vm,
     VmState,
 )
-from devvm.operations import box_image, keeping, naming, way_in
+from devvm.operations import box_image, certificate, keeping, naming, way_in
 from devvm.operations.journal import CREATE
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
@@ -71,8 +71,8 @@ def bring_up(
             role: naming.volume_of(fqdn, role, token)
             for role in (DATA, *(disk.name for disk in vm_config.extra_disks))
         }
-        host_key = _place_data_disk(services, name, volumes[DATA], vm_config.data_gib)
-        metadata = replace(metadata, host_key=" ".join(host_key.split()[:2]))
+        identity = _place_data_disk(services, name, volumes[DATA], vm_config.data_gib)
+        metadata = known_by(services, metadata, identity)
     with run.phase("boot", "Starting the VM"):
         driver, reason = hypervisor.driver(vm_config.driver)
         if driver is Driver.QEMU and vm_config.driver == "auto":
@@ -193,9 +193,13 @@ def new_identity(services: Services, fqdn: str) -> Mapping[str, str]:
     }
 
 
-def host_key_of(identity: Mapping[str, str]) -> str:
-    """The public half of the SSH host key of an identity: type and key."""
-    return " ".join(identity[f"{_HOST_KEY}.pub"].split()[:2])
+def known_by(services: Services, facts: Metadata, identity: Mapping[str, str]) -> Metadata:
+    """The facts of a VM with an identity: its host key, and when its certificate ends."""
+    return replace(
+        facts,
+        host_key=" ".join(identity[f"{_HOST_KEY}.pub"].split()[:2]),
+        certificate_until=certificate.end_of(services, identity["site.crt"]),
+    )
 
 
 def power_off(services: Services, vm: Vm, *, timeout: float) -> None:
@@ -211,8 +215,10 @@ def _is_ours(services: Services, name: str, journal: Mapping[str, object]) -> bo
     return found is None or journal.get("uuid") == found or services.hypervisor.vm(name) is not None
 
 
-def _place_data_disk(services: Services, name: str, volume: str, size_gib: int) -> str:
-    """Make the data disk with the VM's identity on it; the public half of its host key.
+def _place_data_disk(
+    services: Services, name: str, volume: str, size_gib: int
+) -> Mapping[str, str]:
+    """Make the data disk with the VM's identity on it, which is returned.
 
     The private halves exist on the host only while the disk is made, in a private folder.
     """
@@ -222,4 +228,4 @@ def _place_data_disk(services: Services, name: str, volume: str, size_gib: int) 
         image = Path(folder) / "data.qcow2"
         services.data_disks.make(image, size_gib, identity)
         services.hypervisor.upload_volume(volume, image, lambda _text: None)
-    return host_key_of(identity)
+    return identity

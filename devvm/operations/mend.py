@@ -9,12 +9,14 @@ import yaml
 from devvm import assets
 from devvm.errors import OperationError
 from devvm.model import CheckResult, Report
-from devvm.operations import lifecycle, machine, settle, way_in
+from devvm.operations import certificate, lifecycle, machine, settle, way_in
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
 from devvm.operations.verify import examine, require_running
 
 _STACK = "site.yml"
+#: Checks of what is shown to browsers: trusted, and for how long.
+_TLS = "tls/"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +64,8 @@ def mend(services: Services, name: str, run: Run) -> Mended:
         before = examine(services, target, name=name, release=release, run=run)
         if before.passed:
             return Mended(before=before, after=before)
+        if any(check.name.startswith(_TLS) for check in before.failures()):
+            certificate.keep_valid(services, name, run, refused=True)
         roles = _roles(before)
         changed = _apply(services, name, roles, run) if roles else 0
         # The stack's roles know nothing of the overlay, and may have taken back what it changed.

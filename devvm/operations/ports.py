@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -109,10 +110,16 @@ class CertificateAuthority(Protocol):
     """The host's own CA for the TLS certificates of its VMs."""
 
     def ensure(self) -> Path:
-        """Make the CA if there is none; the path of its certificate."""
+        """Make the CA if there is none, renew it where it is old; the path of its certificate."""
 
     def issue(self, fqdn: str) -> tuple[str, str]:
         """A new private key and a certificate chain for one host name, both PEM."""
+
+    def renew(self, fqdn: str, chain: str) -> str:
+        """A new certificate chain for one host name and the key that an old chain is for."""
+
+    def ends(self, chain: str) -> datetime:
+        """When a certificate ends."""
 
 
 class BoxStore(Protocol):

@@ -103,7 +103,9 @@ def rebuild(services: Services, request: RebuildRequest, run: Run) -> RebuildRes
                 machine.personalise(services, facts.name, facts.owner, box.release, run)
                 report = create.judge_vm(services, name, box.release, run)
                 demand_passed(services, report, run)
-            services.hypervisor.set_metadata(vm.uuid, replace(facts, ready=True))
+            present = _vm(services, name).metadata  # its certificate may be a new one
+            assert present is not None
+            services.hypervisor.set_metadata(vm.uuid, replace(present, ready=True))
             settle.settle(services, name, run, killed=False)
         tidy.tidy(services, name, run)
     return _result(services, name, run, token, report)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from devvm.model import Kept, Vm, VmState
-from devvm.operations import adopt, journal, keeping, machine, naming, settle, way_in
+from devvm.operations import adopt, certificate, journal, keeping, machine, naming, settle, way_in
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
 
@@ -70,6 +70,11 @@ def release_lease(services: Services, name: str, _run: Run) -> None:
 def write_files(services: Services, name: str, _run: Run) -> None:
     """Write a VM's files, and reserve its place on the network."""
     adopt.write_files(services, name)
+
+
+def renew_certificate(services: Services, vm: Vm, run: Run) -> None:
+    """Give a VM a certificate that is good for long."""
+    certificate.renew(services, vm, run)
 
 
 def restore_facts(services: Services, name: str, _run: Run) -> None:

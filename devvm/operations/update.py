@@ -18,6 +18,7 @@ from devvm.fleet.stack import Release
 from devvm.fleet.way import Kind, Way
 from devvm.model import Engineer, Kept, Purpose, Report, Vm, VmState
 from devvm.operations import (
+    certificate,
     create,
     guest_log,
     journal,
@@ -134,7 +135,9 @@ def _converge(
         vm = _finished(services, name)
         if vm.state is not VmState.RUNNING:
             lifecycle.power_on(services, vm, run)
-            vm = lifecycle.present(services, name)
+        else:  # one that never stops has no other time for it
+            certificate.keep_valid(services, name, run)
+        vm = lifecycle.present(services, name)
         assert vm.metadata is not None
         create.require_space(services, None)
         rebuild.refuse_older_data(services, vm, create.require_box(services, release.release))

@@ -196,3 +196,116 @@ def test_a_folder_that_is_gone_points_to_setup(tmp_path):
     with pytest.raises(HostNotReadyError) as caught:
         LocalCa(state, domain="devvm.test").ensure()
     assert caught.value.resolution == "devvm setup"
+
+
+class Time:
+    """The time as a test has it."""
+
+    def __init__(self):
+        self.now = datetime.now(UTC)
+
+    def __call__(self):
+        return self.now
+
+    def passes(self, days):
+        self.now += timedelta(days=days)
+
+
+@pytest.fixture
+def time():
+    return Time()
+
+
+@pytest.fixture
+def aging(state, time):
+    """A CA whose time is the test's."""
+    return LocalCa(state, domain="devvm.test", now=time)
+
+
+def _judged(authority, chain, time, tmp_path):
+    """Whether openssl, at some time, takes a chain for the site's; why not."""
+    (tmp_path / "authority").write_bytes(authority)
+    (tmp_path / "chain").write_text(chain)
+    command = ["openssl", "verify", "-x509_strict", "-purpose", "sslserver", "-attime"]
+    command += [f"{time.now.timestamp():.0f}", "-verify_hostname", FQDN]
+    command += ["-CAfile", str(tmp_path / "authority"), str(tmp_path / "chain")]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    return "" if done.returncode == 0 else done.stderr
+
+
+def test_a_certificate_is_good_for_two_years_and_then_renewed_with_its_key(aging, time, tmp_path):
+    _, chain = aging.issue(FQDN)
+    authority = aging.ensure().read_bytes()
+    time.passes(400)
+    assert _judged(authority, chain, time, tmp_path) == ""
+    assert (aging.ends(chain) - time.now).days == 423
+    time.passes(425)
+    assert "certificate has expired" in _judged(authority, chain, time, tmp_path)
+    renewed = aging.renew(FQDN, chain)
+    assert _judged(authority, renewed, time, tmp_path) == ""
+    assert (aging.ends(renewed) - time.now).days == 823
+    old, new = (x509.load_pem_x509_certificate(c.encode()) for c in (chain, renewed))
+    assert new.public_key() == old.public_key()
+    assert new.serial_number != old.serial_number
+
+
+def test_one_that_another_authority_signed_is_renewed_by_this_one(aging, time, tmp_path):
+    other = State(tmp_path / "other")
+    other.ensure()
+    chain = LocalCa(other, domain="devvm.test").issue(FQDN)[1]
+    authority = aging.ensure().read_bytes()
+    assert "unable to get local issuer" in _judged(authority, chain, time, tmp_path)
+    assert _judged(authority, aging.renew(FQDN, chain), time, tmp_path) == ""
+
+
+def test_only_names_of_the_domain_are_renewed(ca):
+    with pytest.raises(UsageError, match="can't sign"):
+        ca.renew("www.example.com", ca.issue(FQDN)[1])
+
+
+def test_what_is_no_certificate_is_said(ca):
+    for ask in (ca.ends, lambda chain: ca.renew(FQDN, chain)):
+        with pytest.raises(OperationError, match="a certificate can't be read"):
+            ask("nonsense")
+
+
+def test_the_authority_renews_itself_before_it_is_in_anyones_way(aging, time, tmp_path):
+    """What was signed before is good under the new one, what is signed next under the old one."""
+    before = aging.ensure().read_bytes()
+    time.passes(3650 - 827)
+    _, old_chain = aging.issue(FQDN)
+    assert aging.ensure().read_bytes() == before
+    time.passes(2)
+    _, new_chain = aging.issue(FQDN)
+    after = aging.ensure().read_bytes()
+    assert after != before
+    time.passes(820)
+    for authority in (before, after):
+        for chain in (old_chain, new_chain):
+            assert _judged(authority, chain, time, tmp_path) == ""
+    time.passes(400)  # the first one has ended
+    assert _judged(after, aging.renew(FQDN, new_chain), time, tmp_path) == ""
+
+
+def test_an_authority_that_has_ended_is_renewed(aging, time, tmp_path):
+    _, chain = aging.issue(FQDN)
+    time.passes(4000)
+    assert _judged(aging.ensure().read_bytes(), aging.renew(FQDN, chain), time, tmp_path) == ""
+
+
+@pytest.mark.parametrize("days", [5000, -5000])
+def test_a_clock_that_was_wrong_for_a_while_spoils_no_authority(aging, time, tmp_path, days):
+    aging.ensure()
+    time.passes(days)
+    aging.ensure()
+    time.passes(-days)
+    _, chain = aging.issue(FQDN)
+    assert _judged(aging.ensure().read_bytes(), chain, time, tmp_path) == ""
+
+
+def test_an_authority_made_by_a_clock_that_was_wrong_becomes_good(aging, time, tmp_path):
+    time.passes(5000)
+    aging.ensure()
+    time.passes(-5000)
+    _, chain = aging.issue(FQDN)
+    assert _judged(aging.ensure().read_bytes(), chain, time, tmp_path) == ""

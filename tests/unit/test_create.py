@@ -71,10 +71,10 @@ def test_secrets_are_in_the_disk_and_nowhere_else(world):
     public = world.data_disks.identity.pop("ssh_host_ed25519_key.pub")
     assert public.startswith("ssh-ed25519 HOST-")
     assert public.endswith(" dev1.devvm.test\n")
+    assert world.data_disks.identity.pop("site.crt").startswith("SITE CHAIN")
     assert world.data_disks.identity == {
         "ssh_host_ed25519_key": "HOST KEY\n",
         "site.key": "SITE KEY\n",
-        "site.crt": "SITE CHAIN\n",
         "ca.crt": "CA\n",
     }
     assert world.data_disks.folder_mode == 0o700

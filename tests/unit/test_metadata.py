@@ -23,6 +23,7 @@ VM = Metadata(
     git_name='Ann "A" Lee & <Söhne>',
     git_email="ann@x.test",
     host_key="ssh-ed25519 HOST",
+    certificate_until="2029-03-01",
 )
 KEPT = Kept(
     id="0a1b2c3d",

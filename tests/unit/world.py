@@ -8,9 +8,11 @@ exception `Killed` stands for SIGKILL: nothing answers any more until `again()`.
 import re
 import tarfile
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from devvm.config import Config
+from devvm.errors import OperationError
 from devvm.fleet.stack import Stack
 from devvm.model import (
     DATA,
@@ -155,7 +157,23 @@ class Ca:
         return self.path
 
     def issue(self, fqdn):
-        return "SITE KEY\n", "SITE CHAIN\n"
+        return "SITE KEY\n", _chain(datetime.now(UTC).date() + timedelta(days=824))
+
+    def renew(self, fqdn, chain):
+        self.ends(chain)
+        return self.issue(fqdn)[1]
+
+    def ends(self, chain):
+        if not chain.startswith(_CHAIN):
+            raise OperationError("a certificate can't be read", details=chain)
+        return datetime.fromisoformat(f"{chain.split()[-1]}T00:00:00+00:00")
+
+
+_CHAIN = "SITE CHAIN until "
+
+
+def _chain(end):
+    return f"{_CHAIN}{end}\n"
 
 
 class Boxes:

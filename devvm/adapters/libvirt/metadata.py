@@ -16,8 +16,8 @@ NAMESPACE = "https://devvm.invalid/xmlns/domain/1"
 PREFIX = "devvm"
 _VM = "vm"
 _KEPT = "kept"
-#: Facts that most VMs do not have.
-_LATER = ("pinned_until", "pinned_by", "pin_reason", "update_to", "update_by",
+#: Facts that a VM may not have.
+_LATER = ("certificate_until", "pinned_until", "pinned_by", "pin_reason", "update_to", "update_by",
           "restore_point")  # fmt: skip
 
 
