@@ -6,8 +6,9 @@ import urllib.request
 from datetime import timedelta
 
 import pytest
-from support import debs
-from support.mirror import CODENAME, Mirror, architecture
+
+from tests.support import debs
+from tests.support.mirror import CODENAME, Mirror, architecture
 
 pytestmark = pytest.mark.container
 
@@ -49,7 +50,12 @@ def apt(tmp_path, mirror, served):
 class Apt:
     def __init__(self, root, mirror, served):
         self._root = root
-        for folder in ("etc/apt/preferences.d", "lists/partial", "cache/archives/partial"):
+        for folder in (
+            "etc/apt/apt.conf.d",
+            "etc/apt/preferences.d",
+            "lists/partial",
+            "cache/archives/partial",
+        ):
             (root / folder).mkdir(parents=True)
         (root / "status").touch()
         (root / "sources.list").write_text(

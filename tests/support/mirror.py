@@ -10,7 +10,7 @@ one version of each package, and what is superseded is gone.
         ...                                 # served.url, served.security_url, mirror.keyring
         mirror.move(security=[newer_deb])   # another day: readers see all of it or nothing
 
-As a program it serves packages until it is interrupted: `python tests/support/mirror.py --help`.
+As a program it serves packages until it is interrupted: `python -m tests.support.mirror --help`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import urllib.parse
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -186,6 +187,11 @@ class Mirror:
         signed = self._gpg("--clearsign", text=release)
         (dists / "Release").write_bytes(release)
         (dists / "InRelease").write_bytes(signed)
+        # What is published twice within a second differs, and HTTP tells times by the second.
+        before = self._current / archive.name / "dists" / suite / "InRelease"
+        if before.exists():
+            newer = max(time.time(), before.stat().st_mtime + 1)
+            os.utime(dists / "InRelease", (newer, newer))
 
     def _make_key(self) -> None:
         with _gpg_home() as home:

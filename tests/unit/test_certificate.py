@@ -4,7 +4,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from world import World
 
 from devvm.model import CheckResult, Outcome, VmState
 from devvm.operations import (
@@ -16,6 +15,7 @@ from devvm.operations import (
     rebuild,
     snapshots,
 )
+from tests.unit.world import World
 
 #: A midnight may pass during a test, and changes nothing that is asserted.
 TODAY = datetime.now(UTC).date()
