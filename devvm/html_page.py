@@ -7,9 +7,11 @@ can't be seen is spelled out, and the page's own policy lets no script run but i
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
 import re
+from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -28,8 +30,14 @@ def render(template: str, **values: object) -> str:
         template: Its template, which extends `page.html.j2`.
         **values: What the template asks for.
     """
+    return _environment(assets.templates()).get_template(template).render(**values)
+
+
+@functools.cache
+def _environment(folder: Path) -> Environment:
+    """How the templates of a folder are read; a template is compiled once, and when it changes."""
     environment = Environment(
-        loader=FileSystemLoader(assets.templates()),
+        loader=FileSystemLoader(folder),
         undefined=StrictUndefined,
         autoescape=True,
         trim_blocks=True,
@@ -37,7 +45,7 @@ def render(template: str, **values: object) -> str:
         finalize=visible,
     )
     environment.filters |= {"hash": _hash, "json": lambda v: json.dumps(v, ensure_ascii=False)}
-    return environment.get_template(template).render(**values)
+    return environment
 
 
 def visible(value: object) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 
@@ -19,8 +20,14 @@ def render(template: Path, **data: object) -> str:
     Raises:
         jinja2.UndefinedError: the template names something that `data` lacks.
     """
+    return _environment(template.parent).get_template(template.name).render(**data)
+
+
+@functools.cache
+def _environment(folder: Path) -> Environment:
+    """How the templates of a folder are read; a template is compiled once, and when it changes."""
     environment = Environment(
-        loader=FileSystemLoader(template.parent),
+        loader=FileSystemLoader(folder),
         undefined=StrictUndefined,
         keep_trailing_newline=True,
         trim_blocks=True,
@@ -28,4 +35,4 @@ def render(template: Path, **data: object) -> str:
         autoescape=False,  # noqa: S701 - text files, no HTML
     )
     environment.filters["ruby"] = _ruby
-    return environment.get_template(template.name).render(**data)
+    return environment
