@@ -144,8 +144,7 @@ TRUST = (
     ),
     Drift(
         "authority-added-without-the-bundle",
-        f"{_MAKE_CA} /root/kept;"
-        "mv /root/kept /etc/ssl/certs/$(openssl x509 -noout -hash -in /root/kept).0",
+        f"{_MAKE_CA} $kept;mv $kept /etc/ssl/certs/$(openssl x509 -noout -hash -in $kept).0",
         "rm $(grep -L Mozilla $(find /etc/ssl/certs -name '*.0' -type f))",
         ("file/etc/ssl/certs/*.0",),
     ),

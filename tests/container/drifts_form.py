@@ -11,22 +11,44 @@ RELOAD = "systemctl daemon-reload"
 SITE = ("site/healthz/*", "site/revision")
 
 
+#: What commands may meddle with beyond the checks that must tell: a server started again has read
+#: all its files, a list of accounts is taken back as a whole.
+_THINGS = (
+    "about", "apt", "chrony", "dpkg", "group", "issue", "mariadb", "memcached", "motd", "nginx",
+    "passwd", "redis", "shadow", "ssh", "sudo", "/mnt",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Drift:
-    """One way to be wrong."""
+    """One way to be wrong.
+
+    Attributes:
+        name: What it is called.
+        apply: Shell commands that make it so; `$kept` is a path for what they keep.
+        undo: Those that take it back.
+        expected: The checks that must tell: names, or patterns as in a shell.
+        alone: It meddles with too much to be applied together with another one.
+    """
 
     name: str
     apply: str
     undo: str
     expected: tuple[str, ...]
+    alone: bool = False
+
+    @property
+    def things(self) -> frozenset[str]:
+        """What its commands name: drifts that share one of these are not applied together."""
+        return frozenset(thing for thing in _THINGS if thing in f"{self.apply};{self.undo}")
 
 
 def kept(name: str, paths: str, command: str, expected: tuple[str, ...], then: str = ":") -> Drift:
     """Files (or folders) that a command changes or removes; `then` makes their program see it."""
     return Drift(
         name,
-        apply=f"tar -cf /root/kept -P {paths}; {command}; {then}",
-        undo=f"rm -rf {paths}; tar -xf /root/kept -P; rm /root/kept; {then}",
+        apply=f"tar -cf $kept -P {paths}; {command}; {then}",
+        undo=f"rm -rf {paths}; tar -xf $kept -P; rm $kept; {then}",
         expected=expected,
     )
 
@@ -37,8 +59,8 @@ def edited(
     """A file changed by a sed script."""
     return Drift(
         name,
-        apply=f"cp --preserve=all {path} /root/kept; sed -i '{script}' {path}; {then}",
-        undo=f"mv /root/kept {path}; {then}",
+        apply=f"cp --preserve=all {path} $kept; sed -i '{script}' {path}; {then}",
+        undo=f"mv $kept {path}; {then}",
         expected=(f"file{path}", *expected),
     )
 
@@ -99,7 +121,7 @@ def accounts(name: str, command: str, *expected: str) -> Drift:
     names = "passwd shadow group gshadow subuid subgid"
     return Drift(
         name,
-        apply=f"tar -cf /root/kept -C /etc {names}; {command}",
-        undo="tar -xf /root/kept -C /etc; rm /root/kept",
+        apply=f"tar -cf $kept -C /etc {names}; {command}",
+        undo="tar -xf $kept -C /etc; rm $kept",
         expected=expected,
     )

@@ -97,9 +97,9 @@ SETTINGS = (
     ),
     Drift(
         "nginx-has-not-read-its-file-again",
-        "cp --preserve=all /etc/nginx/nginx.conf /root/kept;"
+        "cp --preserve=all /etc/nginx/nginx.conf $kept;"
         "sed -i 's/worker_connections .*/worker_connections 256;/' /etc/nginx/nginx.conf;"
-        f"{RELOAD_NGINX}; sleep 3; mv /root/kept /etc/nginx/nginx.conf;"
+        f"{RELOAD_NGINX}; sleep 3; mv $kept /etc/nginx/nginx.conf;"
         "touch /etc/nginx/nginx.conf",
         RELOAD_NGINX,
         ("setting/nginx/config",),
@@ -178,16 +178,17 @@ _INDEX = "/srv/about/current/about/templates/index.html"
 APPLICATION = (
     Drift(
         "code-patched-under-the-running-site",
-        f"cp --preserve=all {_VIEWS} /root/kept; echo '# patched' >>{_VIEWS}",
-        f"mv /root/kept {_VIEWS}",
+        f"cp --preserve=all {_VIEWS} $kept; echo '# patched' >>{_VIEWS}",
+        f"mv $kept {_VIEWS}",
         ("site/revision", "application/revision"),
     ),
     Drift(
         "page-broken",
-        f"cp --preserve=all {_INDEX} /root/kept; echo '{{% nonsense %}}' >>{_INDEX};"
+        f"cp --preserve=all {_INDEX} $kept; echo '{{% nonsense %}}' >>{_INDEX};"
         "systemctl restart about",
-        f"mv /root/kept {_INDEX}; systemctl restart about",
+        f"mv $kept {_INDEX}; systemctl restart about",
         ("http/home/status", "application/revision"),
+        alone=True,
     ),
     Drift(
         "another-release-is-served",

@@ -15,8 +15,8 @@ def status(name: str, package: str, script: str) -> Drift:
     of_it = f"/^Package: {package}$/,/^$/"
     return Drift(
         name,
-        f"cp --preserve=all {_STATUS} /root/kept; sed -i '{of_it} {script}' {_STATUS}",
-        f"mv /root/kept {_STATUS}",
+        f"cp --preserve=all {_STATUS} $kept; sed -i '{of_it} {script}' {_STATUS}",
+        f"mv $kept {_STATUS}",
         (f"package/{package}",),
     )
 
@@ -24,18 +24,18 @@ def status(name: str, package: str, script: str) -> Drift:
 PACKAGES = (
     Drift(
         "package-removed",
-        f"tar -cf /root/kept --no-recursion -C / {_STATUS} /var/lib/dpkg/info/acl.*"
+        f"tar -cf $kept --no-recursion -C / {_STATUS} /var/lib/dpkg/info/acl.*"
         " $(dpkg -L acl) 2>/dev/null; dpkg --remove acl",
-        "tar -xf /root/kept -C /; rm /root/kept",
+        "tar -xf $kept -C /; rm $kept",
         ("package/acl",),
     ),
     Drift(
         "package-added",
-        "mkdir -p /root/kept/DEBIAN;"
+        "mkdir -p $kept/DEBIAN;"
         "printf 'Package: drift\\nVersion: 1\\nArchitecture: all\\nMaintainer: d\\n"
-        "Description: d\\n' >/root/kept/DEBIAN/control;"
-        "dpkg-deb --build /root/kept /root/drift.deb; dpkg --install /root/drift.deb",
-        "dpkg --purge drift; rm -r /root/kept /root/drift.deb",
+        "Description: d\\n' >$kept/DEBIAN/control;"
+        "dpkg-deb --build $kept /root/drift.deb; dpkg --install /root/drift.deb",
+        "dpkg --purge drift; rm -r $kept /root/drift.deb",
         ("package/drift",),
     ),
     Drift(
@@ -78,8 +78,8 @@ PYTHON = (
     ),
     Drift(
         "python-package-gone",
-        f"mv {_PYTHON}/colorama-0.4.6.dist-info /root/kept",
-        f"mv /root/kept {_PYTHON}/colorama-0.4.6.dist-info",
+        f"mv {_PYTHON}/colorama-0.4.6.dist-info $kept",
+        f"mv $kept {_PYTHON}/colorama-0.4.6.dist-info",
         (f"python/colorama in {_PYTHON}",),
     ),
     Drift(
@@ -220,6 +220,7 @@ SYSTEM = (
         "ln -sfn /usr/share/zoneinfo/Europe/Berlin /etc/localtime",
         "ln -sfn /usr/share/zoneinfo/Etc/UTC /etc/localtime",
         ("file/etc/localtime", "system/time"),
+        alone=True,
     ),
     edited(
         "another-language",

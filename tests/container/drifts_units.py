@@ -21,6 +21,7 @@ RUNNING = (
             "socket/tcp/80", "socket/tcp/443", "socket/tcp/8081", "http/*", "tls/443",
             "tls/site/version", "metrics/nginx/*", *SITE,
         ),
+        alone=True,
     ),
     Drift(
         "mariadb-stopped",
@@ -31,6 +32,7 @@ RUNNING = (
             "site/healthz/database", "site/healthz/schema", "http/home/status", "http/people/*",
             "metrics/mysqld/*",
         ),
+        alone=True,
     ),
     Drift(
         "memcached-frozen",
@@ -196,6 +198,7 @@ UNIT_FILES = (
         "touch /etc/systemd/system/about.service",
         RELOAD,
         ("unit/about.service",),
+        alone=True,
     ),
     Drift(
         "timer-starts-something-else",

@@ -1,0 +1,146 @@
+"""Drifts are tried in rounds: several that have nothing in common, and one look at the machine.
+
+What is proven of each is what would be if it were alone: its checks tell, and no check tells that
+is not one of the round's. Where a round is not as expected its drifts are tried one by one, so that
+it is a drift that fails, and not a round.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from tests.container.drifts_form import Drift
+
+#: Where the machine has the names of the drifts that were begun with.
+_BEGUN = "/root/begun"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was otherwise than a drift should be reported.
+
+    Attributes:
+        unconcerned: Checks that told and should not have, and what they said.
+        silent: Expected checks, as names or patterns, of which none told.
+    """
+
+    unconcerned: Mapping[str, str]
+    silent: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.unconcerned or self.silent)
+
+
+@dataclass
+class Rounds:
+    """Tries drifts, when they are asked for.
+
+    Attributes:
+        drifts: Those that will be asked for.
+        run: Runs a shell command on the machine, as root; raises where it fails.
+        look: The checks that tell now, and what they say.
+        tried: How many drifts were tried together, by round; of one where it was tried alone.
+    """
+
+    drifts: Sequence[Drift]
+    run: Callable[[str], object]
+    look: Callable[[], Mapping[str, str]]
+    tried: list[int] = field(default_factory=list)
+    _verdicts: dict[str, Verdict] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Decide which are tried together."""
+        self._round_of = {drift.name: some for some in together(self.drifts) for drift in some}
+
+    def verdict(self, drift: Drift) -> Verdict:
+        """What was otherwise than expected when this drift was there.
+
+        Raises:
+            Exception: what `run` raises, of this drift's own commands.
+        """
+        if drift.name not in self._verdicts and len(some := self._round_of[drift.name]) > 1:
+            try:
+                verdicts = self._try(some)
+            except AssertionError:  # a command failed, and all is undone
+                verdicts = {}
+            if len(verdicts) == len(some) and not any(verdicts.values()):
+                self._verdicts |= verdicts
+            else:
+                self._round_of |= {one.name: [one] for one in some}
+        if drift.name not in self._verdicts:
+            self._verdicts |= self._try([drift])
+        return self._verdicts[drift.name]
+
+    def _try(self, drifts: Sequence[Drift]) -> dict[str, Verdict]:
+        self.tried.append(len(drifts))
+        try:
+            self.run(_applying(drifts))
+            found = self.look()
+        finally:
+            self.run(_undoing(drifts))
+        concerned = [pattern for drift in drifts for pattern in drift.expected]
+        surplus = {name: said for name, said in found.items() if not _matches(name, concerned)}
+        return {
+            drift.name: Verdict(
+                surplus,
+                tuple(one for one in drift.expected if not any(_matches(n, [one]) for n in found)),
+            )
+            for drift in drifts
+        }
+
+
+def together(drifts: Iterable[Drift]) -> list[list[Drift]]:
+    """Drifts in few rounds, of about the same size, of such as have nothing in common."""
+    rounds: list[list[Drift]] = []
+    # Those with most to tell and to name find a place first.
+    for drift in sorted(drifts, key=lambda one: (-len(one.things), -len(one.expected), one.name)):
+        free = [some for some in rounds if not any(_meet(drift, other) for other in some)]
+        if free:
+            min(free, key=len).append(drift)
+        else:
+            rounds.append([drift])
+    return rounds
+
+
+def _meet(a: Drift, b: Drift) -> bool:
+    """Whether two drifts could be told by one check, or be in each other's way."""
+    return bool(
+        a.alone
+        or b.alone
+        or a.things & b.things
+        or any(_overlap(one, other) for one in a.expected for other in b.expected)
+    )
+
+
+def _overlap(a: str, b: str) -> bool:
+    """Whether a name could match both; rather too often than too seldom."""
+    if "*" not in a + b:
+        return a == b
+    a, b = a.partition("*")[0], b.partition("*")[0]
+    return a.startswith(b) or b.startswith(a)
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _applying(drifts: Sequence[Drift]) -> str:
+    """A script that applies drifts, up to the first that fails."""
+    each = [f"echo {drift.name} >>{_BEGUN}; {_alone(drift, drift.apply)}" for drift in drifts]
+    return "\n".join([f": >{_BEGUN}", *each])
+
+
+def _undoing(drifts: Sequence[Drift]) -> str:
+    """A script that undoes those that were begun with, the last ones first, whichever fails."""
+    each = [
+        f"! grep -qx {drift.name} {_BEGUN} || {_alone(drift, drift.undo)} || failed={drift.name}"
+        for drift in reversed(drifts)
+    ]
+    return "\n".join(["failed=", *each, f"rm {_BEGUN}", 'test -z "$failed"'])
+
+
+def _alone(drift: Drift, command: str) -> str:
+    return f"kept=/root/kept-{drift.name} sh -euc {shlex.quote(command)}"
