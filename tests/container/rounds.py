@@ -14,9 +14,6 @@ from fnmatch import fnmatchcase
 
 from tests.container.drifts_form import Drift
 
-#: Where the machine has the names of the drifts that were begun with.
-_BEGUN = "/root/begun"
-
 
 @dataclass(frozen=True)
 class Verdict:
@@ -42,12 +39,14 @@ class Rounds:
         drifts: Those that will be asked for.
         run: Runs a shell command on the machine, as root; raises where it fails.
         look: The checks that tell now, and what they say.
+        folder: Where on the machine notes can be kept.
         tried: How many drifts were tried together, by round; of one where it was tried alone.
     """
 
     drifts: Sequence[Drift]
     run: Callable[[str], object]
     look: Callable[[], Mapping[str, str]]
+    folder: str = "/root"
     tried: list[int] = field(default_factory=list)
     _verdicts: dict[str, Verdict] = field(default_factory=dict)
 
@@ -77,10 +76,10 @@ class Rounds:
     def _try(self, drifts: Sequence[Drift]) -> dict[str, Verdict]:
         self.tried.append(len(drifts))
         try:
-            self.run(_applying(drifts))
+            self.run(self._applying(drifts))
             found = self.look()
         finally:
-            self.run(_undoing(drifts))
+            self.run(self._undoing(drifts))
         concerned = [pattern for drift in drifts for pattern in drift.expected]
         surplus = {name: said for name, said in found.items() if not _matches(name, concerned)}
         return {
@@ -90,6 +89,26 @@ class Rounds:
             )
             for drift in drifts
         }
+
+    def _applying(self, drifts: Sequence[Drift]) -> str:
+        """A script that applies drifts, up to the first that fails."""
+        lines = [f": >{self.folder}/begun"]
+        for drift in drifts:
+            lines.append(f"echo {drift.name} >>{self.folder}/begun")
+            lines.append(self._alone(drift, drift.apply))
+        return "\n".join(lines)
+
+    def _undoing(self, drifts: Sequence[Drift]) -> str:
+        """A script that undoes those that were begun with, the last ones first, whichever fails."""
+        lines = ["failed="]
+        for drift in reversed(drifts):
+            begun = f"grep -qx {drift.name} {self.folder}/begun"
+            undo = self._alone(drift, drift.undo)
+            lines.append(f"! {begun} || {undo} || failed={drift.name}")
+        return "\n".join([*lines, f"rm {self.folder}/begun", 'test -z "$failed"'])
+
+    def _alone(self, drift: Drift, command: str) -> str:
+        return f"kept={self.folder}/kept-{drift.name} sh -euc {shlex.quote(command)}"
 
 
 def together(drifts: Iterable[Drift]) -> list[list[Drift]]:
@@ -125,22 +144,3 @@ def _overlap(a: str, b: str) -> bool:
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _applying(drifts: Sequence[Drift]) -> str:
-    """A script that applies drifts, up to the first that fails."""
-    each = [f"echo {drift.name} >>{_BEGUN}; {_alone(drift, drift.apply)}" for drift in drifts]
-    return "\n".join([f": >{_BEGUN}", *each])
-
-
-def _undoing(drifts: Sequence[Drift]) -> str:
-    """A script that undoes those that were begun with, the last ones first, whichever fails."""
-    each = [
-        f"! grep -qx {drift.name} {_BEGUN} || {_alone(drift, drift.undo)} || failed={drift.name}"
-        for drift in reversed(drifts)
-    ]
-    return "\n".join(["failed=", *each, f"rm {_BEGUN}", 'test -z "$failed"'])
-
-
-def _alone(drift: Drift, command: str) -> str:
-    return f"kept=/root/kept-{drift.name} sh -euc {shlex.quote(command)}"
