@@ -35,6 +35,13 @@ _INHERITED = (
 #: leaves behind are not meant: a fork is free of it (prctl(2), PR_SET_PDEATHSIG).
 _TIED = ("setpriv", "--pdeathsig")
 
+#: A tool gets mounts and process numbers of its own: the kernel ends all of them with its first
+#: process, however that ends, and that one with `unshare` (which only SIGKILL can end early).
+_ISOLATED = (
+    "unshare", "--mount", "--propagation=private", "--pid", "--mount-proc", "--kill-child=SIGKILL",
+    "--",
+)  # fmt: skip
+
 #: Commands that run now, and the threads that wait for them.
 _awaited: dict[subprocess.Popen[str], int] = {}
 
@@ -135,6 +142,7 @@ def stream(
     log: Path | None = None,
     sudo: bool = False,
     stop_grace: float = 0,
+    isolated: bool = False,
 ) -> int:
     r"""Run a command and hand over each line of its output (both streams) as it appears.
 
@@ -142,13 +150,16 @@ def stream(
     command is killed; with `stop_grace` it first gets SIGTERM and so many seconds, for a tool
     that has children in sessions of their own to stop.
 
+    A command that is `isolated` leaves no mount and no process behind, whatever it started and
+    however it or devvm ends; only root can have that. What it mounts is seen by itself alone.
+
     Raises:
         ProcessError: exit code not 0 (with `check`).
         HostNotReadyError: the program is not installed.
     """
     args = _argv(argv, sudo=sudo)
     tail: deque[str] = deque(maxlen=30)
-    started = _start(args, cwd=cwd, env=env, merge=True)
+    started = _start(args, cwd=cwd, env=env, merge=True, isolated=isolated)
     with _awaiting(started) as process, _log_file(log, args) as sink:
         assert process.stdout is not None
         try:
@@ -273,10 +284,13 @@ def _start(
     merge: bool = False,
     output: IO[str] | IO[bytes] | int = subprocess.PIPE,
     death_signal: signal.Signals = signal.SIGTERM,
+    isolated: bool = False,
 ) -> subprocess.Popen[str]:
     variables = environment(env)
     if shutil.which(args[0], path=variables["PATH"]) is None:
         raise _not_installed(args[0])
+    if isolated:
+        args, death_signal = [*_ISOLATED, *args], signal.SIGKILL
     return subprocess.Popen(
         [*_TIED, death_signal.name.removeprefix("SIG"), "--", *args],
         stdin=stdin,

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import stat
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-#: Seconds that a folder has to be old to be taken for a dead process's: its owner locks it just
-#: after making it.
-_YOUNG = 60
+from devvm import trees
 
 
 @contextmanager
@@ -27,23 +23,32 @@ def folder(kind: str) -> Iterator[Path]:
     for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
         with suppress(OSError):
             _remove_if_left(left)
-    with tempfile.TemporaryDirectory(prefix=prefix) as made:
-        descriptor = os.open(made, os.O_RDONLY)
-        try:
+    made, descriptor = _make_and_hold(prefix)
+    try:
+        yield made
+    finally:
+        trees.remove(made)
+        os.close(descriptor)
+
+
+def _make_and_hold(prefix: str) -> tuple[Path, int]:
+    while True:
+        made = Path(tempfile.mkdtemp(prefix=prefix))
+        with suppress(FileNotFoundError):
+            descriptor = os.open(made, os.O_RDONLY)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield Path(made)
-        finally:
+            if made.exists():  # somebody may have taken it for a dead one's, while nobody held it
+                return made, descriptor
             os.close(descriptor)
 
 
 def _remove_if_left(path: Path) -> None:
     found = path.lstat()
-    ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
-    if not ours or time.time() - found.st_mtime < _YOUNG:
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         return
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError: its owner lives
-        shutil.rmtree(path, ignore_errors=True)
+        trees.remove(path)
     finally:
         os.close(descriptor)

@@ -12,7 +12,6 @@ import getpass
 import json
 import os
 import re
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -22,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from devvm import trees
 from devvm.errors import HostNotReadyError, LockedError, OperationError
 from devvm.model import PhaseRecord, RunRecord
 
@@ -226,11 +226,13 @@ class State:
     def forget(self, name: str) -> None:
         """Remove a VM's folder; killed meanwhile, it is as if it had not been there."""
         for left in self.vms.glob(f".{name}.gone-*"):  # by one that was killed
-            shutil.rmtree(left, ignore_errors=True)
+            with suppress(OSError):
+                trees.remove(left)
         gone = self.vms / f".{name}.gone-{os.getpid()}"
         with suppress(FileNotFoundError):
             self.vm(name).rename(gone)
-            shutil.rmtree(gone, ignore_errors=True)
+        with suppress(OSError):
+            trees.remove(gone)
 
     def names(self) -> list[str]:
         """The VMs that have a folder."""

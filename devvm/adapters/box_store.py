@@ -10,13 +10,12 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from devvm import assets
+from devvm import assets, trees
 from devvm.errors import HostNotReadyError, OperationError
 from devvm.model import Box
 from devvm.release import same_content
@@ -151,8 +150,7 @@ class FolderBoxStore:
         folder = self._folder / box.release
         try:
             (folder / _METADATA).unlink(missing_ok=True)
-            if folder.exists():
-                shutil.rmtree(folder)
+            trees.remove(folder)
         except PermissionError as error:
             raise HostNotReadyError(
                 f"the box {box.release} can't be removed: no right to",

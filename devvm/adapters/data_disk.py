@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from devvm import process
+from devvm import process, scratch
 
 LABEL = "devvm-data"
 IDENTITY = "identity"
@@ -44,8 +44,8 @@ class Ext4DataDisks:
 
     def new_host_key(self, comment: str) -> tuple[str, str]:
         """A new ed25519 key pair: private and public, in OpenSSH's form."""
-        with tempfile.TemporaryDirectory(prefix="devvm-") as private:
-            key = Path(private) / "key"
+        with scratch.folder("host-key") as private:
+            key = private / "key"
             process.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", key])
             return key.read_text(encoding="utf-8"), key.with_suffix(".pub").read_text("utf-8")
 

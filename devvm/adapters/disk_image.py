@@ -6,10 +6,9 @@ place in that file, and the boot loader is installed by booting the disk once.
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
-from devvm import process
+from devvm import process, trees
 from devvm.errors import OperationError
 from devvm.model import Driver
 from devvm.operations.ports import Detail
@@ -103,13 +102,16 @@ class DiskImages:
             OperationError: the boot loader was not installed.
         """
         unfinished = destination.with_suffix(".part")
-        with tempfile.TemporaryDirectory(dir=destination.parent, prefix="boot-") as folder:
-            overlay = Path(folder) / "overlay.qcow2"
+        folder = destination.with_name("boot")
+        trees.remove(folder)  # of a run that was killed
+        folder.mkdir()
+        try:
+            overlay = folder / "overlay.qcow2"
             process.run(
                 ["qemu-img", "create", "-q", "-f", "qcow2", "-b", disk, "-F", "raw", overlay],
                 log=log,
             )
-            script = Path(folder) / "installer"
+            script = folder / "installer"
             script.write_bytes(_INSTALLER.encode().ljust(64 * 1024, b"\n"))
             detail("booting the disk once to install its boot loader")
             self._boot(overlay, script, root, driver=driver, log=log)
@@ -121,6 +123,8 @@ class DiskImages:
                 ],
                 log=log,
             )  # fmt: skip
+        finally:
+            trees.remove(folder)
         unfinished.replace(destination)
 
     def _boot(self, disk: Path, script: Path, root: Path, *, driver: Driver, log: Path) -> None:

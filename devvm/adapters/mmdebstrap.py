@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from devvm import process
+from devvm import process, trees
 from devvm.errors import DevvmError, HostNotReadyError, OperationError
 from devvm.operations.ports import Detail
 
@@ -50,7 +50,15 @@ class Mmdebstrap:
                 details="it makes a root file system whose files belong to many accounts",
                 resolution="sudo devvm box build",
             )
-        for program in ("mmdebstrap", "systemd-nspawn", "sfdisk", "mke2fs", "socat", "nsenter"):
+        for program in (
+            "mmdebstrap",
+            "unshare",
+            "systemd-nspawn",
+            "sfdisk",
+            "mke2fs",
+            "socat",
+            "nsenter",
+        ):
             if shutil.which(program, path=process.environment()["PATH"]) is None:
                 raise HostNotReadyError(
                     f"{program} is not installed",
@@ -78,7 +86,7 @@ class Mmdebstrap:
                 failed; `details` has apt's own lines.
         """
         scratch = destination.parent / "mmdebstrap"
-        shutil.rmtree(scratch, ignore_errors=True)  # of a run that was killed
+        trees.remove(scratch)  # of a run that was killed
         scratch.mkdir()
         unfinished = scratch / "rootfs.tar"
         progress = _Progress(detail)
@@ -94,13 +102,16 @@ class Mmdebstrap:
             f"deb {security_mirror} {SUITE}-security main",
         ]  # fmt: skip
         try:
-            process.stream(argv, progress.line, env={"TMPDIR": str(scratch)}, log=log)
+            # It mounts /proc, /sys and more in its scratch folder.
+            process.stream(
+                argv, progress.line, env={"TMPDIR": str(scratch)}, log=log, isolated=True
+            )
         except process.ProcessError as error:
             raise _explain(error, progress.errors, (mirror, security_mirror), log) from None
         else:
             unfinished.replace(destination)
         finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            trees.remove(scratch)
 
 
 class _Progress:

@@ -25,6 +25,15 @@ _STOP_SECONDS = 180.0
 #: Tells whose container a process is the first one of, also when nspawn is gone.
 _MARK = "DEVVM_CONTAINER"
 
+#: As with nspawn's `--boot`, but the container ends with nspawn: that does not kill it.
+_INIT = ("setpriv", "--pdeathsig", "KILL", "--", "/lib/systemd/systemd")
+#: What systemd powers off for (systemd(1), "Signals").
+_POWER_OFF = "SIGRTMIN+3"
+#: The build has a lock of its own; nspawn's would leave files beside the tree and in /run.
+_ENVIRONMENT = {"SYSTEMD_NSPAWN_LOCK": "0"}
+#: Where nspawn keeps a folder of each container on the host.
+_PROPAGATED = Path("/run/systemd/nspawn/propagate")
+
 _SSH_CONFIG = """\
 Host {name}
     User vagrant
@@ -59,8 +68,9 @@ class Nspawn:
     def booted(self, root: Path, *, name: str, detail: Detail, log: Path) -> Iterator[Target]:
         """A booted container, as a machine to log in to as `vagrant`.
 
-        At the end it is shut down in order, so that databases close their files; so it is when
-        this process is killed. What an earlier run left all the same is ended first.
+        At the end it is shut down in order, so that databases close their files. Where this
+        process or systemd-nspawn is killed, the container ends at once. What an older devvm left
+        is ended first.
 
         Args:
             root: The root file system; changed by whatever runs in it.
@@ -72,16 +82,23 @@ class Nspawn:
             OperationError: it does not boot, or does not shut down in order.
         """
         remove_leftovers(name)
+        try:
+            with self._started(root, name, detail, log) as target:
+                yield target
+        finally:
+            remove_leftovers(name)
+
+    @contextmanager
+    def _started(self, root: Path, name: str, detail: Detail, log: Path) -> Iterator[Target]:
         with scratch.folder("container") as keys:  # only root may look inside
-            credential = _make_keys(keys, root, name)
-            argv = [
-                "systemd-nspawn", "--quiet", f"--directory={root}", f"--machine={name}",
-                f"--setenv={_MARK}={name}",
-                "--boot", "--register=no", *_scope(), "--private-network",
-                "--resolv-conf=off", "--timezone=off", "--link-journal=no",
-                f"--load-credential=tmpfiles.extra:{credential}",
-            ]  # fmt: skip
-            with process.background(argv, log=log, stop_timeout=_STOP_SECONDS) as nspawn:
+            argv = _argv(root, name, _make_keys(keys, root, name))
+            with process.background(
+                argv,
+                env=_ENVIRONMENT,
+                log=log,
+                stop_timeout=_STOP_SECONDS,
+                death_signal=signal.SIGKILL,
+            ) as nspawn:
                 detail("waiting for the container")
                 deadline = time.monotonic() + _START_SECONDS
                 leader = _leader(nspawn, deadline, log)
@@ -96,15 +113,18 @@ class Nspawn:
 
 
 def remove_leftovers(name: str) -> None:
-    """End a container that an earlier run left behind: nspawn, and the first process inside.
+    """End a container that was left behind: nspawn, and the first process inside.
 
-    The container's other processes die with its first one, but that one not with nspawn.
+    The container's other processes die with its first one. That one dies with nspawn, but in a
+    container of an older devvm, and while nspawn is about to start it.
     """
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             if _is_nspawn(folder, name) or _is_first_inside(folder, name):
                 os.kill(int(folder.name), signal.SIGKILL)
                 _wait_until_gone(folder)
+    with suppress(FileNotFoundError):  # nspawn removes it only where it ends in order
+        (_PROPAGATED / name).rmdir()
 
 
 def _is_nspawn(folder: Path, name: str) -> bool:
@@ -122,6 +142,17 @@ def _wait_until_gone(folder: Path) -> None:
     deadline = time.monotonic() + 10
     while folder.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
+
+
+def _argv(root: Path, name: str, credential: Path) -> list[str]:
+    return [
+        "systemd-nspawn", "--quiet", f"--directory={root}", f"--machine={name}",
+        f"--setenv={_MARK}={name}",
+        "--register=no", *_scope(), "--private-network",
+        "--resolv-conf=off", "--timezone=off", "--link-journal=no",
+        f"--load-credential=tmpfiles.extra:{credential}",
+        f"--kill-signal={_POWER_OFF}", "--", *_INIT,
+    ]  # fmt: skip
 
 
 def _scope() -> list[str]:

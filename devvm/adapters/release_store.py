@@ -14,14 +14,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from devvm import release as naming
+from devvm import trees
 from devvm.errors import HostNotReadyError, NotFoundError, OperationError
 from devvm.fleet.stack import Release, Stack
 from devvm.parity import production
@@ -135,12 +136,13 @@ class FolderReleaseStore:
         new = not (folder / _RECORD).exists()
         try:
             if new:
-                shutil.rmtree(folder, ignore_errors=True)  # what a killed one left
+                with suppress(OSError):
+                    trees.remove(folder)  # what a killed one left
                 self._copy_stack(folder)
             before = None if new else _read(folder / _RECORD)[1]
             sha256 = self._copy_production(folder, before)
             if new and naming.content_hash(_roots(folder)) != release.release.rpartition("-")[2]:
-                shutil.rmtree(folder)
+                trees.remove(folder)
                 raise OperationError(
                     f"the release {release.release} is not on record: the stack was changed "
                     "meanwhile",
@@ -201,7 +203,7 @@ class FolderReleaseStore:
         _make(kept.parent)
         for path in kept.parent.iterdir():  # older ones, and what a killed one left
             if path not in (kept, before and _kept_production(folder, before)):
-                shutil.rmtree(path)
+                trees.remove(path)
         if not kept.exists():
             unfinished = Path(tempfile.mkdtemp(dir=kept.parent, prefix="."))
             _share(unfinished, 0o2775)

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from devvm import process
+from devvm import process, trees
 from devvm.errors import OperationError
 
 #: Removed: identities, keys and what the build left. Patterns, relative to the root.
@@ -58,8 +58,7 @@ class RootTrees:
 
     def remove(self, root: Path) -> None:
         """Delete a tree; nothing where there is none."""
-        if root.exists():
-            shutil.rmtree(root)
+        trees.remove(root)
 
     def anonymise(self, root: Path) -> None:
         """Take out everything that must differ between machines, and every credential.
@@ -138,7 +137,7 @@ class RootTrees:
 
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        trees.remove(path)
     else:
         path.unlink(missing_ok=True)
 

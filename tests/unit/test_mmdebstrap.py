@@ -24,7 +24,8 @@ def build(tmp_path, monkeypatch):
     def run(output, *, code=0, made=True):
         details = []
 
-        def stream(argv, on_line, *, env, log):
+        def stream(argv, on_line, *, env, log, isolated):
+            assert isolated  # it mounts
             assert "--include=nginx,sudo" in argv
             scratch = Path(env["TMPDIR"])
             for line in output.splitlines():

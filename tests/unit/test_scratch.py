@@ -1,8 +1,7 @@
 """Private folders: gone at the end, and after a kill by the next."""
 
-import os
+import fcntl
 import tempfile
-import time
 
 import pytest
 
@@ -13,11 +12,6 @@ from devvm import scratch
 def place(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
-
-
-def age(path, seconds):
-    then = time.time() - seconds
-    os.utime(path, (then, then))
 
 
 def test_a_folder_is_private_and_gone_at_the_end(place):
@@ -32,21 +26,30 @@ def test_what_a_killed_process_left_is_removed_by_the_next(place):
     left = place / "devvm-x-killed"
     left.mkdir()
     (left / "file").write_text("x")
-    age(left, 3600)
     with scratch.folder("x"):
         assert not left.exists()
 
 
-def test_a_living_one_a_young_one_and_another_kind_stay(place):
-    young, other, link = place / "devvm-x-young", place / "devvm-y-old", place / "devvm-x-link"
-    for path in (young, other):
-        path.mkdir()
-    age(other, 3600)
+def test_a_living_one_and_another_kind_stay(place):
+    other, link = place / "devvm-y-old", place / "devvm-x-link"
+    other.mkdir()
     link.symlink_to(other)
     with scratch.folder("x") as living:
-        age(living, 3600)
         with scratch.folder("x"):
             assert living.is_dir()
-        assert young.is_dir()
         assert other.is_dir()
         assert link.is_symlink()
+
+
+def test_one_that_was_taken_for_a_dead_ones_is_made_anew(place, monkeypatch):
+    taken = []
+
+    def flock(descriptor, operation):
+        if not taken:  # just before it is held
+            taken.extend(place.iterdir())
+            taken[0].rmdir()
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with scratch.folder("x") as folder:
+        assert [folder] == list(place.iterdir())
+        assert folder != taken[0]
