@@ -1,12 +1,14 @@
-"""What unit tests need not wait for, since none of them is about it."""
+"""What unit tests need not wait for, since none of them is about it; and what they share."""
 
 import functools
 import os
 from pathlib import Path
 
 import pytest
+from parity import checks, observe
 
 from devvm import assets, release
+from tests.unit.parity_bench import LocalHost
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -30,3 +32,12 @@ def nothing_is_waited_for():
         patch.setattr(os, "fsync", lambda _descriptor: None)
         patch.setattr(release, "content_hash", content_hash)
         yield
+
+
+@pytest.fixture(scope="session")
+def this_machine():
+    """What the suite's collectors and probes find here, in one look: it hashes much."""
+    host = LocalHost()
+    seen = observe.observe(host, checks.wanted([]))
+    assert len(host.commands) == 1
+    return seen

@@ -16,19 +16,26 @@ from devvm import assets
 SUITE = assets.parity_suite()
 
 #: A collector of a company's own, installed with an entry point.
-OURS = """
-AREAS = ("ours",)
+COMPANYS = """
+AREAS = ("@area@",)
 
 def collect(wanted, run):
     return {
-        "ours": {
+        "@area@": {
             "good": {"value": "1"},
             "other": {"value": "1"},
             "surplus": {"value": "1"},
         },
-        "errors": {"ours/hidden": "it does not answer"},
+        "errors": {"@area@/hidden": "it does not answer"},
     }
 """
+#: What is expected of such a collector's area.
+EXPECTED = {
+    "good": {"value": "1"},
+    "other": {"value": "2"},
+    "gone": {"value": "1"},
+    "hidden": {"value": "1"},
+}
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="the suite needs root where it looks")
 
@@ -50,14 +57,36 @@ def collect(name, **wanted):
     return module(f"collectors/{name}").collect(wanted, INSIDE.run)
 
 
-def install_ours(folder):
-    """Put the company's collector where Python finds it; the folder for PYTHONPATH."""
-    (folder / "ours-1.dist-info").mkdir(parents=True)
-    (folder / "ours-1.dist-info" / "METADATA").write_text("Name: ours\nVersion: 1\n")
-    points = "[devvm.collectors]\nours = company_ours\n"
-    (folder / "ours-1.dist-info" / "entry_points.txt").write_text(points)
-    (folder / "company_ours.py").write_text(OURS)
+def install(folder, *areas):
+    """Put a company's collectors where Python finds them; the folder for PYTHONPATH."""
+    (folder / "companys-1.dist-info").mkdir(parents=True)
+    (folder / "companys-1.dist-info" / "METADATA").write_text("Name: companys\nVersion: 1\n")
+    points = "".join(f"{area} = company_{area}\n" for area in areas)
+    (folder / "companys-1.dist-info" / "entry_points.txt").write_text(
+        f"[devvm.collectors]\n{points}"
+    )
+    for area in areas:
+        (folder / f"company_{area}.py").write_text(COMPANYS.replace("@area@", area))
     return folder
+
+
+class LocalHost:
+    """testinfra's host, as far as the suite uses it: this machine, as whoever we are."""
+
+    def __init__(self, rc=None, stdout=b"", stderr=b""):
+        self.rc, self.stdout, self.stderr, self.commands = rc, stdout, stderr, []
+
+    def run(self, command, *args):
+        self.commands.append(args)
+        if self.rc is not None:
+            return types.SimpleNamespace(
+                rc=self.rc, stdout_bytes=self.stdout, stderr_bytes=self.stderr
+            )
+        python = [sys.executable, "-c", *args[1:]]
+        done = subprocess.run(python, capture_output=True, check=False)
+        return types.SimpleNamespace(
+            rc=done.returncode, stdout_bytes=done.stdout, stderr_bytes=done.stderr
+        )
 
 
 def run_suite(folder, *options, expectations="role: base\n", manifest=None, waivers=None, env=None):

@@ -130,8 +130,8 @@ def test_a_file_as_its_package_brought_it_names_the_package(tmp_path):
 
 
 @needs_root
-def test_the_configuration_of_this_machine():
-    found = collect("files", paths=[])["file"]
+def test_the_configuration_of_this_machine(this_machine):
+    found = this_machine["files"]["file"]
     assert found["/etc/shadow"].keys() == {"mode", "owner"}
     assert "content" not in found["/etc/passwd"]
     assert found["/etc/"[:-1] + "/apt/"]["mode"] == "0755"
@@ -140,8 +140,8 @@ def test_the_configuration_of_this_machine():
 # The rest of the system
 
 
-def test_packages_are_found_with_version():
-    found = collect("packages")["package"]
+def test_packages_are_found_with_version(this_machine):
+    found = this_machine["packages"]["package"]
     assert found["dpkg"]["version"]
     assert "hold" not in found["dpkg"]
 

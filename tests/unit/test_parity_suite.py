@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-import sys
 import types
 import zlib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import yaml
@@ -16,7 +17,15 @@ from parity import observe, schema
 
 from devvm import assets
 from devvm.parity import manifest, roles
-from tests.unit.parity_bench import INSIDE, SUITE, install_ours, needs_root, run_suite
+from tests.unit.parity_bench import (
+    EXPECTED,
+    INSIDE,
+    SUITE,
+    LocalHost,
+    install,
+    needs_root,
+    run_suite,
+)
 
 SHIPPED = SUITE / "expectations"
 
@@ -26,26 +35,8 @@ def load(folder, text, overlay="dev"):
     return catalogue.expand(schema.load(folder, overlay=overlay))
 
 
-class LocalHost:
-    """testinfra's host, as far as the suite uses it: this machine, as whoever we are."""
-
-    def __init__(self, rc=None, stdout=b"", stderr=b""):
-        self.rc, self.stdout, self.stderr, self.commands = rc, stdout, stderr, []
-
-    def run(self, command, *args):
-        self.commands.append(args)
-        if self.rc is not None:
-            return types.SimpleNamespace(
-                rc=self.rc, stdout_bytes=self.stdout, stderr_bytes=self.stderr
-            )
-        python = [sys.executable, "-c", *args[1:]]
-        done = subprocess.run(python, capture_output=True, check=False)
-        return types.SimpleNamespace(
-            rc=done.returncode, stdout_bytes=done.stdout, stderr_bytes=done.stderr
-        )
-
-
 NOTHING = catalogue.wanted([])
+TODAY = datetime.now(UTC).date()
 
 
 # Expectations
@@ -151,20 +142,24 @@ def test_every_item_and_every_area_is_a_check():
 # The observation
 
 
-def test_one_round_trip_brings_every_collector_and_probe():
-    host = LocalHost()
-    seen = observe.observe(host, NOTHING)
-    assert len(host.commands) == 1
+def test_one_round_trip_brings_every_collector_and_probe(this_machine):
     files = {path.stem for name in ("collectors", "probes") for path in (SUITE / name).glob("*.py")}
-    assert set(seen.collected) == files - {"__init__", "common"} | {"boot"}
-    assert "one round trip" in seen.timing()
+    assert set(this_machine.collected) == files - {"__init__", "common"} | {"boot"}
+    assert "one round trip" in this_machine.timing()
 
 
-def test_a_capture_brings_the_collectors_alone():
-    seen = observe.observe(LocalHost(), NOTHING, probes=False)
-    assert "http" not in seen.collected
-    assert "commands" not in seen.collected
-    assert {"packages", "facts"} <= set(seen.collected)
+def sent(**options):
+    """What is sent to a machine, to be run there."""
+    return json.loads(zlib.decompress(base64.b64decode(observe.payload(NOTHING, **options))))
+
+
+def test_a_capture_brings_the_collectors_alone_and_is_gentle():
+    """All that is sent is run: the test before this one has seen it."""
+    every, gentle = sent(), sent(probes=False)
+    probes = {path.stem for path in (SUITE / "probes").glob("[!_]*.py")}
+    assert set(every["sources"]) - set(gentle["sources"]) == probes - {"facts"}
+    assert {"packages", "facts"} <= set(gentle["sources"])
+    assert (every["nice"], gentle["nice"]) == (0, 10)
 
 
 def test_the_command_fits_on_a_command_line():
@@ -241,7 +236,7 @@ def test_bad_commands_give_codes_instead_of_exceptions():
 
 
 def test_a_collector_that_is_not_there_is_said(tmp_path, monkeypatch):
-    install_ours(tmp_path)
+    install(tmp_path, "ours")
     (tmp_path / "company_ours.py").unlink()
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(observe.CannotObserveError, match="company_ours is not"):
@@ -250,61 +245,109 @@ def test_a_collector_that_is_not_there_is_said(tmp_path, monkeypatch):
 
 # The suite as people run it
 
-MANIFEST = """
-format: 1
-areas:
-  ours:
-    good: {value: "1"}
-    other: {value: "2"}
-    gone: {value: "1"}
-    hidden: {value: "1"}
+WAIVERS = f"""
+- {{check: theirs/other, reason: we like it, owner: jane, until: {TODAY}}}
+- {{check: theirs/gone, reason: gone, owner: jane, until: {TODAY - timedelta(2)}}}
+- {{check: theirs/surplus, reason: a tool, owner: jane, until: {TODAY}}}
+- {{check: theirs/none, reason: typo, owner: jane, until: {TODAY}}}
+- {{check: "ours/*", machines: [elsewhere], reason: x, owner: jane, until: {TODAY}}}
+- {{check: theirs/hidden, reason: not seen, owner: jane, until: {TODAY}}}
 """
 
 
-@needs_root
-def test_results_and_junit_go_by_the_names_of_checks(tmp_path):
-    """With a collector of a company's own, which an entry point names."""
+@dataclass(frozen=True)
+class SuiteRun:
+    done: subprocess.CompletedProcess
+    results: dict
+    junit: str
+
+    def of(self, area):
+        """The results of an area, or of what is waived in it."""
+        beginnings = (f"{area}/", f"waiver/{area}/")
+        return {name: e for name, e in self.results.items() if name.startswith(beginnings)}
+
+
+@pytest.fixture(scope="module")
+def suite_run(tmp_path_factory):
+    """A run of the suite on this machine: it looks at all of it, so there is one for all tests.
+
+    With two collectors of a company's own, which entry points name: what one finds is waived, or
+    nearly. `tar` and `dpkg` are of other versions than in production, and `dpkg` as in the release.
+    """
+    folder = tmp_path_factory.mktemp("suite")
+    versions = subprocess.run(
+        ["dpkg-query", "-W", "-f", "${Package} ${Version} ${db:Status-Status}\n"],
+        capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    here = {line.split()[0]: line.split()[1] for line in versions if line.endswith(" installed")}
+    items = {name: {"version": version, "origin": None} for name, version in here.items()}
+    items["dpkg"]["version"] = items["tar"]["version"] = "0.0.1"
+    items["devvm-of-old"] = {"version": "1"}
+    areas = {"package": items, "ours": EXPECTED, "theirs": EXPECTED}
+    (folder / "packages.json").write_text(json.dumps({"dpkg": here["dpkg"], "tar": "0.1"}))
     done, results = run_suite(
-        tmp_path,
-        f"--junitxml={tmp_path}/junit.xml",
-        manifest=MANIFEST,
-        env=install_ours(tmp_path / "site"),
+        folder,
+        f"--junitxml={folder}/junit.xml",
+        f"--release-packages={folder}/packages.json",
+        manifest=manifest.dump(manifest.Manifest(areas=areas)),
+        waivers=WAIVERS,
+        env=install(folder / "site", "ours", "theirs"),
     )
-    assert done.returncode == 1
+    assert done.returncode == 1, done.stdout + done.stderr
+    return SuiteRun(done, results, (folder / "junit.xml").read_text())
+
+
+@needs_root
+def test_results_and_junit_go_by_the_names_of_checks(suite_run):
+    results = suite_run.of("ours")
     assert {name: (e["outcome"], e.get("difference")) for name, e in results.items()} == {
         "ours/good": ("passed", None),
         "ours/other": ("failed", "differs"),
         "ours/gone": ("failed", "missing"),
         "ours/surplus": ("failed", "extra"),
         "ours/hidden": ("error", None),
+        "waiver/ours/*": ("skipped", None),
     }
     other = results["ours/other"]
     assert other["message"] == "value: expected 2, found 1"
     assert (other["expected"], other["found"]) == ({"value": "2"}, {"value": "1"})
     assert results["ours/surplus"]["message"] == "not in production; found value 1"
     assert "does not answer" in results["ours/hidden"]["message"]
-    junit = (tmp_path / "junit.xml").read_text()
-    assert 'classname="parity.production" name="ours/other"' in junit
-    assert "expected 2, found 1" in junit
+    assert 'classname="parity.production" name="ours/other"' in suite_run.junit
+    assert "expected 2, found 1" in suite_run.junit
 
 
 @needs_root
-def test_packages_as_the_release_has_them_are_ahead_of_production(tmp_path):
-    versions = subprocess.run(
-        ["dpkg-query", "-W", "-f", "${Package} ${Version} ${db:Status-Status}\n"],
-        capture_output=True, text=True, check=True,
-    ).stdout.splitlines()  # fmt: skip
-    here = {line.split()[0]: line.split()[1] for line in versions if line.endswith(" installed")}
-    (tmp_path / "packages.json").write_text(json.dumps({"dpkg": here["dpkg"], "tar": "0.1"}))
-    items = {name: {"version": version, "origin": None} for name, version in here.items()}
-    items["dpkg"]["version"] = items["tar"]["version"] = "0.0.1"
-    items["devvm-of-old"] = {"version": "1"}
-    text = manifest.dump(manifest.Manifest(areas={"package": items}))
-    _, results = run_suite(tmp_path, f"--release-packages={tmp_path}/packages.json", manifest=text)
+def test_packages_as_the_release_has_them_are_ahead_of_production(suite_run):
+    results = suite_run.results
     assert results["package/dpkg"]["outcome"] == "ahead"
     assert results["package/tar"]["outcome"] == "failed"
     assert results["package/devvm-of-old"]["outcome"] == "ahead"
     assert results["package/sed"]["outcome"] == "passed"
+
+
+@needs_root
+def test_what_is_waived_does_not_fail_and_a_waiver_can(suite_run):
+    results = suite_run.of("theirs")
+    assert {name: e["outcome"] for name, e in results.items()} == {
+        "theirs/good": "passed",
+        "theirs/other": "waived",
+        "theirs/gone": "failed",
+        "theirs/surplus": "waived",
+        "theirs/hidden": "error",  # what could not be seen can't be waived
+        "waiver/theirs/other": "passed",
+        "waiver/theirs/gone": "failed",
+        "waiver/theirs/surplus": "passed",
+        "waiver/theirs/none": "failed",
+        "waiver/theirs/hidden": "passed",
+    }
+    other = results["theirs/other"]
+    assert other["message"] == "value: expected 2, found 1"
+    assert other["waiver"] == f"waived until {TODAY} by jane: we like it"
+    assert "that ended" in results["waiver/theirs/gone"]["message"]
+    assert "a check of this name" in results["waiver/theirs/none"]["message"]
+    assert "we like it" in suite_run.junit
+    assert "2 xfailed" in suite_run.done.stdout
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from devvm.config import Config
 from devvm.errors import OperationError, UsageError
 from devvm.operations.waive import Waiver, waive
 from devvm.parity import waivers
-from tests.unit.parity_bench import install_ours, needs_root, run_suite
+from tests.unit.parity_bench import run_suite
 
 TODAY = datetime.now(UTC).date()
 GOOD = """
@@ -66,49 +66,6 @@ def test_a_bad_file_is_said_with_its_key(tmp_path, text, key):
         load(tmp_path, text)
     assert "waivers.yml" in str(caught.value)
     assert key in str(caught.value)
-
-
-@needs_root
-def test_what_is_waived_does_not_fail_and_a_waiver_can(tmp_path):
-    allowed = f"""
-- {{check: ours/other, reason: we like it, owner: jane, until: {TODAY}}}
-- {{check: ours/gone, reason: gone, owner: jane, until: {TODAY - timedelta(2)}}}
-- {{check: ours/surplus, reason: a tool, owner: jane, until: {TODAY}}}
-- {{check: ours/none, reason: typo, owner: jane, until: {TODAY}}}
-- {{check: "ours/*", machines: [elsewhere], reason: x, owner: jane, until: {TODAY}}}
-- {{check: ours/hidden, reason: not seen, owner: jane, until: {TODAY}}}
-"""
-    done, results = run_suite(
-        tmp_path,
-        f"--junitxml={tmp_path}/junit.xml",
-        manifest="""
-format: 1
-areas:
-  ours: {good: {value: "1"}, other: {value: "2"}, gone: {value: "1"}, hidden: {value: "1"}}
-""",
-        waivers=allowed,
-        env=install_ours(tmp_path / "site"),
-    )
-    assert {name: e["outcome"] for name, e in results.items()} == {
-        "ours/good": "passed",
-        "ours/other": "waived",
-        "ours/gone": "failed",
-        "ours/surplus": "waived",
-        "ours/hidden": "error",  # what could not be seen can't be waived
-        "waiver/ours/other": "passed",
-        "waiver/ours/gone": "failed",
-        "waiver/ours/surplus": "passed",
-        "waiver/ours/none": "failed",
-        "waiver/ours/*": "skipped",
-        "waiver/ours/hidden": "passed",
-    }
-    other = results["ours/other"]
-    assert other["message"] == "value: expected 2, found 1"
-    assert other["waiver"] == f"waived until {TODAY} by jane: we like it"
-    assert "that ended" in results["waiver/ours/gone"]["message"]
-    assert "a check of this name" in results["waiver/ours/none"]["message"]
-    assert "2 xfailed" in done.stdout
-    assert "we like it" in (tmp_path / "junit.xml").read_text()
 
 
 def test_a_broken_file_is_a_usage_error(tmp_path):
