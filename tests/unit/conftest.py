@@ -2,6 +2,7 @@
 
 import functools
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,19 @@ def nothing_is_waited_for():
         patch.setattr(os, "fsync", lambda _descriptor: None)
         patch.setattr(release, "content_hash", content_hash)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_is_heard():
+    """Also in a job in the background, of which shells want that it ignores Ctrl-C.
+
+    What the tests send themselves is heard, and what they start hears it too.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

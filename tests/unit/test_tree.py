@@ -1,6 +1,7 @@
 """The tests as a whole: bare `pytest` finds every tier's."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -42,3 +43,14 @@ def test_the_whole_tree_is_collected_without_an_error(collected):
 
 def test_a_support_module_is_one_however_it_is_reached(collected):
     assert "more than once: []" in collected
+
+
+def test_ctrl_c_is_heard_in_a_job_in_the_background():
+    """A shell has such a job ignore it, and some tests send it."""
+    name = "tests/unit/cli/test_rollout.py::test_an_interrupted_start_has_one_object_on_stdout"
+    pytest = f"{shlex.quote(sys.executable)} -m pytest -q -pno:cacheprovider {name}"
+    done = subprocess.run(
+        ["sh", "-c", f"trap '' INT; exec {pytest}"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
