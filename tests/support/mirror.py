@@ -26,7 +26,7 @@ import tempfile
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -51,11 +51,20 @@ class Mirror:
     Args:
         folder: Where they are; one that has been a mirror goes on from there, with its key.
         valid_for: How long what is published may be used: `Valid-Until` of the signed files.
+        required: Packages to which the archive gives that priority, as only it can; empty: each
+            has the priority that its own file says.
     """
 
-    def __init__(self, folder: Path, *, valid_for: timedelta = timedelta(days=7)) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        valid_for: timedelta = timedelta(days=7),
+        required: Collection[str] = (),
+    ) -> None:
         self._folder = folder
         self._valid_for = valid_for
+        self._required = required
         self._current = folder / "current"
         self._secret = folder / "secret-key.asc"
         #: The public key, in the form that `signed-by` takes.
@@ -164,10 +173,22 @@ class Mirror:
         binaries.mkdir(parents=True)
         database = self._folder / "packages.db"
         command = ["apt-ftparchive", *_SUMS, "--db", str(database), "packages", f"pool/{suite}"]
+        if self._required:
+            command.append(str(self._priorities(pool)))
         index = subprocess.run(command, cwd=archive, check=True, stdout=subprocess.PIPE).stdout
         (binaries / "Packages").write_bytes(index)
         (binaries / "Packages.gz").write_bytes(gzip.compress(index, compresslevel=1, mtime=0))
         self._write_release(archive, suite)
+
+    def _priorities(self, pool: Path) -> Path:
+        """What the archive says of its packages, whatever they say of themselves."""
+        file = self._folder / "priorities"
+        lines = [
+            f"{name} {'required' if name in self._required else 'optional'} misc\n"
+            for name in sorted(map(_name, pool.glob("*.deb")))
+        ]
+        file.write_text("".join(lines))
+        return file
 
     def _write_release(self, archive: Path, suite: str) -> None:
         dists = archive / "dists" / suite
