@@ -106,7 +106,7 @@ class FolderBoxStore:
             ) from None
 
     def pack(
-        self, image: Path, release: str, destination: Path, packages: PackageSet | None
+        self, image: Path, release: str, destination: Path, packages: PackageSet | None = None
     ) -> Box:
         """Write the Vagrant box of a disk image: a candidate, not registered, not verified.
 

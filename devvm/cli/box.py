@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devvm.cli import boxes, options, panels, readiness, reports, views, words
+from devvm.cli import options, panels, readiness, reports, views, words
+from devvm.cli.boxes import build_box
 from devvm.cli.session import Session
 from devvm.errors import ExitCode, UsageError
 
@@ -64,7 +65,7 @@ def build(
     config = session.config()
     readiness.ensure(session, config, yes=yes)
     services = wiring.build_services(config)
-    built = boxes.build_box(session, services, release=release, force=force, newest=newest, yes=yes)
+    built = build_box(session, services, release=release, force=force, newest=newest, yes=yes)
     if not result:
         return
     built = built or create.find_box(services, release, newest=newest)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from devvm.cli import boxes, options, panels, readiness, reports, views, words
+from devvm.cli import options, panels, readiness, reports, views, words
+from devvm.cli.boxes import build_box, refuse_both
 from devvm.cli.session import Session
 from devvm.errors import ExitCode
 
@@ -69,7 +70,7 @@ def create(
     readiness.ensure(session, config, yes=yes)
     services = wiring.build_services(config)
     operation.check(services, vm_name)  # before minutes of building a box
-    boxes.refuse_both(release, newest=newest)
+    refuse_both(release, newest=newest)
     golden = operation.find_box(services, release, newest=newest)
     if golden is None:
         session.output.note(
@@ -77,7 +78,7 @@ def create(
         )
         # A box is checked in a VM as the host's configuration has it, not as this one is asked for.
         standard = wiring.build_services(session.config())
-        boxes.build_box(session, standard, release=release, newest=newest, yes=yes)
+        build_box(session, standard, release=release, newest=newest, yes=yes)
         golden = operation.find_box(services, release, newest=newest)
     request = operation.CreateRequest(
         name=vm_name,

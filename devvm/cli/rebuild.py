@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from devvm.cli import boxes, options, panels, readiness, views, words, work_at_risk
+from devvm.cli import options, panels, readiness, views, words, work_at_risk
+from devvm.cli.boxes import build_box, refuse_both
 from devvm.cli.session import Session
 
 if TYPE_CHECKING:
@@ -47,11 +48,11 @@ def rebuild(
     lifecycle.check(services, vm_name)
     again = f"devvm rebuild {vm_name}{f' --release {release}' if release else ''} --yes"
     found = work_at_risk.agree(session, services, vm_name, again, yes=yes)
-    boxes.refuse_both(release, newest=newest)
+    refuse_both(release, newest=newest)
     golden = create.find_box(services, release, newest=newest)
     if golden is None:
         session.output.note("There is no box of this stack here yet. Building it takes minutes.")
-        boxes.build_box(session, services, release=release, newest=newest, yes=yes)
+        build_box(session, services, release=release, newest=newest, yes=yes)
         golden = create.find_box(services, release, newest=newest)
     invoker = wiring.invoker()
     login = vm_name if invoker.login == "root" else invoker.login

@@ -51,6 +51,10 @@ def hand(tmp_path):
     return tmp_path / "hand"
 
 
+#: As an older devvm named the release of the stack in hand: by its content alone.
+IN_HAND = new_release(content_hash())
+
+
 @pytest.fixture
 def state(tmp_path):
     made = State(tmp_path / "state")
@@ -143,8 +147,8 @@ def test_the_shipped_site_is_the_same_revision_in_the_copy(state, hand):
     store = FolderReleaseStore(
         state, roles=assets.roles(), playbooks=assets.playbooks(), production=hand / "production"
     )
-    store.write(Release(release=new_release(), created_at="", created_by="jane"))
-    roles = store.folders(new_release())[0]
+    store.write(Release(release=IN_HAND, created_at="", created_by="jane"))
+    roles = store.folders(IN_HAND)[0]
     site = "site/files/about"
     revisions = [
         subprocess.run(
@@ -354,14 +358,14 @@ def test_a_release_is_served_with_its_own_folders_and_the_stack_in_hand_with_tho
     tmp_path,
 ):
     services = wiring.build_services(Config.model_validate({"state_dir": str(tmp_path / "state")}))
-    in_hand = services.stacks.provisioner(new_release())
+    in_hand = services.stacks.provisioner(IN_HAND)
     assert in_hand._roles == assets.roles()
-    services.releases.write(Release(release=new_release(), created_at="", created_by="jane"))
-    folder = tmp_path / "state/releases" / new_release()
-    provisioner = services.stacks.provisioner(new_release())
+    services.releases.write(Release(release=IN_HAND, created_at="", created_by="jane"))
+    folder = tmp_path / "state/releases" / IN_HAND
+    provisioner = services.stacks.provisioner(IN_HAND)
     assert provisioner._roles == folder / "stack/roles"
     assert provisioner._playbooks == folder / "stack/playbooks"
-    verifier = services.stacks.verifier(new_release())
+    verifier = services.stacks.verifier(IN_HAND)
     assert verifier._production.parent == folder / "production"
     with pytest.raises(NotFoundError, match="not on record"):
         services.stacks.verifier("2026.11.23-aaaaaaaaaaaa")
