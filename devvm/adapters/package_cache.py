@@ -8,9 +8,11 @@ by, a set when the release's hash comes of it.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -78,13 +80,17 @@ class PackageCache:
 
         So are those that a process left which was killed.
         """
-        folder = self._folder / f"incoming-{os.getpid()}"
-        self._take_in_left()
-        folder.mkdir(mode=0o700, exist_ok=True)
+        with self._state.wait_lock(_LOCK):
+            for left in self._folder.glob("incoming-*"):
+                with suppress(BlockingIOError), _held(left):
+                    self._take_in(left)
+            folder = Path(tempfile.mkdtemp(prefix="incoming-", dir=self._folder))
+            descriptor = _hold(folder)
         try:
             yield folder
         finally:
             self._take_in(folder)
+            os.close(descriptor)
 
     def collect(self, hashes: Collection[str], sets: Collection[PackageSet], days: int) -> int:
         """Remove what nobody needs: sets not used for so many days, and files of no set.
@@ -115,18 +121,36 @@ class PackageCache:
                     path.unlink()
         return freed
 
-    def _take_in_left(self) -> None:
-        for folder in self._folder.glob("incoming-*"):
-            pid = folder.name.rpartition("-")[2]
-            if not Path("/proc", pid).exists() or pid == str(os.getpid()):
-                self._take_in(folder)
-
     def _take_in(self, folder: Path) -> None:
         for path in folder.glob("*.deb"):
             if _sha256(path) == path.stem:
                 path.chmod(0o644)
                 path.replace(self._debs / path.name)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _hold(folder: Path) -> int:
+    """Take a folder's lock, which the kernel drops however its owner ends.
+
+    Raises:
+        BlockingIOError: its owner lives.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    descriptor = _hold(folder)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _link(kept: Path, destination: Path) -> None:
