@@ -21,9 +21,10 @@ FILE = "packages.lock"
 #: The archives that a package may come from, as the configuration has mirrors of them.
 ARCHIVES = ("main", "security")
 
+_REQUIRED, _OTHER = "required", "other"
 _TITLE = (
     "The Debian packages of this stack's box, each exact. Written by: devvm release lock",
-    "name architecture version sha256 size archive path",
+    "name architecture version sha256 size archive priority path",
 )
 _NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _ARCHITECTURE = re.compile(r"[a-z][a-z0-9-]*")
@@ -45,6 +46,8 @@ class Package:
         sha256: The hash over its file.
         size: The file's size, bytes.
         archive: The one of `ARCHIVES` that has it.
+        required: Whether the archive gives it the priority `required`, whatever the file says:
+            such packages are in every Debian, and not marked as installed automatically.
         path: Where the file is below the archive's address: `pool/main/n/nginx/...deb`.
     """
 
@@ -54,6 +57,7 @@ class Package:
     sha256: str
     size: int
     archive: str
+    required: bool = False
     path: str
 
     @property
@@ -64,7 +68,8 @@ class Package:
     @property
     def line(self) -> str:
         """As `packages.lock` has it."""
-        return f"{self.identity} {self.size} {self.archive} {self.path}"
+        priority = _REQUIRED if self.required else _OTHER
+        return f"{self.identity} {self.size} {self.archive} {priority} {self.path}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,10 +183,10 @@ def _package(line: str, where: str) -> Package:
         if not rule.fullmatch(value):
             shown = value if len(value) <= 80 else f"{value[:77]}..."
             _refuse(where, f"{shown!r} is no {name}")
-    name, architecture, version, sha256, size, archive, path = fields
+    name, architecture, version, sha256, size, archive, priority, path = fields
     return Package(
         name=name, architecture=architecture, version=version, sha256=sha256, size=int(size),
-        archive=archive, path=path,
+        archive=archive, required=priority == _REQUIRED, path=path,
     )  # fmt: skip
 
 
@@ -192,6 +197,7 @@ _FIELDS = {
     "sha256": _SHA256,
     "size": _SIZE,
     "archive (main or security)": re.compile("|".join(ARCHIVES)),
+    "priority (required or other)": re.compile(f"{_REQUIRED}|{_OTHER}"),
     "path below a mirror": _PATH,
 }
 

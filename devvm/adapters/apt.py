@@ -29,6 +29,7 @@ _URI = re.compile(
     r"'(?P<uri>[^']+)' (?P<name>[^_ ]+)_(?P<version>[^_ ]+)_(?P<architecture>[^_ ]+)\.deb "
     r"(?P<size>\d+) SHA256:(?P<sha256>[0-9a-f]{64})"
 )
+_REQUIRED = "?and(?priority(required),?not(?essential))"
 _UNREACHABLE = re.compile(
     r"(Could not resolve|Could not connect|Connection (refused|timed out|failed)|Unable to connect"
     r"|does not have a Release file|Failed to fetch|Temporary failure resolving|50\d  )"
@@ -83,7 +84,8 @@ class Apt:
         with _root(lines) as root:
             try:
                 root.update(detail, log)
-                found = [self._package(match) for match in root.wanted(packages, log)]
+                required = root.required(log)
+                found = [self._package(match, required) for match in root.wanted(packages, log)]
             except process.ProcessError as error:
                 raise self._explain(error, log) from None
             return PackageSet(packages=tuple(found), notes=root.notes())
@@ -139,7 +141,7 @@ class Apt:
                 missing = [p for p in missing if not (folder / f"{p.sha256}.deb").exists()]
         return dead
 
-    def _package(self, match: re.Match[str]) -> Package:
+    def _package(self, match: re.Match[str], required: frozenset[str]) -> Package:
         archive, mirror = max(
             (
                 (name, found[0])
@@ -155,6 +157,7 @@ class Apt:
             sha256=match["sha256"],
             size=int(match["size"]),
             archive=archive,
+            required=match["name"] in required,
             path=unquote(match["uri"].removeprefix(f"{mirror}/")),
         )
 
@@ -245,20 +248,26 @@ class _Root:
 
     def wanted(self, packages: Sequence[str], log: Path | None) -> Iterator[re.Match[str]]:
         """What mmdebstrap's variant `minbase` and these packages come to."""
-
-        def those(which: str) -> str:
-            suite = f"?or(?archive(^{SUITE}$),?codename(^{SUITE}$))"
-            return f"?narrow({suite},?architecture({self.architecture}),{which})"
-
         argv = [
             "apt-get", "install", "--print-uris", "--yes", "--quiet=2",
-            those("?essential"), those("?priority(required)"), "apt", *packages,
+            self._those("?essential"), self._those(_REQUIRED), *packages,
         ]  # fmt: skip
         for line in process.run(argv, env=self._env, log=log).stdout.splitlines():
             match = _URI.fullmatch(line.strip())
             if match is None:
                 raise OperationError(f"apt printed what is not understood: {line}", log=log)
             yield match
+
+    def required(self, log: Path | None) -> frozenset[str]:
+        """What the archive says is in every Debian, and is not essential."""
+        argv = ["apt", "list", self._those(_REQUIRED)]
+        lines = process.run(argv, env=self._env, log=log).stdout.splitlines()
+        return frozenset(line.partition("/")[0] for line in lines if "/" in line)
+
+    def _those(self, which: str) -> str:
+        """An apt pattern, as mmdebstrap has it."""
+        suite = f"?or(?archive(^{SUITE}$),?codename(^{SUITE}$))"
+        return f"?narrow({suite},?architecture({self.architecture}),{which})"
 
     def notes(self) -> tuple[str, ...]:
         """When the indices were read, and which they are."""

@@ -32,13 +32,13 @@ class FlatRepositories:
         paragraphs = []
         for package in packages:
             name = _file_name(package)
-            control = _control(folder / name).strip()
+            control = _with_priority(_control(folder / name).strip(), required=package.required)
             own = f"Filename: ./{name}\nSize: {package.size}\nSHA256: {package.sha256}"
             paragraphs.append(f"{control}\n{own}\n")
         index = "\n".join(paragraphs).encode()
         (folder / "Packages").write_bytes(index)
         (folder / "Release").write_text(
-            f"Suite: {SUITE}\nCodename: {SUITE}\nSHA256:\n"
+            f"Suite: {SUITE}\nCodename: {SUITE}\nDate: Thu, 01 Jan 1970 00:00:00 UTC\nSHA256:\n"
             f" {hashlib.sha256(index).hexdigest()} {len(index)} Packages\n",
             encoding="utf-8",
         )
@@ -47,6 +47,16 @@ class FlatRepositories:
 def _file_name(package: Package) -> str:
     version = package.version.replace(":", "%3a")
     return f"{package.name}_{version}_{package.architecture}.deb"
+
+
+def _with_priority(control: str, *, required: bool) -> str:
+    """A control file with the priority that the archive gives, as far as it counts."""
+    lines = control.splitlines()
+    own = next((line for line in lines if line.startswith("Priority: ")), "Priority: optional")
+    others = [line for line in lines if not line.startswith("Priority: ")]
+    if required or own == "Priority: required":
+        own = "Priority: required" if required else "Priority: important"
+    return "\n".join([others[0], own, *others[1:]])
 
 
 def _control(deb: Path) -> str:

@@ -76,7 +76,7 @@ class BoxBuild:
                 work=self._install_packages,
                 inputs={
                     "packages": declared.packages(),
-                    "package_set": self._packages.sha256,
+                    "package_set": [package.line for package in self._packages],
                     **self._mirrors,
                 },
                 output=self._rootfs,

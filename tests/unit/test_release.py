@@ -82,7 +82,11 @@ def test_what_is_not_a_release(name):
         release.validate_release(name)
 
 
-LINE = "nginx amd64 1.22.1-9 " + 64 * "a" + " 10 main pool/main/n/nginx/nginx_1.22.1-9_amd64.deb\n"
+LINE = (
+    "nginx amd64 1.22.1-9 "
+    + 64 * "a"
+    + " 10 main other pool/main/n/nginx/nginx_1.22.1-9_amd64.deb\n"
+)
 
 
 def test_a_stack_whose_packages_are_not_fixed_is_no_release_yet(stack):
@@ -114,7 +118,9 @@ def test_another_package_is_another_release_of_the_same_stack(stack, old, new):
 def test_where_a_package_comes_from_is_not_part_of_the_release(stack):
     (stack / "packages.lock").write_text(LINE)
     first = release.in_hand()
-    (stack / "packages.lock").write_text(LINE.replace("main pool/main", "security pool/updates"))
+    (stack / "packages.lock").write_text(
+        LINE.replace("main other pool/main", "security other pool/updates")
+    )
     assert release.in_hand().hash == first.hash
 
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from documented import RELEASE, documented_for
 
 from devvm import assets, release, wiring
 from devvm.cli import create as create_command
@@ -12,6 +11,7 @@ from devvm.cli import rebuild as rebuild_command
 from devvm.cli import release as release_command
 from devvm.operations import create, lifecycle, rebuild, releases, risk
 from devvm.package_set import Package, PackageSet
+from tests.unit.cli.documented import RELEASE, documented_for
 
 NEWEST = "2026.11.24-bbbbbbbbbbbb"
 
