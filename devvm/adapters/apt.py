@@ -73,16 +73,22 @@ class Apt:
             OperationError: the mirror can't be used, its indices are not signed with the keyring,
                 or a package does not exist; `details` has apt's own lines.
         """
-        if not self._keyring.is_file():
+        try:
+            keys = self._keyring.read_bytes()
+        except OSError as error:
             raise HostNotReadyError(
-                f"the keyring {self._keyring} is not there",
-                details="the package mirror's indices are checked with it (box.keyring)",
-                resolution="devvm setup, or see: devvm config show",
-            )
-        signed = f"deb [signed-by={self._keyring}]"
-        lines = [line.replace("deb", signed, 1) for line in self.source_lines()]
-        with _root(lines) as root:
+                f"the keyring {self._keyring} can't be read",
+                details=f"{error.strerror}; the package mirror's indices are checked with it",
+                resolution="devvm setup, or set another one: box.keyring (devvm config show)",
+            ) from None
+        with _root() as root:
             try:
+                # A copy: the account that apt checks with may not get to where the file lies.
+                signed = root.folder / f"keyring{self._keyring.suffix}"
+                signed.write_bytes(keys)
+                signed.chmod(0o644)
+                lines = self.source_lines()
+                root.use([line.replace("deb", f"deb [signed-by={signed}]", 1) for line in lines])
                 root.update(detail, log)
                 required = root.required(log)
                 found = [self._package(match, required) for match in root.wanted(packages, log)]
@@ -101,8 +107,9 @@ class Apt:
         Raises:
             OperationError: something that the packages need is not there.
         """
-        with _root([f"deb [trusted=yes] copy://{quote(str(repository))} ./"]) as root:
+        with _root() as root:
             try:
+                root.use([f"deb [trusted=yes] copy://{quote(str(repository))} ./"])
                 root.update(lambda _: None, log)
                 found = list(root.wanted(packages, log))
             except process.ProcessError as error:
@@ -128,7 +135,7 @@ class Apt:
         dead: list[str] = []
         missing = list(packages)
         rounds = zip_longest(*(self._mirrors[name] for name in sorted(self._mirrors)))
-        with _root([]) as root:
+        with _root() as root:
             for mirrors in rounds:
                 of = dict(zip(sorted(self._mirrors), mirrors, strict=True))
                 wanted = sorted((p for p in missing if of.get(p.archive)), key=lambda p: p.archive)
@@ -198,8 +205,8 @@ class Apt:
 
 
 @contextmanager
-def _root(lines: Sequence[str]) -> Iterator[_Root]:
-    """A private apt root with these lines as its sources, removed at the end."""
+def _root() -> Iterator[_Root]:
+    """A private apt root without sources, removed at the end."""
     with scratch.folder("apt") as folder:
         folder.chmod(0o711)  # for the account that apt downloads with
         for name in (
@@ -208,9 +215,6 @@ def _root(lines: Sequence[str]) -> Iterator[_Root]:
         ):  # fmt: skip
             (folder / name).mkdir(parents=True)
         (folder / "var/lib/dpkg/status").touch()
-        sources = folder / "etc/apt/sources.list"
-        sources.touch(mode=0o600)  # an address may have a password in it
-        sources.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         architecture = process.run(["dpkg", "--print-architecture"]).stdout.strip()
         options = {
             "Dir": str(folder),
@@ -241,6 +245,12 @@ class _Root:
     @property
     def _env(self) -> dict[str, str]:
         return {"APT_CONFIG": str(self.conf), "TMPDIR": str(self.folder)}
+
+    def use(self, lines: Sequence[str]) -> None:
+        """Give it these sources."""
+        sources = self.folder / "etc/apt/sources.list"
+        sources.touch(mode=0o600)  # an address may have a password in it
+        sources.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
     def update(self, detail: Detail, log: Path | None) -> None:
         detail("reading the mirror's package lists")

@@ -54,8 +54,10 @@ def _with_priority(control: str, *, required: bool) -> str:
     lines = control.splitlines()
     own = next((line for line in lines if line.startswith("Priority: ")), "Priority: optional")
     others = [line for line in lines if not line.startswith("Priority: ")]
-    if required or own == "Priority: required":
-        own = "Priority: required" if required else "Priority: important"
+    if required:
+        own = "Priority: required"
+    elif own == "Priority: required" and "Essential: yes" not in lines:
+        own = "Priority: important"
     return "\n".join([others[0], own, *others[1:]])
 
 
