@@ -38,7 +38,9 @@ _NO_CONNECTION = re.compile(
     r"(Could not resolve|Could not connect|Connection (refused|timed out|failed)|Unable to connect"
     r"|Temporary failure resolving|Network is unreachable)"
 )
-_UNTRUSTED = re.compile(r"(NO_PUBKEY|is not signed|signatures? (couldn't|were) |not valid)")
+_UNTRUSTED = re.compile(
+    r"(NO_PUBKEY|is not signed|signatures? (couldn't|were) |not valid|is expired)"
+)
 _UNKNOWN_PACKAGE = re.compile(
     r"E: (?:Unable to locate package (\S+)|Package '([^']+)' has no installation candidate)"
 )

@@ -139,9 +139,12 @@ def collect(services: Services, tools: BuildServices) -> int:
     Returns:
         The room that has come free, bytes.
     """
-    names = [box.release for box in services.boxes.list()]
-    names += [record.release for record in services.releases.list()]
-    sets = [packages for name in names for packages in known(services, name)]
+    try:
+        names = [box.release for box in services.boxes.list()]
+        names += [record.release for record in services.releases.list()]
+        sets = [packages for name in names for packages in known(services, name)]
+    except OperationError:  # something can't be read: what it needs is not known, so all stays
+        return 0
     return tools.cache.collect({releases.hash_of(name) for name in names}, sets, KEPT_DAYS)
 
 
