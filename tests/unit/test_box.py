@@ -411,6 +411,27 @@ def test_a_box_whose_record_is_lost_is_taken_up_again_under_its_vms(world):
     assert world.host.domains["dev1.devvm.test"].disks == (disk,)
 
 
+def test_a_lost_box_is_taken_up_again_only_where_it_is_what_the_lock_says(world, monkeypatch):
+    made = build(world)
+    name = world.services.vagrant.volume_name(made)
+    world.foreign("dev1.devvm.test")
+    domain = world.host.domains["dev1.devvm.test"]
+    disk = DomainDisk(device="vda", role="root", path=POOL / name)
+    world.host.domains["dev1.devvm.test"] = replace(domain, disks=(disk,))
+    for path in sorted(made.path.parent.iterdir()):
+        path.unlink()
+    world.tools.mirror.move(NEWER)
+    lock(world, monkeypatch, world.tools.mirror.packages)
+    other = build(world)
+    assert (other.packages["nginx"], other.release != made.release) == ("2", True)
+    assert world.host.domains["dev1.devvm.test"].disks == (disk,)
+    for path in sorted(other.path.parent.iterdir()):
+        path.unlink()
+    lock(world, monkeypatch, PackageSet(packages=(package("nginx"), KERNEL)))
+    again = build(world)
+    assert (again.release, again.image_sha256) == (made.release, made.image_sha256)
+
+
 def test_the_image_under_vms_is_never_replaced_by_another_of_the_same_name(world):
     made = build(world)
     name = world.services.vagrant.volume_name(made)

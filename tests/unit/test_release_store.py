@@ -15,7 +15,8 @@ from devvm.adapters.release_store import FolderReleaseStore
 from devvm.config import Config
 from devvm.errors import HostNotReadyError, NotFoundError, OperationError
 from devvm.fleet.stack import Release
-from devvm.release import content_hash, new_release
+from devvm.package_set import PackageSet, parse
+from devvm.release import content_hash, new_release, release_hash
 from devvm.state import State
 
 
@@ -369,3 +370,38 @@ def test_a_release_is_served_with_its_own_folders_and_the_stack_in_hand_with_tho
     assert verifier._production.parent == folder / "production"
     with pytest.raises(NotFoundError, match="not on record"):
         services.stacks.verifier("2026.11.23-aaaaaaaaaaaa")
+
+
+PACKAGES = parse(f"nginx amd64 1.22.1-9 {64 * 'a'} 9 main other pool/nginx.deb\n", "x")
+
+
+@pytest.fixture
+def exact(hand, release):
+    """A release that is named by its packages as well."""
+    content = content_hash((hand / "roles", hand / "playbooks"))
+    return replace(release, release=new_release(release_hash(content, PACKAGES)))
+
+
+def test_a_release_keeps_its_packages_exactly(store, exact, hand, state):
+    store.write(exact, PACKAGES)
+    assert store.list() == [exact]
+    assert store.package_set(exact.release) == PACKAGES
+    (hand / "playbooks/site.yml").write_text("changed\n")
+    store.write(exact)  # production again
+    assert store.package_set(exact.release) == PACKAGES
+    (state.releases / exact.release / "packages.lock").write_text("nonsense\n")
+    with pytest.raises(OperationError, match=r"packages\.lock can't be read"):
+        store.package_set(exact.release)
+
+
+def test_of_an_older_devvm_s_release_the_packages_are_not_known(store, release):
+    store.write(release)
+    assert store.package_set(release.release) is None
+
+
+def test_a_release_is_not_put_on_record_with_other_packages(store, exact, state):
+    other = PackageSet(packages=(replace(PACKAGES.packages[0], version="2"),))
+    for packages in (None, other):
+        with pytest.raises(OperationError, match="changed meanwhile"):
+            store.write(exact, packages)
+    assert list(state.releases.iterdir()) == []
