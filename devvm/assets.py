@@ -26,6 +26,11 @@ def playbooks() -> Path:
     return _find("playbooks")
 
 
+def package_lock() -> Path:
+    """The stack's `packages.lock`, beside its roles and playbooks, whether there is one or not."""
+    return roles().with_name("packages.lock")
+
+
 def templates() -> Path:
     """The folder of host-side templates."""
     return _find("templates")

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -29,6 +30,8 @@ from devvm.fleet import quiet
 
 _DOMAIN = re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z][a-z0-9-]{0,61}[a-z0-9]")
 _DISK_NAME = re.compile(r"[a-z][a-z0-9-]{0,15}")
+
+_MIRROR = re.compile(r"https?://[A-Za-z0-9\[][^\s'\"\\<>]*")
 
 _NEVER_SHOWN = {"rollout.hooks.webhook"}
 
@@ -101,17 +104,52 @@ class NetworkConfig(_Strict):
         return value
 
 
+def _mirrors(value: object) -> object:
+    """One address, or several of them."""
+    found = (value,) if isinstance(value, str) else value
+    if not isinstance(found, list | tuple) or not found:
+        raise ValueError('not a mirror; write one as "http://deb.debian.org/debian", or several '
+                         "in a list")  # fmt: skip
+    for address in found:
+        if not isinstance(address, str) or not _MIRROR.fullmatch(address):
+            raise ValueError(f"{address!r} is not the address of a mirror; it begins with http:// "
+                             "or https://, and names a host")  # fmt: skip
+    return tuple(found)
+
+
+#: Addresses of one archive, in the order in which they are asked: a string, or a TOML array.
+_Mirrors = Annotated[tuple[str, ...], Field(strict=False), BeforeValidator(_mirrors)]
+
+
 class BoxConfig(_Strict):
     """How boxes are built."""
 
-    mirror: str = Field(
-        "http://deb.debian.org/debian", pattern=r"^https?://[^\s'\"]+$",
-        description="Debian mirror that packages come from",
-    )  # fmt: skip
-    security_mirror: str = Field(
-        "http://deb.debian.org/debian-security", pattern=r"^https?://[^\s'\"]+$",
-        description="mirror of Debian's security updates",
-    )  # fmt: skip
+    mirror: _Mirrors = Field(
+        ("http://deb.debian.org/debian",),
+        description="Debian mirrors that packages come from, the first that has one; the first "
+        "says what there is, and is the VMs' own",
+    )
+    security_mirror: _Mirrors = Field(
+        ("http://deb.debian.org/debian-security",),
+        description="the same, of Debian's security updates",
+    )
+    keyring: Annotated[Path, Field(strict=False)] = Field(
+        Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
+        description="keys that the mirrors' lists of packages are signed with",
+    )
+
+    @field_validator("keyring")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return _absolute_path(value) or value
+
+    @property
+    def role_variables(self) -> dict[str, str]:
+        """What the role `base` is told: the mirrors that the machine itself uses."""
+        return {
+            "base_apt_mirror": self.mirror[0],
+            "base_apt_security_mirror": self.security_mirror[0],
+        }
 
 
 class TrashConfig(_Strict):

@@ -300,6 +300,7 @@ class Box:
     packages: Mapping[str, str] = field(default_factory=dict)
     image_sha256: str = ""  # of the disk image in it
     production_sha256: str = ""  # over what production was when it was verified; empty: unknown
+    content: str = ""  # the content hash of its stack
 
     @property
     def vagrant_name(self) -> str:

@@ -1,7 +1,10 @@
 """Names a stack by its content.
 
-A release is `DATE-HASH`: the hash over everything that ends up in a box, and, for people, the day
-on which its box was built. Two releases are the same when their hashes are.
+A release is `DATE-HASH`: the hash over everything that ends up in a box, packages included, and,
+for people, the day on which its box was built. Two releases are the same when their hashes are.
+
+The stack has a hash of its own, its *content*; one content becomes another release whenever its box
+gets other packages. (Boxes of an older devvm are named by their content alone.)
 """
 
 from __future__ import annotations
@@ -9,11 +12,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from devvm import assets
+from devvm import assets, package_set
 from devvm.errors import UsageError
+from devvm.package_set import PackageSet
 
 #: Raised when the box pipeline itself changes what is in a box, with the same roles.
 BOX_FORMAT = 1
@@ -23,7 +28,7 @@ _RELEASE = re.compile(r"\d{4}\.\d{2}\.\d{2}-[0-9a-f]{12}")
 
 
 def content_hash(folders: Sequence[Path] = ()) -> str:
-    """The stack's content hash: 12 hexadecimal digits over roles, playbooks and the package lock.
+    """The stack's content hash: 12 hexadecimal digits over roles and playbooks.
 
     What does not get into a machine does not count. File modes count: Ansible copies them.
 
@@ -40,9 +45,64 @@ def content_hash(folders: Sequence[Path] = ()) -> str:
     return digest.hexdigest()[:12]
 
 
-def new_release(today: datetime | None = None) -> str:
-    """The name that a box of the present stack gets when it is built today."""
-    return f"{(today or datetime.now(UTC)):%Y.%m.%d}-{content_hash()}"
+@dataclass(frozen=True, kw_only=True)
+class InHand:
+    """The stack in hand.
+
+    Attributes:
+        content: Its content hash.
+        packages: The packages that it is fixed to; None where it has no `packages.lock`.
+    """
+
+    content: str
+    packages: PackageSet | None = None
+
+    @property
+    def hash(self) -> str | None:
+        """The hash of its release; None where what its box gets is not fixed."""
+        return release_hash(self.content, self.packages) if self.packages else None
+
+
+def in_hand() -> InHand:
+    """The stack in hand: nothing but its files is looked at.
+
+    Raises:
+        UsageError: its `packages.lock` can't be read.
+    """
+    return InHand(content=content_hash(), packages=lock_in_hand())
+
+
+def lock_in_hand() -> PackageSet | None:
+    """What the `packages.lock` beside the stack in hand fixes; None where there is none.
+
+    Raises:
+        UsageError: it can't be read; names file and line.
+    """
+    path = assets.package_lock()
+    try:
+        return package_set.parse(path.read_bytes().decode(), str(path))
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError:
+        reason = "it is not text in UTF-8"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    raise UsageError(f"{path}: {reason}", resolution="mend the file, or: devvm release lock")
+
+
+def release_hash(content: str, packages: PackageSet) -> str:
+    """The hash of a release: 12 hexadecimal digits over the stack's content and its packages."""
+    return hashlib.sha256(f"{content}\n{packages.sha256}\n".encode()).hexdigest()[:12]
+
+
+def new_release(release_hash: str, today: datetime | None = None) -> str:
+    """The name that a release of this hash gets when its box is built today."""
+    return f"{(today or datetime.now(UTC)):%Y.%m.%d}-{release_hash}"
+
+
+def hash_of(release: str) -> str:
+    """The part of a release's name that makes it this one."""
+    return release.rpartition("-")[2]
 
 
 def validate_release(release: str) -> str:
@@ -54,15 +114,15 @@ def validate_release(release: str) -> str:
     if not _RELEASE.fullmatch(release):
         raise UsageError(
             f"{release!r} is not a release",
-            details="a release is a date and a content hash, such as 2026.11.23-1a2b3c4d5e6f",
+            details="a release is a date and a hash, such as 2026.11.23-1a2b3c4d5e6f",
             resolution="devvm box list",
         )
     return release
 
 
-def same_content(a: str, b: str) -> bool:
-    """Whether two releases hold the same stack, whenever their boxes were built."""
-    return a.rpartition("-")[2] == b.rpartition("-")[2]
+def same_release(a: str, b: str) -> bool:
+    """Whether two names are of one release: stack and packages, whenever its boxes were built."""
+    return hash_of(a) == hash_of(b)
 
 
 def files(root: Path) -> Iterator[Path]:

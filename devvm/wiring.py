@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING
 from devvm import assets
 from devvm.config import Config
 from devvm.errors import NotFoundError
-from devvm.release import content_hash, same_content
+from devvm.release import content_hash, hash_of
 from devvm.state import State
 
 if TYPE_CHECKING:
     from devvm.adapters.ansible import Ansible
+    from devvm.adapters.apt import Apt
+    from devvm.adapters.box_store import FolderBoxStore
     from devvm.adapters.invoker import Invoker
     from devvm.adapters.production_hosts import SshHosts
     from devvm.adapters.release_store import FolderReleaseStore
@@ -50,8 +52,10 @@ def build_services(config: Config) -> Services:
 
     state = State(config.state_dir)
     state.ensure()
+    boxes = FolderBoxStore(state)
     stacks = _Stacks(
         store=_release_store(config, state),
+        boxes=boxes,
         in_hand=(assets.roles(), assets.playbooks(), production(config)),
     )
     return Services(
@@ -63,7 +67,7 @@ def build_services(config: Config) -> Services:
         provisioner=_ansible(assets.roles(), assets.playbooks()),
         verifier=_verifier(config),
         ca=LocalCa(state, domain=config.network.domain),
-        boxes=FolderBoxStore(state),
+        boxes=boxes,
         data_disks=Ext4DataDisks(),
         releases=stacks.store,
         stacks=stacks,
@@ -74,10 +78,11 @@ def build_services(config: Config) -> Services:
 class _Stacks:
     """Satisfies `Stacks`: the tools, over each release's own folders.
 
-    A release that is not on record, but has the stack in hand, is served with that.
+    A release that is not on record, but has a box here of the stack in hand, is served with that.
     """
 
     store: FolderReleaseStore
+    boxes: FolderBoxStore
     in_hand: tuple[Path, Path, Path]
 
     def provisioner(self, release: str) -> Ansible:
@@ -93,7 +98,8 @@ class _Stacks:
         folders = self.store.folders(release)
         if folders is not None:
             return folders
-        if same_content(release, content_hash()):
+        box = self.boxes.find(release)
+        if (box.content if box else hash_of(release)) == content_hash():
             return self.in_hand
         raise NotFoundError(
             f"the release {release} is not on record", resolution="devvm release list"
@@ -150,20 +156,32 @@ def build_box_services(config: Config) -> BuildServices:
     """What building a box needs on top of `build_services`."""
     from devvm.adapters.box_store import FolderBoxStore
     from devvm.adapters.disk_image import DiskImages
+    from devvm.adapters.flat_repository import FlatRepositories
     from devvm.adapters.mmdebstrap import Mmdebstrap
     from devvm.adapters.nspawn import Nspawn
+    from devvm.adapters.package_cache import PackageCache
     from devvm.adapters.role_declarations import RoleDeclarations
     from devvm.adapters.root_tree import RootTrees
     from devvm.operations.box_ports import BuildServices
 
     return BuildServices(
         declarations=RoleDeclarations(assets.roles()),
+        archive=_archive(config),
+        cache=PackageCache(State(config.state_dir)),
+        repositories=FlatRepositories(),
         roots=Mmdebstrap(),
         trees=RootTrees(),
         containers=Nspawn(),
         images=DiskImages(),
         writer=FolderBoxStore(State(config.state_dir)),
     )
+
+
+def _archive(config: Config) -> Apt:
+    from devvm.adapters.apt import Apt
+
+    mirrors = {"main": config.box.mirror, "security": config.box.security_mirror}
+    return Apt(mirrors, config.box.keyring)
 
 
 def messenger(config: Config) -> Messenger:

@@ -15,10 +15,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from devvm import assets, trees
-from devvm.errors import HostNotReadyError, OperationError
+from devvm import assets, package_set, trees
+from devvm.errors import HostNotReadyError, OperationError, UsageError
 from devvm.model import Box
-from devvm.release import same_content
+from devvm.package_set import PackageSet
+from devvm.release import hash_of, same_release
 from devvm.state import State, write_atomic
 
 DISK_GIB = 20
@@ -47,12 +48,27 @@ class FolderBoxStore:
         return sorted(found, key=lambda box: (box.built_at, box.release), reverse=True)
 
     def find(self, release: str) -> Box | None:
-        """The newest box with the same content as `release`, or None."""
-        return next((box for box in self.list() if same_content(box.release, release)), None)
+        """The box of `release`, whenever it was built, or None."""
+        return next((box for box in self.list() if same_release(box.release, release)), None)
 
     def details(self, box: Box) -> dict[str, Any]:
         """All that is kept of a registered box."""
         return _load(box.path.with_name(_METADATA))
+
+    def package_set(self, box: Box) -> PackageSet | None:
+        """The exact packages of a registered box; None where that is not on record.
+
+        Raises:
+            OperationError: its metadata can't be read.
+        """
+        metadata = box.path.with_name(_METADATA)
+        lines = _load(metadata).get("package_set")  # older boxes have none
+        if not lines:
+            return None
+        try:
+            return package_set.parse("\n".join(lines), str(metadata))
+        except (UsageError, TypeError) as error:
+            raise _unreadable(metadata, str(error)) from None
 
     def damage(self, box: Box) -> str | None:
         """Why the file is not the one that was registered, in words; None where it is."""
@@ -88,15 +104,20 @@ class FolderBoxStore:
                 resolution="build it again: sudo devvm box build --force",
             ) from None
 
-    def pack(self, image: Path, release: str, destination: Path) -> Box:
+    def pack(
+        self, image: Path, release: str, destination: Path, packages: PackageSet | None = None
+    ) -> Box:
         """Write the Vagrant box of a disk image: a candidate, not registered, not verified.
 
-        Whole or not at all. The image is compressed already, so the archive is not.
+        Whole or not at all. The image is compressed already, so the archive is not. The packages
+        go along, so that what the box is can be told wherever Vagrant has unpacked it.
         """
         unfinished = destination.with_suffix(".part")
         metadata = {"provider": "libvirt", "format": "qcow2", "virtual_size": DISK_GIB}
         with tarfile.open(unfinished, "w", format=tarfile.GNU_FORMAT) as archive:
             _add(archive, "metadata.json", json.dumps(metadata))
+            if packages is not None:
+                _add(archive, package_set.FILE, packages.text())
             _add(archive, "Vagrantfile", assets.box_vagrantfile().read_text(encoding="utf-8"))
             archive.add(image, "box.img", filter=_without_owner)
         unfinished.replace(destination)
@@ -185,6 +206,7 @@ def _read(metadata: Path) -> Box:
             packages=content["packages"],
             image_sha256=content.get("image_sha256", ""),  # older boxes have none
             production_sha256=content.get("production_sha256", ""),  # neither
+            content=content.get("content") or hash_of(content["release"]),
         )
     except KeyError as error:
         raise _unreadable(metadata, f"it lacks {error}") from None

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from devvm import process, trees
-from devvm.errors import DevvmError, HostNotReadyError, OperationError
+from devvm.errors import HostNotReadyError, OperationError
 from devvm.operations.ports import Detail
-
-SUITE = "bookworm"
+from devvm.package_set import SUITE
 
 #: The account that devvm and Vagrant log in with: Ansible needs it before it can make anything.
 _ACCOUNT_HOOKS = (
@@ -24,14 +23,6 @@ _ACCOUNT_HOOKS = (
     'echo "vagrant ALL=(ALL:ALL) NOPASSWD: ALL" >"$1/etc/sudoers.d/vagrant"',
     'chmod 0440 "$1/etc/sudoers.d/vagrant"',
     'chroot "$1" visudo -qcf /etc/sudoers.d/vagrant',
-)
-
-_UNREACHABLE = re.compile(
-    r"(Could not resolve|Could not connect|Connection (refused|timed out|failed)|Unable to connect"
-    r"|does not have a Release file|Failed to fetch|Temporary failure resolving|50\d  )"
-)
-_UNKNOWN_PACKAGE = re.compile(
-    r"E: (?:Unable to locate package (\S+)|Package '([^']+)' has no installation candidate)"
 )
 
 
@@ -70,8 +61,8 @@ class Mmdebstrap:
         self,
         packages: Sequence[str],
         *,
-        mirror: str,
-        security_mirror: str,
+        repository: Path,
+        sources: Sequence[str],
         destination: Path,
         detail: Detail,
         log: Path,
@@ -81,25 +72,31 @@ class Mmdebstrap:
         No service starts while packages are installed, recommended packages stay out (roles name
         what they need), and the account `vagrant` is there with sudo and without a key.
 
+        Args:
+            packages: Those that are asked for; apt marks the others as installed automatically.
+            repository: A flat repository, where all of them and what they need come from.
+            sources: The lines of the root's own `sources.list`.
+            destination: Where the tarball goes.
+            detail: Told how far it is.
+            log: Gets what mmdebstrap prints.
+
         Raises:
-            OperationError: the mirror can't be used, a package does not exist, or mmdebstrap
-                failed; `details` has apt's own lines.
+            OperationError: mmdebstrap failed; `details` has apt's own lines.
         """
         scratch = destination.parent / "mmdebstrap"
         trees.remove(scratch)  # of a run that was killed
         scratch.mkdir()
         unfinished = scratch / "rootfs.tar"
+        own_sources = scratch / "sources.list"
+        own_sources.write_text("".join(f"{line}\n" for line in sources), encoding="utf-8")
+        own_sources.chmod(0o644)
         progress = _Progress(detail)
         argv = [
             "mmdebstrap", "--mode=root", "--variant=minbase", "--verbose",
-            '--aptopt=Acquire::Retries "3"',
-            '--aptopt=Acquire::http::Timeout "30"',
             f"--include={','.join(packages)}",
             *(f"--customize-hook={hook}" for hook in _ACCOUNT_HOOKS),
-            SUITE, str(unfinished),
-            f"deb {mirror} {SUITE} main",
-            f"deb {mirror} {SUITE}-updates main",
-            f"deb {security_mirror} {SUITE}-security main",
+            f"--customize-hook=upload {shlex.quote(str(own_sources))} /etc/apt/sources.list",
+            SUITE, str(unfinished), f"deb [trusted=yes] copy://{quote(str(repository))} ./",
         ]  # fmt: skip
         try:
             # It mounts /proc, /sys and more in its scratch folder.
@@ -107,7 +104,13 @@ class Mmdebstrap:
                 argv, progress.line, env={"TMPDIR": str(scratch)}, log=log, isolated=True
             )
         except process.ProcessError as error:
-            raise _explain(error, progress.errors, (mirror, security_mirror), log) from None
+            lines = "\n".join(dict.fromkeys(progress.errors[:6]))
+            raise OperationError(
+                "the packages of the box can't be installed",
+                details=lines or error.details,
+                resolution="read the log; then: sudo devvm box build",
+                log=log,
+            ) from None
         else:
             unfinished.replace(destination)
         finally:
@@ -124,10 +127,8 @@ class _Progress:
         self.errors: list[str] = []
 
     def line(self, text: str) -> None:
-        if text.startswith(("E: ", "Err:", "W: Failed")) or _UNREACHABLE.search(text):
+        if text.startswith(("E: ", "Err:", "dpkg: error")):
             self.errors.append(text.strip())
-        elif text.startswith("Get:"):
-            self._detail(f"downloading {' '.join(text.split()[2:5])}")
         elif text.startswith("Unpacking "):
             self._unpacked += 1
             self._detail(f"unpacking {text.split()[1]} ({self._unpacked})")
@@ -139,32 +140,3 @@ class _Progress:
             self._detail("making the account")
         elif text.startswith("I: ") and "/" not in text:  # steps, not its scratch folders
             self._detail(text[3:])
-
-
-def _explain(
-    error: process.ProcessError, errors: Sequence[str], mirrors: Sequence[str], log: Path
-) -> DevvmError:
-    lines = "\n".join(dict.fromkeys(errors[:6]))
-    unknown = _UNKNOWN_PACKAGE.search(lines)
-    if unknown:
-        name = unknown[1] or unknown[2]
-        return OperationError(
-            f"Debian {SUITE} has no package {name}",
-            details=lines,
-            resolution=f"grep -rn {shlex.quote(name)} roles/*/vars/main.yml",
-            log=log,
-        )
-    if any(_UNREACHABLE.search(line) for line in errors):
-        return OperationError(
-            "the package mirror can't be used",
-            details=f"mirrors: {', '.join(mirrors)}\n{lines}",
-            resolution="check the network, or set another mirror ([box] in /etc/devvm/config.toml; "
-            "devvm config show), then: sudo devvm box build",
-            log=log,
-        )
-    return OperationError(
-        "the packages of the box can't be installed",
-        details=lines or error.details,
-        resolution="read the log; then: sudo devvm box build",
-        log=log,
-    )

@@ -1,9 +1,9 @@
 """The releases on record on this host: one folder a release.
 
-`releases/RELEASE/` holds `release.json`, `stack/roles`, `stack/playbooks` and `production/HASH`. A
-release is on record when its `release.json` is there: it is written last, whole. It also says which
-of the folders in `production/` counts, so that another takes over from one moment to the next; the
-one before stays for whoever is reading it.
+`releases/RELEASE/` holds `release.json`, `stack/roles`, `stack/playbooks`, `packages.lock` and
+`production/HASH`. A release is on record when its `release.json` is there: it is written last,
+whole. It also says which of the folders in `production/` counts, so that another takes over from
+one moment to the next; the one before stays for whoever is reading it.
 
 All of it belongs to the group of the state folder, and none of it is secret: the key that proves
 secrets equal (`manifest.key`) stays with whoever captured production.
@@ -21,10 +21,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from devvm import package_set, trees
 from devvm import release as naming
-from devvm import trees
-from devvm.errors import HostNotReadyError, NotFoundError, OperationError
+from devvm.errors import HostNotReadyError, NotFoundError, OperationError, UsageError
 from devvm.fleet.stack import Release, Stack
+from devvm.package_set import PackageSet
 from devvm.parity import production
 from devvm.state import State, write_atomic
 
@@ -57,12 +58,12 @@ class FolderReleaseStore:
         return sorted(found, key=lambda r: (r.created_at, r.release), reverse=True)
 
     def find(self, release: str) -> Release | None:
-        """The release with the same content, or None.
+        """The release, whenever its box was built, or None.
 
         Raises:
             OperationError: a record can't be read.
         """
-        return next((r for r in self.list() if naming.same_content(r.release, release)), None)
+        return next((r for r in self.list() if naming.same_release(r.release, release)), None)
 
     def stack(self, release: str) -> Stack:
         """What a release on record consists of.
@@ -94,6 +95,21 @@ class FolderReleaseStore:
         files = {name: content for name, content, _ in self._in_hand()}
         return Stack(files=files, packages=packages)
 
+    def package_set(self, release: str) -> PackageSet | None:
+        """The exact packages of a release on record; None where they are not kept with it.
+
+        Raises:
+            NotFoundError: it is not on record.
+            OperationError: they can't be read.
+        """
+        path = self._folder / self._record(release)[0].release / package_set.FILE
+        try:
+            return package_set.parse(path.read_bytes().decode(), str(path))
+        except FileNotFoundError:  # of a box that an older devvm built
+            return None
+        except (OSError, ValueError, UsageError) as error:
+            raise _unreadable(path, str(error)) from None
+
     def production_sha256(self, release: str) -> str:
         """A hash over what production is, as it is kept with a release.
 
@@ -123,10 +139,14 @@ class FolderReleaseStore:
         folder = self._folder / record.release
         return *_roots(folder), _kept_production(folder, _read(folder / _RECORD)[1])
 
-    def write(self, release: Release) -> None:
+    def write(self, release: Release, packages: PackageSet | None = None) -> None:
         """Put a release on record, with the stack and the production in hand; whole or not at all.
 
         One that is on record already gets the production in hand.
+
+        Args:
+            release: What is to be on record.
+            packages: Its exact packages; None for one of an older devvm, named by content alone.
 
         Raises:
             OperationError: the stack in hand is not this release's (any more), or can't be read.
@@ -139,9 +159,11 @@ class FolderReleaseStore:
                 with suppress(OSError):
                     trees.remove(folder)  # what a killed one left
                 self._copy_stack(folder)
+                if packages is not None:
+                    _write(folder / package_set.FILE, packages.text().encode(), 0o640)
             before = None if new else _read(folder / _RECORD)[1]
             sha256 = self._copy_production(folder, before)
-            if new and naming.content_hash(_roots(folder)) != release.release.rpartition("-")[2]:
+            if new and not _is_of(folder, release.release, packages):
                 trees.remove(folder)
                 raise OperationError(
                     f"the release {release.release} is not on record: the stack was changed "
@@ -222,6 +244,13 @@ class FolderReleaseStore:
         record = self._folder / release.release / _RECORD
         write_atomic(record, json.dumps(content, indent=2) + "\n", mode=0o640)
         _share(record, 0o640)
+
+
+def _is_of(folder: Path, release: str, packages: PackageSet | None) -> bool:
+    """Whether what is kept in a folder is what the release's name says."""
+    content = naming.content_hash(_roots(folder))
+    expected = naming.release_hash(content, packages) if packages else content
+    return expected == naming.hash_of(release)
 
 
 def _roots(folder: Path) -> tuple[Path, Path]:

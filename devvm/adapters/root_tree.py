@@ -100,8 +100,8 @@ class RootTrees:
                 found.append(f"/etc/shadow: the account {name} has a password")
         return found
 
-    def packages(self, root: Path) -> dict[str, str]:
-        """Installed packages and their versions.
+    def packages(self, root: Path) -> dict[tuple[str, str], str]:
+        """Versions of installed packages, by name and architecture.
 
         Raises:
             OperationError: the tree has no package database.
@@ -115,15 +115,15 @@ class RootTrees:
                 details=str(error),
                 resolution="sudo devvm box build --force",
             ) from None
-        found: dict[str, str] = {}
+        found: dict[tuple[str, str], str] = {}
         for paragraph in text.split("\n\n"):
             fields = dict(
                 line.split(": ", 1)
                 for line in paragraph.splitlines()
-                if line.startswith(("Package: ", "Version: ", "Status: "))
+                if line.startswith(("Package: ", "Architecture: ", "Version: ", "Status: "))
             )
             if fields.get("Status", "").endswith(" installed"):
-                found[fields["Package"]] = fields["Version"]
+                found[fields["Package"], fields["Architecture"]] = fields["Version"]
         return dict(sorted(found.items()))
 
     def debian(self, root: Path) -> str:

@@ -44,6 +44,7 @@ def build(
     force: Annotated[
         bool, typer.Option("--force", help="Build it again, finished stages included.")
     ] = False,
+    newest: options.Newest = False,
     result: Annotated[
         bool, typer.Option("--result/--no-result", hidden=True, help="Print the box at the end.")
     ] = True,
@@ -53,7 +54,9 @@ def build(
 ) -> None:
     """Build the box of this devvm's stack, verify it in a real VM and register it.
 
-    Needs root (asks sudo). An interrupted build goes on where it was.
+    It gets the packages of packages.lock, or else those that the mirror has now. With --release, a
+    box is built again with the packages that it had. Needs root (asks sudo). An interrupted build
+    goes on where it was.
     """
     from devvm import wiring
     from devvm.operations import box, create
@@ -62,10 +65,10 @@ def build(
     config = session.config()
     readiness.ensure(session, config, yes=yes)
     services = wiring.build_services(config)
-    build_box(session, services, release=release, force=force, yes=yes)
+    built = build_box(session, services, release=release, force=force, newest=newest, yes=yes)
     if not result:
         return
-    built = create.find_box(services, release)
+    built = built or create.find_box(services, release, newest=newest)
     assert built is not None
     golden = box.show(services, built.release)
     session.output.result(views.box(golden, packages=True), lambda: _show_box(session, golden))
@@ -97,7 +100,7 @@ def _show_list(session: Session, goldens: list[Box], current: str) -> None:
                 words.size(golden.size_bytes),
                 golden.debian,
                 "yes" if golden.verified else "no",
-                "this devvm's" if golden.release.endswith(f"-{current}") else "another",
+                "this devvm's" if golden.content == current else "another",
             )
             for golden in goldens
         ],
@@ -150,16 +153,21 @@ def remove(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Remove a box. Refuses while a VM is based on it."""
+    """Remove a box. Refuses while a VM is based on it.
+
+    Its packages are kept for 90 days more, so that it can be built again (needs root to free them).
+    """
+    from devvm import wiring
     from devvm.operations import box
 
     session = Session.of(context)
     services = session.services()
+    tools = wiring.build_box_services(services.config)
     # It can be built again, so a script need not confirm.
     asks = session.output.can_ask and not yes
     if asks and not session.output.confirm(f"Remove the box {release}?"):
         raise UsageError(f"{release} was not removed")
-    box.remove(services, release, session.run("box remove"))
+    box.remove(services, tools, release, session.run("box remove"))
     session.output.result(
         {"release": release, "removed": True},
         lambda: session.output.line(f"{release} is gone"),

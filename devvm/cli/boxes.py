@@ -11,9 +11,10 @@ import typer
 
 from devvm.cli import readiness
 from devvm.cli.session import Session
-from devvm.errors import ExitCode, OperationError
+from devvm.errors import ExitCode, OperationError, UsageError
 
 if TYPE_CHECKING:
+    from devvm.model import Box
     from devvm.operations.ports import Services
 
 
@@ -23,31 +24,52 @@ def build_box(
     *,
     release: str | None = None,
     force: bool = False,
+    newest: bool = False,
     yes: bool = False,
-) -> None:
+) -> Box | None:
     """Build the box of this devvm's stack.
+
+    Returns:
+        The box; None where a process that sudo started has built it.
 
     Raises:
         HostNotReadyError: this person may not become root.
         DevvmError: the build failed.
         typer.Exit: it failed in the process that sudo started, which has said so already.
     """
+    refuse_both(release, newest=newest)
     if os.geteuid() == 0:
         from devvm import wiring
         from devvm.operations import box
 
         builders = wiring.build_box_services(services.config)
-        box.build(services, builders, session.run("box build"), release=release, force=force)
-        return
+        run = session.run("box build")
+        return box.build(services, builders, run, release=release, force=force, newest=newest)
     readiness.become_root(session, "build a box")
     command = ["box", "build", "--no-result"]
     command += ["--release", release] if release else []
     command += ["--force"] if force else []
+    command += ["--newest"] if newest else []
     command += ["--yes"] if yes else []
     command += ["--quiet"] if session.output.quiet else []
     code = _as_root(command)
     if code:
         _give_up(session, code)
+    return None
+
+
+def refuse_both(release: str | None, *, newest: bool) -> None:
+    """See that not both a release and what the mirror has now are asked for.
+
+    Raises:
+        UsageError: both are.
+    """
+    if release and newest:
+        raise UsageError(
+            "--release and --newest can't be given together",
+            details="a release has the packages that it has; --newest makes another one",
+            resolution="leave one of them out",
+        )
 
 
 def _as_root(command: list[str]) -> int:

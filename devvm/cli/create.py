@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from devvm.cli import options, panels, readiness, reports, views, words
-from devvm.cli.boxes import build_box
+from devvm.cli.boxes import build_box, refuse_both
 from devvm.cli.session import Session
 from devvm.errors import ExitCode
 
@@ -36,6 +36,7 @@ def create(
     ] = None,
     ssh_key: options.SshKeys = None,
     release: options.Release = None,
+    newest: options.Newest = False,
     cpus: options.Cpus = None,
     memory: options.Memory = None,
     root_disk: options.RootDisk = None,
@@ -68,15 +69,23 @@ def create(
     config = session.config(options.machine_overrides(cpus, memory, root_disk, data_disk, driver))
     readiness.ensure(session, config, yes=yes)
     services = wiring.build_services(config)
-    request = operation.CreateRequest(name=vm_name, engineer=person, release=release, keep=keep)
     operation.check(services, vm_name)  # before minutes of building a box
-    if operation.find_box(services, release) is None:
+    refuse_both(release, newest=newest)
+    golden = operation.find_box(services, release, newest=newest)
+    if golden is None:
         session.output.note(
             "There is no box of this stack here yet. Building it takes minutes, once."
         )
         # A box is checked in a VM as the host's configuration has it, not as this one is asked for.
         standard = wiring.build_services(session.config())
-        build_box(session, standard, release=release, yes=yes)
+        build_box(session, standard, release=release, newest=newest, yes=yes)
+        golden = operation.find_box(services, release, newest=newest)
+    request = operation.CreateRequest(
+        name=vm_name,
+        engineer=person,
+        release=golden.release if newest and golden else release,
+        keep=keep,
+    )
     run = session.run(f"create {vm_name}")
     result = operation.create(services, request, run)
     session.output.result(_data(services, result, run), lambda: _show(session, services, result))

@@ -97,6 +97,13 @@ Release = Annotated[
     ),
 ]  # fmt: skip
 
+Newest = Annotated[
+    bool,
+    typer.Option(
+        "--newest", help="Take the packages that the mirror has now, whatever packages.lock says.",
+    ),
+]  # fmt: skip
+
 _MACHINE = "The machine (defaults: devvm config show)"
 
 Cpus = Annotated[

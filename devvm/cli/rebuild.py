@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from devvm.cli import options, panels, readiness, views, words, work_at_risk
-from devvm.cli.boxes import build_box
+from devvm.cli.boxes import build_box, refuse_both
 from devvm.cli.session import Session
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def rebuild(
     context: typer.Context,
     name: options.Name = None,
     release: options.Release = None,
+    newest: options.Newest = False,
     yes: options.Yes = False,
     quiet: options.Quiet = False,
     json: options.Json = False,
@@ -47,13 +48,18 @@ def rebuild(
     lifecycle.check(services, vm_name)
     again = f"devvm rebuild {vm_name}{f' --release {release}' if release else ''} --yes"
     found = work_at_risk.agree(session, services, vm_name, again, yes=yes)
-    if create.find_box(services, release) is None:
+    refuse_both(release, newest=newest)
+    golden = create.find_box(services, release, newest=newest)
+    if golden is None:
         session.output.note("There is no box of this stack here yet. Building it takes minutes.")
-        build_box(session, services, release=release, yes=yes)
+        build_box(session, services, release=release, newest=newest, yes=yes)
+        golden = create.find_box(services, release, newest=newest)
     invoker = wiring.invoker()
     login = vm_name if invoker.login == "root" else invoker.login
     request = operation.RebuildRequest(
-        name=vm_name, engineer=invoker.engineer(login, ()), release=release
+        name=vm_name,
+        engineer=invoker.engineer(login, ()),
+        release=golden.release if newest and golden else release,
     )
     run = session.run(f"rebuild {vm_name}")
     result = operation.rebuild(services, request, run)

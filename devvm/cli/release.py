@@ -9,8 +9,10 @@ import typer
 from devvm.cli import completion, options, panels, readiness, words
 from devvm.cli.boxes import build_box
 from devvm.cli.session import Session
+from devvm.errors import ExitCode
 
 if TYPE_CHECKING:
+    from devvm.operations.release_lock import Locked
     from devvm.operations.releases import Compared, Created, Listed
 
 _HELP = "A release, as `devvm release list` shows it, or `latest`."
@@ -35,6 +37,7 @@ def register(parent: typer.Typer) -> None:
     app.command(epilog="Example:  devvm release show latest")(show)
     app.command(epilog="Example:  devvm release diff 2026.11.23-1a2b3c4d5e6f latest")(diff)
     app.command(epilog="Example:  devvm release retire 2026.11.23-1a2b3c4d5e6f")(retire)
+    app.command(epilog="Example:  devvm release lock --check")(lock)
     parent.add_typer(app, name="release", rich_help_panel=panels.FLEET)
 
 
@@ -45,6 +48,7 @@ def create(
         typer.Option("--note", metavar="TEXT", show_default=False,
                      help="What people should know of it, in a line."),
     ] = None,
+    newest: options.Newest = False,
     yes: options.Yes = False,
     quiet: options.Quiet = False,
     json: options.Json = False,
@@ -55,18 +59,19 @@ def create(
     compare VMs with that. Typed again, the release gets production as it is then.
     """
     from devvm import wiring
-    from devvm.operations import releases
-    from devvm.release import new_release
+    from devvm.operations import box_in_hand, releases
 
     session = Session.of(context)
     config = session.config()
     readiness.ensure(session, config, yes=yes)
     services = wiring.build_services(config)
     by = wiring.invoker().login
-    if services.boxes.find(new_release()) is None:
-        build_box(session, services, yes=yes)
+    if box_in_hand.find(services, newest=newest) is None:
+        build_box(session, services, newest=newest, yes=yes)
     said = None if note is None else " ".join(note.split())
-    created = releases.create(services, session.run("release create"), by=by, note=said)
+    created = releases.create(
+        services, session.run("release create"), by=by, note=said, newest=newest
+    )
     data = {
         "release": _data(created.listed),
         "new": created.new,
@@ -81,6 +86,77 @@ def _show_created(session: Session, created: Created) -> None:
         session.output.note(f"Next: devvm rollout plan {created.listed.record.release}")
     elif created.production_renewed:
         session.output.note("Production as it is now has taken the place of the one that was kept")
+
+
+def lock(
+    context: typer.Context,
+    release: Annotated[
+        str | None,
+        typer.Option("--release", metavar="RELEASE", show_default=False,
+                     autocompletion=completion.releases,
+                     help="Take the packages of a release that has a box or a record here."),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit with 3 if it would change.")
+    ] = False,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:  # fmt: skip
+    """Fix the packages of this devvm's stack: write packages.lock, and say what changes.
+
+    It gets what the mirror has now, by name, version and sha256, checked by apt. Boxes of the stack
+    then have exactly these, on every host and every day. Put it into the pull request.
+    """
+    from devvm import wiring
+    from devvm.operations import release_lock
+
+    session = Session.of(context)
+    config = session.config()
+    tools = wiring.build_box_services(config)
+    given = None
+    if release is not None:
+        given = release_lock.of_release(wiring.build_services(config), tools.cache, release)
+    run = session.run("release lock")
+    locked = release_lock.lock(
+        tools.archive, tools.declarations.packages(), run, given=given, check=check
+    )
+    session.output.result(_lock_data(locked), lambda: _show_locked(session, locked))
+    if check and (locked.first or locked.changes):
+        raise typer.Exit(ExitCode.DIFFERS)
+
+
+def _lock_data(locked: Locked) -> dict[str, Any]:
+    return {
+        "path": str(locked.path),
+        "hash": locked.hash,
+        "packages": locked.packages.versions,
+        "first": locked.first,
+        "changes": [
+            {"name": change.name, "kind": change.kind.value, "old": change.old, "new": change.new}
+            for change in locked.changes
+        ],
+        "written": locked.written,
+    }
+
+
+def _show_locked(session: Session, locked: Locked) -> None:
+    packages = words.plural(len(locked.packages), "package")
+    if locked.changes:
+        session.output.table(
+            ("PACKAGE", "IS", "WAS", "NOW"),
+            [(c.name, c.kind.value, c.old or "-", c.new or "-") for c in locked.changes],
+        )
+    if locked.first:
+        what = "none was fixed before"
+    elif locked.changes:
+        what = f"{len(locked.changes)} otherwise than before"
+    else:
+        what = "all as before"
+    session.output.line(f"{locked.path}: {packages}, {what}")
+    if locked.written:
+        session.output.note("Next: put it into a pull request; then: devvm box build")
+    elif locked.first or locked.changes:
+        session.output.note("Nothing was written. Next: devvm release lock")
 
 
 def list_releases(context: typer.Context, json: options.Json = False) -> None:

@@ -22,13 +22,21 @@ def short() -> str:
 
 
 def version(context: typer.Context, json: options.Json = False) -> None:
-    """Show the version of devvm and the hash of the stack that it carries."""
-    from devvm.release import content_hash
+    """Show the version of devvm and the hash of the stack that it carries.
+
+    And of the stack's release, where packages.lock fixes its packages.
+    """
+    from devvm.release import in_hand
 
     session = Session.of(context)
+    stack = in_hand()
     data = {
         "devvm": devvm.__version__,
-        "stack": content_hash(),
+        "stack": stack.content,
+        "release": stack.hash,
         "python": platform.python_version(),
     }
-    session.output.result(data, lambda: session.output.line(f"{short()}, stack {data['stack']}"))
+    fixed = f", release {stack.hash}" if stack.hash else ""
+    session.output.result(
+        data, lambda: session.output.line(f"{short()}, stack {stack.content}{fixed}")
+    )

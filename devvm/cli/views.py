@@ -149,6 +149,7 @@ def box(golden: Box, *, packages: bool = False) -> dict[str, Any]:
     """A box; with its packages where one box is shown."""
     data: dict[str, Any] = {
         "release": golden.release,
+        "content": golden.content,
         "vagrant_name": golden.vagrant_name,
         "path": str(golden.path),
         "sha256": golden.sha256,

@@ -18,13 +18,13 @@ from devvm.errors import (
     UsageError,
 )
 from devvm.model import Box, Purpose, Report
-from devvm.operations import box_adopt, keeping
+from devvm.operations import box_adopt, box_in_hand, box_packages, keeping
 from devvm.operations.box_build import BoxBuild
 from devvm.operations.box_check import check
 from devvm.operations.box_ports import BuildServices
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
-from devvm.release import content_hash, new_release, same_content, validate_release
+from devvm.release import content_hash, hash_of, new_release, release_hash, validate_release
 
 #: What the stages leave in the build folder, before the last of them is done.
 _NEEDED_BYTES = 6 * 1024**3
@@ -46,8 +46,7 @@ def show(services: Services, release: str) -> Box:
     if found is None:
         raise NotFoundError(
             f"there is no box of release {release} on this host",
-            details="a box is built from the stack in hand, whose release is "
-            f"{new_release()} today",
+            details=f"a box is built from the stack in hand, whose content is {content_hash()}",
             resolution="devvm box list",
         )
     return found
@@ -60,45 +59,58 @@ def build(
     *,
     release: str | None = None,
     force: bool = False,
+    newest: bool = False,
 ) -> Box:
     """Build the box of the stack in hand, verify it in a VM and register it.
 
-    Killed at any point, nothing is registered, and the next build uses the stages that finished.
+    Its packages are those of `packages.lock` or of a release that is named, or else what the mirror
+    has now. Killed at any point, nothing is registered, and the next build of the same uses the
+    stages that finished.
 
     Args:
         services: The host.
         tools: What boxes are built with.
         run: Told of every step.
-        release: The release to build; only a check, a box can't be built of another stack.
-        force: Build even if there is a box of this stack, from the first stage on.
+        release: The release to build, with the packages that it had; of the stack in hand.
+        force: Build even if there is this box, from the first stage on.
+        newest: Take what the mirror has, whatever `packages.lock` says.
 
     Raises:
-        UsageError: `release` names another stack.
+        UsageError: `release` is of another stack or its packages are not known, or the lock can't
+            be used.
         HostNotReadyError: not root, a tool or space is missing.
         LockedError: somebody builds this box.
-        OperationError: a stage failed, or a check did not pass.
+        OperationError: a package can't be had, a stage failed, or a check did not pass.
     """
-    existing = _existing(services, release)
-    if existing and not force:
-        run.note(f"The box {existing.release} is there already; --force builds it anew")
-        return existing
-    tools.roots.check()
+    if release is not None and not force:
+        existing = services.boxes.find(validate_release(release))
+        if existing:
+            return _there_already(existing, run)
     content = content_hash()
+    if not (release or force or newest) and box_in_hand.find(services) is None:
+        tools.roots.check()
+        with _lock(services, content, run):
+            adopted = box_adopt.adopt(services, tools, run)
+        if adopted is not None:
+            return adopted
+    packages = box_packages.decide(services, tools, run, release=release, newest=newest)
+    name = new_release(release_hash(content, packages))
+    existing = services.boxes.find(name)
+    if existing and not force:
+        return _there_already(existing, run)
+    tools.roots.check()
     with _lock(services, content, run):
-        existing = services.boxes.find(new_release())
+        existing = services.boxes.find(name)
         if existing and not force:  # built while another process held the lock
             return existing
         if existing:
             _refuse_if_used(services, existing, "replaced")
-        adopted = None if force else box_adopt.adopt(services, tools, run)
-        if adopted is not None:
-            return adopted
         folder = services.state.build / content
         _prepare_folders(services, tools, run, content, force=force)
-        work = BoxBuild(services, tools, run, folder, new_release())
+        tools.cache.remember(hash_of(name), packages)
+        work = BoxBuild(services, tools, run, folder, name, packages)
         packed = work.candidate()
-        packages = tools.trees.packages(work.tree)
-        candidate = replace(packed, packages=packages)
+        candidate = replace(packed, packages=packages.versions, content=content)
         production = services.releases.production_in_hand_sha256()
         report = _verify_candidate(services, candidate, run)
         with run.phase("register", "Registering the box"):
@@ -107,14 +119,21 @@ def build(
                 "content": content,
                 "debian": tools.trees.debian(work.tree),
                 "devvm": __version__,
-                "kernel": _kernel(packages),
-                "packages": packages,
+                "kernel": _kernel(packages.versions),
+                "packages": packages.versions,
+                "package_set": packages.text().splitlines(),
                 "production_sha256": production,
                 "stages": work.seconds(),
                 "verification": {"checks": len(report.checks), "seconds": report.seconds},
             }
             box = tools.writer.register(candidate, facts)
             tools.trees.remove(folder)
+            box_packages.collect(services, tools)
+    return box
+
+
+def _there_already(box: Box, run: Run) -> Box:
+    run.note(f"The box {box.release} is there already; --force builds it anew")
     return box
 
 
@@ -126,7 +145,7 @@ def verify(services: Services, release: str, run: Run) -> Report:
         OperationError: the file is damaged, or the VM could not be made.
     """
     box = show(services, release)
-    with _lock(services, box.release, run):
+    with _lock(services, box.content, run):
         with run.phase("checksum", "Checking the box's file"):
             damage = services.boxes.damage(box)
         if damage:
@@ -138,38 +157,27 @@ def verify(services: Services, release: str, run: Run) -> Report:
         return check(services, box, run)
 
 
-def remove(services: Services, release: str, run: Run) -> None:
+def remove(services: Services, tools: BuildServices, release: str, run: Run) -> None:
     """Remove a box: from Vagrant, from the pool, and its files.
+
+    What is kept of its packages stays for a while, so that it can be built again.
 
     Raises:
         UsageError: there is no such box, or a VM is based on it.
     """
     box = show(services, release)
-    with _lock(services, box.release, run):
+    with _lock(services, box.content, run):
         _refuse_if_used(services, box, "removed")
         with run.phase("remove", f"Removing the box {box.release}"):
             _withdraw(services, box)
             services.boxes.remove(box)
+            with suppress(PermissionError):  # the next build does it, as root
+                box_packages.collect(services, tools)
 
 
-def _existing(services: Services, release: str | None) -> Box | None:
-    """The box that a build would make, if it is there; `release` is judged on the way."""
-    present = new_release()
-    if release is None or same_content(validate_release(release), present):
-        return services.boxes.find(present)
-    found = services.boxes.find(release)
-    if found is None:
-        raise UsageError(
-            f"the box of release {release} can't be built here",
-            details=f"a box is built from the stack in hand, and that one is {present}",
-            resolution=f"check out the stack of {release}, or: devvm box build",
-        )
-    return found
-
-
-def _lock(services: Services, release: str, run: Run) -> AbstractContextManager[None]:
-    """The lock of everything that has this release's content, whenever it was built."""
-    return services.state.lock(f"box-{release.rpartition('-')[2]}", run.command)
+def _lock(services: Services, content: str, run: Run) -> AbstractContextManager[None]:
+    """The lock of every box of a stack, by its content."""
+    return services.state.lock(f"box-{content}", run.command)
 
 
 def _prepare_folders(

@@ -6,10 +6,13 @@ from pathlib import Path
 
 from devvm.errors import OperationError
 from devvm.model import Box
+from devvm.operations import box_packages
 from devvm.operations.box_ports import BuildServices
 from devvm.operations.box_stages import Stage, StageLog
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
+from devvm.package_set import PackageSet
+from devvm.release import hash_of
 
 DISK_GIB = 20
 _PLAYBOOK = "box.yml"
@@ -24,27 +27,32 @@ class BoxBuild:
         run: Told of every step.
         folder: Where the stages leave what they make; private to root.
         release: The name of the box's release.
+        packages: What the box gets, exactly.
     """
 
     def __init__(
-        self, services: Services, tools: BuildServices, run: Run, folder: Path, release: str
+        self,
+        services: Services,
+        tools: BuildServices,
+        run: Run,
+        folder: Path,
+        release: str,
+        packages: PackageSet,
     ) -> None:
         self._services = services
         self._tools = tools
         self._run = run
         self._release = release
+        self._packages = packages
         self._log = run.log(services.state)
         self._stages = StageLog(folder)
+        self._repository = folder / "repository"
         self._rootfs = folder / "rootfs.tar"
         self.tree = folder / "root"
         self._disk = folder / "disk.raw"
         self._image = folder / "box.img"
         self._box = folder / "devvm.box"
-        mirrors = services.config.box
-        self._mirrors = {
-            "base_apt_mirror": mirrors.mirror,
-            "base_apt_security_mirror": mirrors.security_mirror,
-        }
+        self._mirrors = services.config.box.role_variables
 
     def candidate(self) -> Box:
         """Do the stages that are left, and pack the box; it is not registered.
@@ -53,7 +61,7 @@ class BoxBuild:
             DevvmError: a stage failed; what the stages before it made is kept for the next run.
         """
         self._stages.run(self._plan(), self._run)
-        return self._tools.writer.pack(self._image, self._release, self._box)
+        return self._tools.writer.pack(self._image, self._release, self._box, self._packages)
 
     def seconds(self) -> dict[str, float]:
         """How long each stage took."""
@@ -66,7 +74,11 @@ class BoxBuild:
                 name="packages",
                 title="Installing Debian packages",
                 work=self._install_packages,
-                inputs={"packages": declared.packages(), **self._mirrors},
+                inputs={
+                    "packages": declared.packages(),
+                    "package_set": [package.line for package in self._packages],
+                    **self._mirrors,
+                },
                 output=self._rootfs,
             ),
             Stage(
@@ -105,21 +117,28 @@ class BoxBuild:
         ]
 
     def _install_packages(self) -> None:
-        config = self._services.config.box
+        trees = self._tools.trees
+        trees.remove(self._repository)  # of a run that was killed
+        self._repository.mkdir()
+        box_packages.repository(
+            self._services, self._tools, self._run, self._packages, self._repository
+        )
         self._tools.roots.build(
             self._tools.declarations.packages(),
-            mirror=config.mirror,
-            security_mirror=config.security_mirror,
+            repository=self._repository,
+            sources=self._tools.archive.source_lines(),
             destination=self._rootfs,
             detail=self._run.detail,
             log=self._log,
         )
+        trees.remove(self._repository)
 
     def _converge(self) -> None:
         unfinished = self.tree.with_name("root.part")
         self._run.detail("unpacking the packages")
         self._tools.trees.remove(self.tree)
         self._tools.trees.unpack(self._rootfs, unfinished, log=self._log)
+        self._demand_exact(unfinished, by="installing the packages")
         self._apply(unfinished)
         unfinished.rename(self.tree)  # a tree by its own name is converged
 
@@ -133,10 +152,14 @@ class BoxBuild:
                 resolution="mend these tasks, then: sudo devvm box build",
                 log=self._log,
             )
+        self._demand_exact(self.tree, by="applying the roles")
+
+    def _demand_exact(self, tree: Path, *, by: str) -> None:
+        box_packages.demand_exact(self._packages, self._tools.trees.packages(tree), by=by)
 
     def _apply(self, tree: Path) -> list[str]:
         """Apply the box's playbook in a container; the tasks that changed something."""
-        name = f"devvm-box-{self._release.rpartition('-')[2]}"
+        name = f"devvm-box-{hash_of(self._release)}"
         paths = [{"path": path} for path in self._tools.declarations.state_paths()]
         with self._tools.containers.booted(
             tree, name=name, detail=self._run.detail, log=self._log

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from devvm import release as releases
 from devvm.errors import ExistsError, HostNotReadyError, NotFoundError, OperationError
 from devvm.model import Box, Engineer, Metadata, Purpose, Report, Vm, validate_name
 from devvm.operations import (
     adopt,
+    box_in_hand,
     journal,
     keeping,
     lifecycle,
@@ -55,9 +55,12 @@ class CreateResult:
     ssh_command: str
 
 
-def find_box(services: Services, release: str | None) -> Box | None:
-    """The box that `create` would use: of `release`, or of the present stack; None: build one."""
-    return services.boxes.find(release or releases.new_release())
+def find_box(services: Services, release: str | None, *, newest: bool = False) -> Box | None:
+    """The box that `create` would use: of `release`, or of the stack in hand; None: build one.
+
+    With `newest`, as if there were no `packages.lock`.
+    """
+    return services.boxes.find(release) if release else box_in_hand.find(services, newest=newest)
 
 
 def create(services: Services, request: CreateRequest, run: Run) -> CreateResult:

@@ -83,15 +83,11 @@ def _roles(report: Report) -> tuple[str, ...]:
 
 
 def _apply(services: Services, name: str, roles: tuple[str, ...], run: Run) -> int:
-    mirrors = services.config.box
     with run.phase("converge", f"Applying {', '.join(roles)}"):
         done = services.provisioner.apply(
             _STACK,
             way_in.target(services, name, login="vagrant"),
-            variables={
-                "base_apt_mirror": mirrors.mirror,
-                "base_apt_security_mirror": mirrors.security_mirror,
-            },
+            variables=services.config.box.role_variables,
             detail=run.detail,
             log=run.log(services.state),
             tags=roles,

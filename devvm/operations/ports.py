@@ -20,6 +20,7 @@ from devvm.model import (
 )
 from devvm.operations.hypervisor_port import Detail, Hypervisor
 from devvm.operations.release_port import ReleaseStore
+from devvm.package_set import PackageSet
 from devvm.state import State
 
 __all__ = ["Detail", "Hypervisor", "ReleaseStore"]
@@ -129,7 +130,10 @@ class BoxStore(Protocol):
         """Every registered box, newest first."""
 
     def find(self, release: str) -> Box | None:
-        """The box with the same content as `release`, or None."""
+        """The box of `release`, whenever it was built, or None."""
+
+    def package_set(self, box: Box) -> PackageSet | None:
+        """The exact packages of a box; None where that is not on record."""
 
     def damage(self, box: Box) -> str | None:
         """Why the box's file is not the one that was registered, in words; None where it is."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from devvm.fleet.stack import Release, Stack
+from devvm.package_set import PackageSet
 
 
 class ReleaseStore(Protocol):
@@ -15,7 +16,7 @@ class ReleaseStore(Protocol):
         """Every release on record, the newest first; those that are retired too."""
 
     def find(self, release: str) -> Release | None:
-        """The release with the same content, or None."""
+        """The release, whenever its box was built, or None."""
 
     def stack(self, release: str) -> Stack:
         """What a release on record consists of.
@@ -31,14 +32,19 @@ class ReleaseStore(Protocol):
             OperationError: it can't be read.
         """
 
+    def package_set(self, release: str) -> PackageSet | None:
+        """The exact packages of a release on record; None where they are not kept with it."""
+
     def production_sha256(self, release: str) -> str:
         """A hash over what production is, as it is kept with a release."""
 
     def production_in_hand_sha256(self) -> str:
         """The same hash over what production is according to this devvm's configuration."""
 
-    def write(self, release: Release) -> None:
+    def write(self, release: Release, packages: PackageSet | None = None) -> None:
         """Put a release on record, with the stack and the production in hand; whole or not at all.
+
+        Its exact packages are kept with it; a box of an older devvm has none on record.
 
         One that is on record already gets the production in hand.
         """

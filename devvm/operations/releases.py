@@ -15,10 +15,10 @@ from devvm.errors import NotFoundError, OperationError, UsageError
 from devvm.fleet import changes
 from devvm.fleet.stack import Difference, Release, difference
 from devvm.model import Box
-from devvm.operations import box_check, rollout_log
+from devvm.operations import box_check, box_in_hand, rollout_log
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
-from devvm.release import new_release, same_content, validate_release
+from devvm.release import same_release, validate_release
 
 #: What may be typed instead of the name of the newest current release.
 LATEST = "latest"
@@ -73,7 +73,9 @@ class Compared:
     difference: Difference
 
 
-def create(services: Services, run: Run, *, by: str, note: str | None = None) -> Created:
+def create(
+    services: Services, run: Run, *, by: str, note: str | None = None, newest: bool = False
+) -> Created:
     """Put the stack in hand on record, of which there is a box; and production with it.
 
     A release that is on record gets the production in hand, and is current again if it was
@@ -84,6 +86,7 @@ def create(services: Services, run: Run, *, by: str, note: str | None = None) ->
         run: Told of every step.
         by: Who does it.
         note: What that person says of it; None: what was said before, if anything was.
+        newest: Whether to go on as if there were no `packages.lock`.
 
     Raises:
         NotFoundError: there is no box of the stack in hand.
@@ -91,7 +94,7 @@ def create(services: Services, run: Run, *, by: str, note: str | None = None) ->
         OperationError: the box does not pass against the production in hand.
     """
     with _lock(services, run):
-        box = _box(services)
+        box = _box(services, newest=newest)
         known = services.releases.find(box.release)
         in_hand = services.releases.production_in_hand_sha256()
         kept = services.releases.production_sha256(known.release) if known else None
@@ -103,7 +106,7 @@ def create(services: Services, run: Run, *, by: str, note: str | None = None) ->
             given = known.note if note is None else note
             record = replace(known, note=given, retired_at=None)
         if kept != in_hand:
-            services.releases.write(record)
+            services.releases.write(record, services.boxes.package_set(box))
         elif record != known:
             services.releases.change(record)
         else:
@@ -220,9 +223,9 @@ def _lock(services: Services, run: Run) -> AbstractContextManager[None]:
     return services.state.lock(_LOCK, run.command)
 
 
-def _box(services: Services) -> Box:
+def _box(services: Services, *, newest: bool) -> Box:
     """The box of the stack in hand."""
-    box = services.boxes.find(new_release())
+    box = box_in_hand.find(services, newest=newest)
     if box is None:
         raise NotFoundError(
             "there is no box of the stack in hand",
@@ -284,9 +287,9 @@ def _listed(services: Services, records: list[Release]) -> list[Listed]:
             vms=tuple(
                 vm.name
                 for vm in machines
-                if vm.metadata and same_content(vm.metadata.release, record.release)
+                if vm.metadata and same_release(vm.metadata.release, record.release)
             ),
-            box=any(same_content(box, record.release) for box in boxes),
+            box=any(same_release(box, record.release) for box in boxes),
         )
         for record in records
     ]

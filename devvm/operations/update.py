@@ -130,7 +130,7 @@ def _converge(
     chosen: Way,
     run: Run,
 ) -> Updated:
-    name, mirrors = request.name, services.config.box
+    name = request.name
     with settle.changing(services, name, run), machine.recorded(services, name, run):
         vm = _finished(services, name)
         if vm.state is not VmState.RUNNING:
@@ -152,8 +152,7 @@ def _converge(
                     _PLAYBOOK,
                     way_in.target(services, name, login="vagrant"),
                     variables={
-                        "base_apt_mirror": mirrors.mirror,
-                        "base_apt_security_mirror": mirrors.security_mirror,
+                        **services.config.box.role_variables,
                         "update_packages": list(chosen.packages),
                         "update_removed": list(chosen.removed),
                     },

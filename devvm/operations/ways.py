@@ -12,7 +12,7 @@ from devvm.model import Vm
 from devvm.operations import create, way_in
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
-from devvm.release import same_content
+from devvm.release import same_release
 
 #: Run in the guest with the mirror's address: whether packages can be had.
 _REACH = """import sys, urllib.request
@@ -22,7 +22,7 @@ urllib.request.urlopen(sys.argv[1] + "/dists/", timeout=10).close()
 
 def is_on(vm: Vm, release: str) -> bool:
     """Whether a VM is on a release, as far as devvm knows."""
-    return vm.metadata is not None and same_content(vm.metadata.release, release)
+    return vm.metadata is not None and same_release(vm.metadata.release, release)
 
 
 def began(vm: Vm, release: Release) -> bool:
@@ -74,7 +74,7 @@ def find_way(services: Services, vm: Vm, release: Release, run: Run) -> Way:
         return chosen
     assert vm.metadata is not None
     target = way_in.target(services, vm.name, login="vagrant")
-    mirror = services.config.box.mirror
+    mirror = services.config.box.mirror[0]
     if chosen.packages:
         run.detail("looking whether packages can be had")
         code, _, _ = services.shell.run(

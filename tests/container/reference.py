@@ -21,6 +21,8 @@ from pathlib import Path
 
 from devvm import assets, config
 from devvm.adapters.ansible import Ansible
+from devvm.adapters.apt import Apt
+from devvm.adapters.flat_repository import FlatRepositories
 from devvm.adapters.mmdebstrap import Mmdebstrap
 from devvm.adapters.nspawn import Nspawn
 from devvm.adapters.production_hosts import SshHosts
@@ -112,8 +114,7 @@ class Machine:
 
 def mirrors() -> dict[str, str]:
     """The variables that the box build gives to the roles as well."""
-    box = config.load().box
-    return {"base_apt_mirror": box.mirror, "base_apt_security_mirror": box.security_mirror}
+    return config.load().box.role_variables
 
 
 def tarball(without: set[str], log: Path) -> Path:
@@ -127,14 +128,24 @@ def tarball(without: set[str], log: Path) -> Path:
     made_of = json.dumps([packages, box.mirror, box.security_mirror])
     path = STATE / f"{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.tar"
     if not path.exists():
-        Mmdebstrap().build(
-            packages,
-            mirror=box.mirror,
-            security_mirror=box.security_mirror,
-            destination=path,  # appears whole, or not at all
-            detail=quiet,
-            log=log,
-        )
+        archive = Apt({"main": box.mirror, "security": box.security_mirror}, box.keyring)
+        found = archive.resolve(packages, detail=quiet, log=log)
+        files = FlatRepositories()
+        with tempfile.TemporaryDirectory(dir=STATE) as folder:
+            repository = Path(folder)
+            archive.fetch(found.packages, repository, detail=quiet, log=log)
+            for package in found:
+                kept = repository / f"{package.sha256}.deb"
+                kept.rename(files.file(repository, package))
+            files.index(repository, found)
+            Mmdebstrap().build(
+                packages,
+                repository=repository,
+                sources=archive.source_lines(),
+                destination=path,  # appears whole, or not at all
+                detail=quiet,
+                log=log,
+            )
     return path
 
 

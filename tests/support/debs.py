@@ -31,6 +31,7 @@ def make(
     files: Mapping[str, str] | None = None,
     conffiles: Iterable[str] = (),
     depends: str = "",
+    fields: Mapping[str, str] | None = None,
 ) -> Path:
     """Make a package of our own.
 
@@ -41,6 +42,7 @@ def make(
         files: Absolute paths, and the texts that they hold.
         conffiles: Those of the files that dpkg treats as configuration.
         depends: As in a control file.
+        fields: Others of its control file: `Essential`, `Priority`.
     """
     control = {
         "Package": name,
@@ -48,6 +50,7 @@ def make(
         "Architecture": "all",
         "Maintainer": _MAINTAINER,
         "Depends": depends,
+        **(fields or {}),
         "Description": f"{name} of devvm's tests",
     }
     with tempfile.TemporaryDirectory() as scratch:

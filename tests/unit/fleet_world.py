@@ -24,7 +24,7 @@ from devvm.model import (
     Outcome,
 )
 from devvm.operations.ports import Services
-from devvm.release import same_content
+from devvm.release import same_release
 from tests.unit.memory_state import Domain, Layer
 from tests.unit.world import (
     GIB,
@@ -158,7 +158,7 @@ class FleetBoxes(Boxes):
     """Boxes of releases that are named; the stack in hand, which is slow to name, is none."""
 
     def find(self, release):
-        return next((b for b in self.boxes if same_content(b.release, release)), None)
+        return next((b for b in self.boxes if same_release(b.release, release)), None)
 
 
 class Time:

@@ -1,12 +1,17 @@
 """`devvm box`: registered only when verified, gone without a trace when not, kept while in use."""
 
+import hashlib
+import os
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from devvm import assets
 from devvm.adapters.box_store import FolderBoxStore
+from devvm.adapters.package_cache import PackageCache
 from devvm.errors import (
     ExitCode,
     HostNotReadyError,
@@ -16,26 +21,88 @@ from devvm.errors import (
     UsageError,
 )
 from devvm.model import AnsibleResult, DomainDisk, Outcome, Target
-from devvm.operations import box
+from devvm.operations import box, box_in_hand
 from devvm.operations.box_ports import BuildServices
-from devvm.release import content_hash, new_release
+from devvm.package_set import Package, PackageSet
+from devvm.release import content_hash, hash_of, release_hash
 from tests.unit.world import POOL, World
 
 GIB = 1024**3
 OTHER = "2026.01.01-aaaaaaaaaaaa"
 
 
+def package(name, version="1"):
+    """A package whose file says which it is."""
+    content = f"{name} {version}".encode()
+    return Package(
+        name=name, architecture="amd64", version=version, size=len(content), archive="main",
+        sha256=hashlib.sha256(content).hexdigest(), path=f"pool/main/{name}_{version}_amd64.deb",
+    )  # fmt: skip
+
+
+KERNEL = package("linux-image-6.1.0-1-cloud-amd64", "6.1")
+
+
+class Mirror:
+    """A mirror of what Debian has today, and of files that it still has."""
+
+    def __init__(self):
+        self.packages = PackageSet(packages=(package("nginx"), KERNEL))
+        self.up = True
+        self.files = {}
+        self.asked = []
+        self.needed = None  # of a repository; all of it where that is not said
+
+    def source_lines(self):
+        return ["deb http://mirror.test/debian bookworm main"]
+
+    def move(self, *packages):
+        """Other versions come, and the ones before are gone."""
+        self.packages = PackageSet(packages=(*packages, KERNEL))
+
+    def resolve(self, packages, *, detail, log):
+        self.asked.append("resolve")
+        if not self.up:
+            raise OperationError("the package mirror can't be used")
+        return self.packages
+
+    def fetch(self, packages, folder, *, detail, log):
+        self.asked += [f"fetch {p.name} {p.version}" for p in packages]
+        for wanted in packages:
+            if self.up and wanted in self.packages:
+                file = folder / f"{wanted.sha256}.deb"
+                file.write_text(f"{wanted.name} {wanted.version}")
+        return [] if self.up else ["http://mirror.test/debian"]
+
+    def closure(self, repository, packages, *, log):
+        names = {path.name.partition("_")[0] for path in repository.glob("*.deb")}
+        return {(name, "amd64"): "1" for name in self.needed or names}
+
+
+class Repositories:
+    def file(self, folder, package):
+        return folder / f"{package.name}_{package.version}_{package.architecture}.deb"
+
+    def index(self, folder, packages):
+        (folder / "Packages").touch()
+
+
 class Tools:
     """What boxes are built with, in memory; `fail_at` makes one of them fail."""
 
-    def __init__(self, writer):
+    def __init__(self, writer, state):
         self.calls = []
+        self.mirror = Mirror()
+        self.cache = PackageCache(state)
+        self.installed = {}
+        self.role_installs = {}
         self.fail_at = ""
         self.free = 100 * GIB
         self.found_secrets = []
         self.services = BuildServices(
-            declarations=self, roots=self, trees=self, containers=self, images=self, writer=writer
-        )
+            declarations=self, roots=self, trees=self, containers=self, images=self,
+            writer=writer, archive=self.mirror, cache=self.cache, repositories=Repositories(),
+        )  # fmt: skip
 
     def step(self, name):
         self.calls.append(name)
@@ -43,7 +110,7 @@ class Tools:
             raise KeyboardInterrupt
 
     def packages(self, root=None):
-        return ("nginx",) if root is None else {"linux-image-6.1.0-1-cloud-amd64": "6.1"}
+        return ("nginx",) if root is None else dict(self.installed)
 
     def state_paths(self):
         return ("/home",)
@@ -51,8 +118,11 @@ class Tools:
     def check(self):
         self.step("check")
 
-    def build(self, packages, *, mirror, security_mirror, destination, detail, log):
+    def build(self, packages, *, repository, sources, destination, detail, log):
         self.step("packages")
+        files = [path.name.removesuffix(".deb").split("_") for path in repository.glob("*.deb")]
+        self.installed = {(name, arch): version for name, version, arch in files}
+        self.sources = sources
         destination.write_text("rootfs")
 
     def unpack(self, tarball, destination, *, log):
@@ -81,6 +151,7 @@ class Tools:
     def booted(self, root, *, name, detail, log):
         self.step(f"boot {root.name}")
         yield Target(ssh_config=Path("/x"), alias=name)
+        self.installed |= self.role_installs
         self.step("shut down")
 
     def assemble(self, root, destination, *, size_gib, log):
@@ -110,7 +181,7 @@ def world(tmp_path):
     made.store = FolderBoxStore(made.state)
     made.ansible = Ansible()
     made.services = replace(made.services, boxes=made.store, provisioner=made.ansible)
-    made.tools = Tools(made.store)
+    made.tools = Tools(made.store, made.state)
     return made
 
 
@@ -128,7 +199,12 @@ def leftovers(world):
 
 def test_a_built_box_is_registered_with_what_is_known_of_it(world):
     made = build(world)
-    assert made.release == new_release()
+    packages = world.tools.mirror.packages
+    assert hash_of(made.release) == release_hash(content_hash(), packages)
+    assert made.content == content_hash()
+    assert made.packages == packages.versions
+    assert world.store.package_set(made) == packages
+    assert world.tools.sources == world.tools.mirror.source_lines()
     assert made.verified
     assert made.debian == "12.15"
     assert made.production_sha256 == world.releases.production_in_hand
@@ -148,7 +224,15 @@ def test_a_candidate_is_judged_by_its_own_packages(world):
 def test_phases_are_those_of_the_documentation(world):
     build(world)
     stages = ["packages", "converge", "idempotence", "anonymise", "disk", "bootloader"]
-    assert world.reporter.phases == [*stages, "network", "disks", "boot", "verify", "register"]
+    assert world.reporter.phases == [
+        "resolve",
+        *stages,
+        "network",
+        "disks",
+        "boot",
+        "verify",
+        "register",
+    ]
 
 
 def test_a_box_that_is_there_is_not_built_again_and_needs_no_root(world):
@@ -249,14 +333,14 @@ def test_too_little_space_is_said_before_anything_is_done(world):
     with pytest.raises(HostNotReadyError, match="not enough space") as caught:
         build(world)
     assert "1.0 GiB" in caught.value.details
-    assert world.tools.calls == ["check"]
+    assert set(world.tools.calls) == {"check"}
     assert caught.value.exit_code is ExitCode.HOST_NOT_READY
 
 
 def test_another_stack_s_box_can_not_be_built(world):
     with pytest.raises(UsageError, match="can't be built here") as caught:
         build(world, release=OTHER)
-    assert new_release() in caught.value.details
+    assert content_hash() in caught.value.details
 
 
 def test_a_release_that_is_none_is_bad_input(world):
@@ -281,12 +365,13 @@ def test_verify_checks_the_file_and_then_a_vm(world):
 
 def test_remove_takes_the_box_out_of_vagrant_the_pool_and_the_folder(world):
     made = build(world)
-    box.remove(world.services, made.release, world.run("box remove"))
+    box.remove(world.services, world.tools.services, made.release, world.run("box remove"))
     assert leftovers(world) == []
 
 
 def remove(world):
-    box.remove(world.services, new_release(), world.run("box remove"))
+    (made,) = box.list_boxes(world.services)
+    box.remove(world.services, world.tools.services, made.release, world.run("box remove"))
 
 
 def replace_it(world):
@@ -320,7 +405,31 @@ def test_a_box_whose_record_is_lost_is_taken_up_again_under_its_vms(world):
     again = build(world)
     assert "packages" not in world.tools.calls  # not built: the same image
     assert (again.release, again.image_sha256) == (made.release, made.image_sha256)
+    assert (again.packages, world.store.package_set(again)) == (
+        made.packages, world.tools.mirror.packages
+    )  # fmt: skip
     assert world.host.domains["dev1.devvm.test"].disks == (disk,)
+
+
+def test_a_lost_box_is_taken_up_again_only_where_it_is_what_the_lock_says(world, monkeypatch):
+    made = build(world)
+    name = world.services.vagrant.volume_name(made)
+    world.foreign("dev1.devvm.test")
+    domain = world.host.domains["dev1.devvm.test"]
+    disk = DomainDisk(device="vda", role="root", path=POOL / name)
+    world.host.domains["dev1.devvm.test"] = replace(domain, disks=(disk,))
+    for path in sorted(made.path.parent.iterdir()):
+        path.unlink()
+    world.tools.mirror.move(NEWER)
+    lock(world, monkeypatch, world.tools.mirror.packages)
+    other = build(world)
+    assert (other.packages["nginx"], other.release != made.release) == ("2", True)
+    assert world.host.domains["dev1.devvm.test"].disks == (disk,)
+    for path in sorted(other.path.parent.iterdir()):
+        path.unlink()
+    lock(world, monkeypatch, PackageSet(packages=(package("nginx"), KERNEL)))
+    again = build(world)
+    assert (again.release, again.image_sha256) == (made.release, made.image_sha256)
 
 
 def test_the_image_under_vms_is_never_replaced_by_another_of_the_same_name(world):
@@ -336,3 +445,159 @@ def test_the_image_under_vms_is_never_replaced_by_another_of_the_same_name(world
     with pytest.raises(UsageError, match="need it"):
         build(world)
     assert name in world.host.volumes
+
+
+def lock(world, monkeypatch, packages):
+    """Give the stack in hand a `packages.lock`."""
+    path = world.state.root / "packages.lock"
+    path.write_text(packages.text())
+    monkeypatch.setattr(assets, "package_lock", lambda: path)
+
+
+def of_yesterday(world, made):
+    """The box, as if it had been built earlier."""
+    facts = world.store.details(made) | {"built_at": "2026-01-01T00:00:00+00:00"}
+    return world.store.register(made, facts)
+
+
+NEWER = package("nginx", "2")
+
+
+def test_a_mirror_that_has_moved_makes_another_release_of_the_same_stack(world):
+    first = of_yesterday(world, build(world))
+    world.tools.mirror.move(NEWER)
+    assert box_in_hand.find(world.services) == first  # create and rebuild go on with it
+    second = build(world)
+    assert first.release != second.release
+    assert (first.content, second.packages["nginx"]) == (second.content, "2")
+    assert box_in_hand.find(world.services) == second
+    assert box.list_boxes(world.services) == [second, first]
+
+
+def test_a_box_of_an_older_devvm_is_a_box_of_the_stack(world):
+    made = build(world)
+    facts = {k: v for k, v in world.store.details(made).items() if k != "package_set"}
+    old = replace(made, release=f"2026.01.01-{content_hash()}")
+    box.remove(world.services, world.tools.services, made.release, world.run("box remove"))
+    (world.state.boxes / "x").write_text("box")
+    old = world.store.register(
+        replace(old, path=world.state.boxes / "x"), facts | {"release": old.release}
+    )
+    assert box_in_hand.find(world.services) == old
+    assert world.store.package_set(old) is None
+    assert build(world, release=old.release) == old
+    with pytest.raises(UsageError, match="can't be built here") as caught:
+        build(world, release=old.release, force=True)
+    assert "older devvm" in caught.value.details
+
+
+def test_with_a_lock_the_box_has_exactly_that_and_nobody_asks_what_there_is(world, monkeypatch):
+    lock(world, monkeypatch, world.tools.mirror.packages)
+    made = build(world)
+    assert "resolve" not in world.tools.mirror.asked
+    assert world.store.package_set(made) == world.tools.mirror.packages
+    assert box_in_hand.find(world.services) == made
+    lock(world, monkeypatch, PackageSet(packages=(NEWER, KERNEL)))
+    assert box_in_hand.find(world.services) is None
+    assert box_in_hand.find(world.services, newest=True) == made
+
+
+def test_a_lock_that_can_not_be_had_names_the_packages_and_two_ways_on(world, monkeypatch):
+    gone = [package(f"gone{number}") for number in range(9)]
+    lock(world, monkeypatch, PackageSet(packages=(package("nginx"), *gone)))
+    with pytest.raises(OperationError) as caught:
+        build(world)
+    assert caught.value.brief.startswith("9 packages of the box can't be had: gone0 1, gone1 1")
+    assert caught.value.brief.endswith("and 3 more")
+    assert "--newest" in caught.value.resolution
+    assert "box.mirror" in caught.value.resolution
+    assert leftovers(world) == []
+    newest = build(world, newest=True)
+    assert newest.packages == world.tools.mirror.packages.versions
+    assert box_in_hand.find(world.services) is None  # the lock still says something else
+
+
+def test_a_lock_that_lacks_what_roles_declare_says_how_to_write_it_again(world, monkeypatch):
+    lock(world, monkeypatch, PackageSet(packages=(KERNEL,)))
+    with pytest.raises(UsageError, match="lacks what the roles declare: nginx") as caught:
+        build(world)
+    assert caught.value.resolution == "devvm release lock"
+
+
+def test_a_lock_with_more_than_is_needed_is_refused_by_name(world, monkeypatch):
+    world.tools.mirror.needed = {"nginx"}
+    lock(world, monkeypatch, world.tools.mirror.packages)
+    with pytest.raises(OperationError, match=f"does not need: {KERNEL.name}"):
+        build(world)
+
+
+def test_a_release_is_built_again_from_the_cache_without_a_mirror(world):
+    first = build(world)
+    world.tools.mirror.move(NEWER)
+    second = build(world)
+    box.remove(world.services, world.tools.services, first.release, world.run("box remove"))
+    world.tools.mirror.up = False
+    world.tools.mirror.asked.clear()
+    again = build(world, release=first.release)
+    assert hash_of(again.release) == hash_of(first.release)
+    assert again.packages == first.packages != second.packages
+    assert world.tools.mirror.asked == []
+
+
+def test_a_damaged_file_in_the_cache_is_fetched_again(world):
+    made = build(world)
+    nginx = package("nginx")
+    (world.state.root / "packages/debs" / f"{nginx.sha256}.deb").write_text("damaged")
+    world.tools.mirror.asked.clear()
+    build(world, release=made.release, force=True)
+    assert world.tools.mirror.asked == ["fetch nginx 1"]
+
+
+def test_without_a_mirror_and_a_lock_it_is_not_known_what_to_build(world):
+    world.tools.mirror.up = False
+    with pytest.raises(OperationError, match="mirror can't be used"):
+        build(world)
+    assert leftovers(world) == []
+
+
+def test_a_release_of_another_stack_is_not_built_though_its_packages_are_known(world):
+    world.tools.cache.remember(hash_of(OTHER), world.tools.mirror.packages)
+    with pytest.raises(UsageError, match="can't be built here") as caught:
+        build(world, release=OTHER)
+    assert "another stack" in caught.value.details
+
+
+def test_roles_that_install_what_they_do_not_declare_fail_the_build_by_name(world):
+    world.tools.role_installs = {("git", "amd64"): "2"}
+    with pytest.raises(OperationError, match="applying the roles left other packages") as caught:
+        build(world)
+    assert caught.value.details == "git:amd64: 2 is there, and not in the set"
+    assert leftovers(world) == []
+
+
+def debs(world):
+    return {path.name for path in (world.state.root / "packages/debs").iterdir()}
+
+
+def test_packages_stay_as_long_as_a_box_or_a_recent_build_needs_them(world):
+    first = build(world)
+    world.tools.mirror.move(NEWER)
+    build(world)
+    assert debs(world) == {f"{p.sha256}.deb" for p in (package("nginx"), NEWER, KERNEL)}
+    box.remove(world.services, world.tools.services, first.release, world.run("box remove"))
+    assert len(debs(world)) == 3
+    old = time.time() - 91 * 24 * 3600
+    for path in (world.state.root / "packages/locks").iterdir():
+        os.utime(path, (old, old))
+    build(world, force=True)
+    assert debs(world) == {f"{p.sha256}.deb" for p in (NEWER, KERNEL)}
+
+
+def test_a_killed_download_is_gone_on_with(world):
+    world.tools.fail_at = "packages"
+    with pytest.raises(KeyboardInterrupt):
+        build(world)
+    world.tools.fail_at = ""
+    world.tools.mirror.asked.clear()
+    build(world)
+    assert world.tools.mirror.asked == ["resolve"]

@@ -7,6 +7,7 @@ import pytest
 
 from devvm.adapters.box_store import FolderBoxStore
 from devvm.errors import OperationError
+from devvm.package_set import parse
 from devvm.state import State
 
 OLD, NEW = "2026.11.22-aaaaaaaaaaaa", "2026.11.23-aaaaaaaaaaaa"
@@ -29,10 +30,10 @@ def store(state):
 
 @pytest.fixture
 def pack(state, store):
-    def make(release=NEW, content=b"a disk"):
+    def make(release=NEW, content=b"a disk", packages=None):
         image = state.build / "box.img"
         image.write_bytes(content)
-        return store.pack(image, release, state.build / "devvm.box")
+        return store.pack(image, release, state.build / "devvm.box", packages)
 
     return make
 
@@ -46,6 +47,30 @@ def test_a_packed_box_is_what_vagrant_expects(pack):
     assert metadata == {"provider": "libvirt", "format": "qcow2", "virtual_size": 20}
     assert "insert_key = false" in vagrantfile
     assert owners == {(0, 0, "root")}
+
+
+def test_a_box_carries_its_packages_and_they_are_on_record(store, pack):
+    packages = parse(f"acl amd64 2.3.1 {64 * 'a'} 9 main other pool/acl.deb\n", "x")
+    candidate = pack(packages=packages)
+    with tarfile.open(candidate.path) as archive:
+        text = archive.extractfile("packages.lock").read().decode()
+    assert parse(text, "x") == packages
+    facts = {"package_set": packages.text().splitlines(), "content": "0123456789ab"}
+    box = store.register(candidate, FACTS | facts)
+    assert store.package_set(box) == packages
+    assert box.content == "0123456789ab"
+
+
+def test_of_a_box_of_an_older_devvm_content_is_its_name_and_its_packages_are_not_known(store, pack):
+    box = store.register(pack(), FACTS)
+    assert box.content == "aaaaaaaaaaaa"
+    assert store.package_set(box) is None
+
+
+def test_a_record_of_packages_that_is_damaged_is_said(store, pack):
+    box = store.register(pack(), FACTS | {"package_set": ["nonsense"]})
+    with pytest.raises(OperationError, match=r"metadata\.json can't be read"):
+        store.package_set(box)
 
 
 def test_a_candidate_is_not_registered(store, pack):

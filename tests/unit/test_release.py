@@ -20,17 +20,18 @@ def stack(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_name_is_date_and_content(stack):
-    name = release.new_release(datetime(2026, 11, 23, tzinfo=UTC))
-    assert name == f"2026.11.23-{release.content_hash()}"
+def test_the_name_is_date_and_hash():
+    name = release.new_release("1a2b3c4d5e6f", datetime(2026, 11, 23, tzinfo=UTC))
+    assert name == "2026.11.23-1a2b3c4d5e6f"
+    assert release.hash_of(name) == "1a2b3c4d5e6f"
     assert release.validate_release(name) == name
 
 
-def test_the_day_is_not_part_of_the_identity(stack):
-    monday = release.new_release(datetime(2026, 11, 23, tzinfo=UTC))
-    friday = release.new_release(datetime(2026, 11, 27, tzinfo=UTC))
+def test_the_day_is_not_part_of_the_identity():
+    monday = release.new_release("1a2b3c4d5e6f", datetime(2026, 11, 23, tzinfo=UTC))
+    friday = release.new_release("1a2b3c4d5e6f", datetime(2026, 11, 27, tzinfo=UTC))
     assert monday != friday
-    assert release.same_content(monday, friday)
+    assert release.same_release(monday, friday)
 
 
 @pytest.mark.parametrize(
@@ -79,3 +80,53 @@ def test_where_the_stack_lies_does_not_count(stack, tmp_path_factory, monkeypatc
 def test_what_is_not_a_release(name):
     with pytest.raises(UsageError):
         release.validate_release(name)
+
+
+LINE = (
+    "nginx amd64 1.22.1-9 "
+    + 64 * "a"
+    + " 10 main other pool/main/n/nginx/nginx_1.22.1-9_amd64.deb\n"
+)
+
+
+def test_a_stack_whose_packages_are_not_fixed_is_no_release_yet(stack):
+    in_hand = release.in_hand()
+    assert (in_hand.content, in_hand.packages, in_hand.hash) == (release.content_hash(), None, None)
+
+
+def test_a_lock_makes_the_stack_a_release_and_its_comments_do_not_count(stack):
+    (stack / "packages.lock").write_text(LINE)
+    first = release.in_hand()
+    assert first.content == release.content_hash()
+    assert first.hash not in (None, first.content)
+    (stack / "packages.lock").write_text(f"# resolved on another day\n{LINE}")
+    assert release.in_hand().hash == first.hash
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("1.22.1-9 ", "1.22.1-10 "), ("aaaa ", "aaab "), ("amd64 1", "arm64 1")]
+)
+def test_another_package_is_another_release_of_the_same_stack(stack, old, new):
+    (stack / "packages.lock").write_text(LINE)
+    first = release.in_hand()
+    (stack / "packages.lock").write_text(LINE.replace(old, new))
+    second = release.in_hand()
+    assert first.content == second.content
+    assert first.hash != second.hash
+
+
+def test_where_a_package_comes_from_is_not_part_of_the_release(stack):
+    (stack / "packages.lock").write_text(LINE)
+    first = release.in_hand()
+    (stack / "packages.lock").write_text(
+        LINE.replace("main other pool/main", "security other pool/updates")
+    )
+    assert release.in_hand().hash == first.hash
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"nonsense\n", b""])
+def test_a_lock_that_can_not_be_read_is_named(stack, content):
+    (stack / "packages.lock").write_bytes(content)
+    with pytest.raises(UsageError, match=r"packages\.lock") as caught:
+        release.in_hand()
+    assert "devvm release lock" in caught.value.resolution

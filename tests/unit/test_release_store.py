@@ -15,7 +15,8 @@ from devvm.adapters.release_store import FolderReleaseStore
 from devvm.config import Config
 from devvm.errors import HostNotReadyError, NotFoundError, OperationError
 from devvm.fleet.stack import Release
-from devvm.release import content_hash, new_release
+from devvm.package_set import PackageSet, parse
+from devvm.release import content_hash, new_release, release_hash
 from devvm.state import State
 
 
@@ -49,6 +50,10 @@ def hand(tmp_path):
     (tmp_path / "hand/roles/guest/files/grow-root").chmod(0o755)
     (tmp_path / "hand/production/manifest.yml").chmod(0o600)
     return tmp_path / "hand"
+
+
+#: As an older devvm named the release of the stack in hand: by its content alone.
+IN_HAND = new_release(content_hash())
 
 
 @pytest.fixture
@@ -143,8 +148,8 @@ def test_the_shipped_site_is_the_same_revision_in_the_copy(state, hand):
     store = FolderReleaseStore(
         state, roles=assets.roles(), playbooks=assets.playbooks(), production=hand / "production"
     )
-    store.write(Release(release=new_release(), created_at="", created_by="jane"))
-    roles = store.folders(new_release())[0]
+    store.write(Release(release=IN_HAND, created_at="", created_by="jane"))
+    roles = store.folders(IN_HAND)[0]
     site = "site/files/about"
     revisions = [
         subprocess.run(
@@ -354,14 +359,49 @@ def test_a_release_is_served_with_its_own_folders_and_the_stack_in_hand_with_tho
     tmp_path,
 ):
     services = wiring.build_services(Config.model_validate({"state_dir": str(tmp_path / "state")}))
-    in_hand = services.stacks.provisioner(new_release())
+    in_hand = services.stacks.provisioner(IN_HAND)
     assert in_hand._roles == assets.roles()
-    services.releases.write(Release(release=new_release(), created_at="", created_by="jane"))
-    folder = tmp_path / "state/releases" / new_release()
-    provisioner = services.stacks.provisioner(new_release())
+    services.releases.write(Release(release=IN_HAND, created_at="", created_by="jane"))
+    folder = tmp_path / "state/releases" / IN_HAND
+    provisioner = services.stacks.provisioner(IN_HAND)
     assert provisioner._roles == folder / "stack/roles"
     assert provisioner._playbooks == folder / "stack/playbooks"
-    verifier = services.stacks.verifier(new_release())
+    verifier = services.stacks.verifier(IN_HAND)
     assert verifier._production.parent == folder / "production"
     with pytest.raises(NotFoundError, match="not on record"):
         services.stacks.verifier("2026.11.23-aaaaaaaaaaaa")
+
+
+PACKAGES = parse(f"nginx amd64 1.22.1-9 {64 * 'a'} 9 main other pool/nginx.deb\n", "x")
+
+
+@pytest.fixture
+def exact(hand, release):
+    """A release that is named by its packages as well."""
+    content = content_hash((hand / "roles", hand / "playbooks"))
+    return replace(release, release=new_release(release_hash(content, PACKAGES)))
+
+
+def test_a_release_keeps_its_packages_exactly(store, exact, hand, state):
+    store.write(exact, PACKAGES)
+    assert store.list() == [exact]
+    assert store.package_set(exact.release) == PACKAGES
+    (hand / "playbooks/site.yml").write_text("changed\n")
+    store.write(exact)  # production again
+    assert store.package_set(exact.release) == PACKAGES
+    (state.releases / exact.release / "packages.lock").write_text("nonsense\n")
+    with pytest.raises(OperationError, match=r"packages\.lock can't be read"):
+        store.package_set(exact.release)
+
+
+def test_of_an_older_devvm_s_release_the_packages_are_not_known(store, release):
+    store.write(release)
+    assert store.package_set(release.release) is None
+
+
+def test_a_release_is_not_put_on_record_with_other_packages(store, exact, state):
+    other = PackageSet(packages=(replace(PACKAGES.packages[0], version="2"),))
+    for packages in (None, other):
+        with pytest.raises(OperationError, match="changed meanwhile"):
+            store.write(exact, packages)
+    assert list(state.releases.iterdir()) == []

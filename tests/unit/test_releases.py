@@ -13,6 +13,7 @@ from devvm.operations import releases, rollout_log
 from devvm.release import new_release
 from tests.unit.world import RELEASE, World
 
+PRESENT = "0123456789ab"
 OTHER = "2026.01.01-aaaaaaaaaaaa"
 
 
@@ -21,7 +22,9 @@ def world(tmp_path):
     """A host with the box of the stack in hand, verified against the production in hand."""
     made = World(tmp_path)
     made.box = replace(
-        made.box, release=new_release(), production_sha256=made.releases.production_in_hand
+        made.box,
+        release=new_release(PRESENT),
+        production_sha256=made.releases.production_in_hand,
     )
     made.boxes.boxes = [made.box]
     return made

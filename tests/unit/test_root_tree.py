@@ -125,12 +125,16 @@ def test_packages_are_read_from_dpkg_s_own_file(root):
     status = root / "var/lib/dpkg/status"
     status.parent.mkdir(parents=True)
     status.write_text(
-        "Package: nginx\nStatus: install ok installed\nVersion: 1.22.1-9\nDescription: web\n"
+        "Package: nginx\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1.22.1-9\n"
+        "Description: web\n"
         " Version: not this\n\n"
         "Package: gone\nStatus: deinstall ok config-files\nVersion: 1\n\n"
-        "Package: acl\nStatus: install ok installed\nVersion: 2.3.1-3\n"
+        "Package: acl\nStatus: install ok installed\nArchitecture: all\nVersion: 2.3.1-3\n"
     )
-    assert RootTrees().packages(root) == {"acl": "2.3.1-3", "nginx": "1.22.1-9"}
+    assert RootTrees().packages(root) == {
+        ("acl", "all"): "2.3.1-3",
+        ("nginx", "amd64"): "1.22.1-9",
+    }
 
 
 def test_a_tree_without_packages_is_no_box(root):

@@ -5,6 +5,7 @@ fail by its name, `host.fail_number` by its number, with whatever exception a te
 exception `Killed` stands for SIGKILL: nothing answers any more until `again()`.
 """
 
+import functools
 import re
 import tarfile
 from dataclasses import replace
@@ -29,7 +30,7 @@ from devvm.model import (
 from devvm.operations import create
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
-from devvm.release import new_release, same_content
+from devvm.release import content_hash, same_release
 from devvm.state import State
 from tests.unit.memory_host import GIB, POOL, Domain, Host, Hypervisor, Killed, Layer
 
@@ -38,6 +39,8 @@ create.SECOND_LOOK = 0.0  # nothing is slow here
 __all__ = ["GIB", "POOL", "RELEASE", "Killed", "World"]
 
 RELEASE = "2026.11.23-1a2b3c4d5e6f"
+#: Of the stack in hand; it takes a while to name it.
+_content = functools.cache(content_hash)
 ANN = Engineer(
     login="ann", authorized_keys=("ssh-ed25519 ANN",), git_name="Ann Lee", git_email="ann@x.test"
 )
@@ -60,6 +63,9 @@ class Vagrant:
                 member = archive.extractfile("box.img")
                 self.image(box).parent.mkdir(parents=True, exist_ok=True)
                 self.image(box).write_bytes(member.read())
+                if "packages.lock" in archive.getnames():
+                    text = archive.extractfile("packages.lock").read()
+                    self.image(box).with_name("packages.lock").write_bytes(text)
 
     def remove_box(self, box):
         self.host.step("remove_box")
@@ -183,14 +189,16 @@ class Boxes:
         self.boxes = [box]
         self.damaged = {}  # releases whose files are damaged, and how
         self.files = {}  # hashes of files that are not as they should be
+        self.sets = {}  # exact packages, by release
 
     def list(self):
         return list(self.boxes)
 
     def find(self, release):
-        """Of the present stack, whatever that is while the tests run, the first one."""
-        present = same_content(release, new_release())
-        return next((b for b in self.boxes if present or same_content(b.release, release)), None)
+        return next((b for b in self.boxes if same_release(b.release, release)), None)
+
+    def package_set(self, box):
+        return self.sets.get(box.release)
 
     def damage(self, box):
         return self.damaged.get(box.release)
@@ -212,6 +220,7 @@ class Releases:
         self.records = {}
         self.stacks = {}
         self.production = {}  # the hash that is kept of it, by release
+        self.sets = {}  # exact packages, by release
         self.files_in_hand = {"playbooks/site.yml": b"---\n"}
         self.production_in_hand = "p" * 64
 
@@ -220,7 +229,7 @@ class Releases:
         return newest[::-1]
 
     def find(self, release):
-        return next((r for r in self.list() if same_content(r.release, release)), None)
+        return next((r for r in self.list() if same_release(r.release, release)), None)
 
     def stack(self, release):
         return self.stacks[self.find(release).release]
@@ -234,8 +243,12 @@ class Releases:
     def production_in_hand_sha256(self):
         return self.production_in_hand
 
-    def write(self, release):
+    def package_set(self, release):
+        return self.sets.get(self.find(release).release)
+
+    def write(self, release, packages=None):
         if release.release not in self.records:
+            self.sets[release.release] = packages
             self.stacks[release.release] = self.stack_in_hand(release.packages)
         self.production[release.release] = self.production_in_hand
         self.records[release.release] = release
@@ -333,7 +346,7 @@ class World:
         self.box = Box(
             release=RELEASE, path=Path("/boxes/devvm.box"), sha256="0" * 64, built_at="",
             size_bytes=GIB, verified=True, debian="12", image_sha256="1" * 64,
-            packages={"mariadb-server": "1:10.11.14-0+deb12u2"},
+            packages={"mariadb-server": "1:10.11.14-0+deb12u2"}, content=_content(),
         )  # fmt: skip
         self.domain = self.config.network.domain
         self.shell, self.provisioner = Shell(self.host), Provisioner(self.host)

@@ -22,7 +22,7 @@ import yaml
 
 from devvm.adapters.box_store import FolderBoxStore
 from devvm.adapters.release_store import FolderReleaseStore
-from devvm.release import content_hash
+from devvm.release import content_hash, new_release, release_hash
 from devvm.state import State
 from tests.vm.conftest import HERE, REPOSITORY
 from tests.vm.site_client import Site
@@ -89,10 +89,11 @@ def give_box(devvm, folder, box):
     content = content_hash((parts["roles"], parts["playbooks"]))
     boxes, releases = FolderBoxStore(state), FolderReleaseStore(state, **parts)
     first = boxes.find(box["release"])
+    release = new_release(release_hash(content, boxes.package_set(first)))
     facts = {
         **boxes.details(first),
         "content": content,
-        "release": f"{first.release.rpartition('-')[0]}-{content}",
+        "release": release,
         "production_sha256": releases.production_in_hand_sha256(),
     }
     copy = folder / "devvm.box"

@@ -202,7 +202,7 @@ def test_a_missing_box_is_built_first(cli, created, monkeypatch):
 
     monkeypatch.setattr(command, "build_box", lambda *a, **k: built.append(k))
     cli("create", "dev1", "--yes")
-    assert built == [{"release": None, "yes": True}]
+    assert built == [{"release": None, "newest": False, "yes": True}]
     assert created
 
 
@@ -272,7 +272,7 @@ def test_box_verify_and_remove(cli, services, monkeypatch, report):
     calls = fake(monkeypatch, box, "remove", None)
     data = cli("box", "remove", RELEASE, "--yes", "--json").json
     assert set(data) == documented_for("box remove")
-    assert calls[0][0][0] == RELEASE
+    assert calls[0][0][1] == RELEASE
 
 
 def test_box_build_as_root(cli, services, monkeypatch, box_, with_box):
@@ -281,7 +281,7 @@ def test_box_build_as_root(cli, services, monkeypatch, box_, with_box):
     calls = fake(monkeypatch, box, "build", box_)
     fake(monkeypatch, box, "show", box_)
     assert set(cli("box", "build", "--force", "--json").json) == documented("Box")
-    assert calls[0][1] == {"release": None, "force": True}
+    assert calls[0][1] == {"release": None, "force": True, "newest": False}
     assert cli("box", "build", "--no-result").stdout == ""
 
 

@@ -1,5 +1,6 @@
 """`devvm release ...` on the command line."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +10,7 @@ from devvm.errors import NotFoundError, OperationError
 from devvm.fleet.stack import Difference, PackageChange, Release, RoleChange
 from devvm.operations import releases
 from devvm.operations.releases import Compared, Created, Listed
-from devvm.release import new_release
+from devvm.release import content_hash, new_release
 from tests.unit.cli.documented import documented, documented_for
 
 OLD, NEW = "2026.11.01-aaaaaaaaaaaa", "2026.11.23-1a2b3c4d5e6f"
@@ -29,9 +30,7 @@ KEYS = documented("Release")
 @pytest.fixture
 def boxes(services, box):
     """The boxes on this host; a build makes the one of the stack in hand."""
-    services.boxes = SimpleNamespace(
-        there=[], find=lambda _: next(iter(services.boxes.there), None)
-    )
+    services.boxes = SimpleNamespace(there=[], list=lambda: services.boxes.there)
     return services.boxes
 
 
@@ -40,9 +39,9 @@ def built(monkeypatch, boxes, box):
     """What was built."""
     found = []
 
-    def build_box(session, services, *, yes):
-        found.append(yes)
-        boxes.there.append(box)
+    def build_box(session, services, *, newest, yes):
+        found.append((newest, yes))
+        boxes.there.append(replace(box, content=content_hash()))
 
     monkeypatch.setattr(command, "build_box", build_box)
     return found
@@ -53,7 +52,7 @@ def asked(monkeypatch):
     """What `create` was asked for; answers that the release is new."""
     found = []
 
-    def create(services, run, *, by, note):
+    def create(services, run, *, by, note, newest):
         found.append((by, note))
         return Created(listed=LISTED, new=True)
 
@@ -64,14 +63,14 @@ def asked(monkeypatch):
 def test_create_builds_the_box_where_there_is_none(cli, built, asked):
     result = cli("release", "create", "--note", "  HTTP/2,\n faster ", "--yes")
     assert result.code == 0
-    assert built == [True]
+    assert built == [(False, True)]
     assert asked == [("jane", "HTTP/2, faster")]
     assert "nginx: http2 on" in result.stdout
     assert f"devvm rollout plan {NEW}" in result.stderr
 
 
 def test_create_needs_no_root_where_the_box_is_there(cli, built, boxes, box, asked):
-    boxes.there.append(box)
+    boxes.there.append(replace(box, content=content_hash()))
     result = cli("release", "create", "--json")
     assert built == []
     assert asked == [("jane", None)]
@@ -87,7 +86,7 @@ def test_create_says_that_production_was_renewed(cli, built, monkeypatch):
 
 
 def test_a_build_that_fails_ends_it(cli, services, boxes, asked, monkeypatch):
-    def build_box(session, services, *, yes):
+    def build_box(session, services, *, newest, yes):
         raise OperationError("the box could not be built", resolution="sudo devvm box build")
 
     monkeypatch.setattr(command, "build_box", build_box)
@@ -205,7 +204,7 @@ def test_retire_offers_to_remove_the_box(cli, services, monkeypatch):
 
 def test_the_help_shows_examples(cli):
     assert "release" in cli("--help").stdout
-    for name in ("create", "list", "show", "diff", "retire"):
+    for name in ("create", "list", "show", "diff", "retire", "lock"):
         assert f"Example:  devvm release {name}" in cli("release", name, "--help").stdout
 
 
@@ -217,7 +216,7 @@ def test_completion_offers_what_is_on_record(tmp_path, monkeypatch):
     monkeypatch.setenv("DEVVM_CONFIG", str(config))
     assert completion.recorded("") == ["latest"]
     assert completion.recorded("2026") == []
-    damaged = tmp_path / "state" / "releases" / new_release() / "release.json"
+    damaged = tmp_path / "state" / "releases" / new_release("0123456789ab") / "release.json"
     damaged.parent.mkdir(parents=True)
     damaged.write_text("{")
     assert completion.recorded("") == []

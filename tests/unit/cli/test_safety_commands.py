@@ -153,7 +153,7 @@ def test_emptying_without_a_name_is_for_what_has_expired(cli, services, monkeypa
 
 @pytest.fixture
 def rebuilt(monkeypatch, services, vm, passed, box, there):
-    monkeypatch.setattr(create, "find_box", lambda services, release: box)
+    monkeypatch.setattr(create, "find_box", lambda services, release, *, newest: box)
     result = rebuild.RebuildResult(vm=vm, report=passed, previous="3f9a2c1b")
     return fake(monkeypatch, rebuild, "rebuild", result)
 

@@ -1,0 +1,363 @@
+"""Where a box's packages come from, with real apt and a signed mirror that moves.
+
+A mirror of a handful of made-up packages stands for Debian's: no box is made of them, but all that
+comes before mmdebstrap is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import unquote
+
+import pytest
+
+from devvm import assets, package_set, release
+from devvm.adapters.apt import Apt
+from devvm.adapters.flat_repository import FlatRepositories
+from devvm.adapters.package_cache import PackageCache
+from devvm.config import Config
+from devvm.errors import HostNotReadyError, OperationError
+from devvm.operations import box_packages
+from devvm.operations.progress import Run
+from devvm.package_set import Package, PackageSet
+from devvm.state import State
+from tests.support import debs
+from tests.support.mirror import Mirror, Served
+from tests.unit.world import Reporter
+
+pytestmark = pytest.mark.container
+
+#: Nothing listens there.
+DEAD = "http://127.0.0.1:9/debian"
+RELEASE_HASH = "1a2b3c4d5e6f"
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory) -> dict[str, Path]:
+    """Debian, very small; by name, and with `+` what comes later."""
+    folder = tmp_path_factory.mktemp("debs")
+    required = {"Priority": "required"}
+    return {
+        "base": debs.make(folder, "base", fields={"Essential": "yes", **required}),
+        "shell": debs.make(folder, "shell", fields=required),
+        "lib": debs.make(folder, "lib", "1:1.0-1~deb12u1"),
+        "lib+": debs.make(folder, "lib", "1:1.0-1~deb12u2"),
+        "web": debs.make(folder, "web", "2.0+dfsg-1", depends="lib (>= 1:1.0)"),
+        "other": debs.make(folder, "other"),
+    }
+
+
+@dataclass
+class Day:
+    """A mirror, what devvm knows of it, and a host that builds from it."""
+
+    mirror: Mirror
+    served: Served
+    folder: Path
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
+
+    def apt(self, *more: str, main: str = "") -> Apt:
+        """With further mirrors of the main archive, or another first one."""
+        mirrors = {
+            "main": [main or self.served.url, *more],
+            "security": [self.served.security_url],
+        }
+        return Apt(mirrors, self.mirror.keyring)
+
+    def resolve(self, *names: str) -> PackageSet:
+        return self.apt().resolve(names or ("web",), detail=quiet, log=self.log)
+
+    def host(self, apt: Apt, *declared: str) -> Host:
+        state = State(self.folder / "state")
+        state.ensure()
+        tools = SimpleNamespace(
+            archive=apt,
+            cache=PackageCache(state),
+            repositories=FlatRepositories(),
+            declarations=SimpleNamespace(packages=lambda: declared or ("web",)),
+        )
+        services = SimpleNamespace(state=state, config=Config())
+        return Host(services, tools)
+
+
+@dataclass
+class Host:
+    services: SimpleNamespace
+    tools: SimpleNamespace
+
+    def repository(self, packages: PackageSet, folder: Path) -> Path:
+        """Make the repository that mmdebstrap would see."""
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        self.tools.cache.remember(RELEASE_HASH, packages)
+        run = Run("box build", Reporter())
+        box_packages.repository(self.services, self.tools, run, packages, folder)
+        return folder
+
+    @property
+    def debs(self) -> list[Path]:
+        return sorted((self.services.state.root / "packages" / "debs").iterdir())
+
+
+@pytest.fixture
+def day(tmp_path, packages) -> Iterator[Day]:
+    mirror = Mirror(tmp_path / "mirror")
+    mirror.publish(bookworm=[packages[name] for name in ("base", "shell", "lib", "web", "other")])
+    with mirror.served() as served:
+        yield Day(mirror, served, tmp_path)
+
+
+def quiet(text: str) -> None:
+    pass
+
+
+def test_a_box_gets_what_is_essential_required_and_declared_and_what_that_needs(day, packages):
+    found = day.resolve()
+    assert found.versions == {
+        "base": "1", "lib": "1:1.0-1~deb12u1", "shell": "1", "web": "2.0+dfsg-1",
+    }  # fmt: skip
+    by_name = {package.name: package for package in found}
+    lib = by_name["lib"]
+    assert (lib.architecture, lib.archive, lib.size) == (
+        "all", "main", packages["lib"].stat().st_size,
+    )  # fmt: skip
+    assert lib.path == "pool/bookworm/lib_1.0-1~deb12u1_all.deb"
+    assert {package.name for package in found if package.required} == {"shell"}
+    assert found == package_set.parse(found.text(), "packages.lock")
+    assert any(note.startswith("bookworm-security of ") for note in found.notes)
+    assert "127.0.0.1" not in found.text()
+
+
+def test_a_security_update_is_another_set_and_comes_from_its_own_archive(day, packages):
+    before = day.resolve()
+    day.mirror.move(security=[packages["lib+"]])
+    after = day.resolve()
+    assert after.sha256 != before.sha256
+    lib = next(package for package in after if package.name == "lib")
+    assert (lib.version, lib.archive) == ("1:1.0-1~deb12u2", "security")
+    repository = day.host(day.apt()).repository(after, day.folder / "repository")
+    assert (repository / "lib_1%3a1.0-1~deb12u2_all.deb").exists()
+
+
+def test_a_mirror_that_is_signed_by_somebody_else_is_not_trusted(day, tmp_path):
+    other = Mirror(tmp_path / "other")
+    mirrors = {"main": [day.served.url], "security": [day.served.security_url]}
+    with pytest.raises(OperationError, match="can't be trusted") as caught:
+        Apt(mirrors, other.keyring).resolve(["web"], detail=quiet, log=day.log)
+    assert "box.keyring" in caught.value.resolution
+    assert day.served.url in caught.value.details
+    with pytest.raises(HostNotReadyError, match="can't be read"):
+        Apt(mirrors, tmp_path / "none.gpg").resolve(["web"], detail=quiet, log=day.log)
+
+
+def test_a_package_that_does_not_exist_is_named_with_where_to_look(day):
+    with pytest.raises(OperationError, match="Debian bookworm has no package wbe") as caught:
+        day.resolve("web", "wbe")
+    assert caught.value.resolution == "grep -rn wbe roles/*/vars/main.yml"
+
+
+def test_a_mirror_that_is_down_is_named(day):
+    with pytest.raises(OperationError, match="mirror can't be used") as caught:
+        day.apt(main=DEAD).resolve(["web"], detail=quiet, log=day.log)
+    assert DEAD in caught.value.details
+    assert "Connection refused" in caught.value.details
+
+
+def test_a_version_that_is_gone_needs_another_mirror_and_then_none_any_more(day, packages):
+    """The life of a lock: written, superseded, had from an archive, then from the cache."""
+    locked = day.resolve()
+    day.mirror.move(bookworm=[packages["lib+"]])
+    repository = day.folder / "repository"
+    with pytest.raises(OperationError) as caught:
+        day.host(day.apt()).repository(locked, repository)
+    assert caught.value.brief == "1 package of the box can't be had: lib 1:1.0-1~deb12u1"
+    assert "--newest" in caught.value.resolution
+
+    archive = Mirror(day.folder / "archive")
+    archive.publish(bookworm=[packages["lib"]])
+    with archive.served() as keeps:
+        host = day.host(day.apt(keeps.url))
+        host.repository(locked, repository)
+        assert [unquote(r) for r in keeps.requests if r.endswith(".deb")] == [
+            "/debian/pool/bookworm/lib_1.0-1~deb12u1_all.deb"
+        ]  # nothing else was asked for: the first mirror has it
+
+    offline = day.host(Apt({"main": [DEAD], "security": [DEAD]}, day.mirror.keyring))
+    day.served.requests.clear()
+    host = offline.repository(locked, repository)
+    assert day.served.requests == []
+    assert {path.name for path in host.glob("*.deb")} == {
+        "base_1_all.deb", "lib_1%3a1.0-1~deb12u1_all.deb", "shell_1_all.deb",
+        "web_2.0+dfsg-1_all.deb",
+    }  # fmt: skip
+
+
+def test_a_damaged_file_is_not_used_wherever_it_lies(day, packages):
+    found = day.resolve()
+    host = day.host(day.apt())
+    repository = day.folder / "repository"
+    host.repository(found, repository)
+    shutil.rmtree(repository)  # its files are those of the cache
+    for path in host.debs:
+        path.write_bytes(path.read_bytes()[:-1])
+    day.served.requests.clear()
+    host.repository(found, repository)
+    assert len([r for r in day.served.requests if r.endswith(".deb")]) == len(found)
+
+    wrong = day.folder / "mirror/current/debian/pool/bookworm/web_2.0+dfsg-1_all.deb"
+    wrong.unlink()
+    shutil.copy(packages["other"], wrong)  # the mirror itself has another file
+    for path in host.debs:
+        path.unlink()
+    with pytest.raises(OperationError, match=r"can't be had: web 2\.0\+dfsg-1"):
+        host.repository(found, repository)
+    assert len(host.debs) == len(found) - 1
+
+
+def test_a_lock_with_more_than_the_roles_need_is_refused(day):
+    more = day.resolve("web", "other")
+    with pytest.raises(OperationError, match="1 that the box does not need: other"):
+        day.host(day.apt()).repository(more, day.folder / "repository")
+
+
+@contextmanager
+def half_a_file(large: str) -> Iterator[tuple[str, threading.Event]]:
+    """A mirror that stops in the middle of one file; says when it has."""
+    reached = threading.Event()
+    over = threading.Event()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            content = b"x" * 1000
+            self.send_response(200)
+            self.send_header("Content-Length", "2000" if large in self.path else "1000")
+            self.end_headers()
+            self.wfile.write(content)
+            if large in self.path:
+                self.wfile.flush()
+                reached.set()
+                over.wait(60)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}", reached
+        finally:
+            over.set()
+            server.shutdown()
+
+
+_DOWNLOAD = """
+import sys
+from pathlib import Path
+from devvm import package_set
+from devvm.adapters.apt import Apt
+from devvm.adapters.package_cache import PackageCache
+from devvm.state import State
+state, mirror, text = sys.argv[1:]
+cache = PackageCache(State(Path(state)))
+found = package_set.parse(text, "x")
+with cache.incoming() as incoming:
+    Apt({"main": [mirror], "security": [mirror]}, Path()).fetch(
+        found.packages, incoming, detail=print, log=Path("/dev/null")
+    )
+"""
+
+
+def test_a_killed_download_leaves_no_file_that_counts_and_loses_none_that_is_whole(day):
+    found = day.resolve()
+    host = day.host(day.apt())
+    host.tools.cache.remember(RELEASE_HASH, found)
+    whole = Package(
+        name="aa", architecture="all", version="1", size=1000, archive="main", path="pool/a.deb",
+        sha256=hashlib.sha256(b"x" * 1000).hexdigest(),
+    )  # fmt: skip
+    half = replace(whole, name="bb", path="pool/b.deb", sha256=64 * "0")
+    some = PackageSet(packages=(whole, half))
+    with half_a_file("b.deb") as (mirror, reached):
+        argv = [sys.executable, "-c", _DOWNLOAD, host.services.state.root, mirror, some.text()]
+        with subprocess.Popen(argv, cwd=assets.package_lock().parent) as process:
+            assert reached.wait(30)
+            process.send_signal(signal.SIGKILL)
+    assert host.debs == []
+    with host.tools.cache.incoming():
+        pass
+    assert [path.name for path in host.debs] == [f"{whole.sha256}.deb"]
+    host.repository(found, day.folder / "repository")
+
+
+@pytest.fixture
+def checkout(day) -> Iterator:
+    """A checkout of a small stack, and its devvm."""
+    folder = day.folder / "checkout"
+    shutil.copytree(
+        assets.launcher().parent.parent / "devvm", folder / "devvm",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )  # fmt: skip
+    (folder / "bin").mkdir()
+    (folder / "bin/devvm").touch()
+    (folder / "playbooks").mkdir()
+    variables = folder / "roles/web/vars/main.yml"
+    variables.parent.mkdir(parents=True)
+    variables.write_text("web_packages: [web]\n")
+    config = day.folder / "config.toml"
+    config.write_text(
+        f'state_dir = "{day.folder}/state"\n[box]\nmirror = ["{day.served.url}", "{DEAD}"]\n'
+        f'security_mirror = "{day.served.security_url}"\nkeyring = "{day.mirror.keyring}"\n'
+    )
+
+    def devvm(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "devvm", *arguments],
+            cwd=folder, env=os.environ | {"DEVVM_CONFIG": str(config)},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    devvm.folder = folder
+    return devvm
+
+
+def test_the_lock_of_a_checkout_is_written_checked_renewed_and_taken_back(checkout, day, packages):
+    lock = checkout.folder / "packages.lock"
+    first = checkout("release", "lock", "--json")
+    assert first.returncode == 0, first.stderr
+    written = package_set.parse(lock.read_text(), "packages.lock")
+    assert json.loads(first.stdout)["packages"] == written.versions
+    assert checkout("release", "lock", "--check").returncode == 0
+
+    day.mirror.move(security=[packages["lib+"]])
+    checked = checkout("release", "lock", "--check")
+    assert checked.returncode == 3
+    assert "newer  1:1.0-1~deb12u1  1:1.0-1~deb12u2" in checked.stdout
+    assert package_set.parse(lock.read_text(), "x") == written
+    assert checkout("release", "lock").returncode == 0
+    assert package_set.parse(lock.read_text(), "x").versions["lib"] == "1:1.0-1~deb12u2"
+
+    name = release.new_release(RELEASE_HASH)  # of a build that was here
+    day.host(day.apt()).tools.cache.remember(RELEASE_HASH, written)
+    taken = checkout("release", "lock", "--release", name)
+    assert taken.returncode == 0, taken.stderr
+    assert "older" in taken.stdout
+    assert package_set.parse(lock.read_text(), "x") == written
