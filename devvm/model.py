@@ -335,7 +335,7 @@ class Outcome(StrEnum):
     FAILED = "failed"
     ERROR = "error"
     WAIVED = "waived"  # differs, and a waiver allows it
-    AHEAD = "ahead"  # a package as the VM's release brought it, and production has not yet
+    AHEAD = "ahead"  # a package as in the VM's release, not as in production; what it brought
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -353,6 +353,7 @@ class CheckResult:
         found: Of an item: the same facts as they are.
         diff: Of a text: a unified diff.
         waiver: Who allows it, until when and why.
+        package: Of what is ahead: the package that it comes with, and its version.
     """
 
     name: str
@@ -365,6 +366,7 @@ class CheckResult:
     found: Mapping[str, Any] | None = None
     diff: str | None = None
     waiver: str | None = None
+    package: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -390,7 +392,7 @@ class Report:
         return (c for c in self.checks if c.outcome is Outcome.WAIVED)
 
     def ahead(self) -> Iterable[CheckResult]:
-        """The packages of the VM's release that production does not have so."""
+        """The packages of the VM's release that production has otherwise, and what they brought."""
         return (c for c in self.checks if c.outcome is Outcome.AHEAD)
 
 
