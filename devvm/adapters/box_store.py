@@ -18,7 +18,7 @@ from typing import Any
 
 from devvm import assets
 from devvm.errors import HostNotReadyError, OperationError
-from devvm.model import Box
+from devvm.model import Box, MovedPackage
 from devvm.release import same_content
 from devvm.state import State, write_atomic
 
@@ -187,9 +187,12 @@ def _read(metadata: Path) -> Box:
             packages=content["packages"],
             image_sha256=content.get("image_sha256", ""),  # older boxes have none
             production_sha256=content.get("production_sha256", ""),  # neither
+            moved=tuple(MovedPackage(**one) for one in content.get("moved", ())),
         )
     except KeyError as error:
         raise _unreadable(metadata, f"it lacks {error}") from None
+    except TypeError as error:
+        raise _unreadable(metadata, str(error)) from None
 
 
 def _unreadable(metadata: Path, reason: str) -> OperationError:

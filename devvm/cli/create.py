@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from devvm.cli import options, panels, readiness, reports, views, words
+from devvm.cli import options, panels, readiness, reports, views
 from devvm.cli.boxes import build_box
 from devvm.cli.session import Session
 from devvm.errors import ExitCode
@@ -79,7 +79,9 @@ def create(
         build_box(session, standard, release=release, yes=yes)
     run = session.run(f"create {vm_name}")
     result = operation.create(services, request, run)
-    session.output.result(_data(services, result, run), lambda: _show(session, services, result))
+    session.output.result(
+        _data(services, result, run), lambda: _show(session, services, result, run)
+    )
     if not result.report.passed:
         raise typer.Exit(ExitCode.DIFFERS)
 
@@ -95,16 +97,14 @@ def _data(services: Services, result: CreateResult, run: Run) -> dict[str, Any]:
     }
 
 
-def _show(session: Session, services: Services, result: CreateResult) -> None:
+def _show(session: Session, services: Services, result: CreateResult, run: Run) -> None:
     name, passed, lease = result.vm.name, result.report.passed, result.vm.lease
-    counts = views.report(result.report)
-    checks = words.plural(counts["checks_total"], "check")
     rows = [
         ("Get in", result.ssh_command),
         ("Site", result.url),
         ("Address", lease.address if lease else "-"),
         ("Release", result.report.release),
-        ("Checked", f"{counts['checks_passed']} of {checks} passed"),
+        *reports.checked(result.report),
         ("Browser", f"import {services.ca.ensure()} once, and it trusts the site"),
         ("", ""),
     ]
@@ -115,7 +115,24 @@ def _show(session: Session, services: Services, result: CreateResult) -> None:
         ]
         session.output.facts(f"{name} is ready", rows)
     else:
-        rows += [("Next", f"devvm verify {name}")]
+        rows += _whose_task(services, result, run)
         reports.show_failures(session, result.report)
         session.output.line()
         session.output.facts(f"{name} is made, and not as it should be", rows, good=False)
+
+
+def _whose_task(services: Services, result: CreateResult, run: Run) -> list[tuple[str, str]]:
+    """Of a VM that is not as it should be: who mends that, and how to go on."""
+    from devvm.operations import gate
+
+    name, report = result.vm.name, result.report
+    other = gate.another_release(services, report.release)
+    rows = [
+        ("Whose task", gate.whose_task(report)),
+        ("Send them", str(run.log(services.state))),
+        ("Next", f"devvm verify {name}"),
+        ("Meanwhile", f"devvm ssh {name}: it runs, with what is told above not as in production"),
+    ]
+    if other:
+        rows += [("", f"devvm destroy {name}; devvm create {name} --release {other}")]
+    return rows

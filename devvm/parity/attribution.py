@@ -1,5 +1,9 @@
 """Whose a difference is: what a package that moved brought with it, as far as it can be proven.
 
+A package has *moved* that is exactly as in the machine's release, and not as in production:
+Debian's archives bring a new version while nobody changes the stack. What somebody installed, took
+out, held or changed in the machine has not.
+
 A difference is a moved package's only where everything about it is: the fact that it is there, its
 content, its rights. What proves it is dpkg's own record on the machine and what the servers say of
 themselves; docs/parity.md has the whole table. What is not proven is a difference, and fails.
@@ -12,13 +16,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from devvm.model import MovedPackage
 from devvm.parity import attribution_rules as rules
-from devvm.parity import moved
 from devvm.parity.attribution_rules import Case
 from devvm.parity.brought import Brought
-from devvm.parity.compare import Tokens, equal
-from devvm.parity.manifest import Areas, Facts, Manifest
-from devvm.parity.moved import Moved
+from devvm.parity.compare import Difference, Kind, Tokens, compare, equal
+from devvm.parity.manifest import Areas, Facts, Layers, Manifest
+
+_PACKAGE = "package"
+#: What may be otherwise of a package that nobody changed.
+_MOVES = frozenset({"version", "origin"})
 
 _Rule = Callable[[Case], str | None]
 _RULES: Mapping[str, _Rule] = {
@@ -58,9 +65,9 @@ class Attribution:
     _known: dict[tuple[str, str], str | None] = field(default_factory=dict, repr=False)
 
     @cached_property
-    def moved(self) -> dict[str, Moved]:
+    def moved(self) -> dict[str, MovedPackage]:
         """The packages that moved, by name."""
-        return moved.find(self.expected, self.found, self.tokens, self.release)
+        return find_moved(self.expected, self.found, self.tokens, self.release)
 
     @cached_property
     def brought(self) -> Brought:
@@ -78,7 +85,7 @@ class Attribution:
 
     def package_of(self, area: str, item: str) -> str | None:
         """The name of the package that explains the difference of an item; None: none does."""
-        if area == moved.AREA:
+        if area == _PACKAGE:
             return item if item in self.moved else None
         if not self.moved or area not in _RULES:
             return None
@@ -97,7 +104,7 @@ class Attribution:
         expected = self.expected.areas.get(area, {}).get(item)
         found = self.found.get(area, {}).get(item)
         differing = self._differing(area, item, expected, found)
-        if not differing:
+        if expected is found or (None not in (expected, found) and not differing):
             return None
         case = Case(
             area=area, item=item, expected=expected, found=found, differing=differing, context=self
@@ -111,3 +118,45 @@ class Attribution:
         one, other = expected or {}, found or {}
         names = {*one, *other} - {*self.expected.varying(area, item)}
         return frozenset(n for n in names if not equal(n, one, other, self.tokens))
+
+
+def find_moved(
+    expected: Manifest, found: Areas, tokens: Tokens, release: Mapping[str, str]
+) -> dict[str, MovedPackage]:
+    """The packages of a machine that moved, by name.
+
+    Args:
+        expected: What the machine should be.
+        found: What it is.
+        tokens: The machine's own words.
+        release: The versions of packages in its release; empty where they are not known.
+    """
+    if not release:
+        return {}
+    here, there = found.get(_PACKAGE, {}), expected.areas.get(_PACKAGE, {})
+    moved = {}
+    for name in sorted({*here, *there}):
+        wanted, seen = there.get(name), here.get(name)
+        difference = compare(wanted, seen, tokens, expected.varying(_PACKAGE, name))
+        if difference is not None and _as_in_release(difference, release.get(name)):
+            versions = [facts and facts.get("version") for facts in (wanted, seen)]
+            production, version = (str(one) if one else None for one in versions)
+            moved[name] = MovedPackage(name=name, production=production, found=version)
+    return moved
+
+
+def _as_in_release(difference: Difference, version: str | None) -> bool:
+    if difference.kind is Kind.MISSING:
+        return version is None
+    here, otherwise = difference.found.get("version"), {*difference.found}
+    if difference.kind is Kind.DIFFERS:
+        otherwise |= {*difference.expected}
+    return otherwise <= _MOVES and here is not None and here == version
+
+
+def candidates(layers: Layers, release: Mapping[str, str]) -> list[str]:
+    """Packages of a release that production has otherwise: of these more has to be known."""
+    versions: dict[str, set[object]] = {}
+    for name, facts in layers.items_of(_PACKAGE):
+        versions.setdefault(name, set()).add(facts.get("version"))
+    return sorted(name for name, version in release.items() if versions.get(name) != {version})

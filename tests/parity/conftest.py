@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from devvm import assets
-from devvm.parity import manifest, moved, production, waivers
+from devvm.parity import attribution, manifest, production, waivers
 from devvm.parity.compare import Difference
 from parity import checks as catalogue
 from parity import observe, schema
@@ -71,7 +71,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_WAIVERS] = stated.waivers
     config.stash[_KEY] = stated.key
     config.stash[_RELEASE] = _release_packages(option("--release-packages"))
-    candidates = moved.candidates(stated.layers, config.stash[_RELEASE])
+    candidates = attribution.candidates(stated.layers, config.stash[_RELEASE])
     config.stash[_WANTED] = catalogue.wanted(every, candidates)
     config.stash[_SEEN] = {}
 
