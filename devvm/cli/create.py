@@ -79,9 +79,7 @@ def create(
         build_box(session, standard, release=release, yes=yes)
     run = session.run(f"create {vm_name}")
     result = operation.create(services, request, run)
-    session.output.result(
-        _data(services, result, run), lambda: _show(session, services, result, run)
-    )
+    session.output.result(_data(services, result, run), lambda: _show(session, services, result))
     if not result.report.passed:
         raise typer.Exit(ExitCode.DIFFERS)
 
@@ -97,7 +95,7 @@ def _data(services: Services, result: CreateResult, run: Run) -> dict[str, Any]:
     }
 
 
-def _show(session: Session, services: Services, result: CreateResult, run: Run) -> None:
+def _show(session: Session, services: Services, result: CreateResult) -> None:
     name, passed, lease = result.vm.name, result.report.passed, result.vm.lease
     rows = [
         ("Get in", result.ssh_command),
@@ -115,24 +113,23 @@ def _show(session: Session, services: Services, result: CreateResult, run: Run) 
         ]
         session.output.facts(f"{name} is ready", rows)
     else:
-        rows += _whose_task(services, result, run)
+        rows += _whose_task(result)
         reports.show_failures(session, result.report)
         session.output.line()
         session.output.facts(f"{name} is made, and not as it should be", rows, good=False)
 
 
-def _whose_task(services: Services, result: CreateResult, run: Run) -> list[tuple[str, str]]:
+def _whose_task(result: CreateResult) -> list[tuple[str, str]]:
     """Of a VM that is not as it should be: who mends that, and how to go on."""
     from devvm.operations import gate
 
-    name, report = result.vm.name, result.report
-    other = gate.another_release(services, report.release)
+    name, other = result.vm.name, result.other_release
     rows = [
-        ("Whose task", gate.whose_task(report)),
-        ("Send them", str(run.log(services.state))),
+        ("Whose task", gate.whose_task(result.report)),
+        *([("Send them", str(result.log))] if result.log else []),
         ("Next", f"devvm verify {name}"),
-        ("Meanwhile", f"devvm ssh {name}: it runs, with what is told above not as in production"),
+        ("Meanwhile", f"{result.ssh_command}: it runs, and differs from production as told above"),
     ]
     if other:
-        rows += [("", f"devvm destroy {name}; devvm create {name} --release {other}")]
+        rows.append(("", f"or: devvm destroy {name}; devvm create {name} --release {other}"))
     return rows

@@ -69,8 +69,8 @@ def test_it_says_it_all_at_the_top(page):
         (
             17,
             ["dev17 engineer17", "running", f"{made_up_fleet.NEWEST} latest",
-             "as production 2 ahead 2026-11-23 18:17", "2099-12-04 demo for the sales team on Friday",
-             "4.9 GiB", "2 GiB"],
+             "as production 2 ahead 2026-11-23 18:17",
+             "2099-12-04 demo for the sales team on Friday", "4.9 GiB", "2 GiB"],
         ),
         (
             11,
