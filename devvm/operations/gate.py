@@ -61,7 +61,7 @@ def demand_passed(
             [
                 *(lines[:_NAMED] or ["no check ran"]),
                 *([f"and {left} more"] if left > 0 else []),
-                *([f"{whose_task(report)}."] if lines else []),
+                *([f"Whose task: {whose_task(report)}"] if lines else []),
             ]
         ),
         resolution="; ".join(
@@ -76,11 +76,10 @@ def demand_passed(
 
 
 def whose_task(report: Report) -> str:
-    """Which roles answer for what failed, the most concerned first."""
+    """Who mends what failed, and which roles answer for how many checks, the most first."""
     counted = Counter(check.role for check in report.failures())
-    named = ", ".join(f"{role} ({count})" for role, count in counted.most_common())
-    roles = f"role {named} answers" if len(counted) == 1 else f"roles {named} answer"
-    return f"The {roles} for what differs, which is the platform team's task"
+    roles = ", ".join(f"{role} {count}" for role, count in counted.most_common())
+    return f"the platform team's (roles: {roles})"
 
 
 def another_release(services: Services, release: str) -> str | None:

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from devvm.model import MovedPackage
 from devvm.parity.debian import is_older
 
-#: Characters of packages' names in a line.
-_ROOM = 50
+#: Characters of packages' names in a line, which then fits a terminal of 80.
+_ROOM = 27
 
 
 def is_newer(package: MovedPackage) -> bool:

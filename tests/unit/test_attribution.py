@@ -444,7 +444,7 @@ _PAM = [f"libpam-module{number}" for number in range(9)]
         ([package("a", "1", "2")], "1 package is newer than in production: a"),
         (
             [package(name, "1", "2") for name in _PAM],
-            f"9 packages are newer than in production: {', '.join(_PAM[:3])} and 6 more",
+            f"9 packages are newer than in production: {_PAM[0]} and 8 more",
         ),
         (
             [package("a", "1", "2"), package("b", "2", "1")],
