@@ -9,10 +9,10 @@ import shutil
 from fnmatch import fnmatchcase
 
 import pytest
-from conftest import differences
 
 from devvm.model import Outcome
 from devvm.parity import manifest
+from tests.container.conftest import differences
 
 pytestmark = pytest.mark.container
 

@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 import pytest
-from world import World
 
 from devvm.errors import OperationError, ParityError
 from devvm.fleet.stack import Release
 from devvm.model import CheckResult, Outcome, Report
 from devvm.operations import box_check, gate, verify
+from tests.unit.world import World
 
 CHECK = CheckResult(name="unit/nginx.service", role="nginx", outcome=Outcome.PASSED)
 OTHER = "2026.11.01-abcdefabcdef"

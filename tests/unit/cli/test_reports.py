@@ -4,11 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from documented import documented, fake
 
 from devvm.model import CheckResult, MovedPackage, Outcome
 from devvm.operations import create, verify
 from devvm.operations.create import CreateResult
+from tests.unit.cli.documented import documented, fake
 
 NEWER = CheckResult(
     name="package/libpam-modules", role="base", outcome=Outcome.AHEAD,
