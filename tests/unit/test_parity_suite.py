@@ -302,9 +302,18 @@ def test_packages_as_the_release_has_them_are_ahead_of_production(tmp_path):
     text = manifest.dump(manifest.Manifest(areas={"package": items}))
     _, results = run_suite(tmp_path, f"--release-packages={tmp_path}/packages.json", manifest=text)
     assert results["package/dpkg"]["outcome"] == "ahead"
+    assert results["package/dpkg"]["package"] == f"dpkg {here['dpkg']}"
     assert results["package/tar"]["outcome"] == "failed"
     assert results["package/devvm-of-old"]["outcome"] == "ahead"
     assert results["package/sed"]["outcome"] == "passed"
+
+
+def test_packages_of_a_release_that_can_not_be_read_are_a_usage_error(tmp_path):
+    (tmp_path / "packages.json").write_text("[")
+    done, results = run_suite(tmp_path, f"--release-packages={tmp_path}/packages.json")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert f"--release-packages: {tmp_path}/packages.json" in done.stderr
+    assert not results
 
 
 @pytest.mark.parametrize(
