@@ -35,7 +35,7 @@ def show(session: Session, report: Report, *, every: bool = False) -> None:
     output.line()
     _show(session, report.waived())
     show_failures(session, report)
-    _show_moved(session, report)
+    show_moved(session, report)
     output.line(verdict(report))
 
 
@@ -81,7 +81,7 @@ def _is_package(check: CheckResult) -> bool:
     return check.name.startswith("package/")
 
 
-def _show_moved(session: Session, report: Report) -> None:
+def show_moved(session: Session, report: Report) -> None:
     """The packages that moved, and under each what it brought."""
     packages = report.moved()
     if not packages:

@@ -131,9 +131,9 @@ def find_moved(
         tokens: The machine's own words.
         release: The versions of packages in its release; empty where they are not known.
     """
-    if not release:
+    here, there = found.get(_PACKAGE), expected.areas.get(_PACKAGE)
+    if not release or here is None or there is None:  # not known, not seen, not spoken of
         return {}
-    here, there = found.get(_PACKAGE, {}), expected.areas.get(_PACKAGE, {})
     moved = {}
     for name in sorted({*here, *there}):
         wanted, seen = there.get(name), here.get(name)

@@ -120,6 +120,20 @@ def test_a_label_names_the_version_that_is_here():
     assert seen.label_of("file", "/etc/other") is None
 
 
+@pytest.mark.parametrize(
+    ("expected", "found"),
+    [
+        ({}, {"package": {"p": {"version": "2"}}}),
+        ({"package": {"gone": {"version": "1"}}}, {}),
+    ],
+    ids=["no word of packages", "packages could not be seen"],
+)
+def test_nothing_has_moved_where_one_side_tells_no_packages(expected, found):
+    tokens, release = Tokens(), {"p": "2"}
+    stated = Manifest(areas=expected)
+    assert attribution.find_moved(stated, found, tokens, release) == {}
+
+
 def test_only_packages_that_the_release_has_otherwise_are_asked_about():
     layers = Layers(
         [
