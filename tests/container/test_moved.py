@@ -201,6 +201,7 @@ def test_of_another_release_every_package_is_a_difference(newer, older, known):
 
 
 _RECORDS = "/var/lib/systemd/deb-systemd-helper-enabled"
+_PROGRAM = "/usr/bin/memcached"
 _DROP_INS = "/etc/systemd/system/devvm-news.service.d"
 _LINK = "timers.target.wants/logrotate-news.timer"
 #: What somebody does, how it is undone, and what of it is no package's any more.
@@ -267,8 +268,8 @@ _BY_HAND = {
         ("package/python3-flask", "python/flask in *"),
     ),
     "changes a program": (
-        "cd /usr/bin; cp -a memcached /root/moved; echo | cat memcached - >x; install x memcached; rm x",
-        "mv /root/moved/memcached /usr/bin/memcached",
+        f"cd /root/moved; cp -a {_PROGRAM} .; (cat memcached; echo) >x; install x {_PROGRAM}",
+        f"mv /root/moved/memcached {_PROGRAM}",
         ("package/memcached", "setting/memcached/flush_enabled"),
     ),
 }
