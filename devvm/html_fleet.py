@@ -63,6 +63,7 @@ class _Row:
     behind: int | None
     parity: str
     failed: int
+    ahead: int
     checked: str
     pin: str
     pin_reason: str
@@ -122,6 +123,7 @@ def _row(vm: Mapping[str, Any]) -> _Row:
         behind=behind,
         parity="none" if parity is None else "ok" if parity["passed"] else "differs",
         failed=parity["failed"] if parity else 0,
+        ahead=parity["ahead"] if parity else 0,
         checked=parity["at"] if parity else "",
         pin=vm["pinned_until"] or "",
         pin_reason=vm["pin_reason"] or "",

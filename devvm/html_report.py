@@ -52,6 +52,7 @@ class _Entry:
     words: str
     message: str
     waiver: str
+    package: str
     difference: str | None
     facts: tuple[_Fact, ...]
     lines: tuple[tuple[str, str], ...]
@@ -79,12 +80,13 @@ class _Row:
     counts: Counter[str]
 
 
-def render(data: Mapping[str, Any], *, generated_at: datetime) -> str:
+def render(data: Mapping[str, Any], *, generated_at: datetime, newer: str = "") -> str:
     """The page of a verification: HTML that is whole in itself.
 
     Args:
         data: The verification, as `devvm verify --json` gives it.
         generated_at: When it was made; shown in UTC.
+        newer: Which packages are not as in production, in a line.
 
     Raises:
         KeyError: `data` lacks a key, or a check has an outcome that nobody knows.
@@ -97,6 +99,7 @@ def render(data: Mapping[str, Any], *, generated_at: datetime) -> str:
         release=data["release"],
         verdict=_verdict(counts, passed=data["passed"]),
         passed=data["passed"],
+        newer=newer,
         generated_at=generated_at.astimezone(UTC),
         duration=_duration(data["seconds"]),
         kinds=_KINDS,
@@ -106,7 +109,8 @@ def render(data: Mapping[str, Any], *, generated_at: datetime) -> str:
         by_role=_rows(entries, lambda entry: entry.role),
         failures=_areas(entry for entry in entries if entry.kind in _FAILURES),
         others={
-            kind: [entry for entry in entries if entry.kind == kind] for kind in ("waived", "ahead")
+            "waived": [entry for entry in entries if entry.kind == "waived"],
+            "ahead": sorted((e for e in entries if e.kind == "ahead"), key=_by_package),
         },
         matched=_areas(entry for entry in entries if entry.kind == "matched"),
     )
@@ -128,10 +132,16 @@ def _entry(check: Mapping[str, Any]) -> _Entry:
         words=words,
         message=check["message"].strip(),
         waiver=check["waiver"] or "",
+        package=check["package"] or "",
         difference=difference,
         facts=_facts(check),
         lines=tuple(_lines(check["diff"] or "")),
     )
+
+
+def _by_package(entry: _Entry) -> tuple[str, bool, str]:
+    """A package first, then what it brought."""
+    return entry.package, entry.area != "package", entry.name
 
 
 def _facts(check: Mapping[str, Any]) -> tuple[_Fact, ...]:

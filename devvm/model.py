@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from devvm.errors import UsageError
 
@@ -287,6 +287,31 @@ class Volume:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MovedPackage:
+    """A package that is as in the release, and not as in production.
+
+    Attributes:
+        name: Its name.
+        production: Production's version; None: it is not there.
+        found: The version here; None: it is not here.
+    """
+
+    name: str
+    production: str | None
+    found: str | None
+
+    @property
+    def label(self) -> str:
+        """It with its version, for people: `nginx-common 1.22.1-9+deb12u4`."""
+        return f"{self.name} {self.found}" if self.found else self.name
+
+    @property
+    def change(self) -> str:
+        """From which version to which: `1.5.2-6+deb12u2 -> 1.5.2-6+deb12u3`."""
+        return f"{self.production or 'not there'} -> {self.found or 'not there'}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Box:
     """A golden image that is registered: built, verified, ready to be cloned."""
 
@@ -301,6 +326,7 @@ class Box:
     image_sha256: str = ""  # of the disk image in it
     production_sha256: str = ""  # over what production was when it was verified; empty: unknown
     content: str = ""  # the content hash of its stack
+    moved: tuple[MovedPackage, ...] = ()  # what it had otherwise than production then
 
     @property
     def vagrant_name(self) -> str:
@@ -336,7 +362,7 @@ class Outcome(StrEnum):
     FAILED = "failed"
     ERROR = "error"
     WAIVED = "waived"  # differs, and a waiver allows it
-    AHEAD = "ahead"  # a package as the VM's release brought it, and production has not yet
+    AHEAD = "ahead"  # a package as in the VM's release, not as in production; what it brought
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -354,6 +380,7 @@ class CheckResult:
         found: Of an item: the same facts as they are.
         diff: Of a text: a unified diff.
         waiver: Who allows it, until when and why.
+        package: Of what is ahead: the package that it comes with, and its version.
     """
 
     name: str
@@ -366,16 +393,28 @@ class CheckResult:
     found: Mapping[str, Any] | None = None
     diff: str | None = None
     waiver: str | None = None
+    package: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """All results of one verification."""
+    """All results of one verification.
+
+    Attributes:
+        vm: The VM's name.
+        release: Its release.
+        checks: The results.
+        seconds: How long it took.
+        packages_from: What told which packages the release has: its `box` here, or the `record`
+            of the release; None: nothing does, and every package that is not as in production
+            fails.
+    """
 
     vm: str
     release: str
     checks: tuple[CheckResult, ...]
     seconds: float
+    packages_from: Literal["box", "record"] | None = None
 
     @property
     def passed(self) -> bool:
@@ -391,8 +430,20 @@ class Report:
         return (c for c in self.checks if c.outcome is Outcome.WAIVED)
 
     def ahead(self) -> Iterable[CheckResult]:
-        """The packages of the VM's release that production does not have so."""
+        """The packages of the VM's release that production has otherwise, and what they brought."""
         return (c for c in self.checks if c.outcome is Outcome.AHEAD)
+
+    def moved(self) -> tuple[MovedPackage, ...]:
+        """The packages of the VM's release that production has otherwise."""
+        return tuple(
+            MovedPackage(
+                name=check.name.partition("/")[2],
+                production=(check.expected or {}).get("version"),
+                found=(check.found or {}).get("version"),
+            )
+            for check in self.ahead()
+            if check.name.startswith("package/")
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

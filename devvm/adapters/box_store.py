@@ -17,7 +17,7 @@ from typing import Any
 
 from devvm import assets, package_set, trees
 from devvm.errors import HostNotReadyError, OperationError, UsageError
-from devvm.model import Box
+from devvm.model import Box, MovedPackage
 from devvm.package_set import PackageSet
 from devvm.release import hash_of, same_release
 from devvm.state import State, write_atomic
@@ -207,9 +207,12 @@ def _read(metadata: Path) -> Box:
             image_sha256=content.get("image_sha256", ""),  # older boxes have none
             production_sha256=content.get("production_sha256", ""),  # neither
             content=content.get("content") or hash_of(content["release"]),
+            moved=tuple(MovedPackage(**one) for one in content.get("moved", ())),
         )
     except KeyError as error:
         raise _unreadable(metadata, f"it lacks {error}") from None
+    except TypeError as error:
+        raise _unreadable(metadata, str(error)) from None
 
 
 def _unreadable(metadata: Path, reason: str) -> OperationError:

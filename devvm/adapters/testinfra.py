@@ -195,4 +195,5 @@ def _result(event: Event) -> CheckResult:
         found=event.get("found"),
         diff=event.get("diff"),
         waiver=event.get("waiver"),
+        package=event.get("package"),
     )

@@ -10,6 +10,7 @@ from devvm.cli import options, panels, readiness, reports, views, words
 from devvm.cli.boxes import build_box
 from devvm.cli.session import Session
 from devvm.errors import ExitCode, UsageError
+from devvm.parity import moved
 
 if TYPE_CHECKING:
     from devvm.model import Box
@@ -117,6 +118,7 @@ def show(context: typer.Context, release: ReleaseArgument, json: options.Json = 
 
 
 def _show_box(session: Session, golden: Box) -> None:
+    newer = moved.in_a_line(golden.moved)
     rows = [
         ("File", str(golden.path)),
         ("Size", words.size(golden.size_bytes)),
@@ -125,6 +127,7 @@ def _show_box(session: Session, golden: Box) -> None:
         ("Verified", "yes" if golden.verified else "no"),
         ("Debian", golden.debian),
         ("Packages", str(len(golden.packages))),
+        *([("", newer)] if newer else []),
         ("Vagrant", golden.vagrant_name),
     ]
     session.output.facts(golden.release, rows, good=golden.verified)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from devvm.cli import options, panels, readiness, reports, views, words
+from devvm.cli import options, panels, readiness, reports, views
 from devvm.cli.boxes import build_box, refuse_both
 from devvm.cli.session import Session
 from devvm.errors import ExitCode
@@ -106,14 +106,12 @@ def _data(services: Services, result: CreateResult, run: Run) -> dict[str, Any]:
 
 def _show(session: Session, services: Services, result: CreateResult) -> None:
     name, passed, lease = result.vm.name, result.report.passed, result.vm.lease
-    counts = views.report(result.report)
-    checks = words.plural(counts["checks_total"], "check")
     rows = [
         ("Get in", result.ssh_command),
         ("Site", result.url),
         ("Address", lease.address if lease else "-"),
         ("Release", result.report.release),
-        ("Checked", f"{counts['checks_passed']} of {checks} passed"),
+        *reports.checked(result.report),
         ("Browser", f"import {services.ca.ensure()} once, and it trusts the site"),
         ("", ""),
     ]
@@ -124,7 +122,23 @@ def _show(session: Session, services: Services, result: CreateResult) -> None:
         ]
         session.output.facts(f"{name} is ready", rows)
     else:
-        rows += [("Next", f"devvm verify {name}")]
+        rows += _whose_task(result)
         reports.show_failures(session, result.report)
         session.output.line()
         session.output.facts(f"{name} is made, and not as it should be", rows, good=False)
+
+
+def _whose_task(result: CreateResult) -> list[tuple[str, str]]:
+    """Of a VM that is not as it should be: who mends that, and how to go on."""
+    from devvm.operations import gate
+
+    name, other = result.vm.name, result.other_release
+    rows = [
+        ("Whose task", gate.whose_task(result.report)),
+        *([("Send them", str(result.log))] if result.log else []),
+        ("Next", f"devvm verify {name}"),
+        ("Meanwhile", f"{result.ssh_command}: it runs, and differs from production as told above"),
+    ]
+    if other:
+        rows.append(("", f"or: devvm destroy {name}; devvm create {name} --release {other}"))
+    return rows

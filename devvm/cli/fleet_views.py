@@ -36,6 +36,8 @@ def parity(record: ParityRecord) -> dict[str, Any]:
         "at": record.at,
         "passed": record.passed,
         "failed": record.checks_failed,
+        "ahead": record.checks_ahead,
+        "packages_moved": views.moved_packages(record.moved),
         "total": record.checks_total,
     }
 

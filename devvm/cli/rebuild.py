@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from devvm.cli import options, panels, readiness, views, words, work_at_risk
+from devvm.cli import options, panels, readiness, reports, views, work_at_risk
 from devvm.cli.boxes import build_box, refuse_both
 from devvm.cli.session import Session
 
@@ -76,13 +76,12 @@ def rebuild(
 
 
 def _show(session: Session, result: RebuildResult) -> None:
-    vm, counts = result.vm, views.report(result.report)
-    checks = words.plural(counts["checks_total"], "check")
+    vm = result.vm
     session.output.facts(
         f"{vm.name} is rebuilt",
         [
             ("Release", result.report.release),
-            ("Checked", f"{counts['checks_passed']} of {checks} passed"),
+            *reports.checked(result.report),
             ("Before", f"in the trash: devvm recover {vm.name} --item {result.previous}"),
             ("Next", f"devvm ssh {vm.name}"),
         ],

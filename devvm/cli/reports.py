@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from devvm.cli import views, words
 from devvm.cli.session import Session
+from devvm.parity import moved
 
 if TYPE_CHECKING:
     from devvm.model import CheckResult, Report
@@ -34,23 +35,24 @@ def show(session: Session, report: Report, *, every: bool = False) -> None:
     output.line()
     _show(session, report.waived())
     show_failures(session, report)
-    ahead = list(report.ahead())
-    if ahead:
-        output.line(
-            f"{words.plural(len(ahead), 'package')} as in the release, and not as in production:"
-        )
-        for check in ahead:
-            output.line(f"  {check.name}: {check.message}")
-        output.line()
+    show_moved(session, report)
     output.line(verdict(report))
+
+
+def checked(report: Report) -> list[tuple[str, str]]:
+    """The facts of a command's result that say what came of the check; what is newer, too."""
+    counts = views.report(report)
+    total = words.plural(counts["checks_total"], "check")
+    also = _counts(counts)
+    passed = f"{counts['checks_passed']} of {total} passed{f', {also}' if also else ''}"
+    newer = moved.in_a_line(report.moved())
+    return [("Checked", passed), *([("", newer)] if newer else [])]
 
 
 def verdict(report: Report) -> str:
     """The report in a line."""
     data = views.report(report)
-    counts = ", ".join(
-        f"{data[f'checks_{word}']} {word}" for word in ("waived", "ahead") if data[f"checks_{word}"]
-    )
+    counts = _counts(data)
     return (
         f"{report.vm}: {data['checks_passed']} of {words.plural(data['checks_total'], 'check')} "
         f"passed{f', {counts}' if counts else ''} in {words.duration(report.seconds)} "
@@ -58,9 +60,42 @@ def verdict(report: Report) -> str:
     )
 
 
+def _counts(data: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{data[f'checks_{word}']} {word}" for word in ("waived", "ahead") if data[f"checks_{word}"]
+    )
+
+
 def show_failures(session: Session, report: Report) -> None:
     """Each check that did not pass, with what is otherwise."""
     _show(session, report.failures())
+    if report.packages_from is None and any(map(_is_package, report.failures())):
+        session.output.line(
+            f"Which packages the release {report.release} has is not known here, without its box "
+            "and its record: so every package that is not as in production counts as changed."
+        )
+        session.output.line()
+
+
+def _is_package(check: CheckResult) -> bool:
+    return check.name.startswith("package/")
+
+
+def show_moved(session: Session, report: Report) -> None:
+    """The packages that moved, and under each what it brought."""
+    packages = report.moved()
+    if not packages:
+        return
+    session.output.line(moved.in_a_line(packages))
+    brought: dict[str | None, list[CheckResult]] = {}
+    for check in report.ahead():
+        if not _is_package(check):
+            brought.setdefault(check.package, []).append(check)
+    for package in packages:
+        session.output.line(f"  {package.name}: {package.change}")
+        for check in brought.get(package.label, ()):
+            session.output.line(f"    {check.name}: {check.message}")
+    session.output.line()
 
 
 def write_html(report: Report, file: Path) -> None:
@@ -73,7 +108,12 @@ def write_html(report: Report, file: Path) -> None:
 
     from devvm import html_report
 
-    write_page(html_report.render(views.report(report), generated_at=datetime.now(UTC)), file)
+    page = html_report.render(
+        views.report(report),
+        generated_at=datetime.now(UTC),
+        newer=moved.in_a_line(report.moved()),
+    )
+    write_page(page, file)
 
 
 def write_page(page: str, file: Path) -> None:

@@ -189,14 +189,12 @@ def clone(
 
 def _show_clone(session: Session, source: str, done: Cloned) -> None:
     reports.show_failures(session, done.report)
-    counts = views.report(done.report)
-    checks = words.plural(counts["checks_total"], "check")
     session.output.facts(
         f"{done.vm.name} is a copy of {source}",
         [
             ("Get in", f"devvm ssh {done.vm.name}"),
             ("Site", done.url),
-            ("Checked", f"{counts['checks_passed']} of {checks} passed"),
+            *reports.checked(done.report),
         ],
         good=done.report.passed,
     )

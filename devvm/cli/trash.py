@@ -132,11 +132,10 @@ def recover(
 
 def _show_recovered(session: Session, done: Recovered) -> None:
     reports.show_failures(session, done.report)
-    counts = views.report(done.report)
-    session.output.line(
-        f"{done.vm.name} is back and runs; {counts['checks_passed']} of "
-        f"{words.plural(counts['checks_total'], 'check')} passed"
-    )
+    (_, passed), *newer = reports.checked(done.report)
+    session.output.line(f"{done.vm.name} is back and runs; {passed}")
+    for _, line in newer:
+        session.output.line(line)
 
 
 def list_trash(context: typer.Context, json: options.Json = False) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from devvm.cli import completion, options, panels, rollout_words, views, words, work_at_risk
+from devvm.cli import completion, options, panels, reports, rollout_words, views, work_at_risk
 from devvm.cli.session import Session
 from devvm.errors import ExitCode
 
@@ -115,17 +115,19 @@ def _way_data(way: Way | None) -> dict[str, Any] | None:
 
 
 def _show(session: Session, updated: Updated) -> None:
-    vm, counts = updated.vm, views.report(updated.report)
-    checked = f"{counts['checks_passed']} of {words.plural(counts['checks_total'], 'check')} passed"
+    vm, checked = updated.vm, reports.checked(updated.report)
     if updated.way is None:
-        session.output.line(f"{vm.name} is on {updated.report.release} already; {checked}")
+        release = updated.report.release
+        session.output.line(f"{vm.name} is on {release} already; {checked[0][1]}")
+        for _, newer in checked[1:]:
+            session.output.line(newer)
         if not updated.report.passed:
             session.output.note(f"What differs: devvm verify {vm.name}")
         return
     rows = [
         ("Release", updated.report.release),
         ("Way", rollout_words.way(updated.way.kind, updated.way.reason)),
-        ("Checked", checked),
+        *checked,
     ]
     if updated.previous:
         item = f"devvm recover {vm.name} --item {updated.previous}"

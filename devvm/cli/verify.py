@@ -118,6 +118,7 @@ def _show_mended(session: Session, done: Mended) -> None:
             output.line(f"  {check.name}: {check.message}")
         output.line()
     reports.show_failures(session, done.after)
+    reports.show_moved(session, done.after)
     output.line(reports.verdict(done.after))
     if not done.after.passed:
         output.line("What the roles can't mend, a new root does, and leaves your data alone:")

@@ -10,6 +10,7 @@ import typer
 from devvm.cli import fleet_views, views, words
 from devvm.cli.session import Session
 from devvm.errors import ExitCode
+from devvm.parity import moved
 
 if TYPE_CHECKING:
     from devvm.model import Report
@@ -76,6 +77,10 @@ def _show(session: Session, fleet: FleetReport) -> None:
         output.line()
     output.table(("VM", "RELEASE", "RESULT", "TIME"), _rows(fleet))
     output.line()
+    packages = {one.name: one for report in fleet.reports.values() for one in report.moved()}
+    if packages:
+        output.line(moved.in_a_line([packages[name] for name in sorted(packages)]))
+        output.line()
     for name, reason in fleet.not_checked.items():
         output.line(f"{name}: not checked")
         output.line(f"  {reason}")

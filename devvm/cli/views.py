@@ -6,9 +6,19 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from devvm.cli import words
+from devvm.parity import moved
 
 if TYPE_CHECKING:
-    from devvm.model import Box, CheckResult, Disk, Kept, Report, RunRecord, Vm
+    from devvm.model import (
+        Box,
+        CheckResult,
+        Disk,
+        Kept,
+        MovedPackage,
+        Report,
+        RunRecord,
+        Vm,
+    )
     from devvm.operations.risk import Risk
     from devvm.operations.setup import HostStatus
     from devvm.operations.snapshots import Snapshot
@@ -126,6 +136,7 @@ def check(result: CheckResult) -> dict[str, Any]:
         "found": dict(result.found) if result.found is not None else None,
         "diff": result.diff,
         "waiver": result.waiver,
+        "package": result.package,
     }
 
 
@@ -140,9 +151,24 @@ def report(result: Report) -> dict[str, Any]:
         "checks_waived": sum(c["outcome"] == "waived" for c in checks),
         "checks_ahead": sum(c["outcome"] == "ahead" for c in checks),
         "checks_total": len(checks),
+        "packages_moved": moved_packages(result.moved()),
+        "packages_from": result.packages_from,
         "seconds": result.seconds,
         "checks": checks,
     }
+
+
+def moved_packages(packages: Iterable[MovedPackage]) -> list[dict[str, Any]]:
+    """Packages that are as in a release, and not as in production."""
+    return [
+        {
+            "package": one.name,
+            "production": one.production,
+            "found": one.found,
+            "newer": moved.is_newer(one),
+        }
+        for one in packages
+    ]
 
 
 def box(golden: Box, *, packages: bool = False) -> dict[str, Any]:
@@ -160,6 +186,7 @@ def box(golden: Box, *, packages: bool = False) -> dict[str, Any]:
     }
     if packages:
         data["packages"] = dict(golden.packages)
+        data["packages_moved"] = moved_packages(golden.moved)
     return data
 
 

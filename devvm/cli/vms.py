@@ -8,6 +8,7 @@ import typer
 
 from devvm.cli import due_update, fleet_views, options, panels, views, words
 from devvm.cli.session import Session
+from devvm.parity import moved
 
 if TYPE_CHECKING:
     from devvm.model import Disk, RunRecord, Vm
@@ -79,7 +80,9 @@ def _show_list(session: Session, machines: list[Vm], stands: dict[str, Standing]
 def _parity(record: ParityRecord | None) -> str:
     if record is None:
         return "-"
-    return words.parity(record.checks_failed, record.at, passed=record.passed)
+    return words.parity(
+        record.checks_failed, record.at, passed=record.passed, ahead=record.checks_ahead
+    )
 
 
 def shown_state(machine: Vm) -> str:
@@ -124,6 +127,7 @@ def _show_details(
     from devvm.operations import pins
 
     machine = details.vm
+    newer = moved.in_a_line(stands.parity.moved) if stands.parity else ""
     metadata, lease = machine.metadata, machine.lease
     pinned = pins.pinned(metadata, words.today())
     until = metadata.certificate_until if metadata else ""
@@ -133,6 +137,7 @@ def _show_details(
         ("Release", metadata.release if metadata else "-"),
         ("Behind", _behind(stands.behind)),
         ("Parity", _parity(stands.parity)),
+        *([("", newer)] if newer else []),
         ("Site", details.url),
         ("CA", str(services.ca.ensure())),
         ("Certificate", f"until {until}" if until else "-"),

@@ -80,10 +80,11 @@ def behind(releases: int | None) -> str:
     return "-" if releases is None else str(releases or "latest")
 
 
-def parity(failed: int, at: str, *, passed: bool) -> str:
-    """What came of a check, and how long ago: `ok, 2 h ago`, `3 differ, 2 d ago`."""
+def parity(failed: int, at: str, *, passed: bool, ahead: int = 0) -> str:
+    """What came of a check, and how long ago: `ok, 2 h ago`, `3 differ, 4 ahead, 2 d ago`."""
     differ = f"{failed} differ{'s' if failed == 1 else ''}" if failed else "no checks"
-    return f"{'ok' if passed else differ}, {age(at)} ago"
+    told = f", {ahead} ahead" if ahead else ""
+    return f"{'ok' if passed else differ}{told}, {age(at)} ago"
 
 
 def plural(count: int, noun: str) -> str:

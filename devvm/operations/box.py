@@ -6,7 +6,7 @@ A box is registered only after a VM made of it has passed every check.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 from devvm import __version__
@@ -18,12 +18,13 @@ from devvm.errors import (
     UsageError,
 )
 from devvm.model import Box, Purpose, Report
-from devvm.operations import box_adopt, box_in_hand, box_packages, keeping
+from devvm.operations import box_adopt, box_in_hand, box_packages, gate, keeping
 from devvm.operations.box_build import BoxBuild
 from devvm.operations.box_check import check
 from devvm.operations.box_ports import BuildServices
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
+from devvm.parity import moved
 from devvm.release import content_hash, hash_of, new_release, release_hash, validate_release
 
 #: What the stages leave in the build folder, before the last of them is done.
@@ -120,6 +121,7 @@ def build(
                 "debian": tools.trees.debian(work.tree),
                 "devvm": __version__,
                 "kernel": _kernel(packages.versions),
+                "moved": [asdict(one) for one in report.moved()],
                 "packages": packages.versions,
                 "package_set": packages.text().splitlines(),
                 "production_sha256": production,
@@ -129,6 +131,8 @@ def build(
             box = tools.writer.register(candidate, facts)
             tools.trees.remove(folder)
             box_packages.collect(services, tools)
+    if newer := moved.in_a_line(report.moved()):
+        run.note(newer)
     return box
 
 
@@ -222,18 +226,10 @@ def _verify_candidate(services: Services, candidate: Box, run: Run) -> Report:
 
 
 def _demand_passed(services: Services, report: Report, run: Run) -> None:
-    if report.passed:
-        return
-    failures = [
-        f"{c.name}: {c.message.splitlines()[0]}" if c.message else c.name for c in report.failures()
-    ]
-    raise OperationError(
-        f"the box does not pass {len(failures)} of {len(report.checks)} checks; "
-        "it is not registered",
-        details="\n".join(failures[:20]) or "no check ran",
-        resolution="mend the roles, then: sudo devvm box build",
-        log=run.log(services.state),
-    )
+    gate.demand_passed(
+        services, report, run,
+        what="the box", outcome="it is not registered", mend="sudo devvm box build",
+    )  # fmt: skip
 
 
 def _withdraw(services: Services, box: Box) -> None:

@@ -14,6 +14,7 @@ from devvm.model import Box, Metadata, Report
 from devvm.operations import machine
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
+from devvm.operations.verify import packages_of
 
 _NAME = re.compile(r"boxcheck-[0-9a-f]{8}")
 #: Room for what the roles declare as state, as the box has it.
@@ -42,6 +43,7 @@ def check(services: Services, box: Box, run: Run) -> Report:
         release=box.release,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+    packages, packages_from = packages_of(services, box.release, box)
     start = time.monotonic()
     with services.state.lock(name, run.command):
         try:
@@ -53,12 +55,14 @@ def check(services: Services, box: Box, run: Run) -> Report:
                     target,
                     detail=run.detail,
                     log=run.log(services.state),
-                    packages=box.packages,
+                    packages=packages,
                 )
         finally:
             machine.take_down(services, name)
     seconds = round(time.monotonic() - start, 2)
-    return Report(vm=name, release=box.release, checks=checks, seconds=seconds)
+    return Report(
+        vm=name, release=box.release, checks=checks, seconds=seconds, packages_from=packages_from
+    )
 
 
 def _remove_leftovers(services: Services, run: Run) -> None:

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from devvm.errors import ExistsError, HostNotReadyError, NotFoundError, OperationError
 from devvm.model import Box, Engineer, Metadata, Purpose, Report, Vm, validate_name
 from devvm.operations import (
     adopt,
     box_in_hand,
+    gate,
     journal,
     keeping,
     lifecycle,
@@ -47,12 +49,23 @@ class CreateRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class CreateResult:
-    """The VM, and what was found when it was checked. It may not have passed."""
+    """The VM, and what was found when it was checked. It may not have passed.
+
+    Attributes:
+        vm: It.
+        report: What was found.
+        url: Its site.
+        ssh_command: What to type to get in.
+        log: What it was made and checked with, in full.
+        other_release: The newest other release of which there is a box; None: there is none.
+    """
 
     vm: Vm
     report: Report
     url: str
     ssh_command: str
+    log: Path | None = None
+    other_release: str | None = None
 
 
 def find_box(services: Services, release: str | None, *, newest: bool = False) -> Box | None:
@@ -98,7 +111,7 @@ def create(services: Services, request: CreateRequest, run: Run) -> CreateResult
             report = examine_vm(services, name, box.release, run)
             _finish(services, name)
             services.state.close_journal(name)
-            return _result(services, name, report)
+            return _result(services, name, report, run)
 
 
 def check(services: Services, name: str) -> None:
@@ -289,10 +302,10 @@ def _check(services: Services, name: str, run: Run) -> CreateResult:
     assert vm is not None
     assert vm.metadata is not None
     lifecycle.power_on(services, vm, run)
-    return _result(services, name, examine_vm(services, name, vm.metadata.release, run))
+    return _result(services, name, examine_vm(services, name, vm.metadata.release, run), run)
 
 
-def _result(services: Services, name: str, report: Report) -> CreateResult:
+def _result(services: Services, name: str, report: Report, run: Run) -> CreateResult:
     vm = services.hypervisor.vm(name)
     assert vm is not None
     return CreateResult(
@@ -300,4 +313,6 @@ def _result(services: Services, name: str, report: Report) -> CreateResult:
         report=report,
         url=naming.url_of(services.config, name),
         ssh_command=f"devvm ssh {name}",
+        log=run.log(services.state),
+        other_release=gate.another_release(services, report.release),
     )

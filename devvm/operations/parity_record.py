@@ -15,10 +15,10 @@ from typing import Literal
 from pydantic import TypeAdapter
 
 from devvm.errors import DevvmError
-from devvm.model import CheckResult, Outcome, Report
+from devvm.model import CheckResult, MovedPackage, Outcome, Report
 from devvm.state import State, write_atomic
 
-#: Checks that are kept by name; the others are counted.
+#: Checks and packages that are kept by name; the others are counted.
 _NAMED = 200
 #: Characters of a message that are kept.
 _LONG = 300
@@ -52,9 +52,10 @@ class ParityRecord:
         checks_passed: How many checks passed.
         checks_failed: How many did not, or could not be made.
         checks_waived: How many differ and are waived.
-        checks_ahead: How many packages are as in the release, and not as in production.
+        checks_ahead: How many are as in the release, and not as in production.
         checks_total: Of how many.
         seconds: How long it took.
+        moved: The first 200 of the packages that are so.
         failing: The first 200 of the checks that failed.
         version: Of the file's form.
     """
@@ -68,6 +69,7 @@ class ParityRecord:
     checks_ahead: int
     checks_total: int
     seconds: float
+    moved: tuple[MovedPackage, ...] = ()
     failing: tuple[FailedCheck, ...] = ()
     version: Literal[1] = 1
 
@@ -110,6 +112,7 @@ def _of(report: Report) -> ParityRecord:
         checks_ahead=counts[Outcome.AHEAD],
         checks_total=len(report.checks),
         seconds=report.seconds,
+        moved=report.moved()[:_NAMED],
         failing=tuple(
             FailedCheck(
                 name=_text(c.name), role=_text(c.role), outcome=c.outcome, message=_first_line(c)

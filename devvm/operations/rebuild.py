@@ -25,6 +25,7 @@ from devvm.operations import (
     adopt,
     box_image,
     create,
+    gate,
     guest_log,
     journal,
     keeping,
@@ -196,18 +197,15 @@ def demand_passed(services: Services, report: Report, run: Run) -> None:
     Raises:
         ParityError: it did not; whoever calls this brings it back as it was.
     """
-    if report.passed:
-        return
-    failures = [
-        f"{c.name}: {c.message.splitlines()[0]}" if c.message else c.name for c in report.failures()
-    ]
-    raise ParityError(
-        f"{report.vm} does not pass {len(failures)} of {len(report.checks)} checks on the release "
-        f"{report.release}; it is as it was before",
-        details="\n".join(failures[:20]) or "no check ran",
-        resolution="tell whoever made the release; the VM can be used",
-        log=run.log(services.state),
-    )
+    gate.demand_passed(
+        services, report, run,
+        what=report.vm,
+        against=f"on the release {report.release}",
+        outcome="it is as it was before",
+        meanwhile=f"meanwhile {report.vm} can be used as it was",
+        mend="devvm box build",
+        kind=ParityError,
+    )  # fmt: skip
 
 
 def _result(

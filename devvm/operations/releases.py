@@ -15,7 +15,7 @@ from devvm.errors import NotFoundError, OperationError, UsageError
 from devvm.fleet import changes
 from devvm.fleet.stack import Difference, Release, difference
 from devvm.model import Box
-from devvm.operations import box_check, box_in_hand, rollout_log
+from devvm.operations import box_check, box_in_hand, gate, rollout_log
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
 from devvm.release import same_release, validate_release
@@ -244,16 +244,14 @@ def _box(services: Services, *, newest: bool) -> Box:
 def _demand_passing(services: Services, box: Box, run: Run) -> None:
     """Check a box against the production in hand, which may be another than it was built for."""
     report = box_check.check(services, box, run)
-    if not report.passed:
-        failures = [f"{c.name}: {c.message.splitlines()[0]}" if c.message else c.name
-                    for c in report.failures()]  # fmt: skip
-        raise OperationError(
-            f"the box {box.release} does not pass {len(failures)} of {len(report.checks)} checks "
-            "against the production in hand; the record stays as it was",
-            details="\n".join(failures[:20]) or "no check ran",
-            resolution=f"devvm box verify {box.release}",
-            log=run.log(services.state),
-        )
+    gate.demand_passed(
+        services, report, run,
+        what=f"the box {box.release}",
+        against="against the production in hand",
+        outcome="the record stays as it was",
+        meanwhile=f"to see it all: devvm box verify {box.release}",
+        mend="sudo devvm box build",
+    )  # fmt: skip
 
 
 def _new_record(services: Services, box: Box, *, by: str, note: str) -> Release:

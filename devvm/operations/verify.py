@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from devvm.errors import NotFoundError, OperationError
-from devvm.model import Report, Target, Vm, VmState
+from devvm.model import Box, Report, Target, Vm, VmState
 from devvm.operations import parity_record, way_in
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
@@ -75,16 +77,37 @@ def examine(
         OperationError: the suite could not run.
     """
     start = time.monotonic()
-    box = services.boxes.find(release)
+    packages, packages_from = packages_of(services, release)
     with run.phase("verify", f"Checking {name}"):
         checks = services.verifier.check(
             target,
             detail=run.detail,
             log=run.log(services.state),
-            packages=box.packages if box else None,
+            packages=packages,
             junit=junit,
         )
     seconds = round(time.monotonic() - start, 2)
-    report = Report(vm=name, release=release, checks=checks, seconds=seconds)
+    report = Report(
+        vm=name, release=release, checks=checks, seconds=seconds, packages_from=packages_from
+    )
     parity_record.keep(services.state, report)
     return report
+
+
+def packages_of(
+    services: Services, release: str, box: Box | None = None
+) -> tuple[Mapping[str, str] | None, Literal["box", "record"] | None]:
+    """The versions of packages in a release, and what tells them; None where nothing does.
+
+    Args:
+        services: The host.
+        release: The release.
+        box: Its box, which may not be registered yet; None: the one that is.
+    """
+    box = box or services.boxes.find(release)
+    if box and box.packages:
+        return box.packages, "box"
+    record = services.releases.find(release)
+    if record and record.packages:
+        return record.packages, "record"
+    return None, None

@@ -131,7 +131,7 @@ def compare(
     differing = [
         name
         for name in sorted({*expected, *found} - set(varies))
-        if not _equal(name, expected, found, tokens) and not (name == _HASH and have_texts)
+        if not equal(name, expected, found, tokens) and not (name == _HASH and have_texts)
     ]
     if expected.get("package") and _CONTENT not in expected:
         differing = [name for name in differing if name not in (_CONTENT, _HASH)]
@@ -165,7 +165,8 @@ def extras(expected: Manifest, found: Areas, tokens: Tokens) -> dict[tuple[str, 
     return surplus
 
 
-def _equal(name: str, expected: Facts, found: Facts, tokens: Tokens) -> bool:
+def equal(name: str, expected: Facts, found: Facts, tokens: Tokens) -> bool:
+    """Whether a fact is the same on both sides, or can't be told on one of them."""
     if name in expected and name in found and None in (expected[name], found[name]):
         return True  # it can't be told on one side
     if name == "secret" and None in (expected.get(name), found.get(name)):

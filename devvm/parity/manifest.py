@@ -110,6 +110,13 @@ class Layers:
         """Every area that is spoken of."""
         return sorted({area for m in self._manifests for area in m.areas})
 
+    def items_of(self, area: str) -> Iterator[tuple[str, Facts]]:
+        """Every item of an area, of every layer: name and facts."""
+        for manifest in self._manifests:
+            for item, facts in manifest.areas.get(area, {}).items():
+                if facts is not None:
+                    yield item, facts
+
     def of(self, conditions: Mapping[str, bool]) -> Manifest:
         """What a machine is expected to be of which these conditions hold."""
         areas: dict[str, dict[str, Facts | None]] = {}

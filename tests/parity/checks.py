@@ -107,8 +107,13 @@ def of_waivers(waivers: Sequence[Waiver], names: Iterable[str]) -> list[Check]:
     return found
 
 
-def wanted(every: Sequence[Expectations]) -> dict[str, Any]:
-    """What the collectors must look at, beyond what they can list by themselves."""
+def wanted(every: Sequence[Expectations], moved: Sequence[str] = ()) -> dict[str, Any]:
+    """What the collectors must look at, beyond what they can list by themselves.
+
+    Args:
+        every: The expectations.
+        moved: Packages that the machine's release has otherwise than production.
+    """
     commands: dict[str, Any] = {}
     for one in every:
         if one.site.revision:
@@ -133,6 +138,7 @@ def wanted(every: Sequence[Expectations]) -> dict[str, Any]:
         "application": {
             name: program.model_dump() for one in every for name, program in one.application.items()
         },
+        "moved": list(moved),
     }
 
 

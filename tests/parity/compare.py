@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import pytest
 
-from devvm.parity.compare import Difference, Kind
+from devvm.parity.attribution import Attribution
+from devvm.parity.compare import Difference
+from devvm.parity.manifest import check_name
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What is otherwise because a package moved.
+
+    Args:
+        difference: What is otherwise.
+        package: The package, with its version.
+    """
+
+    difference: Difference
+    package: str
 
 
 class ItemsDiffer(pytest.fail.Exception):  # type: ignore[misc,name-defined]
@@ -18,57 +34,56 @@ class ItemsDiffer(pytest.fail.Exception):  # type: ignore[misc,name-defined]
         ahead: What is otherwise because the machine's release has other packages.
     """
 
-    def __init__(
-        self, differences: Mapping[str, Difference], ahead: Mapping[str, Difference]
-    ) -> None:
-        super().__init__(_lines({**ahead, **differences}), pytrace=False)
+    def __init__(self, differences: Mapping[str, Difference], ahead: Mapping[str, Ahead]) -> None:
+        lines = [*_of_packages(ahead), *_lines(differences)]
+        super().__init__("\n".join(lines), pytrace=False)
         self.differences, self.ahead = differences, ahead
 
 
 class ItemsAhead(pytest.skip.Exception):  # type: ignore[misc,name-defined]
-    """Packages that are not as in production, and as the machine's release brought them."""
+    """Packages that are as in the release, not as in production; and what they brought."""
 
-    def __init__(self, ahead: Mapping[str, Difference]) -> None:
-        super().__init__(f"as in the release: {_lines(ahead)}")
+    def __init__(self, ahead: Mapping[str, Ahead]) -> None:
+        super().__init__("\n".join(_of_packages(ahead)))
         self.differences: Mapping[str, Difference] = {}
         self.ahead = ahead
 
 
-def judge(differences: Mapping[str, Difference], release: Mapping[str, str]) -> None:
+def judge(differences: Mapping[tuple[str, str], Difference], attribution: Attribution) -> None:
     """End the check by what differs, if anything does.
 
     Args:
-        differences: By the names of their checks.
-        release: The versions of packages in the machine's release; empty where none is known. A
-            package as the release has it says that the release is ahead of production (or behind),
-            and not that somebody changed the machine.
+        differences: By area and item.
+        attribution: Which of them are a moved package's: they say that the release is ahead of
+            production (or behind), and not that somebody changed the machine.
     """
-    ahead = {name: one for name, one in differences.items() if _of_release(name, one, release)}
-    otherwise = {name: one for name, one in differences.items() if name not in ahead}
+    ahead, otherwise = {}, {}
+    for (area, item), difference in differences.items():
+        package = attribution.label_of(area, item)
+        if package is None:
+            otherwise[check_name(area, item)] = difference
+        else:
+            ahead[check_name(area, item)] = Ahead(difference, package)
     if otherwise:
         raise ItemsDiffer(otherwise, ahead)
     if ahead:
         raise ItemsAhead(ahead)
 
 
-def _of_release(name: str, difference: Difference, release: Mapping[str, str]) -> bool:
-    area, _, package = name.partition("/")
-    other = {*difference.expected, *difference.found} - {"version", "origin"}
-    return (
-        area == "package"
-        and bool(release)
-        and (difference.kind is not Kind.DIFFERS or not other)
-        and "status" not in difference.found
-        and difference.found.get("version") == release.get(package)
-    )
+def _of_packages(ahead: Mapping[str, Ahead]) -> list[str]:
+    return [
+        line
+        for name, one in ahead.items()
+        for line in _lines({f"as in the release, {one.package}: {name}": one.difference})
+    ]
 
 
-def _lines(differences: Mapping[str, Difference]) -> str:
+def _lines(differences: Mapping[str, Difference]) -> list[str]:
     lines = []
     for name, difference in differences.items():
         lines.append(f"{name}: {difference.words()}")
         lines += (difference.diff or "").splitlines()
-    return "\n".join(lines)
+    return lines
 
 
 def differs(expected: Any, found: Any) -> NoReturn:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from devvm import assets
-from devvm.parity import manifest, production, waivers
+from devvm.parity import attribution, manifest, production, waivers
 from devvm.parity.compare import Difference
 from parity import checks as catalogue
 from parity import observe, schema
@@ -24,6 +24,7 @@ _WANTED = pytest.StashKey[Mapping[str, Any]]()
 _WAIVERS = pytest.StashKey[tuple[waivers.Waiver, ...]]()
 
 _KEY = pytest.StashKey[bytes | None]()
+_RELEASE = pytest.StashKey[Mapping[str, str]]()
 _SEEN = pytest.StashKey[dict[str, observe.Observation]]()
 
 
@@ -69,8 +70,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_CHECKS] = checks + catalogue.of_waivers(stated.waivers, names)
     config.stash[_WAIVERS] = stated.waivers
     config.stash[_KEY] = stated.key
-    config.stash[_WANTED] = catalogue.wanted(every)
+    config.stash[_RELEASE] = _release_packages(option("--release-packages"))
+    candidates = attribution.candidates(stated.layers, config.stash[_RELEASE])
+    config.stash[_WANTED] = catalogue.wanted(every, candidates)
     config.stash[_SEEN] = {}
+
+
+def _release_packages(file: Path | None) -> Mapping[str, str]:
+    try:
+        return json.loads(file.read_text(encoding="utf-8")) if file else {}
+    except (OSError, ValueError) as error:
+        raise pytest.UsageError(f"--release-packages: {file}: {error}") from None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -102,9 +112,8 @@ def seen(
 
 @pytest.fixture(scope="session")
 def release(pytestconfig: pytest.Config) -> Mapping[str, str]:
-    """The versions of packages in the machine's release."""
-    file = pytestconfig.getoption("--release-packages")
-    return json.loads(file.read_text(encoding="utf-8")) if file else {}
+    """The versions of packages in the machine's release; empty where they are not known."""
+    return pytestconfig.stash[_RELEASE]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -120,7 +129,7 @@ def pytest_runtest_makereport(
             _write(item.config, {"event": "result", **result})
         allowed = [result for result in results if result["outcome"] in ("waived", "ahead")]
         if report.failed and len(allowed) == len(results):
-            words = (result.get("waiver", "as in the release") for result in allowed)
+            words = (result.get("waiver") or f"of {result['package']}" for result in allowed)
             report.outcome, report.wasxfail = "skipped", next(words)
     return report
 
@@ -136,6 +145,8 @@ def _results(
     error = call.excinfo.value if call.excinfo else None
     if isinstance(error, (ItemsDiffer, ItemsAhead)):
         answering = check.expected[1] if check.kind == "extra" else None
+        explained = {name: one.package for name, one in error.ahead.items()}
+        differences = {name: one.difference for name, one in error.ahead.items()}
         return [
             _allowed_or_not(
                 item,
@@ -143,12 +154,13 @@ def _results(
                     **base,
                     "name": name,
                     "role": answering.of_name(name) if answering else check.role,
-                    "outcome": "ahead" if name in error.ahead else "failed",
+                    "outcome": "ahead" if name in explained else "failed",
+                    "package": explained.get(name),
                     "message": difference.words(),
                     **_details(difference),
                 },
             )
-            for name, difference in sorted({**error.differences, **error.ahead}.items())
+            for name, difference in sorted({**error.differences, **differences}.items())
         ]
     message = "" if report.passed or error is None else str(getattr(error, "msg", None) or error)
     result = {**base, "name": check.name, "outcome": _outcome(report, call), "message": message}
@@ -181,6 +193,11 @@ def pytest_terminal_summary(
 ) -> None:
     for name, observation in config.stash[_SEEN].items():
         terminalreporter.write_line(f"{name}: {observation.timing()}")
+    if not config.stash[_RELEASE]:
+        terminalreporter.write_line(
+            "which packages the machine's release has is not known (--release-packages): each one "
+            "that is not as in production failed"
+        )
 
 
 def _observation(config: pytest.Config, host: observe.Host) -> observe.Observation:

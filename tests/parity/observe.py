@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from devvm.parity import capture
+from devvm.parity.attribution import Attribution
 from devvm.parity.compare import Tokens
 from devvm.parity.manifest import Areas, Layers, Manifest, check_name
 
@@ -27,6 +28,8 @@ _SUITE = Path(__file__).parent
 ENTRY_POINTS = "devvm.collectors"
 #: What every look needs: the machine's name, and the conditions that hold.
 _FACTS = "facts"
+#: What is told of packages that are not as in production.
+_MOVED = "moved"
 
 #: Unpacks what the second argument holds and runs it. Short: it is seen in `ps`.
 _BOOTSTRAP = (
@@ -66,6 +69,7 @@ class Observation:
     seconds: float
     key: bytes | None = field(default=None, repr=False)
     _expected: dict[Layers, Manifest] = field(default_factory=dict, repr=False)
+    _attributions: dict[Layers, Attribution] = field(default_factory=dict, repr=False)
 
     def __getitem__(self, name: str) -> Any:
         """What one collector or probe found.
@@ -105,6 +109,15 @@ class Observation:
         return found
 
     @property
+    def evidence(self) -> dict[str, Any]:
+        """What says whose differences are, beside the facts themselves."""
+        found: dict[str, Any] = {"packages": self.collected.get(_MOVED, {}).get("data", {})}
+        for entry in self.collected.values():
+            if entry.get("areas") and "error" not in entry:
+                found |= entry["data"].get("evidence", {})
+        return found
+
+    @property
     def conditions(self) -> dict[str, bool]:
         """Which conditions of expectations hold."""
         return dict(self[_FACTS]["conditions"])
@@ -122,6 +135,15 @@ class Observation:
         if layers not in self._expected:
             self._expected[layers] = layers.of(self.conditions)
         return self._expected[layers]
+
+    def attribution(self, layers: Layers, release: Mapping[str, str]) -> Attribution:
+        """What the packages explain that are as in the machine's release."""
+        if layers not in self._attributions:
+            self._attributions[layers] = Attribution(
+                expected=self.expected(layers), found=self.areas, tokens=self.tokens,
+                release=release, evidence=self.evidence,
+            )  # fmt: skip
+        return self._attributions[layers]
 
     def check_seen(self, name: str) -> None:
         """Whether what a check of this name is about could be seen.

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import pytest
 
 from devvm.parity import compare
-from devvm.parity.manifest import check_name
 from parity.checks import Check
 from parity.compare import judge
 from parity.observe import Observation
@@ -20,7 +19,8 @@ def test_item(check: Check, seen: Observation, release: Mapping[str, str]) -> No
     seen.check_seen(check.name)
     varies = expected.varying(area, item)
     difference = compare.compare(facts, seen.areas[area].get(item), seen.tokens, varies)
-    judge({check.name: difference} if difference else {}, release)
+    if difference is not None:
+        judge({(area, item): difference}, seen.attribution(check.expected, release))
 
 
 def test_extra(check: Check, seen: Observation, release: Mapping[str, str]) -> None:
@@ -28,4 +28,4 @@ def test_extra(check: Check, seen: Observation, release: Mapping[str, str]) -> N
     (area,) = check.subject
     seen.check_seen(f"{area}/")
     found = compare.extras(seen.expected(layers), {area: seen.areas[area]}, seen.tokens)
-    judge({check_name(*key): difference for key, difference in found.items()}, release)
+    judge(found, seen.attribution(layers, release))

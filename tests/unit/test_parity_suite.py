@@ -260,6 +260,7 @@ class SuiteRun:
     done: subprocess.CompletedProcess
     results: dict
     junit: str
+    here: dict  # versions of this machine's packages
 
     def of(self, area):
         """The results of an area, or of what is waived in it."""
@@ -294,7 +295,7 @@ def suite_run(tmp_path_factory):
         env=install(folder / "site", "ours", "theirs"),
     )
     assert done.returncode == 1, done.stdout + done.stderr
-    return SuiteRun(done, results, (folder / "junit.xml").read_text())
+    return SuiteRun(done, results, (folder / "junit.xml").read_text(), here)
 
 
 @needs_root
@@ -321,6 +322,7 @@ def test_results_and_junit_go_by_the_names_of_checks(suite_run):
 def test_packages_as_the_release_has_them_are_ahead_of_production(suite_run):
     results = suite_run.results
     assert results["package/dpkg"]["outcome"] == "ahead"
+    assert results["package/dpkg"]["package"] == f"dpkg {suite_run.here['dpkg']}"
     assert results["package/tar"]["outcome"] == "failed"
     assert results["package/devvm-of-old"]["outcome"] == "ahead"
     assert results["package/sed"]["outcome"] == "passed"
@@ -348,6 +350,14 @@ def test_what_is_waived_does_not_fail_and_a_waiver_can(suite_run):
     assert "a check of this name" in results["waiver/theirs/none"]["message"]
     assert "we like it" in suite_run.junit
     assert "2 xfailed" in suite_run.done.stdout
+
+
+def test_packages_of_a_release_that_can_not_be_read_are_a_usage_error(tmp_path):
+    (tmp_path / "packages.json").write_text("[")
+    done, results = run_suite(tmp_path, f"--release-packages={tmp_path}/packages.json")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert f"--release-packages: {tmp_path}/packages.json" in done.stderr
+    assert not results
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ is a comparison and no more. They run inside the machine as root (`main.py` call
 
 An area's name is the first word of its checks: `package/nginx`. A fact that is null can't be told
 on that machine and is not compared. Under the key `errors` go items that could not be seen:
-`{"setting/redis/": "redis does not answer"}`.
+`{"setting/redis/": "redis does not answer"}`. Under `evidence` goes what is no fact, and says whose
+a difference is (devvm/parity/attribution.py): the files that a setting comes from.
 
 A company's own collectors are installed as entry points of the group `devvm.collectors`.
 

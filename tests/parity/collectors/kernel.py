@@ -94,19 +94,29 @@ _FOLDERS = ("/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib")
 def collect(wanted, run):
     """`sysctl`: `value`, and `configured` where a file names it. `module`, `limit`: as in files.
 
-    A container has its host's kernel: there, only what is the container's own, the network's.
+    As evidence, `said_by`: the files that say it. A container has its host's kernel: there, only
+    what is the container's own, the network's.
     """
     code, out, _ = run(["systemd-detect-virt", "--container"])
     container = code == 0 and out.strip() != "none"
+    configured = _configured()
+    modules, loading = _modules()
+    limits, limiting = _limits(run)
     return {
-        "sysctl": _sysctls("/proc/sys/net" if container else "/proc/sys"),
-        "module": _modules(),
-        "limit": _limits(run),
+        "sysctl": _sysctls("/proc/sys/net" if container else "/proc/sys", configured),
+        "module": modules,
+        "limit": limits,
+        "evidence": {
+            "said_by": {
+                "sysctl": {key: [path] for key, (_, path) in configured.items()},
+                "module": loading,
+                "limit": limiting,
+            }
+        },
     }
 
 
-def _sysctls(root):
-    configured = _configured()
+def _sysctls(root, configured):
     found = {}
     for folder, _, names in os.walk(root):
         for path in (f"{folder}/{name}" for name in names):
@@ -118,7 +128,7 @@ def _sysctls(root):
             value = common.read(path)
             if value is not None:
                 found[key] = {"value": " ".join(value.decode("utf-8", "replace").split())}
-    for key, value in configured.items():
+    for key, (value, _) in configured.items():
         if root == "/proc/sys" or key in found:
             found.setdefault(key, {"value": "missing"})["configured"] = value
     return found
@@ -137,7 +147,7 @@ def _foreign(key):
 
 
 def _configured():
-    """What the files say, the last one winning, as systemd-sysctl reads them."""
+    """What the files say and which, the last one winning, as systemd-sysctl reads them."""
     found = {}
     paths = common.files_in(*(f"{folder}/sysctl.d" for folder in _FOLDERS), suffix=".conf")
     for path in [*paths, "/etc/sysctl.conf"]:
@@ -145,16 +155,18 @@ def _configured():
             key, equals, value = line.partition("=")
             if equals and "*" not in key:
                 name = key.strip().lstrip("-").strip().replace("/", ".")
-                found[name] = " ".join(value.split())
+                found[name] = " ".join(value.split()), path
     return found
 
 
 def _modules():
-    found = {}
+    """What is configured, and by which files."""
+    found, files = {}, {}
     loaded = common.files_in(*(f"{folder}/modules-load.d" for folder in _FOLDERS), suffix=".conf")
     for path in [*loaded, "/etc/modules"]:
         for line in common.lines(path):
             found.setdefault(line, {})["load"] = True
+            files.setdefault(line, []).append(path)
     folders = ("/etc/modprobe.d", "/run/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d")
     for path in common.files_in(*folders, suffix=".conf"):
         for line in common.lines(path):
@@ -163,16 +175,19 @@ def _modules():
             if verb and name:
                 facts = found.setdefault(name, {})
                 facts[verb] = sorted({*facts.get(verb, ()), value.strip()})
-    return found
+                files.setdefault(name, []).append(path)
+    return found, files
 
 
 def _limits(run):
-    found = {}
+    """What is configured, and by which files."""
+    found, files = {}, {}
     for path in ["/etc/security/limits.conf", *common.files_in("/etc/security/limits.d")]:
         for line in common.lines(path):
             words = line.split()
             if len(words) == 4:
                 found[" ".join(words[:3])] = {"value": words[3]}
+                files.setdefault(" ".join(words[:3]), []).append(path)
     names = "DefaultLimitNOFILE,DefaultLimitNPROC,DefaultLimitCORE,DefaultTasksMax"
     _, out, _ = run(["systemctl", "show", f"--property={names}"])
     for line in out.splitlines():
@@ -180,4 +195,4 @@ def _limits(run):
         # Tasks and processes: a share of what the machine has.
         if name in ("DefaultLimitNOFILE", "DefaultLimitCORE"):
             found[f"systemd {name}"] = {"value": value}
-    return found
+    return found, files

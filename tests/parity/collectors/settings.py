@@ -49,7 +49,10 @@ _INSTALLED = {
 
 
 def collect(wanted, run):
-    """By `SERVER/SETTING`: `value`. Of nginx the whole configuration that it reads, and modules."""
+    """By `SERVER/SETTING`: `value`. Of nginx the whole configuration that it reads, and modules.
+
+    As evidence, of `servers` whose packages are not as in production: which values are their own.
+    """
     readers = {
         "gunicorn": _gunicorn,
         "mariadb": _mariadb,
@@ -57,16 +60,21 @@ def collect(wanted, run):
         "nginx": _nginx,
         "redis": _redis,
     }
-    found, errors = {}, {}
+    found, errors, evidence = {}, {}, {}
+    moved = wanted.get("moved", ())
     for server, reader in readers.items():
         if not os.path.exists(_INSTALLED[server]):
             continue
         try:
             for name, value in reader(run).items():
                 found[f"{server}/{name}"] = _fact(name, value)
+            if any(server in package for package in moved):
+                program = _INSTALLED[server]
+                evidence[server] = {"programs": [program, os.path.realpath(program)]}
+                evidence[server] |= _OWN[server](run) if server in _OWN else {}
         except (OSError, RuntimeError) as error:
             errors[f"setting/{server}/"] = f"{server} does not answer: {error}"
-    return {"setting": found, "errors": errors}
+    return {"setting": found, "errors": errors, "evidence": {"servers": evidence}}
 
 
 def _fact(name, value):
@@ -116,6 +124,45 @@ def _query(run, query):
     return [line.split("\t") for line in out.splitlines()]
 
 
+#: Variables that have the values that MariaDB was compiled with, since nobody has set them, but for
+#: those of plugins, which come and go by themselves.
+_COMPILED = """
+SELECT LOWER(v.variable_name) FROM information_schema.system_variables v
+WHERE v.global_value_origin = 'COMPILE-TIME' AND v.global_value <=> v.default_value
+  AND NOT EXISTS (SELECT 1 FROM information_schema.all_plugins p
+    WHERE p.plugin_library IS NOT NULL AND v.variable_name LIKE CONCAT(p.plugin_name, '\\_%'))
+"""
+_PLUGINS = """
+SELECT LOWER(plugin_name) FROM information_schema.all_plugins WHERE plugin_library IS NOT NULL
+"""
+
+
+def _own_of_mariadb(run):
+    """`compiled`: variables that nobody has set. `plugins`: whose variables come and go."""
+    return {
+        "compiled": [row[0] for row in _query(run, _COMPILED)],
+        "plugins": [row[0] for row in _query(run, _PLUGINS)],
+    }
+
+
+#: What changes settings of a running Redis, or forgets that it did.
+_CHANGES = re.compile(
+    r"^cmdstat_(config(\|(set|resetstat))?|module\|.*|slaveof|replicaof|debug.*):", re.MULTILINE
+)
+
+
+def _own_of_redis(run):
+    """`untouched`: nobody has set anything since it began, nor changed what it read then."""
+    question = b"INFO server\r\nINFO commandstats\r\nQUIT\r\n"
+    answer = _ask(("127.0.0.1", 6379), question, b"+OK\r\n").decode("utf-8", "replace")
+    facts = dict(re.findall(r"^(\w+):(.*?)\r?$", answer, re.MULTILINE))
+    folder = os.path.dirname(facts.get("config_file", ""))
+    files = common.files_in(folder)
+    began = _start(facts["process_id"]) if "process_id" in facts else 0.0
+    older = files and max(os.stat(path).st_ctime for path in files) < began
+    return {"untouched": bool(older) and not _CHANGES.search(answer)}
+
+
 def _memcached(run):
     text = _ask(("127.0.0.1", 11211), b"stats settings\r\n", b"END\r\n").decode()
     rows = (line.split(" ", 2) for line in text.splitlines() if line.startswith("STAT "))
@@ -133,6 +180,9 @@ def _redis(run):
     # Hashes of passwords begin with `#`.
     rules = [re.sub(r"#[0-9a-f]{64}", "{secret}", user) for user in users]
     return {**found, "acl": {"users": sorted(rules)}}
+
+
+_OWN = {"mariadb": _own_of_mariadb, "redis": _own_of_redis}
 
 
 def _array(answer):

@@ -13,23 +13,26 @@ _STATES = {"tcp": "0A", "udp": "07"}
 def collect(wanted, run):
     """By `PROTOCOL/PORT`: `bind`, the addresses, and `process`, the programs.
 
-    An address that only this machine has is `own`.
+    An address that only this machine has is `own`. As evidence, `listening`: whose units they are.
     """
     entries = []
     for protocol, state in _STATES.items():
         for suffix in ("", "6"):
             entries += _table(f"/proc/self/net/{protocol}{suffix}", protocol, state)
     owners = _owners({inode for _, _, inode in entries})
-    found = {}
+    found, units = {}, {}
     for key, address, inode in entries:
         facts = found.setdefault(key, {"bind": set(), "process": set()})
+        program, unit = owners.get(inode, ("?", "?"))
         facts["bind"].add(_kind(address))
-        facts["process"].add(owners.get(inode, "?"))
+        facts["process"].add(program)
+        units.setdefault(key, []).append(unit)
     return {
         "socket": {
             key: {name: sorted(values) for name, values in facts.items()}
             for key, facts in found.items()
-        }
+        },
+        "evidence": {"listening": units},
     }
 
 
@@ -59,12 +62,12 @@ def _address(text):
 
 
 def _owners(inodes):
-    """The program that holds each socket; the oldest process, where it is shared."""
+    """The program that holds each socket, and its unit; the oldest process, where it is shared."""
     owners = {}
     for pid in sorted((name for name in os.listdir("/proc") if name.isdigit()), key=int):
         for inode in _sockets_of(pid) & inodes - owners.keys():
             try:
-                owners[inode] = _program(pid)
+                owners[inode] = _program(pid), _unit(pid)
             except OSError:  # the process has ended
                 break
     return owners
@@ -92,3 +95,9 @@ def _program(pid):
     with open(f"/proc/{pid}/comm") as file:
         name = file.read().strip()
     return name if len(name) < 15 else os.path.basename(os.readlink(f"/proc/{pid}/exe"))
+
+
+def _unit(pid):
+    """The systemd unit that a process runs in."""
+    with open(f"/proc/{pid}/cgroup") as file:
+        return os.path.basename(file.read().strip().rpartition("::")[2])

@@ -252,7 +252,7 @@ def test_box_list_and_show(cli, services, monkeypatch, box_):
     fake(monkeypatch, box, "list_boxes", [box_])
     data = cli("box", "list", "--json").json
     assert set(data) == documented_for("box list")
-    assert set(data["boxes"][0]) == documented("Box") - {"packages"}
+    assert set(data["boxes"][0]) == documented("Box") - {"packages", "packages_moved"}
     assert re.search(
         rf"^{RELEASE} .*900 MiB +12.12 +yes +another$", cli("box", "list").stdout, re.MULTILINE
     )

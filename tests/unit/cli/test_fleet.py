@@ -146,11 +146,11 @@ def test_list_says_how_vms_stand(cli, services, monkeypatch, vm):
         "AGE",
     ]  # fmt: skip
     assert [line[4:6] for line in lines[1:]] == [
-        ["latest", "ok, 2 h ago"],
-        ["1", "3 differ, 2 d ago"],
-        ["12", "1 differs, 3 min ago"],
+        ["latest", "ok, 2 ahead, 2 h ago"],
+        ["1", "3 differ, 2 ahead, 2 d ago"],
+        ["12", "1 differs, 2 ahead, 3 min ago"],
         ["-", "-"],
-        ["latest", "no checks, 3 min ago"],
+        ["latest", "no checks, 2 ahead, 3 min ago"],
     ]
     data = cli("list", "--json").json["vms"]
     assert [one["behind"] for one in data] == [0, 1, 12, None, 0]
@@ -169,6 +169,6 @@ def test_show_says_how_a_vm_stands(cli, services, monkeypatch, vm, behind, shown
     fake(monkeypatch, standing, "of", {"dev1": stands})
     text = cli("show", "dev1").stdout
     assert re.search(
-        rf"^Release +{RELEASE}\nBehind +{shown}\nParity +ok, 3 d ago$", text, re.MULTILINE
+        rf"^Release +{RELEASE}\nBehind +{shown}\nParity +ok, 2 ahead, 3 d ago$", text, re.MULTILINE
     )
     assert cli("show", "dev1", "--json").json["vm"]["behind"] == behind
