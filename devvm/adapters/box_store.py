@@ -145,6 +145,8 @@ class FolderBoxStore:
         folder.mkdir(exist_ok=True)
         folder.chmod(0o2775)
         destination = folder / _FILE
+        with box.path.open("rb") as file:
+            os.fsync(file.fileno())  # a box that is there is whole, also after a crash of the host
         box.path.replace(destination)
         for path in (folder, destination):
             os.chown(path, -1, self._folder.stat().st_gid)

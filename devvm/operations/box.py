@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from devvm import __version__
 from devvm.errors import (
@@ -22,6 +23,7 @@ from devvm.operations import box_adopt, box_in_hand, box_packages, gate, keeping
 from devvm.operations.box_build import BoxBuild
 from devvm.operations.box_check import check
 from devvm.operations.box_ports import BuildServices
+from devvm.operations.box_stages import StageLog
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
 from devvm.parity import moved
@@ -66,7 +68,7 @@ def build(
 
     Its packages are those of `packages.lock` or of a release that is named, or else what the mirror
     has now. Killed at any point, nothing is registered, and the next build of the same uses the
-    stages that finished.
+    stages that finished since the host was started.
 
     Args:
         services: The host.
@@ -86,7 +88,7 @@ def build(
     if release is not None and not force:
         existing = services.boxes.find(validate_release(release))
         if existing:
-            return _there_already(existing, run)
+            return _there_already(services, tools, existing, run)
     content = content_hash()
     if not (release or force or newest) and box_in_hand.find(services) is None:
         tools.roots.check()
@@ -98,7 +100,7 @@ def build(
     name = new_release(release_hash(content, packages))
     existing = services.boxes.find(name)
     if existing and not force:
-        return _there_already(existing, run)
+        return _there_already(services, tools, existing, run)
     tools.roots.check()
     with _lock(services, content, run):
         existing = services.boxes.find(name)
@@ -129,14 +131,15 @@ def build(
                 "verification": {"checks": len(report.checks), "seconds": report.seconds},
             }
             box = tools.writer.register(candidate, facts)
-            tools.trees.remove(folder)
+            _discard(tools, folder)
             box_packages.collect(services, tools)
     if newer := moved.in_a_line(report.moved()):
         run.note(newer)
     return box
 
 
-def _there_already(box: Box, run: Run) -> Box:
+def _there_already(services: Services, tools: BuildServices, box: Box, run: Run) -> Box:
+    _drop_remains(services, tools, run)
     run.note(f"The box {box.release} is there already; --force builds it anew")
     return box
 
@@ -193,10 +196,10 @@ def _prepare_folders(
     for folder in build_folder.iterdir():
         if folder.name != content:
             with suppress(LockedError), _lock(services, folder.name, run):
-                tools.trees.remove(folder)
+                _discard(tools, folder)
     folder = build_folder / content
     if force:
-        tools.trees.remove(folder)
+        _discard(tools, folder)
     started = folder.exists()
     free = tools.trees.free_bytes(build_folder)
     if free < _NEEDED_BYTES and not started:
@@ -207,6 +210,22 @@ def _prepare_folders(
             resolution="make room there, or set another state_dir (devvm config show)",
         )
     folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def _discard(tools: BuildServices, folder: Path) -> None:
+    """Remove a build's folder; killed meanwhile, none of its stages counts as finished."""
+    StageLog(folder).forget()
+    tools.trees.remove(folder)
+
+
+def _drop_remains(services: Services, tools: BuildServices, run: Run) -> None:
+    """Remove what is left of a build's folder, where that was being removed when it was killed."""
+    content = content_hash()
+    folder = services.state.build / content
+    with suppress(LockedError, PermissionError):  # somebody builds; or only root may look
+        if folder.exists() and not StageLog(folder).seconds():
+            with _lock(services, content, run):
+                _discard(tools, folder)
 
 
 def _verify_candidate(services: Services, candidate: Box, run: Run) -> Report:

@@ -13,7 +13,8 @@ from typing import Any
 from devvm.operations.progress import Run
 from devvm.state import write_atomic
 
-_FORMAT = 1
+_FORMAT = 2
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,8 @@ class StageLog:
     """Which stages a folder has finished; a file beside their outputs.
 
     A stage counts as finished when it finished with the same inputs as now, and so did every
-    stage before it.
+    stage before it; and not before the host was last started: of what was written before a crash, a
+    part may never have reached the disk.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -71,18 +73,28 @@ class StageLog:
         """How long each finished stage took, when it ran."""
         return {name: entry["seconds"] for name, entry in self._load().items()}
 
+    def forget(self) -> None:
+        """From now on, no stage counts as finished."""
+        self._path.unlink(missing_ok=True)
+
     def _load(self) -> dict[str, dict[str, Any]]:
         try:
             content = json.loads(self._path.read_text(encoding="utf-8"))
-            stages = content["stages"] if content["format"] == _FORMAT else {}
+            valid = content["format"] == _FORMAT and content["boot"] == _this_boot()
+            stages = content["stages"] if valid else {}
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return {}  # nothing is lost but time: every stage can be done again
         assert isinstance(stages, dict)
         return stages
 
     def _save(self, stages: Mapping[str, Mapping[str, Any]]) -> None:
-        content = {"format": _FORMAT, "stages": stages}
+        content = {"format": _FORMAT, "boot": _this_boot(), "stages": stages}
         write_atomic(self._path, json.dumps(content, indent=2) + "\n", mode=0o600)
+
+
+def _this_boot() -> str:
+    """What the host's kernel calls the time since it was started."""
+    return _BOOT.read_text(encoding="utf-8").strip()
 
 
 def _fingerprint(before: str, inputs: Mapping[str, Any]) -> str:

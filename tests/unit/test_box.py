@@ -299,6 +299,25 @@ def test_a_box_that_does_not_pass_is_gone_from_everywhere(world):
     assert leftovers(world) == []
 
 
+def test_a_build_killed_while_it_put_its_folder_away_leaves_nothing_after_the_next(world):
+    build(world)
+    folder = world.state.build / content_hash()
+    (folder / "root").mkdir(parents=True)
+    world.tools.calls.clear()
+    build(world)  # the box is there
+    assert not folder.exists()
+    assert world.tools.calls == []
+
+
+def test_a_build_that_goes_on_stays_where_an_older_box_of_the_stack_is_there(world):
+    build(world)
+    world.tools.fail_at = "disk"
+    with pytest.raises(KeyboardInterrupt):
+        build(world, force=True)
+    build(world)
+    assert (world.state.build / content_hash() / "stages.json").exists()
+
+
 @pytest.mark.parametrize("step", ["add_box", "upload_box", "define", "boot", "wait", "verify"])
 def test_an_interrupted_verification_leaves_nothing(world, step):
     world.host.fail_at, world.host.failure = step, KeyboardInterrupt()

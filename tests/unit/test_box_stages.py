@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from devvm.operations import box_stages
 from devvm.operations.box_stages import Stage, StageLog
 from devvm.operations.progress import Run
 
@@ -117,4 +118,15 @@ def test_durations_of_used_stages_are_kept(pipeline):
     pipeline.run()
     log = StageLog(pipeline.folder)
     assert log.seconds().keys() == {"a", "b", "c"}
-    assert json.loads((pipeline.folder / "stages.json").read_text())["format"] == 1
+    assert json.loads((pipeline.folder / "stages.json").read_text())["format"] == 2
+
+
+def test_after_a_crash_of_the_host_nothing_counts_as_finished(pipeline, tmp_path, monkeypatch):
+    pipeline.run()
+    other = tmp_path / "boot_id"
+    other.write_text("0b8c7a51-0000-4000-8000-000000000000\n")
+    monkeypatch.setattr(box_stages, "_BOOT", other)
+    pipeline.run()
+    assert pipeline.ran == ["a", "b", "c"]
+    pipeline.run()
+    assert pipeline.ran == []
