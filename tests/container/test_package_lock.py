@@ -18,6 +18,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import unquote
@@ -164,6 +165,17 @@ def test_a_mirror_that_is_signed_by_somebody_else_is_not_trusted(day, tmp_path):
     assert day.served.url in caught.value.details
     with pytest.raises(HostNotReadyError, match="can't be read"):
         Apt(mirrors, tmp_path / "none.gpg").resolve(["web"], detail=quiet, log=day.log)
+
+
+def test_a_mirror_that_stands_still_is_not_trusted_and_the_clock_may_be_wrong(day, packages):
+    """Its lists are good until a day: the same is seen where this host's clock is far ahead."""
+    Mirror(day.folder / "mirror", valid_for=timedelta(days=-400)).publish(
+        bookworm=packages.values()
+    )
+    with pytest.raises(OperationError, match="can't be trusted") as caught:
+        day.resolve()
+    assert "is expired (invalid since 400d" in caught.value.details
+    assert "whether this host's clock is right" in caught.value.resolution
 
 
 def test_a_package_that_does_not_exist_is_named_with_where_to_look(day):
