@@ -1,7 +1,8 @@
 """What stands in for the guest, and for the tools that only speak to a guest.
 
-The domains of these tests are real and run in QEMU, but there is no operating system in them.
-Everything that happens on the host is real: libvirt, its volumes, domains and network.
+The domains of these tests are real and run in QEMU, but there is no operating system in them, only
+firmware that answers the power button (guest.s). Everything that happens on the host is real:
+libvirt, its volumes, domains and network.
 """
 
 import re
@@ -11,10 +12,10 @@ from pathlib import Path
 
 import libvirt
 
-from devvm.adapters.libvirt import LibvirtHypervisor
 from devvm.adapters.openssh import OpenSsh
 from devvm.errors import OperationError
 from devvm.model import AnsibleResult, CheckResult, Outcome
+from tests.kill.own_host import FIRMWARE
 
 _GIB = 1024**3
 _DOMAIN = """
@@ -23,7 +24,10 @@ _DOMAIN = """
   <uuid>{uuid}</uuid>
   <memory unit="MiB">64</memory>
   <vcpu>1</vcpu>
-  <os><type arch="x86_64">hvm</type><boot dev="hd"/><smbios mode="sysinfo"/></os>
+  <os>
+    <type arch="x86_64">hvm</type><loader readonly="yes" type="rom">{firmware}</loader>
+    <smbios mode="sysinfo"/>
+  </os>
   <features><acpi/></features>
   <sysinfo type="smbios"><oemStrings><entry>{oem}</entry></oemStrings></sysinfo>
   <devices>
@@ -49,13 +53,6 @@ _VOLUME = """
 </volume>
 """
 _BELOW = '<backingStore><path>{path}</path><format type="qcow2"/></backingStore>'
-
-
-class ImpatientHypervisor(LibvirtHypervisor):
-    """libvirt, but a guest without an operating system is not asked to shut down."""
-
-    def shutdown(self, vm, *, timeout, force):
-        super().shutdown(vm, timeout=0, force=True)
 
 
 class Vagrant:
@@ -136,7 +133,7 @@ class Vagrant:
                 domain = connection.defineXML(
                     _DOMAIN.format(
                         fqdn=fqdn, uuid=uuid, oem=oem, disks=disks, mac=mac,
-                        network=self._config.network.name,
+                        network=self._config.network.name, firmware=FIRMWARE,
                     )
                 )  # fmt: skip
             with self._step("vagrant.note_uuid"):
