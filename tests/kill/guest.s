@@ -71,6 +71,11 @@ start:  cli
         movw    $PM + 2, %dx
         outw    %ax, %dx
         sti
+
+# Up: say so on the first serial port.
+        movb    $'u', %al
+        movw    $0x3f8, %dx
+        outb    %al, %dx
 1:      hlt
         jmp     1b
 

@@ -20,7 +20,7 @@ from devvm.adapters.box_store import FolderBoxStore
 from devvm.adapters.libvirt import LibvirtHypervisor
 from devvm.config import Config
 from devvm.state import State
-from tests.kill import worker
+from tests.kill import kill_guests, worker
 
 #: Begins every command: one that is killed takes nobody with it, and none waits for imports.
 _FORKS = multiprocessing.get_context("forkserver")
@@ -116,10 +116,8 @@ class Host:
         self.pool = self.config.pool_path
         root = self.state.root
         self.vagrant_home = root.with_name(f"{root.name}-vagrant")
-        self.guests = root.with_name(f"{root.name}-guests")
         self.state.ensure()
-        for folder in (self.vagrant_home, self.guests):
-            folder.mkdir(exist_ok=True)
+        self.vagrant_home.mkdir(exist_ok=True)
         self.connect()
 
     def connect(self):
@@ -226,7 +224,7 @@ class Host:
         for definition in baseline.domains:
             domain = self.connection().defineXML(definition)
             if domain.name() in baseline.running:
-                domain.create()
+                kill_guests.power_on(domain)
 
     def clear(self):
         """Leave nothing, but the box and the network."""
@@ -261,14 +259,17 @@ class Host:
         self.connection().networkLookupByName(self.config.network.name).destroy()
         self.connection().storagePoolLookupByName(self.config.pool).destroy()
 
+    def domain(self, name):
+        return self.domains()[f"{name}.{self.config.network.domain}"]
+
     def stop(self, name):
-        _cut(self.domains()[f"{name}.{self.config.network.domain}"])
+        _cut(self.domain(name))
 
     def mark(self, name, pattern):
         """Write something to both disks of a VM that is off, as a guest would."""
         vm = self.hypervisor.vm(name)
         for path in (vm.root, vm.data):
-            call("qemu-io", "-f", "qcow2", "-c", f"write -q -P {pattern} {700 + pattern}M 1M", path)
+            kill_guests.write_off(path, 700 + pattern, pattern)
 
     def _refresh(self):
         try:
@@ -301,9 +302,10 @@ class Goldens:
 
     def differs(self, name, volume):
         """What is different, in words; None where nothing is."""
-        argv = ["qemu-img", "compare", "-q", "-U", self.made[name], volume]
+        argv = ["qemu-img", "compare", "-U", self.made[name], volume]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
-        return done.stderr.strip() or f"code {done.returncode}" if done.returncode else None
+        said = f"{done.stdout}{done.stderr}".strip()
+        return said or f"code {done.returncode}" if done.returncode else None
 
 
 def await_that(condition, what, *, seconds=30):

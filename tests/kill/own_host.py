@@ -26,6 +26,8 @@ MARK = "DEVVM_KILL_OWN_HOST"
 PLACE = Path("/run/kill-tests")
 #: What runs in the domains.
 FIRMWARE = PLACE / "guest.bin"
+#: What the guests say on their serial ports, a file for each.
+CONSOLES = PLACE / "consoles"
 #: Hidden behind empty folders, in memory: what a host keeps of libvirt.
 _HIDDEN = ("/run", "/etc/libvirt", "/var/lib/libvirt", "/var/log/libvirt", "/var/cache/libvirt")
 _UNSHARE = (
@@ -67,6 +69,7 @@ def _make_host() -> None:
     call("ip", "link", "set", "lo", "up")
     Path("/etc/libvirt/qemu.conf").write_text(_QEMU_CONF)
     PLACE.mkdir()
+    CONSOLES.mkdir()
     _assemble(HERE / "guest.s", FIRMWARE)
     start_daemons()
 

@@ -28,15 +28,17 @@ class Case:
         verb = {"rebuild": "rollout-rebuild", "back": "rollout-rollback"}.get(kind, "rollout")
         self.argv = (verb,) if back else (verb, fleet.new, *fleet.names)
         self.state = {"refused": State.FAILED, "back": State.ROLLED_BACK}.get(kind, State.DONE)
-        self.on_new = () if kind in ("refused", "back") else fleet.names
+        canary, other = fleet.names
+        self.fates = {
+            "converge": dict.fromkeys(fleet.names, (fleet.updated,)),
+            "rebuild": dict.fromkeys(fleet.names, (fleet.rebuilt,)),
+            "refused": {canary: (fleet.went_back,), other: (fleet.untouched,)},
+            "back": dict.fromkeys(fleet.names, (fleet.rolled_back,)),
+        }[kind]
 
-    def wrong(self, state=None, on_new=None):
+    def wrong(self, state=None, fates=None):
         """What is not as it has to be."""
-        on_new = self.on_new if on_new is None else on_new
-        found = self.fleet.wrong(
-            state or self.state, on_new, self.baseline, rebuilt=self.kind == "rebuild"
-        )
-        return found + (self.fleet.lost_work() if self.kind == "back" else [])
+        return self.fleet.wrong(state or self.state, fates or self.fates, self.baseline)
 
     def resume(self):
         """What a person types next; a rollout that never came to be is started again."""
@@ -78,8 +80,13 @@ def test_it_is_aborted_instead(corners, tried, dice):
         if record is None or record.ended:
             return case.resume() + case.wrong()
         done = case.host.run("rollout-abort")
+        fleet = case.fleet
         there = [vm.name for vm in record.vms.values() if vm.state == VmState.DONE]
-        wrong = case.wrong(State.ABORTED, there)
+        fates = {
+            name: (fleet.updated,) if name in there else (fleet.hardly_begun, fleet.half_way_back)
+            for name in fleet.names
+        }
+        wrong = case.wrong(State.ABORTED, fates)
         return wrong if done.code == 0 else [*wrong, done.output]
 
     _try(corners, tried, dice, "rollout, then abort", after)
@@ -110,7 +117,7 @@ def _try(corners, tried, dice, what, after, kind="converge", *, inside=False):
     def try_one(corner, moment):
         case = Case(corner.fleet, kind)
         wrong = killed(
-            case.host, moment, lambda: corner.fleet.restore(case.baseline), case.argv,
+            case.host, moment, lambda: corner.host.restore(case.baseline), case.argv,
             **case.options,
         )  # fmt: skip
         return wrong or after(case)
@@ -123,7 +130,7 @@ def _try(corners, tried, dice, what, after, kind="converge", *, inside=False):
 def _uninterrupted(fleet, kind):
     """The rollout's boundaries; it ends as it should when nobody kills it."""
     case = Case(fleet, kind)
-    fleet.restore(case.baseline)
+    fleet.host.restore(case.baseline)
     passed, done = fleet.host.boundaries(*case.argv, **case.options)
     assert done.code == 0, done.output
     wrong = case.wrong()

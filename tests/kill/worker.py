@@ -155,10 +155,7 @@ def count_events(boundaries):
 
 def services(config, options, boundaries):
     """As a person's command gets them, but for what speaks to a guest."""
-    vagrant_home, guests = (
-        config.state_dir.with_name(f"{config.state_dir.name}-{what}")
-        for what in ("vagrant", "guests")
-    )
+    vagrant_home = config.state_dir.with_name(f"{config.state_dir.name}-vagrant")
 
     def counted(port, name):
         return Counted(port, name, boundaries)
@@ -166,10 +163,10 @@ def services(config, options, boundaries):
     real = dataclasses.replace(
         wiring.build_services(config),
         vagrant=Vagrant(config, vagrant_home, boundaries.step),
-        shell=Shell(guests),
-        provisioner=Provisioner(),
-        verifier=Verifier(passes=not options.fail_checks),
-        stacks=Stacks(counted, options.bad_release),
+        shell=Shell(config),
+        provisioner=Provisioner(config),
+        verifier=Verifier(config, passes=not options.fail_checks),
+        stacks=Stacks(config, counted, options.bad_release),
     )
     ports = {name: counted(getattr(real, name), name) for name in _PORTS}
     state = Counted(real.state, "state", boundaries, only=_STATE_CHANGES)
