@@ -1,28 +1,26 @@
 """Kills real operations on real libvirt objects; what was tried is told at the end."""
 
-import fcntl
 import os
 import random
 import subprocess
-import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from tests.kill.kill_fleet import Fleet
-from tests.kill.kill_host import Host, corner
+from tests.kill.kill_host import HERE, REPOSITORY, Host, corner
 from tests.kill.kill_scenarios import Scenarios
+from tests.kill.own_host import MARK
 
 #: How many at once: a power-off is mostly waiting.
 CORNERS = int(os.environ.get("DEVVM_KILL_CORNERS", "4"))
 _TRIED = pytest.StashKey[list]()
-_SEED = pytest.StashKey[int]()
+_SEED = pytest.StashKey[str]()
 
 
 def pytest_configure(config):
     config.stash[_TRIED] = []
-    config.stash[_SEED] = int(os.environ.get("DEVVM_KILL_SEED", time.time_ns() % 10**6))
+    config.stash[_SEED] = os.environ.get("DEVVM_KILL_SEED") or _commit()
 
 
 @dataclass(frozen=True)
@@ -35,28 +33,24 @@ class Corner:
 
 
 @pytest.fixture(scope="session")
-def corners(tmp_path_factory):
-    """Parts of the host to work in at the same time; nothing is left of them afterwards."""
-    if os.geteuid() != 0:
-        pytest.fail("needs root")
-    with Path("/run/lock/devvm-kill-tests.lock").open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)  # two runs of the tests on one host take turns
-        made = []
-        for number in range(CORNERS):
-            host = corner(number, _readable(tmp_path_factory.mktemp("kill")))
-            # A packet for a VM that is gone must never leave this machine.
-            route = ["ip", "route", "replace", "unreachable", host.config.network.address]
-            subprocess.run([*route, "metric", "4000000000"], check=True)
-            host.clear_domains()
-            host.hypervisor.ensure_pool()
-            host.hypervisor.ensure_network()
-            host.clear()
-            host.make_box()
-            scenarios = Scenarios(host, number)
-            made.append(Corner(host, scenarios, Fleet(host, scenarios)))
-        yield made
-        for one in made:
-            one.host.remove()
+def own_host():
+    """What these tests do to a libvirt host, they do to one of their own."""
+    if os.environ.get(MARK) != "yes":
+        pytest.fail("needs a libvirt host of its own: sudo bin/test kill", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def corners(own_host, tmp_path_factory):
+    """Parts of the host to work in at the same time."""
+    made = []
+    for number in range(CORNERS):
+        host = corner(number, _readable(tmp_path_factory.mktemp("kill")))
+        host.hypervisor.ensure_pool()
+        host.hypervisor.ensure_network()
+        host.make_box()
+        scenarios = Scenarios(host, number)
+        made.append(Corner(host, scenarios, Fleet(host, scenarios)))
+    return made
 
 
 @pytest.fixture
@@ -79,7 +73,7 @@ def tried(request):
 
 @pytest.fixture
 def dice(request):
-    """Random moments that can be had again: the seed is printed at the end."""
+    """Random moments: the same ones for the same commit, or the same DEVVM_KILL_SEED."""
     return random.Random(f"{request.config.stash[_SEED]} {request.node.name}")
 
 
@@ -95,6 +89,22 @@ def pytest_terminal_summary(terminalreporter, config):
         terminalreporter.write_line(line.format(*row))
     tried, survived = sum(row[3] for row in rows), sum(row[4] for row in rows)
     terminalreporter.write_line(line.format("all", "", "", tried, survived, ""))
+
+
+def _commit():
+    """The commit that is tested; a tree without Git has one seed."""
+    argv = [
+        "git",
+        "-C",
+        HERE,
+        "-c",
+        f"safe.directory={REPOSITORY}",
+        "rev-parse",
+        "--short=12",
+        "HEAD",
+    ]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "none"
 
 
 def _readable(path):

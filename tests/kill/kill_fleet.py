@@ -1,25 +1,112 @@
 """Two VMs, and a release that goes out to them: where rollouts begin, and how they end."""
 
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from devvm.adapters.release_store import FolderReleaseStore
 from devvm.fleet.record import VmState
 from devvm.fleet.stack import Release
-from devvm.model import DATA, ROOT
+from devvm.model import DATA, ROOT, Purpose
 from devvm.operations.rollout_log import RolloutLog
 from devvm.release import content_hash
+from tests.kill import kill_guests
 from tests.kill.kill_host import Goldens
+from tests.kill.kill_stand_ins import WRITES
 from tests.kill.kill_states import Expected, problems
 
 RUNS = "running"
+#: Where a database writes: on the data disk too, and never taken along.
+_DATABASE = 830
+
+
+@dataclass(frozen=True, eq=False)
+class Fate:
+    """What a rollout has come to for a VM.
+
+    Attributes:
+        on_new: Whether it is on the new release.
+        data: The golden copy that its data disk equals; its root too, but for a new one.
+        new_root: Whether it has one.
+        kept: Its kept states, by label: how many there may be, and the golden copies that the
+            disks of each may equal.
+    """
+
+    on_new: bool
+    data: str = "old"
+    new_root: bool = False
+    kept: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Keeps:
+    """How many kept states of one label there may be, and what they hold."""
+
+    counts: tuple
+    holds: tuple
 
 
 class Fleet:
-    """Makes the states that rollouts begin with, each once, by real commands."""
+    """Makes the states that rollouts begin with, each once, by real commands.
+
+    Golden copies of each VM's disks: `old`, as they were before the rollout; `updated`, with what
+    the update writes; `later`, with what was written since; `back`, as they were before, with the
+    person's work of since.
+    """
 
     def __init__(self, host, scenarios):
         self.host, self._scenarios = host, scenarios
         self.names = (scenarios.name, scenarios.clone_name)
+
+    # what may have become of a VM
+
+    @property
+    def untouched(self):
+        return Fate(on_new=False)
+
+    @property
+    def hardly_begun(self):
+        """Its disks are those of before; they may have been kept, to go back to."""
+        return Fate(on_new=False, kept={self._before("update"): Keeps((0, 1), ("old",))})
+
+    @property
+    def updated(self):
+        # two, where a try was killed just when it had kept its state
+        return Fate(
+            on_new=True, data="updated", kept={self._before("update"): Keeps((1, 2), ("old",))}
+        )
+
+    @property
+    def rebuilt(self):
+        kept = {self._before("rebuild"): Keeps((1, 2), ("old",))}
+        return Fate(on_new=True, new_root=True, kept=kept)
+
+    @property
+    def went_back(self):
+        """It was updated, did not pass, and has its disks of before."""
+        return self._went_back("old", ("updated",))
+
+    @property
+    def half_way_back(self):
+        """It was being updated, and has its disks of before."""
+        return self._went_back("old", ("old", "updated"))
+
+    @property
+    def rolled_back(self):
+        return self._went_back("back", ("later",))
+
+    def _went_back(self, data, holds):
+        before = self._before("update")
+        kept = {
+            # two, where a try was killed just when it was back, and the next one updated it again
+            f"before going back to {before}": Keeps((1, 2), holds),
+            before: Keeps((0, 1), ("old",)),
+        }
+        return Fate(on_new=False, data=data, kept=kept)
+
+    def _before(self, what):
+        return f"before the {what} to {self.new}"
+
+    # where rollouts begin
 
     @cached_property
     def releases(self):
@@ -48,81 +135,117 @@ class Fleet:
             self._command("create", name, release=self.old)
             self.host.stop(name)
             self.host.mark(name, number)
-            vm = self.host.hypervisor.vm(name)
-            self.goldens.keep(_golden(name, ROOT), vm.root)
-            self.goldens.keep(_golden(name, DATA), vm.data)
+            self._keep(name, "old")
             self._command("start", name)
-        return self.host.save("fleet")
+        found = self.host.save("fleet")
+        self._derive("updated", "old", WRITES["update.yml"])
+        return found
 
     @cached_property
     def on_new(self):
-        """The release went out to both."""
+        """The release went out to both; since then people have worked, and databases written."""
         self.host.restore(self.on_old)
         self._command("rollout", self.new, *self.names)
+        since = {}
+        for number, name in enumerate(self.names, 50):
+            work = (DATA, kill_guests.WORK, number)
+            since[name] = (work, (DATA, _DATABASE, number), (ROOT, _DATABASE, number))
+            for role, place, pattern in since[name]:
+                kill_guests.write(self.host.domain(name), role, place, pattern)
+            self._derive("later", "updated", since[name], name)
+            self._derive("back", "old", [work], name)
         return self.host.save("fleet-new")
 
-    def restore(self, baseline):
-        self.host.restore(baseline)
-        for path in self.host.guests.iterdir():
-            path.unlink()
+    def _keep(self, name, golden):
+        vm = self.host.hypervisor.vm(name)
+        for role, path in ((ROOT, vm.root), (DATA, vm.data)):
+            self.goldens.keep(_golden(name, golden, role), path)
 
-    def lost_work(self):
-        """The VMs that went back without the work that was done in them since."""
-        back = {path.name: path.read_text() for path in self.host.guests.iterdir()}
-        aliases = [f"{name}-vagrant" for name in self.names]
-        return [f"work is lost: {back}" for a in aliases if back.get(a) != f"work done in {a}"]
+    def _derive(self, golden, source, writes, *names):
+        """Golden copies that differ from others by what is written on them."""
+        for name in names or self.names:
+            for role in (ROOT, DATA):
+                path = self.goldens.made[_golden(name, source, role)]
+                self.goldens.keep(_golden(name, golden, role), path)
+            for role, place, pattern in writes:
+                path = self.goldens.made[_golden(name, golden, role)]
+                kill_guests.write_off(path, place, pattern)
+
+    # how they end
 
     def record(self):
         """The one rollout's record; None where there is none."""
         folder = self.host.state.rollouts / "r1"
         return RolloutLog(folder).record() if (folder / "plan.json").is_file() else None
 
-    def wrong(self, state, on_new, baseline, *, rebuilt=False):
+    def wrong(self, state, fates, baseline):
         """What is not as it has to be once a rollout has ended.
 
         Args:
             state: How the rollout has to be.
-            on_new: The VMs that have to be on the new release; the others are as they were.
+            fates: What may have come of each VM, by name: one of these.
             baseline: Where it began.
-            rebuilt: Whether those on the new release have a new root.
         """
         record = self.record()
         if record is None or record.state != state:
             return [f"the rollout is {record and (record.state, record.why)}, expected {state}"]
-        vms, contents = {}, {}
+        chosen, found = {}, []
         for name in self.names:
-            new_root = rebuilt and name in on_new
-            for role in (DATA,) if new_root else (DATA, ROOT):
-                contents[name, role] = _golden(name, role)
-            vms[name] = (RUNS, 2 if new_root else 1)
-        kept = [k for k in self.host.kept() if k.vm.name in self.names]
-        labels = tuple((str(k.purpose), k.label) for k in kept)
-        found = problems(self.host, Expected(vms, labels, contents), self.goldens, baseline)
-        found += [
-            f"the {disk.role} of {k.label!r} of {k.vm.name} is not what it was: {difference}"
-            for k in kept
-            for disk in k.disks
-            if (difference := self.goldens.differs(_golden(k.vm.name, disk.role), disk.path))
-        ]
-        found += self._wrong_releases(on_new, kept)
+            tried = {fate: self._of_vm(name, fate) for fate in fates[name]}
+            chosen[name] = min(tried, key=lambda fate: len(tried[fate]))
+            found += tried[chosen[name]]
+        vms = {name: (RUNS, 2 if chosen[name].new_root else 1) for name in self.names}
+        kept = tuple((str(k.purpose), k.label) for k in self._kept())
+        found += problems(self.host, Expected(vms, kept), self.goldens, baseline)
         done = [e.vm for e in self._events() if e.what == VmState.DONE and e.vm]
         return found + [f"{name} was done twice" for name in {n for n in done if done.count(n) > 1}]
 
-    def _wrong_releases(self, on_new, kept):
-        found, record = [], self.record()
-        for vm in self.host.vms():
-            facts, release = vm.metadata, self.new if vm.name in on_new else self.old
-            if facts.release != release:
-                found.append(f"{vm.name} is on {facts.release}, expected {release}")
-            if facts.update_to or facts.update_by or facts.restore_point:
-                found.append(f"{vm.name} is on its way to {facts.update_to or facts.restore_point}")
-            # one more is there where a try was killed just when it had kept its state
-            tokens = [k.id for k in kept if k.vm.name == vm.name]
-            token = record.vms[vm.name].token
-            if vm.name in on_new and (token not in tokens or len(tokens) > 2):
-                found.append(f"{vm.name} can go back to {tokens}, on record is {token}")
-            found += [f"{p} is left" for p in self.host.state.vm(vm.name).glob("work-*")]
+    def _of_vm(self, name, fate):
+        """How a VM differs from what is to have come of it."""
+        vm = self.host.hypervisor.vm(name)
+        if vm is None:
+            return [f"{name} is gone"]
+        facts, release = vm.metadata, self.new if fate.on_new else self.old
+        found = []
+        if facts.release != release:
+            found.append(f"{name} is on {facts.release}, expected {release}")
+        if facts.update_to or facts.update_by or facts.restore_point:
+            found.append(f"{name} is on its way to {facts.update_to or facts.restore_point}")
+        for role, path in ((DATA, vm.data), (ROOT, vm.root)):
+            if not (role == ROOT and fate.new_root):
+                found += self._differs(name, (fate.data,), role, path)
+        found += self._wrong_kept(name, fate)
+        return found + [f"{p} is left" for p in self.host.state.vm(name).glob("work-*")]
+
+    def _wrong_kept(self, name, fate):
+        kept = [k for k in self._kept() if k.vm.name == name]
+        labels = [k.label for k in kept]
+        found = [f"{name} has kept {label!r}" for label in {*labels} - {*fate.kept}]
+        for label, keeps in fate.kept.items():
+            if labels.count(label) not in keeps.counts:
+                found.append(f"of {name} are kept {labels}, expected {label!r} {keeps.counts}")
+        for state in kept:
+            if state.purpose is not Purpose.TRASH:
+                found.append(f"{state.label!r} of {name} is kept as a {state.purpose}")
+            if state.label in fate.kept:
+                for disk in state.disks:
+                    found += self._differs(name, fate.kept[state.label].holds, disk.role, disk.path)
+        token = self.record().vms[name].token
+        if fate.on_new and token not in [k.id for k in kept]:
+            found.append(f"{name} can't go back to {token}, which is on record")
         return found
+
+    def _differs(self, name, goldens, role, path):
+        """How a disk differs from all of some golden copies, in words."""
+        found = {
+            golden: difference
+            for golden in goldens
+            if (difference := self.goldens.differs(_golden(name, golden, role), path))
+        }
+        return [f"{path.name} is not {found}"] if len(found) == len(goldens) else []
+
+    def _kept(self):
+        return [k for k in self.host.kept() if k.vm.name in self.names]
 
     def _events(self):
         return RolloutLog(self.host.state.rollouts / "r1").events()
@@ -152,5 +275,5 @@ class Fleet:
         return name
 
 
-def _golden(name, role):
-    return f"{name} {'root' if role == ROOT else 'data'}"
+def _golden(name, golden, role):
+    return f"{name} {golden} {'root' if role == ROOT else 'data'}"

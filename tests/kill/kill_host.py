@@ -1,11 +1,12 @@
 """A corner of the real libvirt host: looked at, put into a known state, and worked on."""
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
-import sys
+import tempfile
 import time
 import tomllib
 from dataclasses import dataclass, field
@@ -19,6 +20,11 @@ from devvm.adapters.box_store import FolderBoxStore
 from devvm.adapters.libvirt import LibvirtHypervisor
 from devvm.config import Config
 from devvm.state import State
+from tests.kill import kill_guests, worker
+
+#: Begins every command: one that is killed takes nobody with it, and none waits for imports.
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["tests.kill.worker", "tests.kill.worker_modules"])
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parent.parent
@@ -49,6 +55,33 @@ class Done:
             if line.startswith('{"error"'):
                 return json.loads(line)["error"]
         return None
+
+
+class Command:
+    """A command that runs: a fork of a process that has read devvm's modules, and done nothing."""
+
+    def __init__(self, argv, scratch):
+        number, self._file = tempfile.mkstemp(dir=scratch, prefix="output-")
+        os.close(number)
+        self._process = _FORKS.Process(target=worker.begin, args=(argv, self._file))
+        self._process.start()
+        self.pid = self._process.pid
+
+    def ended(self, seconds):
+        """Whether it has ended, at the latest after so many seconds."""
+        self._process.join(seconds)
+        return self._process.exitcode is not None
+
+    def finish(self, timeout=120):
+        """Wait for it; one that hangs is killed."""
+        hangs = not self.ended(timeout)
+        if hangs:
+            os.killpg(self.pid, signal.SIGKILL)
+            self._process.join()
+        output, code = Path(self._file).read_text(), self._process.exitcode
+        Path(self._file).unlink()
+        self._process.close()
+        return Done(code, f"{output}\n(no end after {timeout} s)" if hangs else output)
 
 
 @dataclass(frozen=True)
@@ -83,10 +116,8 @@ class Host:
         self.pool = self.config.pool_path
         root = self.state.root
         self.vagrant_home = root.with_name(f"{root.name}-vagrant")
-        self.guests = root.with_name(f"{root.name}-guests")
         self.state.ensure()
-        for folder in (self.vagrant_home, self.guests):
-            folder.mkdir(exist_ok=True)
+        self.vagrant_home.mkdir(exist_ok=True)
         self.connect()
 
     def connect(self):
@@ -97,37 +128,20 @@ class Host:
 
     def start(self, *args, **options):
         """Begin a command in a process, session and group of its own."""
-        argv = [sys.executable, "-m", "tests.kill.worker", "--config", self.config_file]
-        argv += ["--release", RELEASE]
+        argv = ["--config", str(self.config_file), "--release", RELEASE]
         for name, value in {**self.always, **options}.items():
             option = f"--{name.replace('_', '-')}"
             argv += [option] if value is True else [option, str(value)]
-        return subprocess.Popen(
-            [*argv, *args], start_new_session=True, stdin=subprocess.DEVNULL, text=True,
-            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+        return Command([*argv, *args], self.scratch)
 
     def run(self, *args, timeout=120, **options):
-        with self.start(*args, **options) as process:
-            return finish(process, timeout)
-
-    def run_killed_after(self, seconds, *args, **options):
-        """Kill a command's whole process group after some time."""
-        with self.start(*args, **options) as process:
-            try:
-                output, _ = process.communicate(timeout=seconds)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                output, _ = process.communicate()
-            return Done(process.returncode, output)
+        return self.start(*args, **options).finish(timeout)
 
     def boundaries(self, *args, **options):
-        """The boundaries of a command that is not killed, and how long it took."""
+        """The boundaries of a command that is not killed, and how it ended."""
         file = self.scratch / "boundaries.json"
-        start = time.monotonic()
         done = self.run(*args, boundaries=file, **options)
-        return json.loads(file.read_text()), time.monotonic() - start, done
+        return json.loads(file.read_text()), done
 
     # looking
 
@@ -210,7 +224,7 @@ class Host:
         for definition in baseline.domains:
             domain = self.connection().defineXML(definition)
             if domain.name() in baseline.running:
-                domain.create()
+                kill_guests.power_on(domain)
 
     def clear(self):
         """Leave nothing, but the box and the network."""
@@ -220,23 +234,6 @@ class Host:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         self.set_leases([])
         self._refresh()
-
-    def remove(self):
-        """Leave nothing at all."""
-        self.clear()
-        for folder in (self.state.root, self.vagrant_home, self.guests):
-            shutil.rmtree(folder)
-        for look_up, name in (
-            (self.connection().storagePoolLookupByName, self.config.pool),
-            (self.connection().networkLookupByName, self.config.network.name),
-        ):
-            try:
-                found = look_up(name)
-            except libvirt.libvirtError:
-                continue
-            found.destroy()
-            found.undefine()
-        shutil.rmtree(self.pool, ignore_errors=True)
 
     def clear_domains(self):
         for domain in self.domains().values():
@@ -262,14 +259,17 @@ class Host:
         self.connection().networkLookupByName(self.config.network.name).destroy()
         self.connection().storagePoolLookupByName(self.config.pool).destroy()
 
+    def domain(self, name):
+        return self.domains()[f"{name}.{self.config.network.domain}"]
+
     def stop(self, name):
-        _cut(self.domains()[f"{name}.{self.config.network.domain}"])
+        _cut(self.domain(name))
 
     def mark(self, name, pattern):
         """Write something to both disks of a VM that is off, as a guest would."""
         vm = self.hypervisor.vm(name)
         for path in (vm.root, vm.data):
-            call("qemu-io", "-f", "qcow2", "-c", f"write -q -P {pattern} {700 + pattern}M 1M", path)
+            kill_guests.write_off(path, 700 + pattern, pattern)
 
     def _refresh(self):
         try:
@@ -302,20 +302,18 @@ class Goldens:
 
     def differs(self, name, volume):
         """What is different, in words; None where nothing is."""
-        argv = ["qemu-img", "compare", "-q", "-U", self.made[name], volume]
+        argv = ["qemu-img", "compare", "-U", self.made[name], volume]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
-        return done.stderr.strip() or f"code {done.returncode}" if done.returncode else None
+        said = f"{done.stdout}{done.stderr}".strip()
+        return said or f"code {done.returncode}" if done.returncode else None
 
 
-def finish(process, timeout=120):
-    """Wait for a command; one that hangs is killed."""
-    try:
-        output, _ = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        output, _ = process.communicate()
-        output += f"\n(no end after {timeout} s)"
-    return Done(process.returncode, output)
+def await_that(condition, what, *, seconds=30):
+    """Wait until something is so; fail where it does not come to be."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"within {seconds} s not: {what}"
+        time.sleep(0.02)
 
 
 def _cut(domain):

@@ -1,20 +1,23 @@
 """What stands in for the guest, and for the tools that only speak to a guest.
 
-The domains of these tests are real and run in QEMU, but there is no operating system in them.
-Everything that happens on the host is real: libvirt, its volumes, domains and network.
+The domains of these tests are real and run in QEMU, but there is no operating system in them, only
+firmware that answers the power button (guest.s). Everything that happens on the host is real:
+libvirt, its volumes, domains and network.
 """
 
 import re
 import shutil
 import tarfile
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import libvirt
 
-from devvm.adapters.libvirt import LibvirtHypervisor
 from devvm.adapters.openssh import OpenSsh
 from devvm.errors import OperationError
-from devvm.model import AnsibleResult, CheckResult, Outcome
+from devvm.model import DATA, ROOT, AnsibleResult, CheckResult, Outcome
+from tests.kill import kill_guests
+from tests.kill.own_host import CONSOLES, FIRMWARE
 
 _GIB = 1024**3
 _DOMAIN = """
@@ -23,7 +26,10 @@ _DOMAIN = """
   <uuid>{uuid}</uuid>
   <memory unit="MiB">64</memory>
   <vcpu>1</vcpu>
-  <os><type arch="x86_64">hvm</type><boot dev="hd"/><smbios mode="sysinfo"/></os>
+  <os>
+    <type arch="x86_64">hvm</type><loader readonly="yes" type="rom">{firmware}</loader>
+    <smbios mode="sysinfo"/>
+  </os>
   <features><acpi/></features>
   <sysinfo type="smbios"><oemStrings><entry>{oem}</entry></oemStrings></sysinfo>
   <devices>
@@ -31,6 +37,7 @@ _DOMAIN = """
     <interface type="network">
       <mac address="{mac}"/><source network="{network}"/><model type="virtio"/><rom enabled="no"/>
     </interface>
+    <serial type="file"><source path="{console}"/></serial>
     <channel type="unix"><target type="virtio" name="org.qemu.guest_agent.0"/></channel>
   </devices>
 </domain>
@@ -49,13 +56,6 @@ _VOLUME = """
 </volume>
 """
 _BELOW = '<backingStore><path>{path}</path><format type="qcow2"/></backingStore>'
-
-
-class ImpatientHypervisor(LibvirtHypervisor):
-    """libvirt, but a guest without an operating system is not asked to shut down."""
-
-    def shutdown(self, vm, *, timeout, force):
-        super().shutdown(vm, timeout=0, force=True)
 
 
 class Vagrant:
@@ -137,6 +137,7 @@ class Vagrant:
                     _DOMAIN.format(
                         fqdn=fqdn, uuid=uuid, oem=oem, disks=disks, mac=mac,
                         network=self._config.network.name,
+                        firmware=FIRMWARE, console=CONSOLES / fqdn,
                     )
                 )  # fmt: skip
             with self._step("vagrant.note_uuid"):
@@ -154,30 +155,59 @@ class Vagrant:
         return self._home / box.release / "box.img"
 
 
-class Shell:
-    """A guest that answers at once, and does whatever it is told.
+class Guest:
+    """The guest that a way in leads to."""
 
-    Args:
-        guests: Where the work is that people have done in guests, a file for each.
+    def __init__(self, config):
+        self._config = config
+        self._connection = None
+
+    def of(self, target):
+        """The guest's domain.
+
+        Raises:
+            OperationError: the way in is lost, or the domain is.
+        """
+        if not Path(target.ssh_config).is_file():
+            raise OperationError(f"{target.alias} is not known", details=f"no {target.ssh_config}")
+        name = target.alias.removesuffix("-vagrant")
+        try:
+            if self._connection is None:
+                self._connection = libvirt.open(self._config.uri)
+            return self._connection.lookupByName(f"{name}.{self._config.network.domain}")
+        except libvirt.libvirtError as error:
+            self._connection = None
+            raise OperationError(f"{name} can't be reached", details=str(error)) from None
+
+
+class Shell:
+    """SSH into guests that do whatever they are told, once they are up.
+
+    A person's work is what is written at one place of the data disk: that is taken along.
     """
 
-    def __init__(self, guests):
-        self._guests = guests
+    def __init__(self, config):
+        self._guest = Guest(config)
 
     def wait(self, target, *, timeout, detail):
-        assert Path(target.ssh_config).is_file()
+        kill_guests.await_up(self._guest.of(target))
 
     def run(self, target, argv, *, check=True, timeout=300, stdin=None):
-        assert Path(target.ssh_config).is_file()
+        kill_guests.await_up(self._guest.of(target))
         return 0, "", ""
 
     def transfer(self, target, argv, *, source=None, destination=None, timeout=3600):
-        assert Path(target.ssh_config).is_file()
-        work = self._guests / target.alias
+        domain = self._guest.of(target)
+        kill_guests.await_up(domain)
         if destination is not None:
-            destination.write_text(f"work done in {target.alias}")
+            tree = ET.fromstring(domain.XMLDesc())
+            source = tree.find(f"devices/disk[serial='{DATA}']/source")
+            kill_guests.read(Path(source.get("file")), kill_guests.WORK, destination)
         else:
-            work.write_text(source.read_text())
+            kill_guests.write(domain, DATA, kill_guests.WORK, source.read_bytes()[0])
+
+    def interactive(self, target, argv):
+        raise NotImplementedError
 
     def disconnect(self, target):
         pass
@@ -186,16 +216,35 @@ class Shell:
         return OpenSsh().new_key(path, comment)
 
 
+#: What a playbook writes in a guest: on which disk, where, and what.
+WRITES = {
+    "personalise.yml": ((ROOT, 810, 103),),
+    "update.yml": ((ROOT, 800, 101), (DATA, 800, 102)),
+}
+
+
 class Provisioner:
+    """Ansible, that writes on the disks which the VM runs on."""
+
+    def __init__(self, config):
+        self._guest = Guest(config)
+
     def apply(self, playbook, target, *, variables, detail, log, tags=()):
+        domain = self._guest.of(target)
+        for role, place, pattern in WRITES[playbook]:
+            kill_guests.write(domain, role, place, pattern)
         return AnsibleResult(ok=1, changed=1)
 
 
 class Verifier:
-    def __init__(self, *, passes):
+    """Checks that all pass or all fail, in a guest that is up."""
+
+    def __init__(self, config, *, passes):
+        self._guest = Guest(config)
         self._outcome = Outcome.PASSED if passes else Outcome.FAILED
 
     def check(self, target, *, detail, log, packages=None, junit=None):
+        kill_guests.await_up(self._guest.of(target))
         return (CheckResult(name="unit/nginx.service", role="nginx", outcome=self._outcome),)
 
 
@@ -203,18 +252,20 @@ class Stacks:
     """The tools of every release.
 
     Args:
+        config: The host.
         counted: Wraps a tool, so that its calls are steps.
         bad: The release on which no VM passes its checks.
     """
 
-    def __init__(self, counted, bad):
-        self._counted, self._bad = counted, bad
+    def __init__(self, config, counted, bad):
+        self._config, self._counted, self._bad = config, counted, bad
 
     def provisioner(self, release):
-        return self._counted(Provisioner(), "provisioner")
+        return self._counted(Provisioner(self._config), "provisioner")
 
     def verifier(self, release):
-        return self._counted(Verifier(passes=release != self._bad), "verifier")
+        verifier = Verifier(self._config, passes=release != self._bad)
+        return self._counted(verifier, "verifier")
 
 
 class Reporter:

@@ -3,7 +3,9 @@
 import os
 import queue
 import time
+from bisect import bisect_right
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 FULL = os.environ.get("DEVVM_KILL_FULL") == "1"
 #: Random moments, of each operation.
@@ -14,33 +16,73 @@ PART = int(os.environ.get("DEVVM_KILL_PART", "1" if FULL else "4"))
 THINNED = int(os.environ.get("DEVVM_KILL_THINNED", "1" if FULL else "8"))
 
 
-def each(corners, points, try_one, passed):
-    """Try every point, in whichever corner is free; what went wrong, in words."""
+@dataclass(frozen=True)
+class Moment:
+    """When a command dies: at a boundary, or so many seconds after it has passed that."""
+
+    boundary: int
+    delay: float = 0.0
+
+    def earlier(self):
+        """This moment and others, for a command that turns out to have ended by then."""
+        last = max(0, self.boundary - 1)
+        return (self, replace(self, delay=self.delay / 2), Moment(self.boundary), Moment(last))
+
+
+def killed(host, moment, restore, argv, **options):
+    """Kill a command at a moment, from a state that `restore` brings about; what went wrong."""
+    for tried in moment.earlier():
+        restore()
+        done = host.run(*argv, kill_at=tried.boundary, kill_after=tried.delay, **options)
+        if done.killed:
+            return []
+    return [f"it was not killed: {done.output}"]
+
+
+def each(corners, moments, try_one, passed):
+    """Try every moment, in whichever corner is free; what went wrong, in words."""
     free = queue.SimpleQueue()
     for corner in corners:
         free.put(corner)
 
-    def attempt(point):
+    def attempt(moment):
         corner = free.get()
         try:
-            wrong = try_one(corner, point)
+            wrong = try_one(corner, moment)
         except Exception as error:
             wrong = [repr(error)]
         finally:
             free.put(corner)
-        where = f"{point:.3f} s" if isinstance(point, float) else passed[point]["boundary"]
+        where = passed[moment.boundary]["boundary"]
+        if moment.delay:
+            where += f", {moment.delay:.3f} s later"
         return [f"{where}: {'; '.join(wrong)}"] if wrong else []
 
     with ThreadPoolExecutor(len(corners)) as pool:
-        return [text for texts in pool.map(attempt, points) for text in texts]
+        return [text for texts in pool.map(attempt, moments) for text in texts]
 
 
 def chosen(passed, one_of, dice):
-    """Which boundaries to die at: all, or one for each state of the host, of these a part."""
+    """At which boundaries to die: all, or one for each state of the host, of these a part.
+
+    Where nothing has changed yet there is nothing to go wrong.
+    """
     if FULL:
-        return range(len(passed))
+        return [Moment(number) for number in range(len(passed))]
     first = {entry["changes"]: number for number, entry in reversed(list(enumerate(passed)))}
-    return sorted(first.values())[dice.randrange(one_of) :: one_of]
+    of_states = sorted(first[changes] for changes in first if changes)
+    return [Moment(number) for number in of_states[dice.randrange(one_of) :: one_of]]
+
+
+def between(passed, dice):
+    """Moments between boundaries, in the middle of whatever is done there."""
+    times = [entry["seconds"] for entry in passed]
+    found = []
+    for _ in range(RANDOM):
+        at = dice.uniform(times[0], times[-1])
+        number = bisect_right(times, at) - 1
+        found.append(Moment(number, at - times[number]))
+    return found
 
 
 def tell(tried, name, passed, count, failures, start):

@@ -12,7 +12,7 @@ import libvirt
 import pytest
 
 from devvm.adapters.box_store import FolderBoxStore
-from tests.kill.kill_host import RELEASE, corner, finish, sha256
+from tests.kill.kill_host import RELEASE, await_that, corner, sha256
 from tests.kill.kill_scenarios import RUNS, Scenarios
 from tests.kill.kill_states import Expected, problems
 from tests.kill.worker import fill
@@ -30,22 +30,14 @@ def small(corners, tmp_path_factory):
     scratch = tmp_path_factory.mktemp("small")
     place = corner(SMALL, scratch).pool  # where QEMU's user may pass
     place.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["umount", "-q", place], check=False)  # of a run that was killed
     mount = ["mount", "-t", "tmpfs", "-o", "size=96m,mode=755", "tmpfs", place]
     subprocess.run(mount, check=True)
     host = corner(SMALL, scratch, pool_path=str(place / "pool"))
     host.always["no_headroom"] = True
-    try:
-        host.clear_domains()
-        host.hypervisor.ensure_pool()
-        host.hypervisor.ensure_network()
-        host.clear()
-        host.make_box()
-        yield host, Scenarios(host, SMALL), place
-    finally:
-        host.remove()
-        subprocess.run(["umount", place], check=True)
-        place.rmdir()
+    host.hypervisor.ensure_pool()
+    host.hypervisor.ensure_network()
+    host.make_box()
+    return host, Scenarios(host, SMALL), place
 
 
 @pytest.mark.parametrize("operation", ["create", "rebuild", "snapshot-create"])
@@ -54,7 +46,7 @@ def test_the_pool_is_full(operation, small, tried):
     host, scenarios, place = small
     scenario = scenarios.named(operation)
     host.restore(scenario.baseline)
-    passed, _, done = host.boundaries(*scenario.argv)
+    passed, done = host.boundaries(*scenario.argv)
     assert done.code == 0, done.output
     first = {entry["changes"]: number for number, entry in reversed(list(enumerate(passed)))}
     points, failures, refused = sorted(first.values())[:: 1 if FULL else 3], [], 0
@@ -117,16 +109,18 @@ def _clear(done):
 
 
 def test_a_second_create_is_told_who_is_at_it(host, scenarios):
-    reached, name = host.scratch / "reached", scenarios.name
-    reached.unlink(missing_ok=True)
-    first = host.start("create", name, pause_at=20, pause=4, reached=reached)
-    _await(reached)
+    reached, go, name = host.scratch / "reached", host.scratch / "go", scenarios.name
+    for file in (reached, go):
+        file.unlink(missing_ok=True)
+    first = host.start("create", name, hold_at=20, reached=reached, go=go)
+    await_that(reached.exists, "the first create is on its way")
     second = host.run("create", name)
+    go.touch()
     assert second.code == 5, second.output
     details = second.error["details"]
     for part in ("root", "since 20", f"create {name}", str(first.pid)):
         assert part in details
-    done = finish(first)
+    done = first.finish()
     assert done.code == 0, done.output
     expected = Expected({name: (RUNS, 1)})
     assert not problems(host, expected, scenarios.goldens)
@@ -134,7 +128,7 @@ def test_a_second_create_is_told_who_is_at_it(host, scenarios):
 
 def test_two_creates_at_the_same_moment(host, scenarios):
     name = scenarios.name
-    both = [finish(process) for process in [host.start("create", name) for _ in range(2)]]
+    both = [command.finish() for command in [host.start("create", name) for _ in range(2)]]
     codes = sorted(done.code for done in both)
     assert codes in ([0, 5], [0, 2]), [done.output for done in both]
     assert not problems(host, Expected({name: (RUNS, 1)}), scenarios.goldens)
@@ -143,7 +137,7 @@ def test_two_creates_at_the_same_moment(host, scenarios):
 def test_five_creates_at_once(host, scenarios):
     """All succeed, none has another's place on the network, and the box is copied once."""
     names = [f"{scenarios.name}-{number}" for number in range(5)]
-    all_done = [finish(process) for process in [host.start("create", name) for name in names]]
+    all_done = [command.finish() for command in [host.start("create", name) for name in names]]
     assert [done.code for done in all_done] == [0] * 5, [done.output for done in all_done]
     expected = Expected(dict.fromkeys(names, (RUNS, 1)))
     assert not problems(host, expected, scenarios.goldens)
@@ -178,7 +172,7 @@ def test_a_merge_that_was_killed_when_all_but_its_end_was_done(operation, host, 
     domain = host.connection().lookupByName(vm.fqdn)
     commit = libvirt.VIR_DOMAIN_BLOCK_COMMIT_ACTIVE
     domain.blockCommit("vdb", str(vm.data), None, 0, commit)
-    _await_mirror(domain)
+    await_that(lambda: "ready='yes'" in domain.XMLDesc(), "the copy is as the disk")
     done = host.run(*scenario.argv)
     assert done.code == 0, done.output
     name, now = scenarios.name, "now data" if operation != "snapshot-restore" else "one data"
@@ -252,17 +246,3 @@ def _flip(path):
         byte = file.read(1)
         file.seek(-1, os.SEEK_CUR)
         file.write(bytes([byte[0] ^ 1]))
-
-
-def _await_mirror(domain):
-    deadline = time.monotonic() + 30
-    while "ready='yes'" not in domain.XMLDesc():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def _await(path):
-    deadline = time.monotonic() + 30
-    while not path.exists():
-        assert time.monotonic() < deadline, path
-        time.sleep(0.02)

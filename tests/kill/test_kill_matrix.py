@@ -15,7 +15,7 @@ import time
 import pytest
 
 from tests.kill.kill_states import problems
-from tests.kill.kill_tries import PART, RANDOM, THINNED, chosen, each, tell, text
+from tests.kill.kill_tries import PART, THINNED, between, chosen, each, killed, tell, text
 
 pytestmark = pytest.mark.kill
 
@@ -28,25 +28,18 @@ OPERATIONS = (
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_the_same_command_again(operation, corners, tried, dice):
-    passed, seconds = _uninterrupted(corners[0], operation)
+    passed = _uninterrupted(corners[0], operation)
     every = corners[0].scenarios.named(operation).every
-    start, points = time.monotonic(), chosen(passed, PART if every else THINNED, dice)
-    moments = [dice.uniform(0.25, seconds) for _ in range(RANDOM)]
+    moments = chosen(passed, PART if every else THINNED, dice) + between(passed, dice)
+    start = time.monotonic()
 
-    def try_one(corner, point):
-        host, scenario = corner.host, corner.scenarios.named(operation)
-        host.restore(scenario.baseline)
+    def try_one(corner, moment):
+        scenario = corner.scenarios.named(operation)
         options = dict.fromkeys(scenario.options, True)
-        if isinstance(point, float):
-            host.run_killed_after(point, *scenario.argv, **options)
-        else:
-            done = host.run(*scenario.argv, kill_at=point, **options)
-            if not done.killed and point < len(passed) - 1:  # the last: it may have ended first
-                return [f"it was not killed: {done.output}"]
-        return _again(corner, scenario)
+        return _killed(corner, scenario, moment, **options) or _again(corner, scenario)
 
-    failures = each(corners, [*points, *moments], try_one, passed)
-    tell(tried, operation, passed, len(points) + RANDOM, failures, start)
+    failures = each(corners, moments, try_one, passed)
+    tell(tried, operation, passed, len(moments), failures, start)
     assert not failures, text(operation, failures)
 
 
@@ -55,34 +48,40 @@ def test_the_same_command_again(operation, corners, tried, dice):
     "operation", ["create", "rebuild", "destroy", "recover", "snapshot-restore"]
 )
 def test_another_command_first(operation, other, corners, tried, dice):
-    passed, _ = _uninterrupted(corners[0], operation)
-    start, points = time.monotonic(), chosen(passed, THINNED, dice)
+    passed = _uninterrupted(corners[0], operation)
+    start, moments = time.monotonic(), chosen(passed, THINNED, dice)
 
-    def try_one(corner, point):
-        host, scenario = corner.host, corner.scenarios.named(operation)
-        host.restore(scenario.baseline)
-        host.run(*scenario.argv, kill_at=point)
+    def try_one(corner, moment):
+        scenario = corner.scenarios.named(operation)
+        if wrong := _killed(corner, scenario, moment):
+            return wrong
         label = ("other",) if other == "snapshot-create" else ()
-        done = host.run(other, corner.scenarios.name, *label)
+        done = corner.host.run(other, corner.scenarios.name, *label)
         return _settled(corner, scenario, other, done)
 
-    failures = each(corners, points, try_one, passed)
-    tell(tried, f"{operation}, then {other}", passed, len(points), failures, start)
+    failures = each(corners, moments, try_one, passed)
+    tell(tried, f"{operation}, then {other}", passed, len(moments), failures, start)
     assert not failures, text(f"{operation}, then {other}", failures)
 
 
 def _uninterrupted(corner, operation):
-    """The operation's boundaries and duration; it does what it should when nobody kills it."""
+    """The operation's boundaries; it does what it should when nobody kills it."""
     host, scenarios = corner.host, corner.scenarios
     scenario = scenarios.named(operation)
     host.restore(scenario.baseline)
     options = dict.fromkeys(scenario.options, True)
-    passed, seconds, done = host.boundaries(*scenario.argv, **options)
+    passed, done = host.boundaries(*scenario.argv, **options)
     ended = scenario.before if scenario.options else scenario.after
     assert done.code == (3 if scenario.options else 0), done.output
     wrong = problems(host, ended, scenarios.goldens, scenario.baseline)
     assert not wrong, (wrong, done.output)
-    return passed, seconds
+    return passed
+
+
+def _killed(corner, scenario, moment, **options):
+    """Kill the operation at a moment; what went wrong with that."""
+    host = corner.host
+    return killed(host, moment, lambda: host.restore(scenario.baseline), scenario.argv, **options)
 
 
 def _again(corner, scenario):

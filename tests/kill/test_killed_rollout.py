@@ -10,7 +10,7 @@ import time
 import pytest
 
 from devvm.fleet.record import State, VmState
-from tests.kill.kill_tries import RANDOM, THINNED, chosen, each, tell, text
+from tests.kill.kill_tries import THINNED, between, chosen, each, killed, tell, text
 
 pytestmark = pytest.mark.kill
 
@@ -28,15 +28,17 @@ class Case:
         verb = {"rebuild": "rollout-rebuild", "back": "rollout-rollback"}.get(kind, "rollout")
         self.argv = (verb,) if back else (verb, fleet.new, *fleet.names)
         self.state = {"refused": State.FAILED, "back": State.ROLLED_BACK}.get(kind, State.DONE)
-        self.on_new = () if kind in ("refused", "back") else fleet.names
+        canary, other = fleet.names
+        self.fates = {
+            "converge": dict.fromkeys(fleet.names, (fleet.updated,)),
+            "rebuild": dict.fromkeys(fleet.names, (fleet.rebuilt,)),
+            "refused": {canary: (fleet.went_back,), other: (fleet.untouched,)},
+            "back": dict.fromkeys(fleet.names, (fleet.rolled_back,)),
+        }[kind]
 
-    def wrong(self, state=None, on_new=None):
+    def wrong(self, state=None, fates=None):
         """What is not as it has to be."""
-        on_new = self.on_new if on_new is None else on_new
-        found = self.fleet.wrong(
-            state or self.state, on_new, self.baseline, rebuilt=self.kind == "rebuild"
-        )
-        return found + (self.fleet.lost_work() if self.kind == "back" else [])
+        return self.fleet.wrong(state or self.state, fates or self.fates, self.baseline)
 
     def resume(self):
         """What a person types next; a rollout that never came to be is started again."""
@@ -58,7 +60,7 @@ def test_it_is_resumed(kind, corners, tried, dice):
     def after(case):
         return case.resume() + case.wrong()
 
-    _try(corners, tried, dice, f"rollout, {kind}", after, kind, random=RANDOM)
+    _try(corners, tried, dice, f"rollout, {kind}", after, kind, inside=True)
 
 
 def test_another_command_comes_first(corners, tried, dice):
@@ -78,8 +80,13 @@ def test_it_is_aborted_instead(corners, tried, dice):
         if record is None or record.ended:
             return case.resume() + case.wrong()
         done = case.host.run("rollout-abort")
+        fleet = case.fleet
         there = [vm.name for vm in record.vms.values() if vm.state == VmState.DONE]
-        wrong = case.wrong(State.ABORTED, there)
+        fates = {
+            name: (fleet.updated,) if name in there else (fleet.hardly_begun, fleet.half_way_back)
+            for name in fleet.names
+        }
+        wrong = case.wrong(State.ABORTED, fates)
         return wrong if done.code == 0 else [*wrong, done.output]
 
     _try(corners, tried, dice, "rollout, then abort", after)
@@ -99,35 +106,33 @@ def test_the_host_is_restarted(corners, tried, dice):
     _try(corners, tried, dice, "rollout, host restarted", after)
 
 
-def _try(corners, tried, dice, what, after, kind="converge", *, random=0):
+def _try(corners, tried, dice, what, after, kind="converge", *, inside=False):
     """Kill a rollout at many moments; `after` goes on, and says what is wrong then."""
-    passed, seconds = _uninterrupted(corners[0].fleet, kind)
-    moments = [dice.uniform(0.25, seconds) for _ in range(random)]
+    passed, start = _uninterrupted(corners[0].fleet, kind), time.monotonic()
     # all is done to two VMs: each of its moments is there twice
-    points, start = [*chosen(passed, 2 * THINNED, dice), *moments], time.monotonic()
+    moments = chosen(passed, 2 * THINNED, dice)
+    if inside:
+        moments += between(passed, dice)
 
-    def try_one(corner, point):
+    def try_one(corner, moment):
         case = Case(corner.fleet, kind)
-        corner.fleet.restore(case.baseline)
-        if isinstance(point, float):
-            case.host.run_killed_after(point, *case.argv, **case.options)
-        else:
-            done = case.host.run(*case.argv, kill_at=point, **case.options)
-            if not done.killed and point < len(passed) - 1:  # the last: it may have ended first
-                return [f"it was not killed: {done.output}"]
-        return after(case)
+        wrong = killed(
+            case.host, moment, lambda: corner.host.restore(case.baseline), case.argv,
+            **case.options,
+        )  # fmt: skip
+        return wrong or after(case)
 
-    failures = each(corners, points, try_one, passed)
-    tell(tried, what, passed, len(points), failures, start)
+    failures = each(corners, moments, try_one, passed)
+    tell(tried, what, passed, len(moments), failures, start)
     assert not failures, text(what, failures)
 
 
 def _uninterrupted(fleet, kind):
-    """The rollout's boundaries and duration; it ends as it should when nobody kills it."""
+    """The rollout's boundaries; it ends as it should when nobody kills it."""
     case = Case(fleet, kind)
-    fleet.restore(case.baseline)
-    passed, seconds, done = fleet.host.boundaries(*case.argv, **case.options)
+    fleet.host.restore(case.baseline)
+    passed, done = fleet.host.boundaries(*case.argv, **case.options)
     assert done.code == 0, done.output
     wrong = case.wrong()
     assert not wrong, (wrong, done.output)
-    return passed, seconds
+    return passed

@@ -1,27 +1,24 @@
 """libvirtd is killed and started again in the middle of an operation, or the whole host is.
 
 The operation ends well or with one clear error; the same command, typed again, ends right.
-libvirtd is killed only where it is a plain daemon: elsewhere systemd is its master, and starts it
-again by itself.
 """
 
 import os
 import signal
-import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
 
-import libvirt
 import pytest
 
 from devvm.fleet.record import State
-from tests.kill.kill_host import finish
+from tests.kill.kill_host import await_that
 from tests.kill.kill_states import problems
+from tests.kill.own_host import start_daemons
 
 pytestmark = pytest.mark.kill
 
-_PID_FILES = (Path("/run/libvirtd.pid"), Path("/var/run/libvirtd.pid"))
+_PID_FILE = Path("/run/libvirtd.pid")
 #: The operations, and where on their way: parts of it.
 MOMENTS = {
     "create": (1 / 3, 2 / 3),
@@ -38,31 +35,18 @@ MOMENTS = {
 STARTING = ("create", "rebuild", "recover")
 
 
-@pytest.fixture(scope="module")
-def daemon():
-    """The command line of the libvirtd that runs without systemd."""
-    if Path("/run/systemd/system").is_dir():
-        pytest.skip("systemd looks after libvirtd here")
-    argv = _running()
-    assert argv is not None, "libvirtd does not run: bin/devvm setup"
-    assert "-d" in argv, argv  # or it would not let go of whoever starts it again
-    yield argv
-    if _running() is None:  # whatever failed: the host keeps its daemon
-        _start(argv)
-
-
 @pytest.mark.parametrize("operation", MOMENTS)
-def test_libvirtd_dies(operation, daemon, corners, tried):
+def test_libvirtd_dies(operation, corners, tried):
     host, scenarios = corners[0].host, corners[0].scenarios
     scenario = scenarios.named(operation)
     host.restore(scenario.baseline)
-    passed, _, _ = host.boundaries(*scenario.argv)
+    passed, _ = host.boundaries(*scenario.argv)
     start, failures = time.monotonic(), []
     for part in MOMENTS[operation]:
         point = round(len(passed) * part)
         host.restore(scenario.baseline)
         try:
-            wrong = _try(host, scenarios, scenario, point, daemon)
+            wrong = _try(host, scenarios, scenario, point)
         finally:
             for corner in corners:
                 corner.host.connect()
@@ -72,16 +56,16 @@ def test_libvirtd_dies(operation, daemon, corners, tried):
 
 
 @pytest.mark.parametrize("part", [1 / 4, 2 / 4, 3 / 4])
-def test_libvirtd_dies_in_a_rollout(part, daemon, corners, tried):
+def test_libvirtd_dies_in_a_rollout(part, corners, tried):
     """It pauses or fails, with a word; gone on with or rolled back, no VM is left between."""
     host, fleet, start = corners[0].host, corners[0].fleet, time.monotonic()
     argv = ("rollout", fleet.new, *fleet.names)
-    fleet.restore(fleet.on_old)
-    passed, _, _ = host.boundaries(*argv)
+    host.restore(fleet.on_old)
+    passed, _ = host.boundaries(*argv)
     point = round(len(passed) * part)
-    fleet.restore(fleet.on_old)
+    host.restore(fleet.on_old)
     try:
-        done = _without_daemon(host, argv, point, daemon)
+        done = _without_daemon(host, argv, point)
     finally:
         for corner in corners:
             corner.host.connect()
@@ -91,9 +75,11 @@ def test_libvirtd_dies_in_a_rollout(part, daemon, corners, tried):
         record = _after(fleet, "rollout-resume", failures)
     if record.state == State.FAILED:
         record = _after(fleet, "rollout-rollback", failures)
-    there = fleet.names if record.state == State.DONE else ()
+    fates = (fleet.updated,)
+    if record.state != State.DONE:
+        fates = (fleet.hardly_begun, fleet.half_way_back)
     expected = record.state if record.ended else "an end"
-    failures += fleet.wrong(expected, there, fleet.on_old)
+    failures += fleet.wrong(expected, dict.fromkeys(fleet.names, fates), fleet.on_old)
     _row(tried, f"rollout, libvirtd killed, {part:.0%}", passed, 1, failures, start)
     assert not failures, (passed[point]["boundary"], failures)
 
@@ -110,7 +96,7 @@ def test_the_host_is_restarted(operation, host, scenarios, tried):
     """All processes are gone at once; neither VMs nor the network nor the pool run afterwards."""
     scenario = scenarios.named(operation)
     host.restore(scenario.baseline)
-    passed, _, _ = host.boundaries(*scenario.argv)
+    passed, _ = host.boundaries(*scenario.argv)
     start, failures = time.monotonic(), []
     for part in MOMENTS[operation]:
         point = round(len(passed) * part)
@@ -145,26 +131,26 @@ def _row(tried, what, passed, count, failures, start):
     tried.append((what, len(passed), "", count, max(0, count - len(failures)), seconds))
 
 
-def _without_daemon(host, argv, point, daemon):
-    """A command that libvirtd dies in the middle of; a moment later it is there again."""
-    reached = host.scratch / "reached"
-    reached.unlink(missing_ok=True)
-    process = host.start(*argv, pause_at=point, pause=1, reached=reached)
-    deadline = time.monotonic() + 30
-    while not reached.exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
+def _without_daemon(host, argv, point):
+    """A command that libvirtd dies in the middle of; when it was noticed, it is there again."""
+    reached, go = host.scratch / "reached", host.scratch / "go"
+    for file in (reached, go):
+        file.unlink(missing_ok=True)
+    command = host.start(*argv, hold_at=point, reached=reached, go=go)
+    await_that(reached.exists, f"{argv} reached boundary {point}")
     try:
         _kill()
-        time.sleep(1.5)  # the command goes on, and finds that nobody answers
+        go.touch()
+        command.ended(1.5)
     finally:
-        _start(daemon)
-    done = finish(process)
+        start_daemons()
+    done = command.finish()
     host.connect()
     return done
 
 
-def _try(host, scenarios, scenario, point, daemon):
-    done = _without_daemon(host, scenario.argv, point, daemon)
+def _try(host, scenarios, scenario, point):
+    done = _without_daemon(host, scenario.argv, point)
     found = []
     if done.code and not done.error:
         found.append(f"no clear error: {done.output}")
@@ -182,40 +168,9 @@ def _code_of_again(host, scenarios, scenario):
     return scenario.again[0] if ended else 0
 
 
-def _pid():
-    for file in _PID_FILES:
-        if file.is_file():
-            return int(file.read_text())
-    return None
-
-
-def _running():
-    pid = _pid()
-    command = Path(f"/proc/{pid}/cmdline")
-    if pid is None or not command.is_file():
-        return None
-    argv = command.read_text().split("\0")[:-1]
-    # one that was killed and not yet waited for has no command line
-    return argv if argv and Path(argv[0]).name == "libvirtd" else None
-
-
 def _kill():
-    pid = _pid()
-    assert _running() is not None, pid
+    """Kill libvirtd, and see it dead: one that is dying still holds its sockets."""
+    pid = int(_PID_FILE.read_text())
+    assert Path(f"/proc/{pid}/comm").read_text() == "libvirtd\n"
     os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while _running() is not None and time.monotonic() < deadline:
-        time.sleep(0.05)
-
-
-def _start(argv):
-    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            libvirt.open("qemu:///system").close()
-        except libvirt.libvirtError:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        else:
-            return
+    await_that(lambda: not Path(f"/proc/{pid}").exists(), "libvirtd is dead")

@@ -1,6 +1,6 @@
 """One command of devvm's in a process of its own, which can be told where to die.
 
-    python -m tests.kill.worker [--kill-at N] [--fill-at N] ... OPERATION ARGUMENT...
+    [--kill-at N] [--hold-at N] [--fill-at N] ... OPERATION ARGUMENT...
 
 A boundary is the moment before or after a call through a port, or a write to the state folder.
 Of a rollout, which changes VMs in threads of their own, only calls that may change something are.
@@ -25,12 +25,11 @@ from devvm import wiring
 from devvm.config import Config
 from devvm.errors import DevvmError
 from devvm.model import Engineer
-from devvm.operations import clone, create, lifecycle, rebuild, resize, settle, snapshots, trash
+from devvm.operations import clone, create, lifecycle, rebuild, resize, snapshots, trash
 from devvm.operations.progress import Run
 from devvm.operations.rollout_log import RolloutLog
 from tests.kill import worker_rollout
 from tests.kill.kill_stand_ins import (
-    ImpatientHypervisor,
     Provisioner,
     Reporter,
     Shell,
@@ -62,6 +61,7 @@ class Boundaries:
         self._threads = options.operation in worker_rollout.OPERATIONS
         self._lock = threading.Lock()
         self._changes = 0
+        self._began = time.monotonic()
         self.passed = []
 
     @contextmanager
@@ -82,17 +82,22 @@ class Boundaries:
             return
         with self._lock:
             number = len(self.passed)
-            self.passed.append({"boundary": name, "changes": self._changes})
+            seconds = time.monotonic() - self._began
+            self.passed.append({"boundary": name, "changes": self._changes, "seconds": seconds})
         if number == self._options.kill_at:
-            os.killpg(0, signal.SIGKILL)
-        if number == self._options.stop_at:
+            if not self._options.kill_after:
+                _die()
+            threading.Timer(self._options.kill_after, _die).start()
+        if number == self._options.hold_at:
             self._options.reached.touch()
-            time.sleep(3600)
-        if number == self._options.pause_at:
-            self._options.reached.touch()
-            time.sleep(self._options.pause)
+            while not self._options.go.exists():
+                time.sleep(0.02)
         if number == self._options.fill_at:
             fill(self._options.fill)
+
+
+def _die():
+    os.killpg(0, signal.SIGKILL)
 
 
 class Counted:
@@ -150,22 +155,18 @@ def count_events(boundaries):
 
 def services(config, options, boundaries):
     """As a person's command gets them, but for what speaks to a guest."""
-    vagrant_home, guests = (
-        config.state_dir.with_name(f"{config.state_dir.name}-{what}")
-        for what in ("vagrant", "guests")
-    )
+    vagrant_home = config.state_dir.with_name(f"{config.state_dir.name}-vagrant")
 
     def counted(port, name):
         return Counted(port, name, boundaries)
 
     real = dataclasses.replace(
         wiring.build_services(config),
-        hypervisor=ImpatientHypervisor(config),
         vagrant=Vagrant(config, vagrant_home, boundaries.step),
-        shell=Shell(guests),
-        provisioner=Provisioner(),
-        verifier=Verifier(passes=not options.fail_checks),
-        stacks=Stacks(counted, options.bad_release),
+        shell=Shell(config),
+        provisioner=Provisioner(config),
+        verifier=Verifier(config, passes=not options.fail_checks),
+        stacks=Stacks(config, counted, options.bad_release),
     )
     ports = {name: counted(getattr(real, name), name) for name in _PORTS}
     state = Counted(real.state, "state", boundaries, only=_STATE_CHANGES)
@@ -211,13 +212,25 @@ def operate(given, operation, arguments, release):
         raise ValueError(operation)
 
 
-def main():
+def begin(argv, output):
+    """A command in a process that was forked for it: what a shell does, then what is asked for."""
+    assert "tests.kill.worker_modules" in sys.modules  # or it would be slow, and nobody told why
+    os.setsid()
+    file = os.open(output, os.O_WRONLY | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(file, stream)
+    os.close(file)
+    sys.stdout.reconfigure(line_buffering=True)  # of one that is killed, all is wanted
+    main(argv)
+
+
+def main(argv):
     parser = argparse.ArgumentParser()
-    for option in ("--kill-at", "--stop-at", "--pause-at", "--fill-at"):
+    for option in ("--kill-at", "--hold-at", "--fill-at"):
         parser.add_argument(option, type=int)
-    parser.add_argument("--pause", type=float)
-    parser.add_argument("--fill", type=Path)
-    parser.add_argument("--reached", type=Path)
+    parser.add_argument("--kill-after", type=float, default=0)
+    for option in ("--fill", "--reached", "--go"):
+        parser.add_argument(option, type=Path)
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--release", required=True)
     parser.add_argument("--boundaries", type=Path)
@@ -226,11 +239,11 @@ def main():
     parser.add_argument("--bad-release")
     parser.add_argument("operation")
     parser.add_argument("arguments", nargs="*")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     config = Config.model_validate_json(options.config.read_text())
     if options.no_headroom:  # for a pool that is smaller than a guest would need
         create._HEADROOM = 0
-    settle.STOP_TIMEOUT = create.SECOND_LOOK = 0
+    create.SECOND_LOOK = 0
     boundaries = Boundaries(options)
     given = services(config, options, boundaries)
     count_writes(boundaries)
@@ -245,7 +258,3 @@ def main():
     finally:
         if options.boundaries:
             options.boundaries.write_text(json.dumps(boundaries.passed))
-
-
-if __name__ == "__main__":
-    main()

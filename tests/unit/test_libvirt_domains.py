@@ -115,6 +115,14 @@ def test_remove_takes_a_running_domain_and_a_missing_one(domains, dev1):
     assert domains.uuid("dev1.devvm.test") is None
 
 
+def test_a_guest_that_ends_just_when_its_plug_is_pulled(domains, dev1, monkeypatch):
+    """As libvirt lets go of a QEMU that it finds dead when it is started again."""
+    monkeypatch.setattr("libvirt.virDomain.isActive", lambda _domain: 1)  # it was, a moment ago
+    domains.shutdown("dev1.devvm.test", timeout=0, force=True)
+    domains.remove("dev1.devvm.test")
+    assert domains.uuid("dev1.devvm.test") is None
+
+
 def test_disks_and_their_users(domains, dev1):
     found = domains.disk_sources("dev1.devvm.test")
     assert [(disk.device, disk.role, str(disk.path)) for disk in found] == [

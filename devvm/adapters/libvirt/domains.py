@@ -31,7 +31,7 @@ _UNDEFINE = (
 )
 _UNITS_KIB = {"b": 1 / 1024, "bytes": 1 / 1024, "KiB": 1, "k": 1, "MiB": 1024, "M": 1024,
               "GiB": 1024**2, "G": 1024**2}  # fmt: skip
-_POLL = 0.5
+_POLL = 0.1
 #: A guest that was asked while it booted may have missed it.
 _ASK_AGAIN = 20.0
 
@@ -221,7 +221,7 @@ class Domains:
                     details="the guest was asked by its agent or the power button, and still runs",
                     resolution=f"devvm stop {name} --force",
                 )
-            domain.destroy()
+            _pull_the_plug(domain)
 
     def remove(self, fqdn: str) -> None:
         """Power off and undefine; nothing where there is no such domain."""
@@ -231,7 +231,7 @@ class Domains:
         with translated(f"the domain {fqdn} can't be removed"):
             try:
                 if domain.isActive():
-                    domain.destroy()
+                    _pull_the_plug(domain)
                 domain.undefineFlags(_UNDEFINE)
             except libvirt.libvirtError as error:
                 # A transient domain is gone once it is powered off.
@@ -266,6 +266,15 @@ def _state(domain: libvirt.virDomain) -> VmState:
 
 def _disks(xml: str) -> tuple[DomainDisk, ...]:
     return definition.disks_in(xml)
+
+
+def _pull_the_plug(domain: libvirt.virDomain) -> None:
+    """Power off; nothing where it has ended by itself since it was seen running."""
+    try:
+        domain.destroy()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
+            raise
 
 
 def _ask_to_shut_down(domain: libvirt.virDomain) -> None:

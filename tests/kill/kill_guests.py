@@ -1,0 +1,81 @@
+"""Guests without an operating system: firmware that says when it is up, and bytes on disks.
+
+What a guest writes goes through its running QEMU, into whatever layer its disk is on at that
+moment; what is read of its disks is what it would read.
+"""
+
+import subprocess
+import time
+from pathlib import Path
+
+import libvirt
+import libvirt_qemu
+
+from devvm.errors import OperationError
+from devvm.model import DATA
+from tests.kill.own_host import CONSOLES
+
+#: Where on a disk something is written, in MiB, and how much of it, in KiB.
+SIZE_KIB = 64
+#: What a person writes: on the data disk, as homes and checkouts are.
+WORK = 820
+_MIB = 1024**2
+
+
+def is_up(domain: libvirt.virDomain) -> bool:
+    """Whether a guest runs and has come up since it was powered on."""
+    console = CONSOLES / domain.name()
+    return bool(domain.isActive()) and console.is_file() and console.stat().st_size > 0
+
+
+def await_up(domain: libvirt.virDomain, seconds: float = 30) -> None:
+    """Wait until a guest is up.
+
+    Raises:
+        OperationError: it does not come up, or runs no more.
+    """
+    deadline = time.monotonic() + seconds
+    while not is_up(domain):
+        if not domain.isActive() or time.monotonic() > deadline:
+            raise OperationError(f"{domain.name()} is not up", details=f"waited {seconds} s")
+        time.sleep(0.01)
+
+
+def power_on(domain: libvirt.virDomain) -> None:
+    """Start a domain, and wait until its guest is up."""
+    domain.create()
+    await_up(domain)
+
+
+def write(domain: libvirt.virDomain, role: str, at_mib: int, pattern: int) -> None:
+    """Have a running guest write something on one of its disks, and flush it.
+
+    Raises:
+        OperationError: the guest is not up.
+    """
+    await_up(domain)
+    disk = f"/machine/peripheral/virtio-disk{1 if role == DATA else 0}/virtio-backend"
+    flags = libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
+    for command in (f"write -q -P {pattern} {at_mib}M {SIZE_KIB}k", "flush"):
+        hmp = f'qemu-io -d {disk} "{command}"'
+        said = libvirt_qemu.qemuMonitorCommand(domain, hmp, flags)
+        assert not said.strip(), said
+
+
+def write_off(path: Path, at_mib: int, pattern: int) -> None:
+    """Write something on a disk of a guest that is off."""
+    _call("qemu-io", "-f", "qcow2", "-c", f"write -q -P {pattern} {at_mib}M {SIZE_KIB}k", path)
+
+
+def read(path: Path, at_mib: int, copy: Path) -> int:
+    """What is written on a disk at a place, whether its guest runs or not: the pattern."""
+    place = f"driver=raw,offset={at_mib * _MIB},size={SIZE_KIB * 1024}"
+    image = f"file.driver=qcow2,file.file.driver=file,file.file.filename={path}"
+    _call("qemu-img", "convert", "-U", "-O", "raw", "--image-opts", f"{place},{image}", copy)
+    found = set(copy.read_bytes())
+    assert len(found) == 1, found
+    return found.pop()
+
+
+def _call(*argv: str | Path) -> None:
+    subprocess.run(argv, check=True, capture_output=True)

@@ -1,0 +1,121 @@
+"""A libvirt host of the tests' own, in namespaces that end with the tests.
+
+    python -m tests.kill.own_host [ARGUMENT OF PYTEST'S ...]
+
+These tests kill libvirtd, cut its domains' power and fill its disks, so it must be nobody else's.
+Its processes, network and files are seen by nobody outside, and are gone when the tests have
+ended, however they did: it runs beside the machine's own libvirtd, beside other runs of the same
+tests, and with systemd or without. Needs root.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from devvm.adapters.libvirt_daemons import LibvirtDaemons
+
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parent.parent
+#: Set for the tests, so that they know whose host they are on.
+MARK = "DEVVM_KILL_OWN_HOST"
+#: Where pytest's folders lie, the tests' state folders too.
+PLACE = Path("/run/kill-tests")
+#: What runs in the domains.
+FIRMWARE = PLACE / "guest.bin"
+#: What the guests say on their serial ports, a file for each.
+CONSOLES = PLACE / "consoles"
+#: Hidden behind empty folders, in memory: what a host keeps of libvirt.
+_HIDDEN = ("/run", "/etc/libvirt", "/var/lib/libvirt", "/var/log/libvirt", "/var/cache/libvirt")
+_UNSHARE = (
+    "unshare", "--mount", "--pid", "--net", "--uts", "--ipc", "--fork", "--kill-child",
+    "--mount-proc", "--",
+)  # fmt: skip
+#: libvirt's defaults want what isn't there: a security driver, writable control groups, virtlogd.
+_QEMU_CONF = """
+security_driver = "none"
+stdio_handler = "file"
+namespaces = []
+cgroup_controllers = []
+"""
+
+
+def main() -> int:
+    """Enter the namespaces, or, in them, run the tests."""
+    if os.environ.get(MARK) != "entering":
+        if os.geteuid() != 0:
+            sys.stderr.write("a libvirt host of one's own needs root: sudo bin/test kill\n")
+            return 4
+        argv = [*_UNSHARE, sys.executable, "-m", "tests.kill.own_host", *sys.argv[1:]]
+        os.execvpe(argv[0], argv, os.environ | {MARK: "entering"})
+    began = time.monotonic()
+    _make_host()
+    code = _run_tests(sys.argv[1:])
+    used = _end_all()
+    seconds = round(time.monotonic() - began)
+    sys.stderr.write(f"{seconds} s, {used:.0f} s of CPU with libvirtd and QEMU\n")
+    return code
+
+
+def _make_host() -> None:
+    call("mount", "--make-rprivate", "/")
+    call("mount", "-t", "sysfs", "sysfs", "/sys")  # of this network namespace
+    for path in _HIDDEN:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        call("mount", "-t", "tmpfs", "-o", "mode=755,size=16g", "tmpfs", path)
+    call("ip", "link", "set", "lo", "up")
+    Path("/etc/libvirt/qemu.conf").write_text(_QEMU_CONF)
+    PLACE.mkdir()
+    CONSOLES.mkdir()
+    _assemble(HERE / "guest.s", FIRMWARE)
+    start_daemons()
+
+
+def _assemble(source: Path, firmware: Path) -> None:
+    with tempfile.NamedTemporaryFile(suffix=".o") as file:
+        call("as", "--32", "-o", file.name, str(source))
+        flags = ("-m", "elf_i386", "-Ttext", "0", "--oformat", "binary")
+        call("ld", *flags, "-e", "start", "-o", str(firmware), file.name)
+    firmware.chmod(0o644)
+
+
+def start_daemons() -> None:
+    """Start virtlogd and libvirtd as devvm does where there is no systemd."""
+    LibvirtDaemons().apply(lambda _: None, PLACE / "daemons.log")
+
+
+def _run_tests(arguments: list[str]) -> int:
+    """Run pytest, and wait meanwhile for whatever has lost its parent, as process 1 has to."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is pytest that Ctrl-C ends
+    argv = [sys.executable, "-m", "pytest", "-m", "kill", f"--basetemp={PLACE / 'pytest'}"]
+    process = subprocess.Popen(
+        [*argv, *(arguments or [str(HERE)])],
+        env=os.environ | {MARK: "yes", "PYTHONPATH": str(REPOSITORY)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    while True:
+        pid, status = os.wait()
+        if pid == process.pid:
+            return os.waitstatus_to_exitcode(status)
+
+
+def _end_all() -> float:
+    """End every process of the host; seconds of CPU that all of them used."""
+    os.kill(-1, signal.SIGKILL)
+    try:
+        while True:
+            os.wait()
+    except ChildProcessError:
+        times = os.times()
+        return sum(times[:4])
+
+
+def call(*argv: str) -> None:
+    subprocess.run(argv, check=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
