@@ -308,9 +308,14 @@ def setting(case: Case) -> str | None:
 
 
 def _compiled(case: Case, name: str, own: Mapping[str, Any]) -> bool:
-    """Whether a variable of MariaDB's is as it was compiled in; or gone, and not a plugin's."""
+    """Whether a variable of MariaDB's is the server's own doing.
+
+    A new one: nobody has set it. A known one: it has the value that was compiled in. One that is
+    gone: it was no plugin's.
+    """
     if case.found is not None:
-        return name in own.get("compiled", ()) and "secret" not in case.found
+        which = "unset" if case.expected is None else "compiled"
+        return name in own.get(which, ()) and "secret" not in case.found
     return not any(name.startswith(f"{plugin}_") for plugin in own.get("plugins", ()))
 
 

@@ -39,7 +39,8 @@ P = {
 STARTED = {"enabled": "enabled", "state": "active (running)", "file": "as packaged: p"}
 SERVERS = {
     "mariadb": {
-        "programs": ["/usr/sbin/server"], "compiled": ["fresh", "default"], "plugins": ["audit"]
+        "programs": ["/usr/sbin/server"], "unset": ["fresh", "default"], "compiled": ["default"],
+        "plugins": ["audit"],
     },
     "redis": {"programs": ["/usr/bin/link", "/usr/sbin/server"], "untouched": True},
     "memcached": {"programs": ["/usr/sbin/server"]},
@@ -217,6 +218,7 @@ UNITS = [
 SETTINGS = [
     ("mariadb/fresh", None, {"value": "1"}, True),
     ("mariadb/default", {"value": "1"}, {"value": "2"}, True),
+    ("mariadb/fresh", {"value": "1"}, {"value": "2"}, False),  # by something else that was set
     ("mariadb/set", {"value": "1"}, {"value": "2"}, False),
     ("mariadb/set", None, {"value": "2"}, False),
     ("mariadb/gone", {"value": "1"}, None, True),

@@ -124,24 +124,33 @@ def _query(run, query):
     return [line.split("\t") for line in out.splitlines()]
 
 
-#: Variables that have the values that MariaDB was compiled with, since nobody has set them, but for
-#: those of plugins, which come and go by themselves.
-_COMPILED = """
-SELECT LOWER(v.variable_name) FROM information_schema.system_variables v
-WHERE v.global_value_origin = 'COMPILE-TIME' AND v.global_value <=> v.default_value
-  AND NOT EXISTS (SELECT 1 FROM information_schema.all_plugins p
-    WHERE p.plugin_library IS NOT NULL AND v.variable_name LIKE CONCAT(p.plugin_name, '\\_%'))
+#: Where each variable's value comes from, and whether it is the one that MariaDB was compiled with.
+_VALUES = """
+SELECT LOWER(variable_name), global_value_origin, global_value <=> default_value
+FROM information_schema.system_variables
 """
+#: Whose variables come and go by themselves.
 _PLUGINS = """
-SELECT LOWER(plugin_name) FROM information_schema.all_plugins WHERE plugin_library IS NOT NULL
+SELECT DISTINCT LOWER(plugin_name) FROM information_schema.all_plugins
+WHERE plugin_library IS NOT NULL
 """
 
 
 def _own_of_mariadb(run):
-    """`compiled`: variables that nobody has set. `plugins`: whose variables come and go."""
+    """`unset`: variables that nobody has set, but for plugins'. `plugins`: those there are.
+
+    `compiled`: of the unset ones those with the value that MariaDB was compiled with.
+    """
+    plugins = [name for (name,) in _query(run, _PLUGINS)]
+    values = [
+        row
+        for row in _query(run, _VALUES)
+        if not row[0].startswith(tuple(f"{p}_" for p in plugins))
+    ]
     return {
-        "compiled": [row[0] for row in _query(run, _COMPILED)],
-        "plugins": [row[0] for row in _query(run, _PLUGINS)],
+        "unset": [name for name, origin, _ in values if origin in ("COMPILE-TIME", "AUTO")],
+        "compiled": [n for n, origin, same in values if origin == "COMPILE-TIME" and same == "1"],
+        "plugins": plugins,
     }
 
 
