@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import signal
 import sys
@@ -10,6 +11,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import typer
 
@@ -108,10 +110,15 @@ def main(argv: Sequence[str]) -> int:
     return code
 
 
+@functools.cache
+def _command() -> Any:
+    """The whole command line, ready to run: Click's or Typer's own class, by version."""
+    return typer.main.get_command(build())
+
+
 def _invoke(session: Session, argv: Sequence[str]) -> int:
-    command = typer.main.get_command(build())
     try:
-        code = command.main(args=list(argv), prog_name="devvm", obj=session, standalone_mode=False)
+        code = _command().main(args=list(argv), prog_name="devvm", obj=session, standalone_mode=False)
     except typer.Abort:
         raise KeyboardInterrupt from None
     except Exception as error:
