@@ -1,0 +1,81 @@
+"""The unit tests that know of dates, on other days: a year on, at a leap day's end, in a lost hour.
+
+Whoever adds such tests adds their module here.
+"""
+
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+pytestmark = pytest.mark.container
+
+REPOSITORY = Path(__file__).parent.parent.parent
+CLOCK = REPOSITORY / "tests/support/clock"
+#: How long a program may take to start, and an hour that is not there.
+SOON = timedelta(hours=1, minutes=1)
+MODULES = [
+    "cli/test_fleet.py",
+    "cli/test_pin.py",
+    "cli/test_production.py",
+    "cli/test_words.py",
+    "test_ca.py",
+    "test_capture.py",
+    "test_certificate.py",
+    "test_fleet_report.py",
+    "test_html_report.py",
+    "test_keeping.py",
+    "test_manifest.py",
+    "test_parity_record.py",
+    "test_people.py",
+    "test_pins.py",
+    "test_quiet.py",
+    "test_release.py",
+    "test_scratch.py",
+    "test_tidy.py",
+    "test_trash.py",
+    "test_waivers.py",
+]
+MOMENTS = {
+    "a year on": (f"{datetime.now(UTC) + timedelta(days=400):%Y-%m-%dT12:00:00}", "UTC"),
+    "the end of a leap day": ("2028-02-29T23:59:55", "America/St_Johns"),
+    "an hour that is not there": ("2027-03-28T01:59:55", "Europe/Berlin"),
+}
+
+
+@pytest.mark.parametrize(("moment", "zone"), MOMENTS.values(), ids=MOMENTS)
+def test_it_passes_on_another_day(moment, zone, tmp_path):
+    then = datetime.fromisoformat(moment).replace(tzinfo=ZoneInfo(zone))
+
+    def run(*argv):
+        ahead = (then - datetime.now(UTC)).total_seconds()
+        done = subprocess.run(
+            ["faketime", "-f", f"{ahead:+.0f}", sys.executable, *argv],
+            cwd=REPOSITORY,
+            env=os.environ
+            | {
+                "TZ": zone,
+                "FAKE_UTIME": "1",  # the times of files, both ways
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # how long is as long as ever
+                "PYTHONPATH": str(CLOCK),
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    now = run("-c", "import datetime; print(datetime.datetime.now().isoformat())")
+    assert abs(datetime.fromisoformat(now.strip()) - then.replace(tzinfo=None)) < SOON
+    modules = [f"tests/unit/{module}" for module in MODULES]
+    folder = tmp_path / "then"
+    out = run("-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={folder}", *modules)
+    assert " passed" in out
