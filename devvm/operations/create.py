@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -31,7 +30,7 @@ _GIB = 1024**3
 #: Room that a VM needs in the pool to boot and be personalised, beside the box's image.
 _HEADROOM = 2 * _GIB
 #: Seconds until a VM that does not pass is looked at once more.
-SECOND_LOOK = 20.0
+_SECOND_LOOK = 20.0
 #: What an emulator or KVM needs beside the guest's own memory.
 _OVERHEAD_MIB = 128
 
@@ -146,7 +145,7 @@ def judge_vm(services: Services, name: str, release: str, run: Run) -> Report:
         return report
     failed = len(list(report.failures()))
     run.note(f"{name} does not pass {failed} of {len(report.checks)} checks; looking once more")
-    time.sleep(SECOND_LOOK)
+    services.pause(_SECOND_LOOK)
     return examine_vm(services, name, release, run)
 
 

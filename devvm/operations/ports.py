@@ -5,7 +5,8 @@ All of them raise `devvm.errors.DevvmError`s and nothing of their tool's own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -184,3 +185,5 @@ class Services:
     data_disks: DataDisks
     releases: ReleaseStore
     stacks: Stacks
+    #: Lets so many seconds pass.
+    pause: Callable[[float], None] = time.sleep

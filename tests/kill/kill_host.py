@@ -109,7 +109,6 @@ class Host:
 
     def __init__(self, config, scratch):
         self.config, self.scratch = config, scratch
-        self.always = {}  # options of the worker's, for every command
         self.config_file = scratch / "config.json"
         self.config_file.write_text(config.model_dump_json())
         self.state = State(self.config.state_dir)
@@ -129,7 +128,7 @@ class Host:
     def start(self, *args, **options):
         """Begin a command in a process, session and group of its own."""
         argv = ["--config", str(self.config_file), "--release", RELEASE]
-        for name, value in {**self.always, **options}.items():
+        for name, value in options.items():
             option = f"--{name.replace('_', '-')}"
             argv += [option] if value is True else [option, str(value)]
         return Command([*argv, *args], self.scratch)

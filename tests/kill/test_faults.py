@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import libvirt
 import pytest
 
 from devvm.adapters.box_store import FolderBoxStore
-from tests.kill.kill_host import RELEASE, await_that, corner, sha256
+from tests.kill.kill_host import RELEASE, await_that, call, corner, sha256
 from tests.kill.kill_scenarios import RUNS, Scenarios
 from tests.kill.kill_states import Expected, problems
 from tests.kill.worker import fill
@@ -30,10 +29,12 @@ def small(corners, tmp_path_factory):
     scratch = tmp_path_factory.mktemp("small")
     place = corner(SMALL, scratch).pool  # where QEMU's user may pass
     place.mkdir(parents=True, exist_ok=True)
-    mount = ["mount", "-t", "tmpfs", "-o", "size=96m,mode=755", "tmpfs", place]
-    subprocess.run(mount, check=True)
+    disk = scratch / "disk"
+    disk.touch()
+    os.truncate(disk, 3 * 1024**3)  # what a VM must find free, and some room; hardly any is used
+    call("mke2fs", "-q", "-t", "ext4", "-m", "0", disk)
+    call("mount", "-o", "loop", disk, place)
     host = corner(SMALL, scratch, pool_path=str(place / "pool"))
-    host.always["no_headroom"] = True
     host.hypervisor.ensure_pool()
     host.hypervisor.ensure_network()
     host.make_box()
@@ -96,6 +97,11 @@ def test_room_is_made_where_there_is_none(small):
 
 
 def _all_or_nothing(host, scenarios, scenario, done):
+    unfinished = "Undoing failed too" in done.output  # not even for that there was room
+    if unfinished and _clear(done):
+        done = host.run(*scenario.argv)
+        if done.code:
+            return [f"typed again, with room: {done.output}"]
     if done.code == 0:
         return problems(host, scenario.after, scenarios.goldens, scenario.baseline)
     found = problems(host, scenario.before, scenarios.goldens, scenario.baseline)

@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import devvm.state
@@ -121,9 +121,12 @@ class Counted:
 
 def fill(place):
     """Leave no byte free on a file system."""
-    free = os.statvfs(place)
     with (place / "filler").open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize)
+        for piece in (64 * 1024**2, 1024**2, 4096):
+            with suppress(OSError):  # until there is no room for one more
+                while True:
+                    end = file.seek(0, os.SEEK_END)
+                    os.posix_fallocate(file.fileno(), end, piece)
 
 
 def count_writes(boundaries):
@@ -167,6 +170,7 @@ def services(config, options, boundaries):
         provisioner=Provisioner(config),
         verifier=Verifier(config, passes=not options.fail_checks),
         stacks=Stacks(config, counted, options.bad_release),
+        pause=lambda _seconds: None,
     )
     ports = {name: counted(getattr(real, name), name) for name in _PORTS}
     state = Counted(real.state, "state", boundaries, only=_STATE_CHANGES)
@@ -234,16 +238,12 @@ def main(argv):
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--release", required=True)
     parser.add_argument("--boundaries", type=Path)
-    parser.add_argument("--no-headroom", action="store_true")
     parser.add_argument("--fail-checks", action="store_true")
     parser.add_argument("--bad-release")
     parser.add_argument("operation")
     parser.add_argument("arguments", nargs="*")
     options = parser.parse_args(argv)
     config = Config.model_validate_json(options.config.read_text())
-    if options.no_headroom:  # for a pool that is smaller than a guest would need
-        create._HEADROOM = 0
-    create.SECOND_LOOK = 0
     boundaries = Boundaries(options)
     given = services(config, options, boundaries)
     count_writes(boundaries)

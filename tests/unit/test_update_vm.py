@@ -73,6 +73,19 @@ def test_a_vm_that_differs_from_its_own_release_gets_a_new_root(world):
     assert "unit/nginx.service" in done.way.reason
 
 
+def test_a_vm_that_answers_too_late_is_looked_at_once_more(world):
+    world.verifier.failing.add(("dev001", NEW))
+
+    def pause(seconds):
+        world.pauses.append(seconds)
+        world.verifier.failing.clear()
+
+    world.services = replace(world.services, pause=pause)
+    assert bring(world).report.passed
+    assert world.pauses == [20]
+    assert any("looking once more" in note for note in world.reporter.notes)
+
+
 def test_a_vm_that_is_there_already_is_checked_only(world):
     bring(world)
     world.provisioner.applied.clear()

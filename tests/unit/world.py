@@ -34,8 +34,6 @@ from devvm.release import content_hash, same_release
 from devvm.state import State
 from tests.unit.memory_host import GIB, POOL, Domain, Host, Hypervisor, Killed, Layer
 
-create.SECOND_LOOK = 0.0  # nothing is slow here
-
 __all__ = ["GIB", "POOL", "RELEASE", "Killed", "World"]
 
 RELEASE = "2026.11.23-1a2b3c4d5e6f"
@@ -353,6 +351,7 @@ class World:
         self.verifier, self.data_disks = Verifier(self.host), DataDisks(self.host)
         self.boxes = Boxes(self.box)
         self.releases, self.stacks = Releases(), Stacks(self)
+        self.pauses = []  # seconds; here they pass at once
         self.services = Services(
             config=self.config,
             state=self.state,
@@ -366,6 +365,7 @@ class World:
             data_disks=self.data_disks,
             releases=self.releases,
             stacks=self.stacks,
+            pause=self.pauses.append,
         )
         self.reporter = Reporter()
 
@@ -393,8 +393,6 @@ class World:
 
     def create(self, name="dev1", **more):
         """A VM that is made, as a test's beginning."""
-        from devvm.operations import create
-
         request = create.CreateRequest(name=name, engineer=ANN, **more)
         result = create.create(self.services, request, self.run(f"create {name}"))
         self.again()
