@@ -111,14 +111,16 @@ def main(argv: Sequence[str]) -> int:
 
 
 @functools.cache
-def _command() -> Any:
-    """The whole command line, ready to run: Click's or Typer's own class, by version."""
+def _command() -> Any:  # noqa: ANN401 - Click's class, or Typer's own: by version
+    """The whole command line, ready to run."""
     return typer.main.get_command(build())
 
 
 def _invoke(session: Session, argv: Sequence[str]) -> int:
     try:
-        code = _command().main(args=list(argv), prog_name="devvm", obj=session, standalone_mode=False)
+        code = _command().main(
+            args=list(argv), prog_name="devvm", obj=session, standalone_mode=False
+        )
     except typer.Abort:
         raise KeyboardInterrupt from None
     except Exception as error:
