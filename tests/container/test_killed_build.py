@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import small_box
 
 import devvm
 from devvm import process, trees
+from tests.container import small_box
 
 pytestmark = pytest.mark.container
 
