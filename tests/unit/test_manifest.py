@@ -39,6 +39,14 @@ def test_the_shipped_manifests_are_well_formed(overlay):
     assert len(stated.layers.names()) > 2000
 
 
+def test_a_vm_may_have_its_packages_from_another_mirror_than_production():
+    """Which one is the host's configuration (`box.mirror`)."""
+    layers = production.load(assets.production(), "dev").layers
+    vm = layers.of({"engineer": False, "identity": True, "container": False, "data_disk": True})
+    assert set(vm.varying("file", "/etc/apt/sources.list")) == {"content", "sha256"}
+    assert vm.areas["file"]["/etc/apt/sources.list"]["mode"] == "0644"
+
+
 def test_the_shipped_manifests_are_as_a_capture_writes_them():
     for file in production.files(assets.production(), "dev"):
         text = file.read_text()
