@@ -117,13 +117,18 @@ def mirrors() -> dict[str, str]:
     return config.load().box.role_variables
 
 
-def tarball(without: set[str], log: Path) -> Path:
-    """A Debian root with the packages that roles declare, kept from run to run."""
+def declared(without: set[str]) -> tuple[str, ...]:
+    """The packages that all roles but some declare."""
     with tempfile.TemporaryDirectory() as folder:
         for role in assets.roles().iterdir():
             if role.is_dir() and role.name not in without:
                 (Path(folder) / role.name).symlink_to(role)
-        packages = RoleDeclarations(Path(folder)).packages()
+        return RoleDeclarations(Path(folder)).packages()
+
+
+def tarball(without: set[str], log: Path) -> Path:
+    """A Debian root with the packages that roles declare, kept from run to run."""
+    packages = declared(without)
     box = config.load().box
     made_of = json.dumps([packages, box.mirror, box.security_mirror])
     path = STATE / f"{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.tar"

@@ -2,158 +2,212 @@
 
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from devvm import wiring
 from devvm.cli import boxes
+from devvm.cli.output import Output
 from devvm.errors import HostNotReadyError
-from devvm.model import Disk, Outcome, VmState
-from devvm.operations import access, box, create, lifecycle, setup, standing, verify
-from devvm.operations.create import CreateResult
-from devvm.operations.lifecycle import VmDetails
-from devvm.operations.standing import Standing
+from devvm.model import CheckResult, Outcome, VmState
+from devvm.operations import box, box_packages, setup
 from tests.unit.cli.documented import RELEASE, documented, documented_for, fake
+from tests.unit.fleet_world import NEW
 
 
 @pytest.fixture
-def details(vm, run_record):
-    return VmDetails(
-        vm=vm,
-        url="https://dev1.devvm.test",
-        disks=(
-            Disk(
-                device="vda",
-                role="root",
-                path=Path("/p/x.img"),
-                size_bytes=20 * 2**30,
-                used_bytes=2**30,
-            ),
-        ),
-        runs=(run_record,),
-        logs=(Path("/var/lib/devvm/logs/x.log"),),
-    )
+def dev(world):
+    """A host with dev001, which is ann's."""
+    world.fleet(1)
+    return world
 
 
-def test_list(cli, services, monkeypatch, vm):
-    gone = replace(
-        vm, name="old", state=VmState.MISSING, metadata=None, lease=None, memory_mib=0, cpus=0
-    )
-    half = replace(vm, name="half", metadata=replace(vm.metadata, ready=False))
-    fake(monkeypatch, lifecycle, "list_vms", [vm, half, gone])
-    fake(monkeypatch, standing, "of", {name: Standing() for name in ("dev1", "half", "old")})
+@pytest.fixture
+def half(dev):
+    """And dev002, whose create was killed."""
+    dev.give("dev002")
+    domain = dev.host.domains["dev002.devvm.test"]
+    dev.host.domains[domain.name] = replace(domain, facts=replace(domain.facts, ready=False))
+    return dev
+
+
+class Checks:
+    """A verifier that finds this."""
+
+    def __init__(self, *checks):
+        self.checks, self.junit = checks, []
+
+    def check(self, target, *, detail, log, packages=None, junit=None):
+        self.junit.append(junit)
+        return self.checks
+
+
+PASSED = CheckResult(name="unit/nginx.service", role="nginx", outcome=Outcome.PASSED)
+FAILED = CheckResult(
+    name="unit/redis-server.service", role="redis", outcome=Outcome.FAILED,
+    message="redis-server is inactive",
+)  # fmt: skip
+
+
+def finding(world, monkeypatch, *checks):
+    """What every look at a VM finds from now on."""
+    verifier = Checks(*checks)
+    monkeypatch.setattr(world, "verifier", verifier)
+    monkeypatch.setattr(world, "services", replace(world.services, verifier=verifier))
+    return verifier
+
+
+# What there is -------------------------------------------------------------------------------
+
+
+def test_list(cli, half):
+    del half.host.domains["dev001.devvm.test"]
     data = cli("list", "--json").json
     assert set(data) == documented_for("list")
     assert set(data["vms"][0]) == documented("VM") | documented("Standing")
-    assert [v["state"] for v in data["vms"]] == ["running", "running", "missing"]
-    assert [v["ready"] for v in data["vms"]] == [True, False, False]
-    rows = [line.split("  ") for line in cli("list").stdout.splitlines()]
-    assert [row[0] for row in rows] == ["NAME", "dev1", "half", "old"]
-    assert "unfinished" in cli("list").stdout
-    assert re.search(r"^old +missing( +-){8}$", cli("list").stdout, re.MULTILINE)
+    assert [v["state"] for v in data["vms"]] == ["missing", "running"]
+    assert [v["ready"] for v in data["vms"]] == [False, False]
+    text = cli("list").stdout
+    assert [line.split()[0] for line in text.splitlines()] == ["NAME", "dev001", "dev002"]
+    assert re.search(r"^dev002 +unfinished +ann ", text, re.MULTILINE)
+    assert re.search(r"^dev001 +missing( +\S+){8}$", text, re.MULTILINE)
 
 
-def test_an_empty_list_says_what_next_and_prints_nothing(cli, services, monkeypatch):
-    fake(monkeypatch, lifecycle, "list_vms", [])
-    fake(monkeypatch, standing, "of", {})
+def test_an_empty_list_says_what_next_and_prints_nothing(cli, world):
     result = cli("list")
     assert (result.code, result.stdout) == (0, "")
     assert "devvm create" in result.stderr
     assert cli("list", "--json").json == {"vms": []}
 
 
-def test_show(cli, services, monkeypatch, details):
-    fake(monkeypatch, lifecycle, "show", details)
-    fake(monkeypatch, standing, "of", {"dev1": Standing()})
-    data = cli("show", "dev1", "--json").json
+def test_show(cli, dev):
+    cli("restart", "dev001")
+    data = cli("show", "dev001", "--json").json
     assert set(data) == documented_for("show")
     assert set(data["vm"]) == documented("VM") | documented("Standing")
     assert set(data["disks"][0]) == documented("Disk")
     assert set(data["runs"][0]) == documented("Run")
     assert set(data["runs"][0]["phases"][0]) == {"name", "title", "seconds", "result"}
-    text = cli("show", "dev1").stdout
-    for part in ("jane", RELEASE, "192.168.219.10", "2 CPUs, 2 GiB, kvm", "ca.crt", "1.0 GiB of"):
+    text = cli("show", "dev001").stdout
+    address = dev.vm("dev001").lease.address
+    for part in ("ann", RELEASE, address, "2 CPUs, 2 GiB, qemu", "ca.crt", "20.0 GiB used"):
         assert part in text
-    assert "create dev1: done in 40 s" in text
-    assert re.search(r"Starting the VM +done +34 s", text)
+    assert re.search(r"^restart dev001: done in ", text, re.MULTILINE)
+    assert re.search(r"^Starting the VM +done ", text, re.MULTILINE)
+
+
+def test_power(cli, dev):
+    assert cli("stop", "dev001").stdout == "dev001 is shut off\n"
+    assert dev.vm("dev001").state is VmState.SHUTOFF
+    assert cli("start", "dev001").stdout == "dev001 is running\n"
+    assert cli("restart", "dev001").stdout == "dev001 is running\n"
+    assert dev.vm("dev001").state is VmState.RUNNING
 
 
 @pytest.mark.parametrize("verb", ["start", "stop", "restart"])
-def test_power(cli, services, monkeypatch, vm, verb):
-    calls = fake(monkeypatch, lifecycle, verb, vm)
-    data = cli(verb, "dev1", "--json").json
+def test_power_in_json(cli, dev, verb):
+    data = cli(verb, "dev001", "--json").json
     assert set(data) == documented_for(verb)
     assert set(data["run"]) == documented("Run")
-    assert data["run"]["command"] == f"{verb} dev1"
-    assert cli(verb).stdout == "dev1 is running\n"
-    assert [c[0][0] for c in calls] == ["dev1", "jane"]  # without NAME, the one of the login
-    if verb != "start":
-        cli(verb, "dev1", "--force")
-        assert calls[-1][1] == {"force": True}
+    assert data["run"]["command"] == f"{verb} dev001"
 
 
-def test_verify(cli, services, monkeypatch, report, tmp_path):
-    calls = fake(monkeypatch, verify, "verify", report)
-    result = cli("verify", "dev1", "--junit", str(tmp_path / "j.xml"), "--json")
+def test_without_a_name_it_is_the_one_of_the_login(cli, dev, typed_by):
+    typed_by("dev001")
+    assert cli("stop").stdout == "dev001 is shut off\n"
+
+
+@pytest.mark.parametrize("verb", ["stop", "restart"])
+def test_the_plug_is_pulled_when_asked(cli, dev, verb):
+    cli(verb, "dev001")
+    cli("start", "dev001")
+    assert "shutdown_force" not in dev.host.calls
+    cli(verb, "dev001", "--force")
+    assert "shutdown_force" in dev.host.calls
+
+
+# Verify --------------------------------------------------------------------------------------
+
+
+def test_verify(cli, dev, monkeypatch, tmp_path):
+    verifier = finding(dev, monkeypatch, PASSED, FAILED)
+    result = cli("verify", "dev001", "--junit", str(tmp_path / "j.xml"), "--json")
     assert result.code == 3
     assert set(result.json) == documented("Report")
     assert set(result.json["checks"][0]) == documented("Check")
-    assert calls[0][1] == {"junit": tmp_path / "j.xml"}
-    text = cli("verify", "dev1").stdout
+    assert verifier.junit == [tmp_path / "j.xml"]
+    text = cli("verify", "dev001").stdout
     assert re.search(r"^redis +1 +1 failed\nnginx +1 +passed$", text, re.MULTILINE)
     assert "unit/redis-server.service: failed\n  redis-server is inactive\n" in text
-    assert text.endswith(f"dev1: 1 of 2 checks passed in 12 s (release {RELEASE})\n")
-    assert "unit/nginx.service" in cli("verify", "dev1", "--checks").stdout
-    fake(monkeypatch, verify, "verify", replace(report, checks=report.checks[:1]))
-    assert cli("verify", "dev1").code == 0
-
-
-def test_verify_of_a_vm_with_a_difference_that_is_waived(cli, services, monkeypatch, report):
-    passed, failed = report.checks
-    waived = replace(
-        failed, outcome=Outcome.WAIVED, message="it is off", waiver="waived until 2027"
+    assert re.search(
+        rf"^dev001: 1 of 2 checks passed in .* \(release {RELEASE}\)$", text, re.MULTILINE
     )
-    fake(monkeypatch, verify, "verify", replace(report, checks=(passed, waived)))
-    done = cli("verify", "dev1")
+    assert "unit/nginx.service" not in text
+    assert "unit/nginx.service" in cli("verify", "dev001", "--checks").stdout
+    finding(dev, monkeypatch, PASSED)
+    assert cli("verify", "dev001").code == 0
+
+
+def test_verify_of_a_vm_with_a_difference_that_is_waived(cli, dev, monkeypatch):
+    waived = replace(
+        FAILED, outcome=Outcome.WAIVED, message="it is off", waiver="waived until 2027"
+    )
+    finding(dev, monkeypatch, PASSED, waived)
+    done = cli("verify", "dev001")
     assert done.code == 0
     assert re.search(r"^redis +1 +passed, 1 waived$", done.stdout, re.MULTILINE)
     assert "unit/redis-server.service: waived\n  it is off\n  waived until 2027\n" in done.stdout
     assert "1 of 2 checks passed, 1 waived in" in done.stdout
-    assert cli("verify", "dev1", "--json").json["checks_waived"] == 1
+    assert cli("verify", "dev001", "--json").json["checks_waived"] == 1
+
+
+# Create --------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def created(monkeypatch, services, vm, report, with_box):
-    passed = replace(report, checks=report.checks[:1])
-    result = CreateResult(
-        vm=vm, report=passed, url="https://dev1.devvm.test", ssh_command="devvm ssh dev1"
+def without_box(world, monkeypatch):
+    """A host without a box; what building one was asked for."""
+    from devvm.cli import create as command
+
+    built, there = [], list(world.boxes.boxes)
+    world.boxes.boxes.clear()
+
+    def build_box(session, services, **asked):
+        built.append(asked)
+        world.boxes.boxes.extend(there)
+
+    monkeypatch.setattr(command, "build_box", build_box)
+    return built
+
+
+@pytest.fixture
+def configs(world, monkeypatch):
+    """The configurations that commands work with."""
+    made = []
+    monkeypatch.setattr(
+        wiring, "build_services", lambda config: made.append(config) or world.services
     )
-    return fake(monkeypatch, create, "create", result)
+    return made
 
 
-@pytest.fixture
-def with_box(monkeypatch, services, box):
-    fake(monkeypatch, create, "check", None)
-    return fake(monkeypatch, create, "find_box", box)
+def test_create(cli, world):
+    text = cli("create").stdout
+    for part in ("jane is ready", "devvm ssh jane", "https://jane.devvm.test", RELEASE,
+                 "1 of 1 check passed", "ca.crt"):  # fmt: skip
+        assert part in text
+    facts = world.vm("jane").metadata
+    assert (facts.engineer, facts.release, facts.ready) == ("jane", RELEASE, True)
 
 
-def test_create(cli, created):
+def test_create_in_json(cli, world):
     data = cli("create", "dev1", "--memory", "4G", "--json").json
     assert set(data) == documented_for("create")
     assert set(data["report"]) == documented("Report")
-    request = created[0][0][0]
-    assert (request.name, request.engineer.login, request.release) == ("dev1", "jane", None)
-    text = cli("create").stdout
-    assert created[1][0][0].name == "jane"
-    for part in ("dev1 is ready", "devvm ssh dev1", "https://dev1.devvm.test", RELEASE,
-                 "1 of 1 check passed", "ca.crt"):  # fmt: skip
-        assert part in text
+    assert (data["vm"]["name"], data["vm"]["engineer"]) == ("dev1", "jane")
+    assert world.vm("dev1").state is VmState.RUNNING
 
 
-def test_create_takes_the_machine_from_its_options(cli, created, monkeypatch, services):
-    configs = []
-    monkeypatch.setattr(wiring, "build_services", lambda config: configs.append(config) or services)
+def test_create_takes_the_machine_from_its_options(cli, world, configs):
     cli("create", "dev1", "--cpus", "4", "--memory", "4096", "--root-disk", "40G", "--data-disk",
         "1T", "--driver", "qemu")  # fmt: skip
     vm = configs[0].vm
@@ -162,22 +216,22 @@ def test_create_takes_the_machine_from_its_options(cli, created, monkeypatch, se
     )  # fmt: skip
 
 
-def test_a_vm_that_fails_its_checks_is_made_and_said(cli, created, monkeypatch, vm, report):
-    result = CreateResult(vm=vm, report=report, url="https://x", ssh_command="devvm ssh dev1")
-    fake(monkeypatch, create, "create", result)
+def test_a_vm_that_fails_its_checks_is_made_and_said(cli, world, monkeypatch):
+    finding(world, monkeypatch, PASSED, FAILED)
     shown = cli("create", "dev1")
     assert shown.code == 3
     assert "redis-server is inactive" in shown.stdout
     assert "devvm verify dev1" in shown.stdout
-    assert cli("create", "dev1", "--json").json["report"]["passed"] is False
+    assert world.vm("dev1").metadata.ready
+    assert cli("create", "dev2", "--json").json["report"]["passed"] is False
 
 
-def test_root_gives_the_vm_s_name_to_the_account(cli, created, typed_by):
+def test_root_gives_the_vm_s_name_to_the_account(cli, world, typed_by):
     typed_by("root")
     cli("create", "dev1")
-    assert created[-1][0][0].engineer.login == "dev1"
-    cli("create", "dev1", "--engineer", "jane")
-    assert created[-1][0][0].engineer.login == "jane"
+    assert world.vm("dev1").metadata.engineer == "dev1"
+    cli("create", "dev2", "--engineer", "jane")
+    assert world.vm("dev2").metadata.engineer == "jane"
     result = cli("create")
     assert result.code == 2
     assert "you are root" in result.stderr
@@ -187,99 +241,138 @@ def test_root_gives_the_vm_s_name_to_the_account(cli, created, typed_by):
 @pytest.mark.parametrize(
     "name", ["", "../x", "a b", "a;reboot", "x" * 64, "Dev1", "dév", "root", "-", "1a", "a\nb"]
 )
-def test_names_that_can_not_be(cli, created, name):
+def test_names_that_can_not_be(cli, world, name):
     result = cli("create", "--json", "--", name)
     assert result.code == 2
     assert result.json["error"]["code"] == "usage"
     assert result.json["error"]["resolution"]
-    assert not created
+    assert world.host.domains == {}
 
 
-def test_a_missing_box_is_built_first(cli, created, monkeypatch):
-    fake(monkeypatch, create, "find_box", None)
-    built = []
-    from devvm.cli import create as command
-
-    monkeypatch.setattr(command, "build_box", lambda *a, **k: built.append(k))
-    cli("create", "dev1", "--yes")
-    assert built == [{"release": None, "newest": False, "yes": True}]
-    assert created
-
-
-def test_no_box_is_built_for_what_will_be_refused(cli, created, monkeypatch):
-    from devvm.cli import create as command
-
-    fake(monkeypatch, create, "find_box", None)
-    fake(monkeypatch, create, "check", HostNotReadyError("not enough memory"))
-    monkeypatch.setattr(command, "build_box", lambda *a, **k: pytest.fail("built"))
-    assert cli("create", "dev1").code == 4
-    assert not created
+def test_a_create_that_fails_leaves_nothing_unless_it_is_kept(cli, world):
+    world.provisioner.failing["dev1"] = "personalise"
+    assert cli("create", "dev1").code == 1
+    assert world.remnants("dev1") == []
+    kept = cli("create", "dev1", "--keep")
+    assert kept.code == 1
+    assert "devvm" in kept.stderr
+    assert not world.vm("dev1").metadata.ready
 
 
-def test_a_box_is_checked_in_the_hosts_usual_vm(cli, created, monkeypatch, services):
-    from devvm.cli import create as command
+def test_a_missing_box_is_built_first(cli, world, without_box):
+    assert cli("create", "dev1", "--yes").code == 0
+    assert without_box == [{"release": None, "newest": False, "yes": True}]
+    assert world.vm("dev1") is not None
 
-    configs = []
-    fake(monkeypatch, create, "find_box", None)
-    monkeypatch.setattr(wiring, "build_services", lambda config: configs.append(config) or services)
-    monkeypatch.setattr(command, "build_box", lambda *a, **k: None)
+
+def test_no_box_is_built_for_what_will_be_refused(cli, world, without_box):
+    world.host.memory = (2048, 100)
+    refused = cli("create", "dev1")
+    assert refused.code == 4
+    assert "memory" in refused.stderr
+    assert without_box == []
+    assert world.host.domains == {}
+
+
+def test_a_box_is_checked_in_the_hosts_usual_vm(cli, world, without_box, configs):
     cli("create", "dev1", "--memory", "4G")
     assert [config.vm.memory_mib for config in configs] == [4096, 2048]
 
 
-def test_arguments_for_the_vm_are_passed_on_as_they_are(cli, services, monkeypatch):
-    calls = fake(monkeypatch, access, "run_command", 42)
-    assert cli("exec", "dev1", "--", "printf", "%s", "--json", "-h").code == 42
-    assert cli("exec", "dev1", "ls", "--yes", "-la").code == 42
-    assert calls[0][0] == ("dev1", ["printf", "%s", "--json", "-h"])
-    assert calls[1][0] == ("dev1", ["ls", "--yes", "-la"])
-    calls = fake(monkeypatch, access, "ssh", 130)
-    result = cli("ssh", "dev1")
-    assert (result.code, result.stderr) == (130, "")  # the shell's own code, no interrupt of ours
+# Ways in -------------------------------------------------------------------------------------
+
+
+def test_arguments_for_the_vm_are_passed_on_as_they_are(cli, dev):
+    dev.shell.asked.clear()
+    assert cli("exec", "dev001", "--", "printf", "%s", "--json", "-h").code == 7
+    assert cli("exec", "dev001", "ls", "--yes", "-la").code == 7
+    assert dev.shell.asked == [
+        ("dev001", ["printf", "%s", "--json", "-h"]),
+        ("dev001", ["ls", "--yes", "-la"]),
+    ]
+
+
+def test_ssh_ends_with_the_shells_own_code(cli, dev, monkeypatch, typed_by):
+    monkeypatch.setattr(dev.shell, "interactive", lambda target, argv: 130)
+    result = cli("ssh", "dev001")
+    assert (result.code, result.stderr) == (130, "")  # no interrupt of ours
+    typed_by("dev001")
     assert cli("ssh").code == 130
-    assert [c[0] for c in calls] == [("dev1", []), ("jane", [])]
 
 
-def test_logs_and_console(cli, services, monkeypatch):
-    calls = fake(monkeypatch, access, "logs", "one\n[two]\n")
-    assert cli("logs", "dev1", "--unit", "nginx", "-n", "5").stdout == "one\n[two]\n"
-    assert calls[0][0] == ("dev1", "nginx", 5)
-    fake(monkeypatch, access, "console", 0)
-    assert "Ctrl-]" in cli("console", "dev1").stderr
+def test_logs_and_console(cli, dev, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        dev.shell, "run",
+        lambda target, argv, **_: asked.append((target.alias, argv)) or (0, "one\n[two]\n", ""),
+    )  # fmt: skip
+    assert cli("logs", "dev001", "--unit", "nginx", "-n", "5").stdout == "one\n[two]\n"
+    ((alias, argv),) = asked
+    assert alias == "dev001-vagrant"
+    assert argv[:2] == ["sudo", "journalctl"]
+    assert {"--unit=nginx", "--lines=5"} <= set(argv)
+    assert "Ctrl-]" in cli("console", "dev001").stderr
 
 
-def test_box_list_and_show(cli, services, monkeypatch, box_):
-    fake(monkeypatch, box, "list_boxes", [box_])
+# Boxes, the host -----------------------------------------------------------------------------
+
+
+def test_box_list_and_show(cli, world):
     data = cli("box", "list", "--json").json
     assert set(data) == documented_for("box list")
     assert set(data["boxes"][0]) == documented("Box") - {"packages", "packages_moved"}
-    assert re.search(
-        rf"^{RELEASE} .*900 MiB +12.12 +yes +another$", cli("box", "list").stdout, re.MULTILINE
-    )
-    fake(monkeypatch, box, "show", box_)
+    text = cli("box", "list").stdout
+    assert re.search(rf"^{RELEASE} .*1.0 GiB +12 +yes +this devvm's$", text, re.MULTILINE)
+    assert re.search(rf"^{NEW} .*1.0 GiB +12 +yes +another$", text, re.MULTILINE)
     assert set(cli("box", "show", RELEASE, "--json").json) == documented("Box")
-    assert "ab" * 32 in cli("box", "show", RELEASE).stdout
+    assert world.box.sha256 in cli("box", "show", RELEASE).stdout
+    assert cli("box", "show", "2026.01.01-000000000000").code == 2
 
 
-@pytest.fixture
-def box_(request):  # the module has the short name
-    return request.getfixturevalue("box")
+def test_no_boxes(cli, world):
+    world.boxes.boxes.clear()
+    result = cli("box", "list")
+    assert (result.code, result.stdout) == (0, "")
+    assert "devvm box build" in result.stderr
 
 
-def test_box_verify_and_remove(cli, services, monkeypatch, report):
-    fake(monkeypatch, box, "verify", report)
-    assert cli("box", "verify", RELEASE, "--json").code == 3
-    calls = fake(monkeypatch, box, "remove", None)
+def test_box_verify(cli, world):
+    done = cli("box", "verify", RELEASE, "--json")
+    assert done.code == 0
+    assert set(done.json) == documented("Report")
+    world.verifier.failing.add(("*", None))  # the VM of a check is nobody's yet
+    differs = cli("box", "verify", RELEASE)
+    assert differs.code == 3
+    assert "unit/nginx.service" in differs.stdout
+    assert world.host.domains == {}  # the VM that it was checked in
+
+
+def test_box_remove(cli, world, monkeypatch):
+    """What it is built with, and what is kept of its packages: tests/unit/test_box.py."""
+    monkeypatch.setattr(wiring, "build_box_services", lambda config: None)
+    monkeypatch.setattr(box_packages, "collect", lambda services, tools: None)
+    monkeypatch.setattr(Output, "can_ask", property(lambda self: True))
+    monkeypatch.setattr(Output, "ask", lambda self, prompt: "n")
+    assert cli("box", "remove", RELEASE).code == 2
+    assert world.boxes.find(RELEASE) is not None
     data = cli("box", "remove", RELEASE, "--yes", "--json").json
     assert set(data) == documented_for("box remove")
-    assert calls[0][0][1] == RELEASE
+    assert world.boxes.find(RELEASE) is None
 
 
-def test_box_build_as_root(cli, services, monkeypatch, box_, with_box):
+def test_a_box_in_use_is_not_removed(cli, dev, monkeypatch):
+    monkeypatch.setattr(wiring, "build_box_services", lambda config: None)
+    refused = cli("box", "remove", RELEASE, "--yes")
+    assert refused.code == 2
+    assert "dev001" in refused.stderr
+    assert dev.boxes.find(RELEASE) is not None
+
+
+def test_box_build_as_root(cli, world, monkeypatch):
+    """How one is built: tests/unit/test_box.py."""
     monkeypatch.setattr(boxes.os, "geteuid", lambda: 0)
     monkeypatch.setattr(wiring, "build_box_services", lambda config: None)
-    calls = fake(monkeypatch, box, "build", box_)
-    fake(monkeypatch, box, "show", box_)
+    calls = fake(monkeypatch, box, "build", world.box)
     assert set(cli("box", "build", "--force", "--json").json) == documented("Box")
     assert calls[0][1] == {"release": None, "force": True, "newest": False}
     assert cli("box", "build", "--no-result").stdout == ""

@@ -1,61 +1,73 @@
 """pin, unpin: text, JSON, and where a pin is shown."""
 
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import timedelta
 
 import pytest
 
 from devvm.cli import words
-from devvm.errors import OperationError
-from devvm.operations import lifecycle, pins, standing
-from tests.unit.cli.documented import documented, documented_for, fake
+from tests.unit.cli.documented import documented, documented_for
 
 
 @pytest.fixture
-def pinned(vm):
-    facts = {"pinned_by": "jane", "pin_reason": "demo on Friday"}
-    until = (words.today() + timedelta(days=3)).isoformat()
-    return replace(vm, metadata=replace(vm.metadata, pinned_until=until, **facts))
+def dev(world):
+    world.fleet(2)
+    return world
 
 
-def test_pin(cli, services, monkeypatch, pinned):
-    until = pinned.metadata.pinned_until
-    calls = fake(monkeypatch, pins, "pin", pinned)
-    typed = ("pin", "dev1", "--until", until, "--reason", "demo on Friday")
+@pytest.fixture
+def until():
+    return (words.today() + timedelta(days=3)).isoformat()
+
+
+@pytest.fixture
+def typed(until):
+    return ("pin", "dev001", "--until", until, "--reason", "demo on Friday")
+
+
+def pin_of(world, name="dev001"):
+    facts = world.vm(name).metadata
+    return facts.pinned_until, facts.pinned_by, facts.pin_reason
+
+
+def test_pin(cli, dev, typed, until):
     result = cli(*typed)
     assert (result.code, result.stderr) == (0, "")
-    assert result.stdout == f"dev1 is pinned until {until} by jane: demo on Friday\n"
-    asked = {
-        "until": date.fromisoformat(until), "reason": "demo on Friday", "by": "jane",
-        "today": words.today(), "command": "pin dev1",
-    }  # fmt: skip
-    assert calls == [(("dev1",), asked)]
+    assert result.stdout == f"dev001 is pinned until {until} by jane: demo on Friday\n"
+    assert pin_of(dev) == (until, "jane", "demo on Friday")
+    assert not any(pin_of(dev, "dev002"))
+
+
+def test_its_json(cli, dev, typed, until):
     data = cli(*typed, "--json").json
     assert set(data) == documented_for("pin")
     assert data["vm"]["pinned_until"] == until
     assert (data["vm"]["pinned_by"], data["vm"]["pin_reason"]) == ("jane", "demo on Friday")
 
 
-def test_unpin(cli, services, monkeypatch, vm):
-    calls = fake(monkeypatch, pins, "unpin", (vm, True))
-    assert cli("unpin", "dev1").stdout == "dev1 is not pinned any more\n"
-    assert calls == [(("dev1",), {"command": "unpin dev1"})]
-    data = cli("unpin", "dev1", "--json").json
+def test_unpin(cli, dev, typed):
+    cli(*typed)
+    assert cli("unpin", "dev001").stdout == "dev001 is not pinned any more\n"
+    assert not any(pin_of(dev))
+    cli(*typed)
+    data = cli("unpin", "dev001", "--json").json
     assert set(data) == documented_for("unpin")
     assert data["was_pinned"] is True
     assert data["vm"]["pinned_until"] is None
 
 
-def test_unpinning_what_is_not_pinned_is_no_failure(cli, services, monkeypatch, vm):
-    fake(monkeypatch, pins, "unpin", (vm, False))
-    result = cli("unpin", "dev1")
-    assert (result.code, result.stdout) == (0, "dev1 was not pinned\n")
+def test_unpinning_what_is_not_pinned_is_no_failure(cli, dev):
+    result = cli("unpin", "dev001")
+    assert (result.code, result.stdout) == (0, "dev001 was not pinned\n")
+    assert cli("unpin", "dev001", "--json").json["was_pinned"] is False
 
 
-def test_without_a_name_it_is_ones_own_vm(cli, services, monkeypatch, pinned):
-    calls = fake(monkeypatch, pins, "pin", pinned)
-    cli("pin", "--until", "2030-01-31", "--reason", "demo")
-    assert calls[0][0] == ("jane",)
+def test_without_a_name_it_is_ones_own_vm(cli, dev, typed, typed_by):
+    typed_by("dev002")
+    cli("pin", *typed[2:])
+    assert pin_of(dev, "dev002")[1] == "dev002"
+    assert not any(pin_of(dev))
+    assert cli("unpin").stdout == "dev002 is not pinned any more\n"
 
 
 @pytest.mark.parametrize(
@@ -67,46 +79,38 @@ def test_without_a_name_it_is_ones_own_vm(cli, services, monkeypatch, pinned):
         (("--reason", "x"), "--until"),
     ],
 )
-def test_what_is_typed_wrong_is_said(cli, services, monkeypatch, pinned, typed, said):
-    calls = fake(monkeypatch, pins, "pin", pinned)
-    result = cli("pin", "dev1", *typed)
+def test_what_is_typed_wrong_is_said(cli, dev, typed, said):
+    result = cli("pin", "dev001", *typed)
     assert result.code == 2
     assert said in result.stderr
-    assert not calls
+    assert not any(pin_of(dev))
 
 
-def test_why_it_can_not_be_pinned_is_said(cli, services, monkeypatch):
-    fake(monkeypatch, pins, "pin", OperationError("dev1 is unfinished", resolution="devvm list"))
-    result = cli("pin", "dev1", "--until", "2030-01-31", "--reason", "demo")
+def test_why_it_can_not_be_pinned_is_said(cli, dev, typed):
+    domain = dev.host.domains["dev001.devvm.test"]
+    unfinished = replace(domain, facts=replace(domain.facts, ready=False))
+    dev.host.domains[domain.name] = unfinished
+    result = cli(*typed)
     assert result.code == 1
-    assert "Next: devvm list" in result.stderr
+    assert "dev001 is unfinished" in result.stderr
+    assert "Next: finish it, devvm create dev001, or remove it" in result.stderr
 
 
-@pytest.fixture
-def there(services, monkeypatch):
-    """Makes a VM the one that is shown."""
-
-    def show(vm):
-        url = "https://dev1.devvm.test/"
-        details = lifecycle.VmDetails(vm=vm, url=url, disks=(), runs=(), logs=())
-        fake(monkeypatch, lifecycle, "show", details)
-        fake(monkeypatch, standing, "of", {"dev1": standing.Standing()})
-
-    return show
-
-
-def test_show_says_that_a_vm_is_pinned(cli, there, pinned):
-    there(pinned)
-    shown = " ".join(cli("show", "dev1").stdout.split())
-    assert f"Pinned until {pinned.metadata.pinned_until} by jane: demo on Friday" in shown
-    data = cli("show", "dev1", "--json").json["vm"]
+def test_show_says_that_a_vm_is_pinned(cli, dev, typed, until):
+    cli(*typed)
+    shown = " ".join(cli("show", "dev001").stdout.split())
+    assert f"Pinned until {until} by jane: demo on Friday" in shown
+    data = cli("show", "dev001", "--json").json["vm"]
     assert {"pinned_until", "pinned_by", "pin_reason"} <= set(data) & documented("VM")
     assert data["pin_reason"] == "demo on Friday"
 
 
-def test_a_pin_that_is_over_is_none(cli, there, pinned):
+def test_a_pin_that_is_over_is_none(cli, dev, typed):
+    cli(*typed)
+    domain = dev.host.domains["dev001.devvm.test"]
     yesterday = (words.today() - timedelta(days=1)).isoformat()
-    there(replace(pinned, metadata=replace(pinned.metadata, pinned_until=yesterday)))
-    assert "Pinned" not in cli("show", "dev1").stdout
-    data = cli("show", "dev1", "--json").json["vm"]
+    over = replace(domain, facts=replace(domain.facts, pinned_until=yesterday))
+    dev.host.domains[domain.name] = over
+    assert "Pinned" not in cli("show", "dev001").stdout
+    data = cli("show", "dev001", "--json").json["vm"]
     assert [data[key] for key in ("pinned_until", "pinned_by", "pin_reason")] == [None] * 3

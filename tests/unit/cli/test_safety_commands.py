@@ -1,55 +1,21 @@
 """Rebuild, trash, snapshots, clone, resize, doctor: text, JSON, and the question before."""
 
-from dataclasses import replace
-from pathlib import Path
+import re
 
 import pytest
 
 from devvm.cli.output import Output
-from devvm.errors import NotFoundError, ParityError
-from devvm.model import Disk, DomainDisk, Kept, Outcome, Purpose
-from devvm.operations import (
-    clone,
-    create,
-    doctor,
-    lifecycle,
-    rebuild,
-    resize,
-    risk,
-    snapshots,
-    tidy,
-    trash,
-)
-from devvm.operations.findings import Finding
-from tests.unit.cli.documented import RELEASE, documented, documented_for, fake
+from devvm.errors import OperationError
+from devvm.model import DATA, VmState
+from tests.unit.cli.documented import documented, documented_for
+from tests.unit.world import RELEASE
 
 
 @pytest.fixture
-def kept(vm):
-    return Kept(
-        id="3f9a2c1b",
-        purpose=Purpose.TRASH,
-        label="destroyed",
-        kept_at="2026-11-23T02:00:00+00:00",
-        expires_at="2026-12-07T02:00:00+00:00",
-        uuid=vm.uuid,
-        mac="52:54:00:00:00:01",
-        consistency="off",
-        vm=vm.metadata,
-        disks=(DomainDisk(device="vda", role="root", path=Path("/p/root.qcow2")),),
-    )
-
-
-@pytest.fixture
-def passed(report):
-    checks = tuple(replace(check, outcome=Outcome.PASSED) for check in report.checks)
-    return replace(report, checks=checks)
-
-
-@pytest.fixture
-def there(monkeypatch, vm):
-    fake(monkeypatch, lifecycle, "check", None)
-    fake(monkeypatch, lifecycle, "get", vm)
+def dev(world):
+    """A host with dev001."""
+    world.fleet(1)
+    return world
 
 
 @pytest.fixture
@@ -59,218 +25,283 @@ def person(monkeypatch):
     return lambda typed: monkeypatch.setattr(Output, "ask", lambda self, prompt: typed)
 
 
-def test_destroy_has_to_be_confirmed(cli, services, monkeypatch, there, kept):
-    done = trash.Destroyed(name="dev1", kept=kept)
-    calls = fake(monkeypatch, trash, "destroy", done)
-    refused = cli("destroy", "dev1")
+@pytest.fixture
+def destroyed(cli, dev):
+    """Its VM is in the trash; which item that is."""
+    return cli("destroy", "dev001", "--yes", "--json").json["trash"]["id"]
+
+
+def in_trash(world):
+    return [kept.id for kept in world.services.hypervisor.kept()]
+
+
+def fail_checks(world):
+    world.verifier.failing.add(("*", RELEASE))
+
+
+# Destroy, recover, trash ---------------------------------------------------------------------
+
+
+def test_destroy_has_to_be_confirmed(cli, dev):
+    refused = cli("destroy", "dev001")
     assert refused.code == 2
-    assert "Next: devvm destroy dev1 --yes" in refused.stderr
-    assert not calls
-    data = cli("destroy", "dev1", "--yes", "--json").json
+    assert "Next: devvm destroy dev001 --yes" in refused.stderr
+    assert dev.vm("dev001").state is VmState.RUNNING
+    result = cli("destroy", "dev001", "--yes")
+    assert re.fullmatch(r"dev001 is in the trash until \S+ \S+ UTC\n", result.stdout)
+    assert "devvm recover dev001" in result.stderr
+    assert dev.vm("dev001") is None
+    assert len(in_trash(dev)) == 1
+
+
+def test_its_json(cli, dev):
+    data = cli("destroy", "dev001", "--yes", "--json").json
     assert set(data) == documented_for("destroy")
     assert set(data["trash"]) == documented("Item")
-    result = cli("destroy", "dev1", "--yes")
-    assert result.stdout == "dev1 is in the trash until 2026-12-07 02:00 UTC\n"
-    assert "devvm recover dev1" in result.stderr
+    assert in_trash(dev) == [data["trash"]["id"]]
 
 
-@pytest.mark.parametrize(("typed", "code"), [("y", 0), ("", 0), ("n", 2), ("dev1", 2)])
-def test_a_person_is_asked_once(cli, services, monkeypatch, there, person, kept, typed, code):
-    calls = fake(monkeypatch, trash, "destroy", trash.Destroyed(name="dev1", kept=kept))
+@pytest.mark.parametrize(("typed", "code"), [("y", 0), ("", 0), ("n", 2), ("dev001", 2)])
+def test_a_person_is_asked_once(cli, dev, person, typed, code):
     person(typed)
-    assert cli("destroy", "dev1").code == code
-    assert bool(calls) is (code == 0)
+    assert cli("destroy", "dev001").code == code
+    assert (dev.vm("dev001") is None) is (code == 0)
 
 
-def test_for_good_only_with_the_name_once_more(cli, services, monkeypatch, there):
-    done = trash.Destroyed(name="dev1", kept=None)
-    calls = fake(monkeypatch, trash, "destroy", done)
-    refused = cli("destroy", "dev1", "--yes", "--purge", "dev2")
+def test_for_good_only_with_the_name_once_more(cli, dev):
+    refused = cli("destroy", "dev001", "--yes", "--purge", "dev002")
     assert refused.code == 2
-    assert "devvm destroy dev1 --purge dev1" in refused.stderr
-    assert not calls
-    assert cli("destroy", "dev1", "--purge", "dev1").stdout == "dev1 is gone\n"
-    assert calls[0][1] == {"purge": True}
+    assert "devvm destroy dev001 --purge dev001" in refused.stderr
+    assert dev.vm("dev001") is not None
+    assert cli("destroy", "dev001", "--purge", "dev001").stdout == "dev001 is gone\n"
+    assert dev.remnants("dev001") == []
 
 
-def test_what_is_not_there_needs_no_confirmation(cli, services, monkeypatch):
-    missing = NotFoundError("there is no VM dev9", resolution="devvm list")
-    fake(monkeypatch, lifecycle, "check", missing)
-    result = cli("destroy", "dev9", "--json")
+def test_what_is_not_there_needs_no_confirmation(cli, dev):
+    result = cli("destroy", "dev009", "--json")
     assert result.code == 2
     assert result.json["error"]["code"] == "not-found"
     assert set(result.json["error"]) == documented("Error")
 
 
-def test_recover(cli, services, monkeypatch, vm, passed, report):
-    calls = fake(monkeypatch, trash, "recover", trash.Recovered(vm=vm, report=passed))
-    monkeypatch.setattr(trash, "takes_the_place", lambda services, name: True)
-    assert set(cli("recover", "dev1", "--json").json) == documented_for("recover")
-    assert cli("recover", "dev1").stdout == "dev1 is back and runs; 2 of 2 checks passed\n"
-    refused = cli("recover", "dev1", "--item", "3f9a2c1b")
-    assert "devvm recover dev1 --item 3f9a2c1b --yes" in refused.stderr
-    cli("recover", "dev1", "--item", "3f9a2c1b", "--yes")
-    assert [c[1]["identifier"] for c in calls] == [None, None, "3f9a2c1b"]
-    fake(monkeypatch, trash, "recover", trash.Recovered(vm=vm, report=report))
-    assert cli("recover", "dev1").code == 3
+def test_recover(cli, dev, destroyed):
+    assert cli("recover", "dev001").stdout == "dev001 is back and runs; 1 of 1 check passed\n"
+    assert dev.vm("dev001").state is VmState.RUNNING
 
 
-def test_the_trash(cli, services, monkeypatch, kept):
-    fake(monkeypatch, trash, "items", [kept])
-    fake(monkeypatch, trash, "show", [kept])
-    assert set(cli("trash", "list", "--json").json) == documented_for("trash list")
-    assert "3f9a2c1b  dev1  destroyed" in cli("trash", "list").stdout
-    assert "devvm recover dev1 --item 3f9a2c1b" in cli("trash", "show", "dev1").stdout
-    fake(monkeypatch, trash, "items", [])
+def test_recover_in_json(cli, destroyed):
+    assert set(cli("recover", "dev001", "--json").json) == documented_for("recover")
+
+
+def test_recover_in_place_of_the_vm_that_is_there_has_to_be_confirmed(cli, dev, destroyed):
+    cli("recover", "dev001")
+    dev.write("dev001", "home/notes", "of today")
+    cli("snapshot", "create", "dev001", "before")
+    cli("rebuild", "dev001", "--yes")
+    (old,) = (kept.id for kept in dev.services.hypervisor.kept() if kept.purpose == "trash")
+    refused = cli("recover", "dev001", "--item", old)
+    assert refused.code == 2
+    assert f"devvm recover dev001 --item {old} --yes" in refused.stderr
+    assert cli("recover", "dev001", "--item", old, "--yes").code == 0
+    assert dev.read("dev001", "home/notes") == "of today"
+    assert old not in in_trash(dev)
+
+
+def test_recover_of_one_that_fails_its_checks(cli, dev, destroyed):
+    fail_checks(dev)
+    assert cli("recover", "dev001").code == 3
+    assert dev.vm("dev001").state is VmState.RUNNING
+
+
+def test_the_trash(cli, dev, destroyed):
+    data = cli("trash", "list", "--json").json
+    assert set(data) == documented_for("trash list")
+    assert [item["id"] for item in data["items"]] == [destroyed]
+    assert f"{destroyed}  dev001  destroyed" in cli("trash", "list").stdout
+    assert f"devvm recover dev001 --item {destroyed}" in cli("trash", "show", "dev001").stdout
+    cli("trash", "empty", "dev001", "--purge", "dev001")
     assert "empty" in cli("trash", "list").stderr
 
 
-def test_emptying_wants_the_name(cli, services, monkeypatch, kept, person):
-    fake(monkeypatch, trash, "show", [kept])
-    calls = fake(monkeypatch, trash, "empty", ["root.qcow2"])
+def test_emptying_wants_the_name(cli, dev, destroyed, person):
     person("yes")
-    assert cli("trash", "empty", "dev1").code == 2
-    assert not calls
-    person("dev1")
-    assert cli("trash", "empty", "dev1").stdout == "1 item deleted for good\n"
-    assert cli("trash", "empty", "dev1", "--purge", "dev2").code == 2
-    data = cli("trash", "empty", "dev1", "--purge", "dev1", "--json").json
+    assert cli("trash", "empty", "dev001").code == 2
+    assert cli("trash", "empty", "dev001", "--purge", "dev002").code == 2
+    assert in_trash(dev) == [destroyed]
+    person("dev001")
+    assert cli("trash", "empty", "dev001").stdout == "1 item deleted for good\n"
+    assert in_trash(dev) == []
+    assert dev.unused() == []
+
+
+def test_emptying_in_json(cli, destroyed):
+    data = cli("trash", "empty", "dev001", "--purge", "dev001", "--json").json
     assert set(data) == documented_for("trash empty")
+    assert [item["id"] for item in data["items"]] == [destroyed]
+    assert data["removed"]
 
 
-def test_nobody_to_type_the_name(cli, services, monkeypatch, kept):
-    fake(monkeypatch, trash, "show", [kept])
-    refused = cli("trash", "empty", "dev1")
+def test_nobody_to_type_the_name(cli, dev, destroyed):
+    refused = cli("trash", "empty", "dev001")
     assert refused.code == 2
-    assert "devvm trash empty dev1 --purge dev1" in refused.stderr
+    assert "devvm trash empty dev001 --purge dev001" in refused.stderr
+    assert in_trash(dev) == [destroyed]
 
 
-def test_emptying_without_a_name_is_for_what_has_expired(cli, services, monkeypatch):
-    fake(monkeypatch, tidy, "expired", [])
-    fake(monkeypatch, trash, "empty", [])
-    assert "expired" in cli("trash", "empty").stdout
+def test_emptying_without_a_name_is_for_what_has_expired(cli, dev, destroyed):
+    assert "Nothing in the trash has expired" in cli("trash", "empty").stdout
+    assert in_trash(dev) == [destroyed]
 
 
-@pytest.fixture
-def rebuilt(monkeypatch, services, vm, passed, box, there):
-    monkeypatch.setattr(create, "find_box", lambda services, release, *, newest: box)
-    result = rebuild.RebuildResult(vm=vm, report=passed, previous="3f9a2c1b")
-    return fake(monkeypatch, rebuild, "rebuild", result)
+# Rebuild -------------------------------------------------------------------------------------
 
 
-def test_rebuild_of_a_vm_with_nothing_at_risk(cli, monkeypatch, rebuilt):
-    fake(monkeypatch, risk, "look", risk.Risk())
-    result = cli("rebuild", "dev1", "--json")
-    assert set(result.json) == documented_for("rebuild")
-    assert set(result.json["risk"]) == documented("Risk")
-    assert "devvm recover dev1 --item 3f9a2c1b" in cli("rebuild", "dev1").stdout
+def test_rebuild_of_a_vm_with_nothing_at_risk(cli, dev):
+    data = cli("rebuild", "dev001", "--json").json
+    assert set(data) == documented_for("rebuild")
+    assert set(data["risk"]) == documented("Risk")
+    shown = cli("rebuild", "dev001").stdout
+    newest = [kept.id for kept in dev.services.hypervisor.kept()][-1]
+    assert f"devvm recover dev001 --item {newest}" in shown
 
 
-def test_rebuild_says_what_is_at_risk_and_asks(cli, monkeypatch, rebuilt):
-    checkout = risk.Checkout(path="/opt/x", changes=2, commits=1, stashes=1, on_data_disk=False)
-    stays = replace(checkout, path="/home/jane/y", commits=0, stashes=0, on_data_disk=True)
-    found = risk.Risk(checkouts=(checkout, stays), files=("/etc/motd",))
-    fake(monkeypatch, risk, "look", found)
-    refused = cli("rebuild", "dev1")
+def test_rebuild_says_what_is_at_risk_and_asks(cli, dev):
+    dev.on_roots["dev001"] = (
+        "repo\t/opt/x\t2\t1\t1\tno\nrepo\t/home/jane/y\t2\t0\t0\tyes\nfile\t/etc/motd\n"
+    )
+    before = dev.picture()
+    refused = cli("rebuild", "dev001")
     assert refused.code == 2
     assert "/opt/x: 2 uncommitted changes, 1 unpushed commit, 1 stashed change" in refused.stderr
     assert "/home/jane/y: 2 uncommitted changes (stays)" in refused.stderr
     assert "/etc/motd" in refused.stderr
-    assert "Next: devvm rebuild dev1 --yes" in refused.stderr
-    assert not rebuilt
-    assert cli("rebuild", "dev1", "--yes").code == 0
+    assert "Next: devvm rebuild dev001 --yes" in refused.stderr
+    assert dev.picture() == before
+    assert cli("rebuild", "dev001", "--yes").code == 0
+    assert len(in_trash(dev)) == 1
 
 
-def test_rebuild_of_a_vm_that_can_not_be_looked_into_asks(cli, monkeypatch, rebuilt):
-    fake(monkeypatch, risk, "look", risk.Risk(unknown="it does not run (it is shut off)"))
-    refused = cli("rebuild", "dev1", "--release", RELEASE)
+def test_rebuild_of_a_vm_that_can_not_be_looked_into_asks(cli, dev):
+    cli("stop", "dev001")
+    refused = cli("rebuild", "dev001", "--release", RELEASE)
+    assert refused.code == 2
     assert "it does not run" in refused.stderr
-    assert f"Next: devvm rebuild dev1 --release {RELEASE} --yes" in refused.stderr
+    assert f"Next: devvm rebuild dev001 --release {RELEASE} --yes" in refused.stderr
+    assert in_trash(dev) == []
 
 
-def test_rebuild_to_a_release_that_fails_its_checks(cli, monkeypatch, rebuilt):
-    fake(monkeypatch, risk, "look", risk.Risk())
-    fake(monkeypatch, rebuild, "rebuild", ParityError("dev1 does not pass; it is as it was"))
-    assert cli("rebuild", "dev1").code == 3
+def test_rebuild_to_a_release_that_fails_its_checks(cli, dev):
+    fail_checks(dev)
+    root = dev.vm("dev001").disks[0].path
+    result = cli("rebuild", "dev001")
+    assert result.code == 3
+    assert "it is as it was" in result.stderr
+    assert dev.vm("dev001").disks[0].path == root
 
 
-def test_snapshots(cli, services, monkeypatch, vm, kept):
-    frozen = replace(kept, purpose=Purpose.SNAPSHOT, label="before", consistency="frozen")
-    snapshot = snapshots.Snapshot(kept=frozen, used_bytes=2**20)
-    fake(monkeypatch, snapshots, "create", snapshot)
-    fake(monkeypatch, snapshots, "list_snapshots", [snapshot])
-    fake(monkeypatch, snapshots, "check", None)
-    fake(monkeypatch, snapshots, "restore_snapshot", vm)
-    fake(monkeypatch, snapshots, "delete", [])
-    data = cli("snapshot", "create", "dev1", "before", "--json").json
+# Snapshots, clone, resize --------------------------------------------------------------------
+
+
+def test_snapshots(cli, dev):
+    data = cli("snapshot", "create", "dev001", "before", "--json").json
     assert set(data) == documented_for("snapshot create")
     assert set(data["snapshot"]) == documented("Snapshot")
-    assert set(cli("snapshot", "list", "dev1", "--json").json) == documented_for("snapshot list")
-    assert "running, frozen" in cli("snapshot", "list", "dev1").stdout
-    refused = cli("snapshot", "restore", "dev1", "before")
-    assert "Next: devvm snapshot restore dev1 before --yes" in refused.stderr
-    restored = cli("snapshot", "restore", "dev1", "before", "--yes", "--json").json
+    assert set(cli("snapshot", "list", "dev001", "--json").json) == documented_for("snapshot list")
+    assert "running, frozen" in cli("snapshot", "list", "dev001").stdout
+    dev.write("dev001", "home/notes", "after")
+    refused = cli("snapshot", "restore", "dev001", "before")
+    assert refused.code == 2
+    assert "Next: devvm snapshot restore dev001 before --yes" in refused.stderr
+    assert dev.read("dev001", "home/notes") == "after"
+    restored = cli("snapshot", "restore", "dev001", "before", "--yes", "--json").json
     assert set(restored) == documented_for("snapshot restore")
-    deleted = cli("snapshot", "delete", "dev1", "before", "--json").json
+    assert dev.read("dev001", "home/notes") is None
+    deleted = cli("snapshot", "delete", "dev001", "before", "--json").json
     assert set(deleted) == documented_for("snapshot delete")
+    assert cli("snapshot", "list", "dev001", "--json").json["snapshots"] == []
 
 
 @pytest.mark.parametrize("label", ["", "../x", "a b", "-x", "x" * 41, "a\nb"])
-def test_names_that_no_snapshot_can_have(cli, services, label):
-    assert cli("snapshot", "create", "--json", "--", "dev1", label).code == 2
+def test_names_that_no_snapshot_can_have(cli, dev, label):
+    assert cli("snapshot", "create", "--json", "--", "dev001", label).code == 2
+    assert dev.services.hypervisor.kept() == []
 
 
-def test_clone(cli, services, monkeypatch, vm, passed):
-    done = clone.Cloned(vm=replace(vm, name="dev2"), report=passed, url="https://dev2.devvm.test/")
-    fake(monkeypatch, clone, "clone", done)
-    data = cli("clone", "dev1", "--as", "dev2", "--json").json
-    assert set(data) == documented_for("clone")
-    assert "dev2 is a copy of dev1" in cli("clone", "dev1", "--as", "dev2").stdout
-    assert cli("clone", "dev1", "--as", "../x").code == 2
+def test_clone(cli, dev):
+    dev.write("dev001", "home/notes", "mine")
+    assert "dev002 is a copy of dev001" in cli("clone", "dev001", "--as", "dev002").stdout
+    assert dev.read("dev002", "home/notes") == "mine"
+    assert set(cli("clone", "dev001", "--as", "dev003", "--json").json) == documented_for("clone")
+    assert cli("clone", "dev001", "--as", "../x").code == 2
+    assert dev.state.names() == ["dev001", "dev002", "dev003"]
 
 
-def test_resize(cli, services, monkeypatch):
-    disk = Disk(
-        device="vdb", role="devvm-data", path=Path("/p/d"), size_bytes=40 * 2**30, used_bytes=0
+def test_clone_of_a_snapshot(cli, dev):
+    dev.write("dev001", "home/notes", "then")
+    cli("snapshot", "create", "dev001", "before")
+    dev.write("dev001", "home/notes", "now")
+    done = cli("clone", "dev001", "--snapshot", "before", "--as", "dev002")
+    assert done.code == 0
+    assert dev.read("dev002", "home/notes") == "then"
+    assert cli("clone", "dev001", "--snapshot", "never", "--as", "dev003").code == 2
+
+
+def test_resize(cli, dev):
+    assert set(cli("resize", "dev001", "--data", "40G", "--json").json) == documented_for("resize")
+    data = next(d for d in dev.services.hypervisor.disks("dev001.devvm.test") if d.role == DATA)
+    assert data.size_bytes == 40 * 2**30
+    assert cli("resize", "dev001", "--data", "41G").stdout == (
+        "The data disk of dev001 has 41.0 GiB\n"
     )
-    calls = fake(monkeypatch, resize, "resize", disk)
-    assert set(cli("resize", "dev1", "--data", "40G", "--json").json) == documented_for("resize")
-    assert cli("resize", "dev1", "--data", "40G").stdout == "The data disk of dev1 has 40.0 GiB\n"
-    assert calls[0][0][:2] == ("dev1", 40)
-    for bad in ("0", "-1", "x", "1K", "9999G", ""):
-        assert cli("resize", "dev1", "--data", bad).code == 2
+
+
+@pytest.mark.parametrize("bad", ["0", "-1", "x", "1K", "9999G", ""])
+def test_sizes_that_can_not_be(cli, dev, bad):
+    before = dev.picture()
+    assert cli("resize", "dev001", "--data", bad).code == 2
+    assert dev.picture() == before
+
+
+# Doctor --------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def finding():
-    return Finding(kind="files", subject="dev1", problem="of its folder is lost: id_ecdsa",
-                   mend=lambda run: None)  # fmt: skip
+def ill(dev):
+    """A VM of whose folder a file is lost."""
+    (dev.state.vm("dev001") / "id_ecdsa").unlink()
+    return dev
 
 
-def test_doctor_finds(cli, services, monkeypatch, finding):
-    diagnosis = doctor.Diagnosis(findings=(finding,), busy=())
-    fake(monkeypatch, doctor, "examine", diagnosis)
+def test_doctor_finds(cli, ill):
     result = cli("doctor", "--json")
     assert result.code == 1
     assert set(result.json) == documented_for("doctor") - {"name", "holder"}
-    assert set(result.json["findings"][0]) == documented("Finding")
+    (finding,) = result.json["findings"]
+    assert set(finding) == documented("Finding")
+    assert finding["subject"] == "dev001"
     assert "Next: devvm doctor --fix" in cli("doctor").stdout
 
 
-def test_doctor_mends(cli, services, monkeypatch, finding):
-    fake(monkeypatch, doctor, "examine", doctor.Diagnosis(findings=(finding,), busy=()))
-    fake(monkeypatch, doctor, "mend", (doctor.Treated(finding=finding, mended=True),))
+def test_doctor_mends(cli, ill):
     result = cli("doctor", "--fix")
     assert result.code == 0
-    assert "mended: dev1: of its folder is lost" in result.stdout
-    left = doctor.Treated(finding=finding, mended=False, error="no: agent")
-    fake(monkeypatch, doctor, "mend", (left,))
-    assert cli("doctor", "--fix").code == 1
+    assert "mended: dev001: of its folder is lost: id_ecdsa" in result.stdout
+    assert (ill.state.vm("dev001") / "id_ecdsa").exists()
+    assert cli("doctor").stdout == "All is well\n"
 
 
-def test_doctor_on_a_healthy_host(cli, services, monkeypatch):
-    busy = (doctor.Busy(name="dev2", holder="ann (process 7) holds it"),)
-    fake(monkeypatch, doctor, "examine", doctor.Diagnosis(findings=(), busy=busy))
-    result = cli("doctor")
+def test_what_the_doctor_can_not_mend_is_said(cli, ill):
+    ill.host.fail_at, ill.host.failure = "authorize_key", OperationError("no", details="agent")
+    result = cli("doctor", "--fix")
+    assert result.code == 1
+    assert "dev001: of its folder is lost: id_ecdsa" in result.stdout
+    assert "no: agent" in result.stdout
+    assert "mended: dev001" not in result.stdout
+
+
+def test_doctor_on_a_healthy_host(cli, dev):
+    with dev.state.lock("dev001", "devvm stop dev001"):
+        result = cli("doctor")
     assert (result.code, result.stdout) == (0, "All is well\n")
-    assert "dev2 is being changed now" in result.stderr
+    assert "dev001 is being changed now" in result.stderr
+    assert "devvm stop dev001" in result.stderr
