@@ -36,7 +36,7 @@ _DOMAIN = """
   <memory unit="MiB">64</memory>
   <vcpu>1</vcpu>
   <os>
-    <type arch="x86_64">hvm</type><loader readonly="yes" type="rom">{firmware}</loader>
+    <type arch="x86_64">hvm</type>{firmware}
     <smbios mode="sysinfo"/>
   </os>
   <features><acpi/></features>
@@ -65,6 +65,26 @@ _VOLUME = """
 </volume>
 """
 _BELOW = '<backingStore><path>{path}</path><format type="qcow2"/></backingStore>'
+
+
+def domain_xml(
+    *, fqdn: str, uuid: str, mac: str, network: str, disks: Mapping[str, Path], oem: str = "",
+    answers: bool = True,
+) -> str:  # fmt: skip
+    """A domain; the first disk is the root, others have their roles as serial numbers.
+
+    Without `answers` it gets QEMU's own firmware, which finds no system on the disks and does not
+    hear the power button.
+    """
+    firmware = f'<loader readonly="yes" type="rom">{FIRMWARE}</loader>' if answers else ""
+    elements = ""
+    for letter, (role, path) in zip("abcdef", disks.items(), strict=False):
+        serial = "" if role == ROOT else f"<serial>{role}</serial>"
+        elements += _DISK.format(path=path, device=f"vd{letter}", serial=serial)
+    return _DOMAIN.format(
+        fqdn=fqdn, uuid=uuid, mac=mac, network=network, disks=elements, oem=oem,
+        firmware=firmware, console=CONSOLES / fqdn,
+    )  # fmt: skip
 
 
 class Vagrant:
@@ -132,25 +152,19 @@ class Vagrant:
             below = _BELOW.format(path=image.path())
             with self._step("vagrant.make_root"):
                 root = _volume(storage, f"{fqdn}.img", root_gib, below)
-            disks = _DISK.format(path=root.path(), device="vda", serial="")
-            for letter, (name, gib, serial) in zip("bcdef", extra, strict=False):
+            disks = {ROOT: Path(root.path())}
+            for name, gib, serial in extra:
                 try:
                     volume = storage.storageVolLookupByName(name)
                 except libvirt.libvirtError:
                     volume = _volume(storage, name, int(gib), "")
-                disks += _DISK.format(
-                    path=volume.path(),
-                    device=f"vd{letter}",
-                    serial=f"<serial>{serial}</serial>",
-                )
+                disks[serial] = Path(volume.path())
+            xml = domain_xml(
+                fqdn=fqdn, uuid=uuid, mac=mac, network=self._config.network.name, disks=disks,
+                oem=oem,
+            )  # fmt: skip
             with self._step("vagrant.define"):
-                domain = connection.defineXML(
-                    _DOMAIN.format(
-                        fqdn=fqdn, uuid=uuid, oem=oem, disks=disks, mac=mac,
-                        network=self._config.network.name,
-                        firmware=FIRMWARE, console=CONSOLES / fqdn,
-                    )
-                )  # fmt: skip
+                domain = connection.defineXML(xml)
             with self._step("vagrant.note_uuid"):
                 place = folder / ".vagrant/machines" / fqdn / "libvirt"
                 place.mkdir(parents=True, exist_ok=True)
