@@ -8,16 +8,25 @@ libvirt, its volumes, domains and network.
 import re
 import shutil
 import tarfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import libvirt
 
 from devvm.adapters.openssh import OpenSsh
+from devvm.config import Config
 from devvm.errors import OperationError
-from devvm.model import DATA, ROOT, AnsibleResult, CheckResult, Outcome
+from devvm.model import DATA, ROOT, AnsibleResult, Box, CheckResult, Outcome, PhaseRecord, Target
+from devvm.operations import ports, progress
+from devvm.operations.ports import Detail
 from tests.kill import kill_guests
 from tests.kill.own_host import CONSOLES, FIRMWARE
+
+#: Told of each thing that is done, before and after.
+Step = Callable[[str], AbstractContextManager[None]]
 
 _GIB = 1024**3
 _DOMAIN = """
@@ -27,7 +36,7 @@ _DOMAIN = """
   <memory unit="MiB">64</memory>
   <vcpu>1</vcpu>
   <os>
-    <type arch="x86_64">hvm</type><loader readonly="yes" type="rom">{firmware}</loader>
+    <type arch="x86_64">hvm</type>{firmware}
     <smbios mode="sysinfo"/>
   </os>
   <features><acpi/></features>
@@ -58,6 +67,26 @@ _VOLUME = """
 _BELOW = '<backingStore><path>{path}</path><format type="qcow2"/></backingStore>'
 
 
+def domain_xml(
+    *, fqdn: str, uuid: str, mac: str, network: str, disks: Mapping[str, Path], oem: str = "",
+    answers: bool = True,
+) -> str:  # fmt: skip
+    """A domain; the first disk is the root, others have their roles as serial numbers.
+
+    Without `answers` it gets QEMU's own firmware, which finds no system on the disks and does not
+    hear the power button.
+    """
+    firmware = f'<loader readonly="yes" type="rom">{FIRMWARE}</loader>' if answers else ""
+    elements = ""
+    for letter, (role, path) in zip("abcdef", disks.items(), strict=False):
+        serial = "" if role == ROOT else f"<serial>{role}</serial>"
+        elements += _DISK.format(path=path, device=f"vd{letter}", serial=serial)
+    return _DOMAIN.format(
+        fqdn=fqdn, uuid=uuid, mac=mac, network=network, disks=elements, oem=oem,
+        firmware=firmware, console=CONSOLES / fqdn,
+    )  # fmt: skip
+
+
 class Vagrant:
     """Does with libvirt what vagrant-libvirt 0.11 does, in its order.
 
@@ -67,36 +96,38 @@ class Vagrant:
         step: Told of each thing that is done, before and after: Vagrant can be killed there too.
     """
 
-    def __init__(self, config, home, step):
+    def __init__(self, config: Config, home: Path, step: Step) -> None:
         self._config = config
         self._home = home
         self._step = step
 
-    def box_registered(self, box):
+    def box_registered(self, box: Box) -> bool:
         return self._image(box).is_file()
 
-    def add_box(self, box, detail):
+    def add_box(self, box: Box, detail: Detail) -> None:
         unfinished = self._home / f"{box.release}.part"
         shutil.rmtree(unfinished, ignore_errors=True)
         with tarfile.open(box.path) as archive:
             unfinished.mkdir()
-            (unfinished / "box.img").write_bytes(archive.extractfile("box.img").read())
+            image = archive.extractfile("box.img")
+            assert image is not None
+            (unfinished / "box.img").write_bytes(image.read())
         shutil.rmtree(self._image(box).parent, ignore_errors=True)  # --force
         unfinished.rename(self._image(box).parent)
 
-    def remove_box(self, box):
+    def remove_box(self, box: Box) -> None:
         shutil.rmtree(self._image(box).parent, ignore_errors=True)
 
-    def volume_name(self, box):
+    def volume_name(self, box: Box) -> str:
         return f"devvm-VAGRANTSLASH-{box.release}_vagrant_box_image_1.0.0_box.img"
 
-    def image(self, box):
+    def image(self, box: Box) -> Path:
         return self._image(box)
 
-    def up(self, folder, detail, log):
+    def up(self, folder: Path, detail: Detail, log: Path) -> None:
         text = (folder / "Vagrantfile").read_text()
         fqdn, uuid, mac, pool, box, oem = (
-            re.search(pattern, text)[1]
+            _found(pattern, text)
             for pattern in (
                 r"vm\.define ['\"](.*?)['\"]",
                 r"libvirt\.uuid = ['\"](.*?)['\"]",
@@ -106,7 +137,7 @@ class Vagrant:
                 r"['\"](io\.systemd\.credential.*?)['\"]",
             )
         )
-        root_gib = int(re.search(r"machine_virtual_size = (\d+)", text)[1])
+        root_gib = int(_found(r"machine_virtual_size = (\d+)", text))
         extra = re.findall(
             r"storage :file, :path => ['\"](.*?)['\"], :size => ['\"](\d+)G['\"],"
             r"\s+:serial => ['\"](.*?)['\"]",
@@ -121,25 +152,19 @@ class Vagrant:
             below = _BELOW.format(path=image.path())
             with self._step("vagrant.make_root"):
                 root = _volume(storage, f"{fqdn}.img", root_gib, below)
-            disks = _DISK.format(path=root.path(), device="vda", serial="")
-            for letter, (name, gib, serial) in zip("bcdef", extra, strict=False):
+            disks = {ROOT: Path(root.path())}
+            for name, gib, serial in extra:
                 try:
                     volume = storage.storageVolLookupByName(name)
                 except libvirt.libvirtError:
                     volume = _volume(storage, name, int(gib), "")
-                disks += _DISK.format(
-                    path=volume.path(),
-                    device=f"vd{letter}",
-                    serial=f"<serial>{serial}</serial>",
-                )
+                disks[serial] = Path(volume.path())
+            xml = domain_xml(
+                fqdn=fqdn, uuid=uuid, mac=mac, network=self._config.network.name, disks=disks,
+                oem=oem,
+            )  # fmt: skip
             with self._step("vagrant.define"):
-                domain = connection.defineXML(
-                    _DOMAIN.format(
-                        fqdn=fqdn, uuid=uuid, oem=oem, disks=disks, mac=mac,
-                        network=self._config.network.name,
-                        firmware=FIRMWARE, console=CONSOLES / fqdn,
-                    )
-                )  # fmt: skip
+                domain = connection.defineXML(xml)
             with self._step("vagrant.note_uuid"):
                 place = folder / ".vagrant/machines" / fqdn / "libvirt"
                 place.mkdir(parents=True, exist_ok=True)
@@ -151,18 +176,18 @@ class Vagrant:
                 "vagrant up failed", details=str(error), resolution="look at the log", log=log
             ) from None
 
-    def _image(self, box):
+    def _image(self, box: Box) -> Path:
         return self._home / box.release / "box.img"
 
 
 class Guest:
     """The guest that a way in leads to."""
 
-    def __init__(self, config):
+    def __init__(self, config: Config) -> None:
         self._config = config
-        self._connection = None
+        self._connection: libvirt.virConnect | None = None
 
-    def of(self, target):
+    def of(self, target: Target) -> libvirt.virDomain:
         """The guest's domain.
 
         Raises:
@@ -186,33 +211,40 @@ class Shell:
     A person's work is what is written at one place of the data disk: that is taken along.
     """
 
-    def __init__(self, config):
+    def __init__(self, config: Config) -> None:
         self._guest = Guest(config)
 
-    def wait(self, target, *, timeout, detail):
+    def wait(self, target: Target, *, timeout: float, detail: Detail) -> None:
         kill_guests.await_up(self._guest.of(target))
 
-    def run(self, target, argv, *, check=True, timeout=300, stdin=None):
+    def run(
+        self, target: Target, argv: Sequence[str], *, check: bool = True, timeout: float = 300,
+        stdin: str | None = None,
+    ) -> tuple[int, str, str]:  # fmt: skip
         kill_guests.await_up(self._guest.of(target))
         return 0, "", ""
 
-    def transfer(self, target, argv, *, source=None, destination=None, timeout=3600):
+    def transfer(
+        self, target: Target, argv: Sequence[str], *, source: Path | None = None,
+        destination: Path | None = None, timeout: float = 3600,
+    ) -> None:  # fmt: skip
         domain = self._guest.of(target)
         kill_guests.await_up(domain)
         if destination is not None:
             tree = ET.fromstring(domain.XMLDesc())
-            source = tree.find(f"devices/disk[serial='{DATA}']/source")
-            kill_guests.read(Path(source.get("file")), kill_guests.WORK, destination)
-        else:
+            disk = tree.find(f"devices/disk[serial='{DATA}']/source")
+            assert disk is not None
+            kill_guests.read(Path(disk.get("file", "")), kill_guests.WORK, destination)
+        elif source is not None:
             kill_guests.write(domain, DATA, kill_guests.WORK, source.read_bytes()[0])
 
-    def interactive(self, target, argv):
+    def interactive(self, target: Target, argv: Sequence[str]) -> int:
         raise NotImplementedError
 
-    def disconnect(self, target):
+    def disconnect(self, target: Target) -> None:
         pass
 
-    def new_key(self, path, comment):
+    def new_key(self, path: Path, comment: str) -> str:
         return OpenSsh().new_key(path, comment)
 
 
@@ -226,10 +258,13 @@ WRITES = {
 class Provisioner:
     """Ansible, that writes on the disks which the VM runs on."""
 
-    def __init__(self, config):
+    def __init__(self, config: Config) -> None:
         self._guest = Guest(config)
 
-    def apply(self, playbook, target, *, variables, detail, log, tags=()):
+    def apply(
+        self, playbook: str, target: Target, *, variables: Mapping[str, Any], detail: Detail,
+        log: Path, tags: Sequence[str] = (),
+    ) -> AnsibleResult:  # fmt: skip
         domain = self._guest.of(target)
         for role, place, pattern in WRITES[playbook]:
             kill_guests.write(domain, role, place, pattern)
@@ -239,11 +274,14 @@ class Provisioner:
 class Verifier:
     """Checks that all pass or all fail, in a guest that is up."""
 
-    def __init__(self, config, *, passes):
+    def __init__(self, config: Config, *, passes: bool) -> None:
         self._guest = Guest(config)
         self._outcome = Outcome.PASSED if passes else Outcome.FAILED
 
-    def check(self, target, *, detail, log, packages=None, junit=None):
+    def check(
+        self, target: Target, *, detail: Detail, log: Path,
+        packages: Mapping[str, str] | None = None, junit: Path | None = None,
+    ) -> tuple[CheckResult, ...]:  # fmt: skip
         kill_guests.await_up(self._guest.of(target))
         return (CheckResult(name="unit/nginx.service", role="nginx", outcome=self._outcome),)
 
@@ -257,32 +295,52 @@ class Stacks:
         bad: The release on which no VM passes its checks.
     """
 
-    def __init__(self, config, counted, bad):
+    def __init__(self, config: Config, counted: Callable[[Any, str], Any], bad: str | None) -> None:
         self._config, self._counted, self._bad = config, counted, bad
 
-    def provisioner(self, release):
-        return self._counted(Provisioner(self._config), "provisioner")
+    def provisioner(self, release: str) -> ports.Provisioner:
+        counted: ports.Provisioner = self._counted(Provisioner(self._config), "provisioner")
+        return counted
 
-    def verifier(self, release):
+    def verifier(self, release: str) -> ports.Verifier:
         verifier = Verifier(self._config, passes=release != self._bad)
-        return self._counted(verifier, "verifier")
+        counted: ports.Verifier = self._counted(verifier, "verifier")
+        return counted
 
 
 class Reporter:
     """Prints what a person would be told."""
 
-    def phase_started(self, name, title):
+    def phase_started(self, name: str, title: str) -> None:
         pass
 
-    def detail(self, text):
+    def detail(self, text: str) -> None:
         print("detail:", text)  # noqa: T201
 
-    def phase_finished(self, record):
+    def phase_finished(self, record: PhaseRecord) -> None:
         pass
 
-    def note(self, text):
+    def note(self, text: str) -> None:
         print("note:", text)  # noqa: T201 - the parent reads it
 
 
-def _volume(storage, name, gib, below):
+def _volume(
+    storage: libvirt.virStoragePool, name: str, gib: int, below: str
+) -> libvirt.virStorageVol:
     return storage.createXML(_VOLUME.format(name=name, size=gib * _GIB, below=below))
+
+
+def _found(pattern: str, text: str) -> str:
+    found = re.search(pattern, text)
+    assert found is not None, pattern
+    return found[1]
+
+
+def _held_against_the_ports(config: Config, step: Step) -> None:
+    """What mypy is to see: each stands in for a whole port."""
+    _vagrant: ports.Vagrant = Vagrant(config, Path(), step)
+    _shell: ports.Shell = Shell(config)
+    _provisioner: ports.Provisioner = Provisioner(config)
+    _verifier: ports.Verifier = Verifier(config, passes=True)
+    _stacks: ports.Stacks = Stacks(config, lambda port, _name: port, None)
+    _reporter: progress.Reporter = Reporter()

@@ -4,13 +4,18 @@ Safe to be used by several threads. What people write lies on the data disk belo
 services write below `db/`: taking work along moves the former only, as in a guest.
 """
 
+from __future__ import annotations
+
 import json
 import threading
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from pathlib import Path
+from typing import Any
 
 from devvm.errors import OperationError
+from devvm.fleet.message import Message
 from devvm.fleet.stack import Release, Stack
 from devvm.model import (
     DATA,
@@ -22,15 +27,15 @@ from devvm.model import (
     Lease,
     Metadata,
     Outcome,
+    Target,
 )
-from devvm.operations.ports import Services
-from devvm.release import same_release
-from tests.unit.memory_state import Domain, Layer
+from devvm.operations.messenger_port import Messenger as MessengerPort
+from devvm.operations.ports import Detail
+from tests.unit.memory_state import Domain, Host, Layer
 from tests.unit.world import (
     GIB,
     POOL,
     RELEASE,
-    Boxes,
     Provisioner,
     Shell,
     UploadingHypervisor,
@@ -46,15 +51,19 @@ BASE_FILES = {"playbooks/site.yml": b"---\n", ROLE: b"http2 off;\n"}
 class FleetShell(Shell):
     """Guests that can say who is active, and whose work can be taken along."""
 
-    def __init__(self, host, world):
+    def __init__(self, host: Host, world: FleetWorld) -> None:
         super().__init__(host)
         self.world = world
-        self.people = {}  # by VM: what the script in the guest says of sessions
-        self.answers = {}
-        self.told = []
+        self.people: dict[str, str] = {}  # by VM: what the script in the guest says of sessions
+        self.answers: dict[str, str] = {}
+        self.told: list[tuple[str, str, str]] = []
         self.mirror = True  # whether guests reach it
 
-    def run(self, target, argv, *, check=True, timeout=300, stdin=None):
+    def run(
+        self, target: Target, argv: Sequence[str], *, check: bool = True, timeout: float = 300,
+        stdin: str | None = None,
+    ) -> tuple[int, str, str]:  # fmt: skip
+        argv = list(argv)
         name = target.alias.removesuffix("-vagrant")
         if argv[:2] == ["sudo", "journalctl"]:
             return 0, f"{name} gunicorn[7]: no such option\n", ""
@@ -71,7 +80,7 @@ class FleetShell(Shell):
                 return 0, self.world.on_roots.get(name, ""), ""
         return super().run(target, argv, check=check, timeout=timeout, stdin=stdin)
 
-    def _of_people(self, name, verb, *words):
+    def _of_people(self, name: str, verb: str, *words: str) -> str:
         if verb == "sessions":
             return self.people.get(name, "")
         if verb == "answer":
@@ -80,15 +89,17 @@ class FleetShell(Shell):
             self.told.append((name, verb, " ".join(words)))
         return ""
 
-    def transfer(self, target, argv, *, source=None, destination=None, timeout=3600):
+    def transfer(
+        self, target: Target, argv: Sequence[str], *, source: Path | None = None,
+        destination: Path | None = None, timeout: float = 3600,
+    ) -> None:  # fmt: skip
         name = target.alias.removesuffix("-vagrant")
         if destination is not None:
             self.host.step("save_work")
-            top = next(disk.path for disk in self.world.vm(name).disks if disk.role == DATA)
-            files = self.host.read(top)
+            files = self.host.read(self.world.top(name, DATA))
             home = {path: text for path, text in files.items() if path.startswith("home/")}
             destination.write_text(json.dumps(home))
-        else:
+        elif source is not None:
             self.host.step("put_work_back")
             for path, text in json.loads(source.read_text()).items():
                 self.world.write(name, path, text)
@@ -97,14 +108,17 @@ class FleetShell(Shell):
 class FleetProvisioner(Provisioner):
     """Ansible that migrates the database, and fails where a test wants it to."""
 
-    def __init__(self, host, world):
+    def __init__(self, host: Host, world: FleetWorld) -> None:
         super().__init__(host)
         self.world = world
-        self.applied = []
-        self.failing = {}  # by VM: what fails
+        self.applied: list[tuple[str, str, tuple[str, ...], Mapping[str, Any]]] = []
+        self.failing: dict[str, str] = {}  # by VM: what fails
         self.details = "no such file"
 
-    def apply(self, playbook, target, *, variables, detail, log, tags=()):
+    def apply(
+        self, playbook: str, target: Target, *, variables: Mapping[str, Any], detail: Detail,
+        log: Path, tags: Sequence[str] = (),
+    ) -> AnsibleResult:  # fmt: skip
         name = target.alias.removesuffix("-vagrant")
         self.host.step({"update.yml": "converge"}.get(playbook, "personalise"))
         self.applied.append((name, playbook, tuple(tags), variables))
@@ -118,12 +132,17 @@ class FleetProvisioner(Provisioner):
 class FleetVerifier(Verifier):
     """Checks that fail on some VMs as long as they are on some release."""
 
-    def __init__(self, host, world):
+    def __init__(self, host: Host, world: FleetWorld) -> None:
         super().__init__(host)
         self.world = world
-        self.failing = set()  # (VM, release): release as its services' data have it
+        self.failing: set[tuple[str, str | None]] = (
+            set()
+        )  # (VM, release): release as its services' data have it
 
-    def check(self, target, *, detail, log, packages=None, junit=None):
+    def check(
+        self, target: Target, *, detail: Detail, log: Path,
+        packages: Mapping[str, str] | None = None, junit: Path | None = None,
+    ) -> tuple[CheckResult, ...]:  # fmt: skip
         self.host.step("verify")
         name = target.alias.removesuffix("-vagrant")
         schema = self.world.read(name, "db/schema")
@@ -142,80 +161,69 @@ class LockedHypervisor(UploadingHypervisor):
 
     lock = threading.RLock()
 
-    def __getattribute__(self, name):
+    def __getattribute__(self, name: str) -> Any:
         value = super().__getattribute__(name)
         if name.startswith("_") or not callable(value):
             return value
 
-        def locked(*arguments, **more):
+        def locked(*arguments: Any, **more: Any) -> Any:
             with LockedHypervisor.lock:
                 return value(*arguments, **more)
 
         return locked
 
 
-class FleetBoxes(Boxes):
-    """Boxes of releases that are named; the stack in hand, which is slow to name, is none."""
-
-    def find(self, release):
-        return next((b for b in self.boxes if same_release(b.release, release)), None)
-
-
 class Time:
     """A clock that sleeping moves."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.at = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
         self.lock = threading.Lock()
 
-    def now(self):
+    def now(self) -> datetime:
         return self.at
 
-    def sleep(self, seconds):
+    def sleep(self, seconds: float) -> None:
         with self.lock:
             self.at += timedelta(seconds=max(seconds, 1))
 
 
 class Messenger:
-    def __init__(self):
-        self.messages = []
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
 
-    def tell(self, message):
+    def tell(self, message: Message) -> list[str]:
         self.messages.append(message)
         return []
 
 
-def refuse_damage(host):
-    """As `Host.refuse_damage`, but for layers that a VM being changed is about to be put on."""
-    needed = {layer.name for path, _ in host.users() for layer in host.chain(path)}
-    below = {volume.below for name, volume in host.volumes.items() if name in needed}
-    for domain in host.domains.values():
-        for disk in domain.live:
-            assert disk.path not in below, f"{domain.name} writes under a layer: {disk.path}"
+_port: MessengerPort = Messenger()  # held against the port by mypy
 
 
 class FleetWorld(World):
-    def __init__(self, tmp_path, *, watch_disks=True):
+    shell: FleetShell
+    provisioner: FleetProvisioner
+    verifier: FleetVerifier
+
+    def __init__(self, tmp_path: Path, *, watch_disks: bool = True) -> None:
         super().__init__(tmp_path)
-        self.host.refuse_damage = partial(refuse_damage, self.host) if watch_disks else bool
-        self.on_roots = {}
+        self.host.watched, self.host.busy = watch_disks, True
+        self.on_roots: dict[str, str] = {}
         self.time, self.messenger = Time(), Messenger()
         self.shell = FleetShell(self.host, self)
         self.provisioner = FleetProvisioner(self.host, self)
         self.verifier = FleetVerifier(self.host, self)
-        self.boxes = FleetBoxes(self.box)
-        self.services: Services = replace(
+        self.services = replace(
             self.services,
             hypervisor=LockedHypervisor(self.host, self.domain, self),
             shell=self.shell,
             provisioner=self.provisioner,
             verifier=self.verifier,
-            boxes=self.boxes,
         )
         self.record(RELEASE, BASE_FILES, self.box.packages)
         self.add(NEW, {**BASE_FILES, ROLE: b"http2 on;\n"})
 
-    def record(self, release, files, packages):
+    def record(self, release: str, files: Mapping[str, bytes], packages: Mapping[str, str]) -> None:
         number = len(self.releases.records)
         self.releases.records[release] = Release(
             release=release, created_at=f"2026-11-2{number}T10:00:00+00:00", created_by="ann",
@@ -224,7 +232,9 @@ class FleetWorld(World):
         self.releases.stacks[release] = Stack(files=files, packages=packages)
         self.releases.production[release] = "p" * 64
 
-    def add(self, release, files, packages=None):
+    def add(
+        self, release: str, files: Mapping[str, bytes], packages: Mapping[str, str] | None = None
+    ) -> None:
         """A release with a box."""
         packages = dict(self.box.packages if packages is None else packages)
         self.record(release, files, packages)
@@ -242,7 +252,7 @@ class FleetWorld(World):
             )
         )
 
-    def fleet(self, count, *, off=()):
+    def fleet(self, count: int, *, off: Container[str] = ()) -> list[str]:
         """VMs dev001 ..., made at once and not by `create`."""
         names = [f"dev{number:03d}" for number in range(1, count + 1)]
         self.services.hypervisor.ensure_pool()
@@ -252,7 +262,7 @@ class FleetWorld(World):
         self.again()
         return names
 
-    def give(self, name, *, running=True):
+    def give(self, name: str, *, running: bool = True) -> None:
         fqdn = f"{name}.{self.domain}"
         root, data = f"{fqdn}-root.00000000.qcow2", f"{fqdn}-data.00000000.qcow2"
         self.host.volumes[root] = Layer(below=POOL / f"box-{RELEASE}.img")
@@ -286,13 +296,16 @@ class FleetWorld(World):
         if running:
             self.host.boot(domain)
 
-    def _lease(self, name, mac):
+    def _lease(self, name: str, mac: str) -> Lease:
         third, fourth = divmod(len(self.host.leases), 250)
         address = f"10.1.{third + 3}.{fourth + 2}"
         return Lease(mac=mac, address=address, fqdn=f"{name}.{self.domain}")
 
-    def release_of(self, name):
-        return self.vm(name).metadata.release
+    def release_of(self, name: str) -> str:
+        vm = self.vm(name)
+        assert vm is not None
+        assert vm.metadata is not None
+        return vm.metadata.release
 
-    def schema_of(self, name):
+    def schema_of(self, name: str) -> str | None:
         return self.read(name, "db/schema")

@@ -129,8 +129,8 @@ def test_what_clones_share_counts_for_each(world):
 
 
 def test_the_host(world):
-    world.host.memory, world.host.free = (65536, 40000), 300 * GIB
     world.create("dev3")
+    world.host.memory, world.host.free = (65536, 40000), 300 * GIB
     world.services.hypervisor.shutdown(world.vm("dev3"), timeout=1, force=True)
     trash.destroy(world.services, "dev2", world.run("destroy"))
     (host,) = look(world).hosts

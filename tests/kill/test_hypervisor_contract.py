@@ -1,0 +1,88 @@
+"""What operations count on in a hypervisor, on libvirt: the same body as on the memory host."""
+
+from pathlib import Path
+
+import pytest
+
+from devvm.operations import ports
+from tests.kill import kill_guests
+from tests.kill.kill_host import Host, call, corner
+from tests.kill.kill_stand_ins import domain_xml
+from tests.kill.worker import fill
+from tests.unit.hypervisor_node import Node
+from tests.unit.memory_host import GIB
+from tests.unit.test_hypervisor_contract import Contract
+
+pytestmark = pytest.mark.kill
+
+#: The number of the corner that these tests have for themselves.
+_CORNER = 6
+
+
+class LibvirtNode:
+    """A corner of the tests' own libvirt host, with a small pool."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self.pool, self.domain = host.pool, host.config.network.domain
+        self.hypervisor: ports.Hypervisor = host.hypervisor
+
+    def clear(self) -> None:
+        self.hypervisor.ensure_pool()
+        self.hypervisor.ensure_network()
+        self._host.clear()
+
+    def base(self, name: str) -> Path:
+        path = self.image(self.pool / name)
+        self.hypervisor.free_bytes()  # sees what is new in the pool
+        return path
+
+    def define(
+        self, fqdn: str, uuid: str, mac: str, disks: dict[str, Path], *, answers: bool = True
+    ) -> None:
+        network = self._host.config.network.name
+        xml = domain_xml(
+            fqdn=fqdn, uuid=uuid, mac=mac, network=network, disks=disks, answers=answers
+        )
+        self._host.connection().defineXML(xml)
+
+    def write(self, fqdn: str, role: str, place: int) -> None:
+        domain = self._host.connection().lookupByName(fqdn)
+        kill_guests.write(domain, role, place, place)
+
+    def written(self, volume: Path, place: int) -> bool:
+        copy = self._host.scratch / "read"
+        return kill_guests.read(volume, place, copy) == place
+
+    def image(self, path: Path) -> Path:
+        call("qemu-img", "create", "-q", "-f", "qcow2", path, str(GIB))
+        return path
+
+    def lose_pool(self) -> None:
+        pool = self._host.connection().storagePoolLookupByName(self._host.config.pool)
+        pool.destroy()
+        pool.undefine()
+
+    def lose_network(self) -> None:
+        name = self._host.config.network.name
+        network = self._host.connection().networkLookupByName(name)
+        network.destroy()
+        network.undefine()
+
+    def fill(self) -> None:
+        fill(self.pool)
+
+
+@pytest.fixture(scope="module")
+def small(own_host: None, tmp_path_factory: pytest.TempPathFactory) -> LibvirtNode:
+    host = corner(_CORNER, tmp_path_factory.mktemp("contract"))
+    host.pool.mkdir(parents=True)
+    call("mount", "-t", "tmpfs", "-o", "size=64m,mode=711", "tmpfs", host.pool)
+    return LibvirtNode(host)
+
+
+class TestLibvirt(Contract):
+    @pytest.fixture
+    def node(self, small: LibvirtNode) -> Node:
+        small.clear()
+        return small
