@@ -198,7 +198,8 @@ def test_garbage_of_a_killed_operation_is_not_taken_for_its_data(dev1):
         dev1.host.volumes[f"dev1.devvm.test-data.{token}.qcow2"] = Layer()
     dev1.host.domains.pop(vm.fqdn)
     found = adopt.redefine(dev1.services, "dev1")
-    assert found is None or found.data == vm.data
+    assert found is not None
+    assert found.data == vm.data
 
 
 def test_where_its_data_or_its_definition_are_gone_it_is_not_defined(dev1):

@@ -157,7 +157,10 @@ def test_a_long_name_fits(state):
 
 def test_a_killed_maker_left_a_key(ca, state):
     (state.ca / "ca.key").write_text("")
-    ca.issue(FQDN)
+    _, chain = ca.issue(FQDN)
+    authority = x509.load_pem_x509_certificate((state.ca / "ca.crt").read_bytes())
+    x509.load_pem_x509_certificate(chain.encode()).verify_directly_issued_by(authority)
+    assert (state.ca / "ca.key").read_text()
 
 
 def test_a_missing_key_is_said(ca, state):

@@ -94,9 +94,10 @@ def test_a_mirror_that_is_down_is_said_in_apts_words(apt):
 
 
 def test_a_mirror_complaint_that_does_not_matter_stops_nothing(apt):
-    said, _ = apt
+    said, calls = apt
     said["update"] = (["Err:1 http://other.example/ x InRelease"], 0)
     DebianPackages(["socat"]).apply(lambda _: None, LOG)
+    assert [verb for call in calls for verb in said if verb in call] == ["update", "install"]
 
 
 def test_other_failures_name_their_way_out(apt):

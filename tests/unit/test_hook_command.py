@@ -53,13 +53,14 @@ def test_the_command_gets_its_arguments_and_one_line_of_json(script, tmp_path):
     assert data["facts"] == {"vm": "dev1"}
 
 
-def test_a_command_that_reads_nothing_is_told_all_the_same(script):
-    HookCommand([str(script("exit 0"))]).send(
+def test_a_command_that_reads_nothing_is_told_all_the_same(script, tmp_path):
+    HookCommand([str(script(f"touch {tmp_path}/told"))]).send(
         Message(
             kind="done", rollout="r1", release="r", at="t", by="jane", text="done",
             facts={"long": "x" * 1_000_000},
         )
     )  # fmt: skip
+    assert (tmp_path / "told").exists()
 
 
 def test_a_failure_says_what_the_command_said(script):

@@ -72,8 +72,14 @@ def test_logs_are_empty_and_keep_their_place(root):
 
 
 def test_it_can_be_done_again(root):
+    def there():
+        return {path: path.is_file() and path.read_bytes() for path in root.rglob("*")}
+
     RootTrees().anonymise(root)
+    once = there()
     RootTrees().anonymise(root)
+    assert there() == once
+    assert RootTrees().secrets(root) == []
 
 
 def test_a_link_out_of_the_tree_is_not_followed(root, tmp_path):

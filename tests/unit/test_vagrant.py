@@ -189,9 +189,10 @@ def test_a_box_is_registered_when_vagrant_has_unpacked_it(vagrant, tmp_path, bel
     assert adapter.image(BOX) == folder / "box.img"
 
 
-def test_a_box_that_is_not_there_is_removed_without_asking_vagrant(vagrant):
-    vagrant("exit 1")
+def test_a_box_that_is_not_there_is_removed_without_asking_vagrant(vagrant, tmp_path):
+    vagrant(f"touch {tmp_path}/asked")
     LibvirtVagrant().remove_box(BOX)
+    assert not (tmp_path / "asked").exists()
 
 
 def test_the_volume_has_the_name_that_vagrant_libvirt_looks_for():

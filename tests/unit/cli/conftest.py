@@ -17,9 +17,7 @@ from devvm.model import (
     Lease,
     Metadata,
     Outcome,
-    PhaseRecord,
     Report,
-    RunRecord,
     Vm,
     VmState,
 )
@@ -114,18 +112,6 @@ def vm():
             ready=True,
         ),
         lease=Lease(mac="52:54:00:00:00:01", address="192.168.219.10", fqdn="dev1.devvm.test"),
-    )
-
-
-@pytest.fixture
-def run_record():
-    phase = PhaseRecord(name="boot", title="Starting the VM", seconds=34.2, result="done")
-    return RunRecord(
-        command="create dev1",
-        started_at="2026-11-23T02:00:00+00:00",
-        seconds=40.0,
-        result="done",
-        phases=(phase,),
     )
 
 
