@@ -119,7 +119,7 @@ _OLDER = {
     "ca-certificates": {
         ("file", "/etc/ca-certificates.conf"): ("content", lambda text: text.replace(_ROOT, "")),
     },
-    "mariadb-server": {
+    "mariadb-server-core": {
         ("setting", "mariadb/max_prepared_stmt_count"): ("value", lambda _: "1"),
         ("setting", "mariadb/updatable_views_with_limit"): None,
         ("setting", "mariadb/that_once_was"): ("value", lambda _: "1"),
@@ -168,7 +168,8 @@ def newer(converged, older):
     machine.sh("mkdir -p /root/moved; cat /proc/sys/net/ipv4/ip_default_ttl >/root/moved/ttl")
     try:
         machine.sh(_BUILD)
-        machine.sh("systemctl restart redis-server")  # what earlier tests told it is forgotten
+        # What earlier tests told Redis is forgotten.
+        machine.sh("systemctl restart redis-server about-worker")
         yield machine
     finally:
         machine.sh(_UNDO)

@@ -46,7 +46,19 @@ def test_a_file_that_is_left_behind_is_told_while_nobody_changed_it(moved, tmp_p
     md5 = "9dd4e461268c8034f5c8564e155c67a6"
     answer = f"p\n {tmp_path}/same {md5} obsolete\n {tmp_path}/edited {md5} obsolete\n /x {md5}\n"
     found = moved._obsolete(["p"], lambda _: (0, answer, ""))
-    assert found == {"p": [f"{tmp_path}/same"]}
+    assert found == {"p": {f"{tmp_path}/same": True, f"{tmp_path}/edited": False}}
+
+
+def test_what_is_left_behind_is_not_among_what_a_package_brings(moved):
+    conffiles = "dpkg\n /etc/dpkg/dpkg.cfg 00 obsolete\n"
+
+    def run(argv, **more):
+        asked = argv[0] == "dpkg-query" and argv[-1] == "dpkg"
+        return (0, conffiles, "") if asked else INSIDE.run(argv, **more)
+
+    told = moved.probe({"moved": ["dpkg"]}, run)["dpkg"]
+    assert "/etc/dpkg/dpkg.cfg" not in (*told["paths"], *told["unchanged"], *told["obsolete"])
+    assert "/usr/bin/dpkg" in told["paths"]
 
 
 @pytest.mark.parametrize(

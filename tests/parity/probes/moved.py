@@ -34,15 +34,17 @@ def probe(wanted, run):
     if not lists:
         return {}
     known = common.packaged(run)
-    found = {_package(name): {"paths": [], "obsolete": []} for name in lists}
-    for name, paths in _obsolete(found, run).items():
-        found[name]["obsolete"] = paths
+    found = {_package(name): {"paths": []} for name in lists}
+    obsolete = _obsolete(found, run)
     argv = ["grep", "-E", "-H", "--", f"^{_PATHS}", *(f"{_INFO}/{name}" for name in lists)]
     for line in run(argv)[1].splitlines():
         file, _, path = line.partition(".list:")
-        found[_package(f"{os.path.basename(file)}.list")]["paths"].append(_merged(path))
+        name = _package(f"{os.path.basename(file)}.list")
+        if path not in obsolete.get(name, ()):  # which dpkg goes on listing
+            found[name]["paths"].append(_merged(path))
     records = _records()
     for name, facts in found.items():
+        facts["obsolete"] = [path for path, same in obsolete.get(name, {}).items() if same]
         facts["unchanged"] = [
             path
             for path in facts["paths"]
@@ -65,17 +67,17 @@ def _merged(path):
 
 
 def _obsolete(names, run):
-    """Conffiles that a package brings no more, and that are as it once brought them."""
+    """Conffiles that packages bring no more, and whether each is as it once was brought."""
     found, package = {}, ""
     _, out, _ = run(["dpkg-query", "--show", "--showformat=${Package}\\n${Conffiles}\\n", *names])
     for line in out.splitlines():
         words = line.split()
         if not line.startswith(" "):
             package = line or package
-        elif words[2:] == ["obsolete"] and common.origin_of(
-            words[0], common.read(words[0]) or b"", {words[0]: (words[1], package)}
-        ):
-            found.setdefault(package, []).append(words[0])
+        elif words[2:] == ["obsolete"]:
+            path, md5, _ = words
+            same = common.origin_of(path, common.read(path) or b"", {path: (md5, package)})
+            found.setdefault(package, {})[path] = bool(same)
     return found
 
 
