@@ -47,7 +47,9 @@ class RootTrees:
     def unpack(self, tarball: Path, destination: Path, *, log: Path) -> None:
         """Unpack with owners, links and extended attributes; what was there before is removed."""
         self.remove(destination)
-        destination.mkdir(mode=0o755)
+        destination.mkdir()
+        # The state folder's setgid bit would go on to folders that tar makes for root alone.
+        destination.chmod(0o755)
         process.run(
             [
                 "tar", "--extract", "--file", tarball, "--directory", destination,

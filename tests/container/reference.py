@@ -33,6 +33,7 @@ from devvm.cli.progress import SilentReporter
 from devvm.model import AnsibleResult, CheckResult, Target
 from devvm.operations import capture
 from devvm.operations.progress import Run
+from devvm.package_set import Package, PackageSet
 from devvm.parity.manifest import Condition
 
 STATE = Path("/var/lib/devvm-test/container")
@@ -126,6 +127,19 @@ def declared(without: set[str]) -> tuple[str, ...]:
         return RoleDeclarations(Path(folder)).packages()
 
 
+def _debs(archive: Apt, packages: PackageSet, log: Path) -> dict[Package, Path]:
+    """The files of packages: one root file system has most of its own in common with another."""
+    pool = STATE / "debs"
+    pool.mkdir(exist_ok=True)
+    found = {package: pool / f"{package.sha256}.deb" for package in packages}
+    with tempfile.TemporaryDirectory(dir=STATE) as folder:
+        missing = [package for package, deb in found.items() if not deb.exists()]
+        archive.fetch(missing, Path(folder), detail=quiet, log=log)
+        for package in missing:
+            (Path(folder) / found[package].name).rename(found[package])
+    return found
+
+
 def tarball(without: set[str], log: Path) -> Path:
     """A Debian root with the packages that roles declare, kept from run to run."""
     packages = declared(without)
@@ -138,10 +152,8 @@ def tarball(without: set[str], log: Path) -> Path:
         files = FlatRepositories()
         with tempfile.TemporaryDirectory(dir=STATE) as folder:
             repository = Path(folder)
-            archive.fetch(found.packages, repository, detail=quiet, log=log)
-            for package in found:
-                kept = repository / f"{package.sha256}.deb"
-                kept.rename(files.file(repository, package))
+            for package, deb in _debs(archive, found, log).items():
+                files.file(repository, package).hardlink_to(deb)
             files.index(repository, found)
             Mmdebstrap().build(
                 packages,

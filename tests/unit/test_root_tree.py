@@ -1,5 +1,8 @@
 """A box is anonymous: nothing of the build's identity stays, and a secret is found."""
 
+import stat
+import subprocess
+
 import pytest
 
 from devvm.adapters.root_tree import RootTrees
@@ -146,3 +149,15 @@ def test_packages_are_read_from_dpkg_s_own_file(root):
 def test_a_tree_without_packages_is_no_box(root):
     with pytest.raises(OperationError, match="no list of its packages"):
         RootTrees().packages(root)
+
+
+def test_the_groups_of_the_state_folder_are_not_the_machines(tmp_path):
+    made, state = tmp_path / "made", tmp_path / "state"
+    (made / "root" / ".ssh").mkdir(mode=0o700, parents=True)
+    (made / "root").chmod(0o700)
+    subprocess.run(["tar", "-cf", tmp_path / "rootfs.tar", "-C", made, "."], check=True)
+    state.mkdir()
+    state.chmod(0o2770)
+    RootTrees().unpack(tmp_path / "rootfs.tar", state / "tree", log=tmp_path / "log")
+    for folder in ("", "root", "root/.ssh"):
+        assert stat.S_IMODE((state / "tree" / folder).stat().st_mode) in (0o700, 0o755), folder
