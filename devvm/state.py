@@ -12,6 +12,7 @@ import getpass
 import json
 import os
 import re
+import secrets
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -36,22 +37,38 @@ _LOOKING = 0.3
 def write_atomic(path: Path, text: str, *, mode: int = 0o660) -> None:
     """Replace a file whole: a reader, or a crash, sees the old text or the new one.
 
+    The new one has no name until it is whole, so that who is killed meanwhile leaves nothing.
+
     Raises:
         OperationError: there is no space left.
         HostNotReadyError: it can't be written for another reason.
     """
     with _writing(path):
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            with os.fdopen(_nameless(temporary), "w", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
+                os.fchmod(file.fileno(), mode)
                 os.fsync(file.fileno())
-            Path(temporary).chmod(mode)
-            Path(temporary).replace(path)
+                if not os.fstat(file.fileno()).st_nlink:
+                    # with a folder, which an absolute path has no use for, Python follows the link
+                    os.link(f"/proc/self/fd/{file.fileno()}", temporary, src_dir_fd=0)
+            temporary.replace(path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
+
+
+def _nameless(path: Path) -> int:
+    """A new file in the folder of `path`, without a name; with that one where it must have one."""
+    try:
+        return os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, 0o600)
+    except OSError as error:
+        # a file system, or a kernel, that has no such files
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+            raise
+    return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
 
 
 class State:

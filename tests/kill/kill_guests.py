@@ -6,6 +6,7 @@ moment; what is read of its disks is what it would read.
 
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import libvirt
@@ -13,7 +14,6 @@ import libvirt_qemu
 
 from devvm.errors import OperationError
 from devvm.model import DATA
-from tests.kill.own_host import CONSOLES
 
 #: Where on a disk something is written, in MiB, and how much of it, in KiB.
 SIZE_KIB = 64
@@ -24,21 +24,29 @@ _MIB = 1024**2
 
 def is_up(domain: libvirt.virDomain) -> bool:
     """Whether a guest runs and has come up since it was powered on."""
-    console = CONSOLES / domain.name()
-    return bool(domain.isActive()) and console.is_file() and console.stat().st_size > 0
+    try:
+        return "0x75" in _ask(domain, "xp /1bx 0x500")  # guest.s writes it there
+    except libvirt.libvirtError:
+        return False
 
 
-def await_up(domain: libvirt.virDomain, seconds: float = 30) -> None:
+def await_up(domain: libvirt.virDomain, told: Callable[[], None] | None = None) -> None:
     """Wait until a guest is up.
+
+    Args:
+        domain: The guest's.
+        told: Called while it is waited for; may raise.
 
     Raises:
         OperationError: it does not come up, or runs no more.
     """
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + 30
     while not is_up(domain):
+        if told is not None:
+            told()
         if not domain.isActive() or time.monotonic() > deadline:
-            raise OperationError(f"{domain.name()} is not up", details=f"waited {seconds} s")
-        time.sleep(0.01)
+            raise OperationError(f"{domain.name()} is not up")
+        time.sleep(0.02)
 
 
 def power_on(domain: libvirt.virDomain) -> None:
@@ -55,10 +63,8 @@ def write(domain: libvirt.virDomain, role: str, at_mib: int, pattern: int) -> No
     """
     await_up(domain)
     disk = f"/machine/peripheral/virtio-disk{1 if role == DATA else 0}/virtio-backend"
-    flags = libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
     for command in (f"write -q -P {pattern} {at_mib}M {SIZE_KIB}k", "flush"):
-        hmp = f'qemu-io -d {disk} "{command}"'
-        said = libvirt_qemu.qemuMonitorCommand(domain, hmp, flags)
+        said = _ask(domain, f'qemu-io -d {disk} "{command}"')
         assert not said.strip(), said
 
 
@@ -75,6 +81,11 @@ def read(path: Path, at_mib: int, copy: Path) -> int:
     found = set(copy.read_bytes())
     assert len(found) == 1, found
     return found.pop()
+
+
+def _ask(domain: libvirt.virDomain, command: str) -> str:
+    flags = libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
+    return str(libvirt_qemu.qemuMonitorCommand(domain, command, flags))
 
 
 def _call(*argv: str | Path) -> None:

@@ -23,7 +23,7 @@ from devvm.model import DATA, ROOT, AnsibleResult, Box, CheckResult, Outcome, Ph
 from devvm.operations import ports, progress
 from devvm.operations.ports import Detail
 from tests.kill import kill_guests
-from tests.kill.own_host import CONSOLES, FIRMWARE
+from tests.kill.own_host import FIRMWARE
 
 #: Told of each thing that is done, before and after.
 Step = Callable[[str], AbstractContextManager[None]]
@@ -46,7 +46,6 @@ _DOMAIN = """
     <interface type="network">
       <mac address="{mac}"/><source network="{network}"/><model type="virtio"/><rom enabled="no"/>
     </interface>
-    <serial type="file"><source path="{console}"/></serial>
     <channel type="unix"><target type="virtio" name="org.qemu.guest_agent.0"/></channel>
   </devices>
 </domain>
@@ -83,7 +82,7 @@ def domain_xml(
         elements += _DISK.format(path=path, device=f"vd{letter}", serial=serial)
     return _DOMAIN.format(
         fqdn=fqdn, uuid=uuid, mac=mac, network=network, disks=elements, oem=oem,
-        firmware=firmware, console=CONSOLES / fqdn,
+        firmware=firmware,
     )  # fmt: skip
 
 
@@ -215,7 +214,7 @@ class Shell:
         self._guest = Guest(config)
 
     def wait(self, target: Target, *, timeout: float, detail: Detail) -> None:
-        kill_guests.await_up(self._guest.of(target))
+        kill_guests.await_up(self._guest.of(target), lambda: detail("waiting for SSH"))
 
     def run(
         self, target: Target, argv: Sequence[str], *, check: bool = True, timeout: float = 300,

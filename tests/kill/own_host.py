@@ -26,8 +26,6 @@ MARK = "DEVVM_KILL_OWN_HOST"
 PLACE = Path("/run/kill-tests")
 #: What runs in the domains.
 FIRMWARE = PLACE / "guest.bin"
-#: What the guests say on their serial ports, a file for each.
-CONSOLES = PLACE / "consoles"
 #: Hidden behind empty folders, in memory: what a host keeps of libvirt.
 _HIDDEN = ("/run", "/etc/libvirt", "/var/lib/libvirt", "/var/log/libvirt", "/var/cache/libvirt")
 _UNSHARE = (
@@ -69,7 +67,6 @@ def _make_host() -> None:
     call("ip", "link", "set", "lo", "up")
     Path("/etc/libvirt/qemu.conf").write_text(_QEMU_CONF)
     PLACE.mkdir()
-    CONSOLES.mkdir()
     _assemble(HERE / "guest.s", FIRMWARE)
     start_daemons()
 
@@ -90,9 +87,9 @@ def start_daemons() -> None:
 def _run_tests(arguments: list[str]) -> int:
     """Run pytest, and wait meanwhile for whatever has lost its parent, as process 1 has to."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is pytest that Ctrl-C ends
-    argv = [sys.executable, "-m", "pytest", "-m", "kill", f"--basetemp={PLACE / 'pytest'}"]
+    argv = [sys.executable, "-m", "pytest", "-m", "kill", "-o", f"testpaths={HERE}"]
     process = subprocess.Popen(
-        [*argv, *(arguments or [str(HERE)])],
+        [*argv, f"--basetemp={PLACE / 'pytest'}", *arguments],
         env=os.environ | {MARK: "yes", "PYTHONPATH": str(REPOSITORY)},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )

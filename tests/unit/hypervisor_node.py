@@ -81,7 +81,6 @@ class MemoryNode:
 
     def lose_network(self) -> None:
         self.host.network = False
-        self.host.leases.clear()
 
     def fill(self) -> None:
         self.host.free = 0

@@ -63,6 +63,8 @@ class Hypervisor:
 
     def ensure_network(self) -> None:
         self.host.step("ensure_network")
+        if not self.host.network:  # a new one
+            self.host.leases.clear()
         self.host.network = True
 
     def free_bytes(self) -> int:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import libvirt
 import pytest
 
 from devvm.adapters.libvirt.connection import Connection
@@ -63,8 +64,6 @@ def test_facts_can_be_written_again_on_a_running_vm(domains, dev1):
 
 
 def test_facts_that_can_not_be_read_are_said(connection, domains, dev1):
-    import libvirt
-
     dev1.setMetadata(
         libvirt.VIR_DOMAIN_METADATA_ELEMENT,
         "<vm name='dev1'/>",
@@ -91,6 +90,18 @@ def test_start_twice_and_stop_twice(domains, dev1):
 def test_a_paused_vm_is_resumed_by_start(domains, dev1):
     dev1.create()
     dev1.suspend()
+    domains.start("dev1.devvm.test")
+    assert domains.vm("dev1.devvm.test", {}).state is VmState.RUNNING
+
+
+def test_a_start_that_somebody_else_is_just_ending(domains, dev1, monkeypatch):
+    """Until a domain is whole libvirt has it paused; a start then waits, and is refused."""
+    resume = libvirt.virDomain.resume
+    dev1.create()
+    dev1.suspend()
+    monkeypatch.setattr(
+        libvirt.virDomain, "resume", lambda domain: [resume(domain), resume(domain)]
+    )
     domains.start("dev1.devvm.test")
     assert domains.vm("dev1.devvm.test", {}).state is VmState.RUNNING
 

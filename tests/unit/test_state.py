@@ -39,6 +39,34 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch)
     assert [p.name for p in tmp_path.iterdir()] == ["f"]
 
 
+def test_who_is_killed_while_it_writes_leaves_nothing(tmp_path, monkeypatch):
+    path = tmp_path / "f"
+    write_atomic(path, "old")
+    child = os.fork()
+    if child == 0:
+        monkeypatch.setattr(os, "fsync", lambda _fd: os.kill(os.getpid(), signal.SIGKILL))
+        write_atomic(path, "new")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
+def test_a_file_system_without_nameless_files(tmp_path, monkeypatch):
+    opened = os.open
+
+    def refuse(path, flags, *more):
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+        return opened(path, flags, *more)
+
+    monkeypatch.setattr(os, "open", refuse)
+    path = tmp_path / "f"
+    for text in ("old", "new"):
+        write_atomic(path, text, mode=0o640)
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("new", 0o640)
+    assert [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
 def test_a_second_holder_is_told_who_what_and_since_when(state):
     with (
         state.lock("dev1", "devvm create dev1"),

@@ -183,17 +183,18 @@ class Domains:
         with translated(f"{fqdn} can't be started"):
             domain = self._get(fqdn)
             state = _state(domain)
-            if state is VmState.PAUSED:
-                domain.resume()
-            elif state is VmState.SUSPENDED:
-                domain.pMWakeup()
-            elif not domain.isActive():
-                try:
+            try:
+                if state is VmState.PAUSED:
+                    domain.resume()
+                elif state is VmState.SUSPENDED:
+                    domain.pMWakeup()
+                elif not domain.isActive():
                     domain.create()
-                except libvirt.libvirtError:
-                    # Somebody else's start, such as one whose devvm was killed, came to its end.
-                    if not domain.isActive():
-                        raise
+            except libvirt.libvirtError:
+                # Somebody else's start, such as one whose devvm was killed, came to its end:
+                # until then the domain was paused, or off.
+                if _state(domain) is not VmState.RUNNING:
+                    raise
 
     def shutdown(self, fqdn: str, *, timeout: float, force: bool) -> None:
         """Ask the guest to shut down and wait for it.
