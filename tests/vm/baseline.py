@@ -10,9 +10,11 @@ Not kept: boxes and their records (whoever registers one removes it), logs, lock
 another command that still works on a VM: end that first.
 """
 
+import json
 import os
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -20,15 +22,21 @@ from xml.etree import ElementTree as ET
 POOL = "devvm-test"
 NETWORK = "devvm-test"
 DOMAIN = ".devvm-test.test"
+#: Seconds that a guest may take to answer; one that is emulated beside others is slow.
+_PATIENCE = 120.0
 #: Parts of the state folder that say what VMs, releases and rollouts there are.
 _STATE = ("ca", "vms", "releases", "rollouts")
 
 
 def virsh(*args: str | Path) -> str:
-    command = ["virsh", "--connect", "qemu:///system", "--quiet", *args]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = _try_virsh(*args)
     assert done.returncode == 0, (args, done.stderr)
     return done.stdout
+
+
+def _try_virsh(*args: str | Path) -> subprocess.CompletedProcess[str]:
+    command = ["virsh", "--connect", "qemu:///system", "--quiet", *args]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def domains(*options: str) -> list[str]:
@@ -127,8 +135,7 @@ class Baseline:
         for name in self._definitions:
             if self._memory(name).exists():
                 virsh("restore", self._memory(name))
-                # by the guest's agent: certificates and sessions are judged by the present time
-                virsh("domtime", name, "--now")
+                _set_clock(name)
 
     def _memory(self, name: str) -> Path:
         return self._folder / f"{name}.memory"
@@ -155,6 +162,34 @@ class Baseline:
             for alias in (config.parent.name, f"{config.parent.name}-vagrant"):
                 command = ["ssh", "-F", config, "-O", "exit", alias]
                 subprocess.run(command, capture_output=True, check=False, timeout=20)
+
+
+def _set_clock(name: str) -> None:
+    """Set a guest's clock to now: certificates and sessions are judged by it.
+
+    By its agent, and not with the agent's own `guest-set-time` (`virsh domtime`): that runs
+    hwclock, which writes a file that production does not have.
+    """
+    argument = ["--set", f"@{time.time():.2f}"]
+    run = {"path": "/bin/date", "arg": argument, "capture-output": True}
+    pid = _ask_agent(name, "guest-exec", run)["pid"]
+    deadline = time.monotonic() + _PATIENCE
+    while not (done := _ask_agent(name, "guest-exec-status", {"pid": pid}))["exited"]:
+        assert time.monotonic() < deadline, f"the clock of {name} was not set"
+        time.sleep(0.2)
+    assert done["exitcode"] == 0, done
+
+
+def _ask_agent(name: str, command: str, arguments: dict) -> dict:
+    """The agent's answer; right after a restore libvirt may not be connected to it yet."""
+    question = json.dumps({"execute": command, "arguments": arguments})
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        done = _try_virsh("qemu-agent-command", "--timeout", "20", name, question)
+        if done.returncode == 0:
+            return json.loads(done.stdout)["return"]
+        assert time.monotonic() < deadline, done.stderr
+        time.sleep(0.5)
 
 
 def _copy(source: Path, destination: Path) -> None:

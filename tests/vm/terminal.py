@@ -30,36 +30,45 @@ class Terminal:
 
     def wait_for(self, text: str, seconds: float = 180) -> None:
         """Read until something is said."""
-        deadline = time.monotonic() + seconds
-        while text not in self._seen and time.monotonic() < deadline:
-            if not self._read():
-                break
-        assert text in self._seen, self._seen
+        self.type_until("", text, seconds)
 
     def type(self, text: str) -> None:
         os.write(self._main, text.encode())
 
-    def type_until_it_ends(self, text: str, seconds: float = 60) -> int:
-        """Type something, and again where nothing comes of it; the exit code.
+    def type_until(self, typed: str, text: str, seconds: float = 180) -> None:
+        """Type something until something is said.
 
         What is typed before a program has the terminal as it wants it may be thrown away, so it
         is typed again, as a person would.
         """
         deadline = time.monotonic() + seconds
-        while self.child.poll() is None and time.monotonic() < deadline:
-            if not self._read():
+        while text not in self._seen and time.monotonic() < deadline:
+            more = self._read()
+            if more is None:
                 break
-            if not select.select([self._main], [], [], 0.5)[0]:
-                self.type(text)
+            if not more:
+                self.type(typed)
+        assert text in self._seen, self._seen
+
+    def type_until_it_ends(self, typed: str, seconds: float = 60) -> int:
+        """Type something until the command ends; its exit code."""
+        deadline = time.monotonic() + seconds
+        while self.child.poll() is None and time.monotonic() < deadline:
+            more = self._read()
+            if more is None:
+                break
+            if not more and self.child.poll() is None:
+                self.type(typed)
         return self.child.wait(timeout=max(1.0, deadline - time.monotonic()))
 
-    def _read(self) -> bool:
-        """Take in what is said within a second; whether there may be more."""
-        if select.select([self._main], [], [], 1)[0]:
-            try:
-                self._seen += os.read(self._main, 4096).decode(errors="replace")
-            except OSError:  # nobody has the other end any more
-                return False
+    def _read(self) -> bool | None:
+        """Take in what is said; False: nothing for two seconds, None: nobody can say more."""
+        if not select.select([self._main], [], [], 2)[0]:
+            return False
+        try:
+            self._seen += os.read(self._main, 4096).decode(errors="replace")
+        except OSError:  # the other end is closed
+            return None
         return True
 
     def close(self) -> None:

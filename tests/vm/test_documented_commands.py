@@ -90,10 +90,10 @@ _NAMES = {
     "devvm recover", "devvm resize", "devvm verify", "devvm production capture",
     "devvm production propose", "devvm start", "devvm restart", "devvm update",
 }  # fmt: skip
-#: What a person types in the session that the command opens, when it has said something.
+#: Of commands that open a session: what is typed first, what the VM says, what ends it.
 _INTERACTIVE = {
-    "devvm ssh dev1": ("exit\n", "jane@dev1"),
-    "devvm console dev1": ("\x1d", "Escape character"),
+    "devvm ssh dev1": ("", "jane@dev1", "exit\n"),
+    "devvm console dev1": ("\n", "dev1 login:", "\x1d"),
 }
 _GROUPS = {"box", "config", "fleet", "production", "release", "rollout", "snapshot", "trash"}
 
@@ -151,10 +151,10 @@ def _words(command: str) -> set[str]:
 @pytest.mark.parametrize("command", [c for c in _documented() if c not in _ELSEWHERE])
 def test_documented_command(command, vm, devvm, tmp_path):
     if command in _INTERACTIVE:
-        typed, expected = _INTERACTIVE[command]
+        typed, said, end = _INTERACTIVE[command]
         with terminal(*command.split()) as session:
-            session.wait_for(expected)
-            assert session.type_until_it_ends(typed) == 0
+            session.type_until(typed, said)
+            assert session.type_until_it_ends(end) == 0
         return
     program, *args = shlex.split(command)
     assert program.removeprefix("bin/") == "devvm", f"nobody runs: {command}"

@@ -2,6 +2,7 @@
 
 import subprocess
 import time
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -99,6 +100,12 @@ def test_exec_passes_arguments_and_exit_code_on(vm, devvm):
     assert devvm("exec", "dev1", "--", "sh", "-c", "exit 42", code=None).code == 42
 
 
+def test_logs_are_those_of_one_unit_and_so_many_lines(vm, devvm):
+    lines = devvm("logs", "dev1", "--unit", "nginx", "--lines", "2").stdout.splitlines()
+    assert len(lines) == 2
+    assert all("nginx" in line or "systemd" in line for line in lines), lines
+
+
 def test_people_who_know_vagrant_get_in_with_vagrant(vm, devvm):
     folder = devvm.state / "vms" / "dev1"
     ssh = ["vagrant", "ssh", "--command", "id -un"]
@@ -140,13 +147,13 @@ def test_stopped_deleted_mended_and_started(dev1, devvm):
     devvm("stop", "dev1")
     assert devvm("show", "dev1", "--json").json["vm"]["state"] == "shut off"
     assert "devvm start dev1" in devvm("verify", "dev1", code=None).stderr
-    defined = virsh("dumpxml", "--inactive", "dev1.devvm-test.test")
+    defined = _definition("dev1.devvm-test.test")
 
     virsh("undefine", "dev1.devvm-test.test")
     assert devvm("start", "dev1", code=1).stderr.count("devvm doctor --fix") == 1
     assert "disks of an earlier dev1" in devvm("create", "dev1", code=2).stderr
     devvm("doctor", "--fix")
-    assert virsh("dumpxml", "--inactive", "dev1.devvm-test.test") == defined
+    assert _definition("dev1.devvm-test.test") == defined
 
     devvm("start", "dev1")
     assert devvm("show", "dev1", "--json").json["vm"]["state"] == "running"
@@ -154,6 +161,12 @@ def test_stopped_deleted_mended_and_started(dev1, devvm):
     _wait(lambda: _answers(site))
     assert "ann" in site.people()
     healthy(devvm)
+
+
+def _definition(domain):
+    """What libvirt would start, however it is written."""
+    xml = ET.canonicalize(virsh("dumpxml", "--inactive", domain), strip_text=True)
+    return xml.replace("><", ">\n<").splitlines()
 
 
 def test_destroy_moves_to_the_trash(dev1, devvm):
