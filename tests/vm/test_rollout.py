@@ -115,9 +115,11 @@ def test_a_clone_is_another_machine_with_the_same_work(two, devvm):
 
 @pytest.fixture
 def quiet(tmp_path):
-    """A configuration whose hours are all quiet."""
+    """A configuration in which it is quiet now, by the host's clock, and for hours to come."""
     path = tmp_path / "quiet.toml"
-    quiet = '\n[rollout]\nquiet_hours = ["daily 00:00-24:00"]\n'
+    now, hour = datetime.now().astimezone(), timedelta(hours=1)
+    hours = f"daily {now - hour:%H:00}-{now + 5 * hour:%H:00}"
+    quiet = f'\n[rollout]\nquiet_hours = ["{hours}"]\n'
     path.write_text((HERE / "config.toml").read_text() + quiet)
     return {"DEVVM_CONFIG": str(path)}
 
