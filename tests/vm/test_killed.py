@@ -14,7 +14,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.vm.baseline import virsh
+from tests.vm.baseline import domains, virsh
 from tests.vm.conftest import ALL_THERE, HERE, REPOSITORY, healthy, look, work
 
 pytestmark = pytest.mark.vm
@@ -127,7 +127,10 @@ def _below(path):
 def test_what_an_interrupted_create_made_is_kept_where_that_is_wanted(dev1, devvm):
     before = look(devvm)
     child = start("create", "dev9", "--engineer", "joe", "--keep")
-    wait_for(child, "boot: powering on")
+    wait_for(child, "boot: Starting")
+    while "dev9.devvm-test.test" not in domains():  # from then on there is something to keep
+        assert child.poll() is None
+        time.sleep(0.2)
     os.kill(child.pid, signal.SIGINT)
     rest = child.stderr.read()
     child.stderr.close()
