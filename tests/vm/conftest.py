@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.vm import baseline, stacks
+
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parent.parent
 RANGE = "192.168.218.0/24"  # config.toml's
-_DOMAIN = ".devvm-test.test"
 
 
 @dataclass(frozen=True)
@@ -59,30 +60,21 @@ class Devvm:
         return Result(done.returncode, done.stdout, done.stderr)
 
 
-def virsh(*args: str) -> str:
-    command = ["virsh", "--connect", "qemu:///system", "--quiet", *args]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-
 def look(devvm):
     """What is there: libvirt's domains, volumes and leases, and the VMs' folders."""
-    pools = virsh("pool-list", "--all", "--name").split()
-    networks = virsh("net-list", "--all", "--name").split()
-    network = virsh("net-dumpxml", "devvm-test") if "devvm-test" in networks else ""
     return {
-        # other tests' domains may be on this host as well
-        "domains": sorted(d for d in virsh("list", "--all", "--name").split() if _DOMAIN in d),
-        "volumes": sorted(virsh("vol-list", "devvm-test").split()[::2])
-        if "devvm-test" in pools
+        "domains": baseline.domains("--all"),
+        "volumes": sorted(baseline.virsh("vol-list", baseline.POOL).split()[::2])
+        if baseline.POOL in baseline.pools()
         else [],
-        "leases": sorted(line.strip() for line in network.splitlines() if "<host " in line),
+        "leases": baseline.leases(),
         "vms": sorted(p.name for p in (devvm.state / "vms").iterdir()),
     }
 
 
 @pytest.fixture(scope="session")
 def devvm(tmp_path_factory):
-    """The command, on a host that is set up; VMs that a failed test left are destroyed."""
+    """The command, on a host that is set up; VMs that an earlier run left are destroyed."""
     # A packet for a VM that is gone must never leave this machine.
     route = ["ip", "route", "replace", "unreachable", RANGE, "metric", "4000000000"]
     subprocess.run(route, check=True)
@@ -114,22 +106,89 @@ def box(devvm):
 
 
 @pytest.fixture(scope="session")
-def vm(devvm, box, tmp_path_factory):
-    """A VM made by `devvm create dev1`, and what the command printed."""
+def newer_box(devvm, box):
+    """Gives the stack of another checkout a box: today, the image of the one that there is."""
+
+    def give(folder: Path):
+        return stacks.give_box(devvm.state, folder, box["release"])
+
+    return give
+
+
+@dataclass(frozen=True)
+class Made:
+    """dev1 as it is at the beginning of a test.
+
+    Attributes:
+        created: What `devvm create` printed as JSON.
+        shown: What `devvm show` printed as JSON, with work in the VM.
+        key: The engineer's private key.
+        baseline: Puts it back.
+    """
+
+    created: dict
+    shown: dict
+    key: Path
+    baseline: baseline.Baseline
+
+
+@pytest.fixture(scope="session")
+def made(devvm, box, tmp_path_factory):
+    """A VM made by `devvm create dev1`, with work in it, on a release on record."""
     key = tmp_path_factory.mktemp("key") / "id_ed25519"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
-    created = devvm("create", "dev1", "--engineer", "jane", "--ssh-key", f"{key}.pub", "--json")
-    return created.json | {"key": key}
+    created = devvm(
+        "create", "dev1", "--engineer", "jane", "--ssh-key", f"{key}.pub", "--yes", "--json",
+        "--cpus", "2", "--memory", "1600M", "--root-disk", "21G", "--data-disk", "3G",
+        **_other_sizes(tmp_path_factory),
+    )  # fmt: skip
+    devvm("exec", "dev1", "--", "sh", "-c", WORK)
+    devvm("release", "create", "--note", "as it was")
+    shown = devvm("show", "dev1", "--json").json
+    kept = baseline.Baseline(devvm.state, tmp_path_factory.mktemp("baseline"))
+    kept.take()
+    yield Made(created.json, shown, key, kept)
+    kept.forget()
+
+
+def _other_sizes(tmp_path_factory) -> dict[str, str]:
+    """A configuration that says otherwise in each point."""
+    path = tmp_path_factory.mktemp("sizes") / "config.toml"
+    path.write_text((HERE / "config.toml").read_text().replace("[vm]\n", "[vm]\ncpus = 1\n"))
+    return {"DEVVM_CONFIG": str(path)}
 
 
 @pytest.fixture(scope="module")
-def dev1(devvm, box):
-    """dev1, from wherever it is: as it stands, out of the trash, or new."""
-    names = {v["name"] for v in devvm("list", "--json").json["vms"]}
-    trash = {item["name"] for item in devvm("trash", "list", "--json").json["items"]}
-    if "dev1" not in names and "dev1" in trash:
-        report = devvm("recover", "dev1", "--json").json["report"]
-        assert report["passed"]
-    elif "dev1" not in names:
-        devvm("create", "dev1", "--engineer", "jane", "--json")
-    return devvm("show", "dev1", "--json").json
+def vm(made):
+    """dev1 for the tests of a module, which leave it as they find it; as `create` printed it."""
+    made.baseline.restore()
+    return made.created | {"key": made.key}
+
+
+@pytest.fixture
+def dev1(made):
+    """dev1 for one test, which may do with it what it likes; as `show` printed it."""
+    made.baseline.restore()
+    return made.shown
+
+
+#: What a person would miss: a file, an uncommitted edit, rows in the database.
+WORK = """set -eu
+echo 'a note' >~/note.txt
+printf '\\n<!-- not committed -->\\n' >>~/about/about/templates/base.html
+sudo mysql -e 'create table if not exists about.mine (x int); insert into about.mine values (42)'
+"""
+
+
+def work(devvm, name="dev1"):
+    """What there is of it, on a VM that runs; `ALL_THERE` where nothing is lost."""
+    ask = "cat note.txt; git -C about status --short; sudo mysql -N -e 'select * from about.mine'"
+    return devvm("exec", name, "--", "sh", "-c", ask, code=None).stdout.split("\n")[:3]
+
+
+ALL_THERE = ["a note", " M about/templates/base.html", "42"]
+
+
+def healthy(devvm):
+    found = devvm("doctor", "--json", code=None).json
+    assert found["healthy"], found

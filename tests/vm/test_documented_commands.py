@@ -1,91 +1,101 @@
 """Every command line of the README and of docs/ is run, against a real VM.
 
-A new one in the docs is picked up by itself; one that needs a terminal, or is run elsewhere,
+A new one in the docs is picked up by itself; one that needs a terminal, or is run by another test,
 has to be named here, or else this fails.
 """
 
-import os
-import pty
+import ast
 import re
-import select
 import shlex
-import subprocess
-import sys
-import time
 
 import pytest
 
-from tests.vm.conftest import HERE, REPOSITORY
+from tests.vm.conftest import REPOSITORY
+from tests.vm.terminal import terminal
 
 pytestmark = pytest.mark.vm
 
-#: Run for real by another test, named.
+_ROLLOUT = "tests/vm/test_rollout.py::test_a_rollout_of_two_vms_and_back"
+_PUT_OFF = "tests/vm/test_rollout.py::_put_off_and_due"
+_BAD = "tests/vm/test_rollout.py::test_a_bad_release_is_stopped_at_the_canary_which_is_as_it_was"
+_PLAIN = "tests/vm/test_plain_vagrant.py::test_init_and_up"
+#: Run for real by another test, with these words and options: what that takes costs minutes.
 _ELSEWHERE = {
-    "bin/devvm create dev1": "tests/fresh/run, and conftest.vm",
-    "bin/devvm create dev1 --yes": "tests/fresh/run",
-    "bin/devvm create dev2": "test_end_to_end: a second VM",
-    "bin/test": "itself",
-    "devvm create": "conftest.vm: as root, a name must be given",
-    "devvm create --cpus 4": "test_end_to_end: a second VM, with options",
-    "devvm destroy dev1": "test_end_to_end: destroy",
-    "devvm recover dev1": "test_recovery",
-    "devvm rebuild dev1": "test_recovery",
-    "devvm clone dev1 --as dev1-copy": "test_recovery",
-    "devvm snapshot create dev1 before": "test_recovery",
-    "devvm snapshot restore dev1 before": "test_recovery",
-    "devvm release create": "test_rollout",
-    "devvm release create --note 'HTTP/2, MariaDB 10.11.11'": "test_rollout",
-    "devvm release lock": "tests/container/test_package_lock: in a checkout of its own",
-    "devvm release lock --check": "tests/container/test_package_lock",
-    "devvm release lock --release 2026.11.23-1a2b3c4d5e6f": "tests/container/test_package_lock",
-    "devvm box build --newest": "tests/unit/test_box: it would build a box",
-    "devvm box build --release 2026.11.23-1a2b3c4d5e6f": "tests/unit/test_box: the same",
-    "devvm create dev1 --newest": "tests/unit/cli/test_package_lock",
-    "devvm rebuild dev1 --newest": "tests/unit/cli/test_package_lock",
-    "devvm release create --newest": "tests/unit/cli/test_package_lock",
-    "devvm release show latest": "test_rollout: with a release on record",
-    "devvm release diff 2026.11.23-1a2b3c4d5e6f latest": "test_rollout: two of its own",
-    "devvm release retire 2026.11.23-1a2b3c4d5e6f": "tests/unit/test_releases",
-    "devvm release retire latest": "tests/unit/test_releases",
-    "devvm box remove 2026.11.23-1a2b3c4d5e6f": "test_recovery: a box of its own",
-    "devvm update dev1": "test_rollout",
-    "devvm pin dev1 --until $(date -d friday +%F) --reason 'demo on Friday'": "test_rollout",
-    "devvm unpin dev1": "test_rollout",
-    "devvm fleet report --html fleet.html": "test_rollout: into a folder of its own",
-    "devvm rollout plan latest": "test_rollout: with a release on record",
-    "devvm rollout plan latest --canary 2 --wave 50% --wave 100%": "tests/unit/cli/test_rollout",
-    "devvm rollout plan --plan weekly.yml": "tests/unit/cli/test_rollout",
-    "devvm rollout start latest": "test_rollout, with --yes: it asks",
-    "devvm rollout start latest --canary 2 --wave 50% --wave 100%": "tests/unit/cli/test_rollout",
-    "devvm rollout start --plan weekly.yml": "tests/unit/cli/test_rollout",
-    "devvm rollout status": "test_rollout: with a rollout on record",
-    "devvm rollout status --follow": "tests/unit/cli/test_rollout",
-    "devvm rollout log": "test_rollout: with a rollout on record",
-    "devvm rollout log --json": "tests/unit/cli/test_rollout",
-    "devvm rollout pause": "tests/unit/cli/test_rollout",
-    "devvm rollout resume": "tests/unit/cli/test_rollout",
-    "devvm rollout abort": "tests/unit/cli/test_rollout",
-    "devvm rollout rollback": "test_rollout, with --yes: it asks",
-    "devvm rollout rollback r3": "tests/unit/cli/test_rollout",
-    "devvm production capture --host web1 --host web2": "tests/container/test_capture",
+    "bin/devvm create dev1": "tests/vm/conftest.py::made",
+    "bin/devvm create dev1 --yes": "tests/vm/conftest.py::made",
+    "bin/devvm create dev2": "tests/vm/conftest.py::made",
+    "devvm create": "tests/vm/conftest.py::made",  # as root, a name must be given
+    "devvm create --cpus 4": "tests/vm/conftest.py::made",
+    "devvm verify dev1": "tests/vm/test_end_to_end.py::test_verify_passes_and_writes_junit",
+    "devvm verify dev1 --fix": (
+        "tests/vm/test_drift.py::test_what_a_role_answers_for_is_mended_and_the_rest_is_said"
+    ),
+    "devvm stop dev1": "tests/vm/test_end_to_end.py::test_stopped_deleted_mended_and_started",
+    "devvm start dev1": "tests/vm/test_end_to_end.py::test_stopped_deleted_mended_and_started",
+    "devvm restart dev1": _PUT_OFF,
+    "devvm destroy dev1": "tests/vm/test_killed.py::test_destroy_and_recover_that_are_killed",
+    "devvm recover dev1": "tests/vm/test_killed.py::test_destroy_and_recover_that_are_killed",
+    "devvm rebuild dev1": (
+        "tests/vm/test_recovery.py"
+        "::test_a_broken_vm_is_rebuilt_with_everything_that_a_person_would_miss"
+    ),
+    "devvm clone dev1 --as dev1-copy": "tests/vm/test_rollout.py::two",
+    "devvm snapshot restore dev1 before": "tests/vm/test_recovery.py::test_snapshot_and_back",
+    "devvm release lock": "tests/container/test_package_lock.py",  # in a checkout of its own
+    "devvm release lock --check": "tests/container/test_package_lock.py",
+    "devvm release lock --release 2026.11.23-1a2b3c4d5e6f": "tests/container/test_package_lock.py",
+    # each would build a box of what the mirror has
+    "devvm box build --newest": "tests/unit/cli/test_package_lock.py",
+    "devvm box build --release 2026.11.23-1a2b3c4d5e6f": "tests/unit/cli/test_package_lock.py",
+    "devvm create dev1 --newest": "tests/unit/cli/test_package_lock.py",
+    "devvm rebuild dev1 --newest": "tests/unit/cli/test_package_lock.py",
+    "devvm release create --newest": "tests/unit/cli/test_package_lock.py",
+    "devvm release diff 2026.11.23-1a2b3c4d5e6f latest": _ROLLOUT,
+    "devvm release retire 2026.11.23-1a2b3c4d5e6f": _BAD,
+    "devvm release retire latest": _BAD,
+    "devvm box remove 2026.11.23-1a2b3c4d5e6f": "tests/vm/test_recovery.py::bad_release",
+    "devvm update dev1": _ROLLOUT,
+    "devvm pin dev1 --until $(date -d friday +%F) --reason 'demo on Friday'": _ROLLOUT,
+    "devvm unpin dev1": _ROLLOUT,
+    "devvm rollout plan latest": _ROLLOUT,
+    "devvm rollout plan latest --canary 2 --wave 50% --wave 100%": _ROLLOUT,
+    "devvm rollout plan --plan weekly.yml": _PUT_OFF,
+    "devvm rollout start latest": _BAD,
+    "devvm rollout start latest --canary 2 --wave 50% --wave 100%": _ROLLOUT,
+    "devvm rollout start --plan weekly.yml": _PUT_OFF,
+    "devvm rollout status": _BAD,
+    "devvm rollout status --follow": _ROLLOUT,
+    "devvm rollout log": _ROLLOUT,
+    "devvm rollout log --json": "tests/vm/test_rollout.py::events",
+    "devvm rollout pause": _ROLLOUT,
+    "devvm rollout resume": _ROLLOUT,
+    "devvm rollout abort": _PUT_OFF,
+    "devvm rollout rollback": _ROLLOUT,
+    "devvm rollout rollback r3": _ROLLOUT,
+    "devvm production capture --host web1 --host web2": "tests/container/test_capture.py",
     "devvm production capture --host dev1-vagrant"
     " --ssh-config /var/lib/devvm/vms/dev1/ssh_config --over production/manifest.yml"
-    " --unless container --output production/overlay/30-guest.yml": "test_parity: the layer",
-    "vagrant init devvm/RELEASE": "test_plain_vagrant",
-    "DEVVM_SSH_KEY=$HOME/.ssh/id_vagrant vagrant up": "test_plain_vagrant",
-    'ssh-keygen -t ecdsa -m PEM -N "" -f $HOME/.ssh/id_vagrant': "test_plain_vagrant",
+    " --unless container --output production/overlay/30-guest.yml": (
+        "tests/vm/test_drift.py::test_the_shipped_layer_is_what_a_vm_is"
+    ),
+    "vagrant init devvm/RELEASE": _PLAIN,
+    "DEVVM_SSH_KEY=$HOME/.ssh/id_vagrant vagrant up": _PLAIN,
+    'ssh-keygen -t ecdsa -m PEM -N "" -f $HOME/.ssh/id_vagrant': _PLAIN,
 }
+#: What runs these tests.
+_THIS = {"bin/test"}
 #: In a sentence these are a command's name, not a command line: each wants more.
 _NAMES = {
     "devvm stop", "devvm destroy", "devvm ssh", "devvm box verify", "devvm rebuild",
     "devvm recover", "devvm resize", "devvm verify", "devvm production capture",
     "devvm production propose", "devvm start", "devvm restart", "devvm update",
 }  # fmt: skip
-#: What a person types in the session that the command opens.
+#: Of commands that open a session: what is typed first, what the VM says, what ends it.
 _INTERACTIVE = {
-    "devvm ssh dev1": ("exit\n", "jane@dev1"),
-    "devvm console dev1": ("\x1d", "Escape character"),
+    "devvm ssh dev1": ("", "jane@dev1", "exit\n"),
+    "devvm console dev1": ("\n", "dev1 login:", "\x1d"),
 }
+_GROUPS = {"box", "config", "fleet", "production", "release", "rollout", "snapshot", "trash"}
 
 
 def _documented() -> list[str]:
@@ -97,9 +107,8 @@ def _documented() -> list[str]:
             found |= {line for line in lines if line and not line.startswith("#")}
         text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
         found |= set(re.findall(r"`((?:bin/)?devvm [a-z][^`]*|bin/test[^`]*)`", text))
-    commands = (c for c in found - _NAMES if not re.search(r"\b(NAME|COMMAND|FILE|CHECK)\b", c))
-    # what follows a stop wants the VM running again: stop, start, then the others
-    return sorted(commands, key=lambda c: ("stop" not in c, "start dev1" not in c, c))
+    commands = found - _NAMES - _THIS
+    return sorted(c for c in commands if not re.search(r"\b(NAME|COMMAND|FILE|CHECK)\b", c))
 
 
 def test_there_are_documented_commands():
@@ -107,39 +116,50 @@ def test_there_are_documented_commands():
     assert "devvm list" in _documented()
 
 
+@pytest.mark.parametrize("command", sorted(_ELSEWHERE))
+def test_another_test_runs_it(command):
+    """That test is there, and has a call or a list with all of the command's words in it."""
+    name, _, function = _ELSEWHERE[command].partition("::")
+    tree = ast.parse((REPOSITORY / name).read_text())
+    parts = [tree]  # a whole module, where its tests share what runs it
+    if function:
+        (defined,) = (
+            node
+            for node in ast.walk(tree)
+            if isinstance(node, ast.FunctionDef) and node.name == function
+        )
+        parts = [node for node in ast.walk(defined) if isinstance(node, ast.Call | ast.List)]
+    assert any(_words(command) <= _texts(part) for part in parts), _ELSEWHERE[command]
+
+
+def _texts(part: ast.AST) -> set[str]:
+    """The texts in a piece of Python; of `--option=value` the option."""
+    found = (node.value for node in ast.walk(part) if isinstance(node, ast.Constant))
+    return {str(value).partition("=")[0] for value in found}
+
+
+def _words(command: str) -> set[str]:
+    """The verb of a command line and its options, without their values."""
+    command = re.sub(r"\$\(.*?\)", "DAY", command)
+    words = [word for word in shlex.split(command) if "=" not in word]
+    verb = words[1:3] if words[1] in _GROUPS else words[1:2]
+    if words[0] == "ssh-keygen":
+        verb = words[:1]
+    return {*verb, *(word for word in words if word.startswith("-"))}
+
+
 @pytest.mark.parametrize("command", [c for c in _documented() if c not in _ELSEWHERE])
 def test_documented_command(command, vm, devvm, tmp_path):
     if command in _INTERACTIVE:
-        _type(command, *_INTERACTIVE[command])
+        typed, said, end = _INTERACTIVE[command]
+        with terminal(*command.split()) as session:
+            session.type_until(typed, said)
+            assert session.type_until_it_ends(end) == 0
         return
     program, *args = shlex.split(command)
     assert program.removeprefix("bin/") == "devvm", f"nobody runs: {command}"
-    done = devvm(*(a.replace("RELEASE", vm["report"]["release"]) for a in args))
+    changed = {"RELEASE": vm["report"]["release"], "fleet.html": str(tmp_path / "fleet.html")}
+    for old, new in changed.items():
+        args = [a.replace(old, new) for a in args]
+    done = devvm(*args)
     assert (done.stdout + done.stderr).strip()
-
-
-def _type(command: str, typed: str, expected: str) -> None:
-    """Run a command on a terminal of its own, type something, and see that it ends.
-
-    What is typed before a program has the terminal as it wants it may be thrown away, so it is
-    typed again, as a person would.
-    """
-    main, terminal = pty.openpty()
-    child = subprocess.Popen(
-        [sys.executable, "-m", *command.split()],
-        cwd=REPOSITORY,
-        env={"DEVVM_CONFIG": str(HERE / "config.toml"), "PATH": "/usr/bin:/bin", "TERM": "xterm"},
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-        start_new_session=True,
-    )
-    seen = b""
-    deadline = time.monotonic() + 60
-    while child.poll() is None and time.monotonic() < deadline:
-        if select.select([main], [], [], 1)[0]:
-            seen += os.read(main, 4096)
-        elif expected.encode() in seen:
-            os.write(main, typed.encode())
-    child.kill()
-    assert (child.wait(), expected.encode() in seen) == (0, True), seen

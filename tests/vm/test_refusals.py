@@ -11,26 +11,27 @@ from pathlib import Path
 
 import pytest
 
-from tests.vm.conftest import HERE, REPOSITORY, look, virsh
+from tests.vm.baseline import pools, virsh
+from tests.vm.conftest import HERE, REPOSITORY, look
 
 pytestmark = pytest.mark.vm
 
 
+def _everything(devvm):
+    boxes = sorted(p.name for p in (devvm.state / "boxes").iterdir())
+    return look(devvm) | {"boxes": boxes}
+
+
+@pytest.fixture(scope="module")
+def at_first(vm, devvm):
+    return _everything(devvm)
+
+
 @pytest.fixture
-def world(devvm):
+def world(at_first, devvm):
     """What must be the same after a refusal as before."""
-
-    def everything():
-        boxes = sorted(p.name for p in (devvm.state / "boxes").iterdir())
-        return look(devvm) | {"boxes": boxes}
-
-    before = everything()
     yield
-    assert everything() == before
-
-
-def _pools():
-    return virsh("pool-list", "--all", "--name").split()
+    assert _everything(devvm) == at_first
 
 
 @pytest.fixture
@@ -117,7 +118,7 @@ def small():
     mount = ["mount", "-t", "tmpfs", "-o", "size=64m,mode=755", "tmpfs", place]
     subprocess.run(mount, check=True)
     yield place
-    if "devvm-small" in _pools():
+    if "devvm-small" in pools():
         subprocess.run(["virsh", "-q", "pool-destroy", "devvm-small"], check=False)
         virsh("pool-undefine", "devvm-small")
     subprocess.run(["umount", place], check=True)

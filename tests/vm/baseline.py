@@ -1,0 +1,198 @@
+"""VMs that run, kept with their memory, and put back: what a test begins with, in seconds.
+
+`take` saves what is in the tests' own corner of the host: domains (those that run with their
+memory), volumes, places on the network, and devvm's state but for boxes and logs. `restore` makes
+it so again, whatever a test left: the same domains, UUIDs, MACs, keys and disks. What a guest has
+in memory and what lies on its disks belong together, so both go back together. Only the clock is
+another: it is set to now.
+
+Not kept: boxes and their records (whoever registers one removes it), logs, locks, and a rollout or
+another command that still works on a VM: end that first.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+POOL = "devvm-test"
+NETWORK = "devvm-test"
+DOMAIN = ".devvm-test.test"
+#: Seconds that a guest may take to answer; one that is emulated beside others is slow.
+_PATIENCE = 120.0
+#: Parts of the state folder that say what VMs, releases and rollouts there are.
+_STATE = ("ca", "vms", "releases", "rollouts")
+
+
+def virsh(*args: str | Path) -> str:
+    done = _try_virsh(*args)
+    assert done.returncode == 0, (args, done.stderr)
+    return done.stdout
+
+
+def _try_virsh(*args: str | Path) -> subprocess.CompletedProcess[str]:
+    command = ["virsh", "--connect", "qemu:///system", "--quiet", *args]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def domains(*options: str) -> list[str]:
+    """The tests' domains, kept states of VMs included; others may be on this host as well."""
+    return sorted(d for d in virsh("list", "--name", *options).split() if DOMAIN in d)
+
+
+def pools() -> list[str]:
+    return virsh("pool-list", "--all", "--name").split()
+
+
+def leases() -> list[str]:
+    """The VMs' places on the network, as XML."""
+    if NETWORK not in virsh("net-list", "--all", "--name").split():
+        return []
+    network = ET.fromstring(virsh("net-dumpxml", NETWORK))
+    return sorted(
+        ET.tostring(host, encoding="unicode").strip() for host in network.iterfind("ip/dhcp/host")
+    )
+
+
+@dataclass(frozen=True)
+class _Volume:
+    """A volume's file, and how to see that it was written to."""
+
+    copy: Path
+    seen: tuple[int, int, int]
+
+
+def _seen(path: Path) -> tuple[int, int, int]:
+    facts = path.stat()
+    return facts.st_ino, facts.st_size, facts.st_mtime_ns
+
+
+class Baseline:
+    """What there is, as it was when it was taken.
+
+    Args:
+        state: devvm's state folder.
+        folder: An empty folder for what is kept: memory and disks, about 1.5 GB a VM.
+    """
+
+    def __init__(self, state: Path, folder: Path) -> None:
+        self._state = state
+        self._folder = folder
+        self._pool = Path(ET.fromstring(virsh("pool-dumpxml", POOL)).findtext("target/path", ""))
+        self._definitions: dict[str, Path] = {}
+        self._volumes: dict[str, _Volume] = {}
+        self._leases: list[str] = []
+
+    def take(self) -> None:
+        """Keep everything as it is now. VMs that ran run again afterwards."""
+        self._disconnect()
+        for name in domains("--all"):
+            self._definitions[name] = self._folder / f"{name}.xml"
+            self._definitions[name].write_text(virsh("dumpxml", "--inactive", name))
+        for name in domains():
+            virsh("save", name, self._memory(name))
+        self._leases = leases()
+        for path in self._pool.iterdir():
+            self._volumes[path.name] = self._keep(path)
+        for part in _STATE:
+            _copy(self._state / part, self._folder / part)
+        self._wake()
+
+    def restore(self) -> None:
+        """Make everything as it was; what runs answers in a few seconds."""
+        self._disconnect()
+        for name in domains():
+            virsh("destroy", name)
+        for name in domains("--all"):
+            virsh("undefine", name, "--managed-save", "--snapshots-metadata")
+        for path in self._pool.iterdir():
+            if path.name not in self._volumes:
+                path.unlink()
+        for name, volume in self._volumes.items():
+            path = self._pool / name
+            if not path.exists() or _seen(path) != volume.seen:
+                path.unlink(missing_ok=True)
+                self._volumes[name] = self._put(path, volume.copy)
+        virsh("pool-refresh", POOL)
+        for part in _STATE:
+            shutil.rmtree(self._state / part)
+            _copy(self._folder / part, self._state / part)
+        self._put_leases()
+        for definition in self._definitions.values():
+            virsh("define", definition)
+        self._wake()
+
+    def forget(self) -> None:
+        """Let go of what is kept."""
+        shutil.rmtree(self._folder)
+
+    def _wake(self) -> None:
+        """Let the VMs go on that ran, from the moment at which they were saved."""
+        for name in self._definitions:
+            if self._memory(name).exists():
+                virsh("restore", self._memory(name))
+                _set_clock(name)
+
+    def _memory(self, name: str) -> Path:
+        return self._folder / f"{name}.memory"
+
+    def _keep(self, path: Path) -> _Volume:
+        copy = self._folder / "volumes" / path.name
+        copy.parent.mkdir(exist_ok=True)
+        _copy(path, copy)
+        return _Volume(copy, _seen(path))
+
+    def _put(self, path: Path, copy: Path) -> _Volume:
+        _copy(copy, path)
+        return _Volume(copy, _seen(path))
+
+    def _put_leases(self) -> None:
+        for present, command in ((set(leases()) - set(self._leases), "delete"),
+                                 (set(self._leases) - set(leases()), "add")):  # fmt: skip
+            for host in present:
+                virsh("net-update", NETWORK, command, "ip-dhcp-host", host, "--live", "--config")
+
+    def _disconnect(self) -> None:
+        """Drop connections that are kept open: the guest will know nothing of them."""
+        for config in (self._state / "vms").glob("*/ssh_config"):
+            for alias in (config.parent.name, f"{config.parent.name}-vagrant"):
+                command = ["ssh", "-F", config, "-O", "exit", alias]
+                subprocess.run(command, capture_output=True, check=False, timeout=20)
+
+
+def _set_clock(name: str) -> None:
+    """Set a guest's clock to now: certificates and sessions are judged by it.
+
+    By its agent, and not with the agent's own `guest-set-time` (`virsh domtime`): that runs
+    hwclock, which writes a file that production does not have.
+    """
+    argument = ["--set", f"@{time.time():.2f}"]
+    run = {"path": "/bin/date", "arg": argument, "capture-output": True}
+    pid = _ask_agent(name, "guest-exec", run)["pid"]
+    deadline = time.monotonic() + _PATIENCE
+    while not (done := _ask_agent(name, "guest-exec-status", {"pid": pid}))["exited"]:
+        assert time.monotonic() < deadline, f"the clock of {name} was not set"
+        time.sleep(0.2)
+    assert done["exitcode"] == 0, done
+
+
+def _ask_agent(name: str, command: str, arguments: dict) -> dict:
+    """The agent's answer; right after a restore libvirt may not be connected to it yet."""
+    question = json.dumps({"execute": command, "arguments": arguments})
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        done = _try_virsh("qemu-agent-command", "--timeout", "20", name, question)
+        if done.returncode == 0:
+            return json.loads(done.stdout)["return"]
+        assert time.monotonic() < deadline, done.stderr
+        time.sleep(0.5)
+
+
+def _copy(source: Path, destination: Path) -> None:
+    """A file or a folder, with owners, times and holes."""
+    command = ["cp", "--archive", "--reflink=auto", "--no-target-directory"]
+    subprocess.run([*command, os.fspath(source), os.fspath(destination)], check=True)

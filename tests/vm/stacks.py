@@ -1,0 +1,97 @@
+"""Other stacks than this checkout's: copies of it with something changed, and boxes of theirs."""
+
+import hashlib
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+
+from devvm.adapters.box_store import FolderBoxStore
+from devvm.adapters.release_store import FolderReleaseStore
+from devvm.model import Box
+from devvm.release import content_hash, new_release, release_hash
+from devvm.state import State
+
+REPOSITORY = Path(__file__).parent.parent.parent
+_NGINX = "roles/nginx/templates/etc/nginx/nginx.conf.j2"
+_SITE = "roles/site/files/about"
+_MIGRATION = '''"""Let people say their pronouns."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade():
+    op.add_column("people", sa.Column("pronouns", sa.String(32), nullable=True))
+
+
+def downgrade():
+    op.drop_column("people", "pronouns")
+'''
+
+
+def checkout(folder: Path) -> Path:
+    """A copy of this checkout."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    for name in filter(None, listed.stdout.split("\0")):
+        if (REPOSITORY / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPOSITORY / name, folder / name)
+    return folder
+
+
+def keep_alive(folder: Path, old: str, new: str) -> None:
+    """Another setting of nginx, and production that has it too."""
+    old, new = f"keepalive_timeout {old};", f"keepalive_timeout {new};"
+    _edit(folder / _NGINX, old, new)
+    manifest = folder / "production" / "manifest.yml"
+    text = manifest.read_text()
+    areas = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["areas"]
+    for item in (areas["file"]["/etc/nginx/nginx.conf"], areas["setting"]["nginx/config"]):
+        for content in (item["content"], item["content"].replace(old, new)):
+            was = hashlib.sha256(item["content"].encode()).hexdigest()
+            text = text.replace(was, hashlib.sha256(content.encode()).hexdigest())
+    manifest.write_text(text.replace(old, new))
+
+
+def migration(folder: Path, *, broken: bool = False) -> None:
+    """One more column in the site's database; broken, it fails when it has done half its work."""
+    _edit(folder / _SITE / "about" / "people.py", 'REVISION = "0001"', 'REVISION = "0002"')
+    text = _MIGRATION.replace("=True))", '=True))\n    op.execute("nonsense")')
+    path = folder / _SITE / "migrations" / "versions" / "0002_add_pronouns.py"
+    path.write_text(text if broken else _MIGRATION)
+
+
+def give_box(state: Path, folder: Path, first_release: str) -> Box:
+    """Register the image of the box that there is as the box of the stack in a checkout.
+
+    So nothing may look at what is in it; a release whose change can be converged needs no more.
+    """
+    there = State(state)
+    parts = {part: folder / part for part in ("roles", "playbooks", "production")}
+    content = content_hash((parts["roles"], parts["playbooks"]))
+    boxes, releases = FolderBoxStore(there), FolderReleaseStore(there, **parts)
+    first = boxes.find(first_release)
+    facts = {
+        **boxes.details(first),
+        "content": content,
+        "release": new_release(release_hash(content, boxes.package_set(first))),
+        "production_sha256": releases.production_in_hand_sha256(),
+    }
+    copy = folder / "devvm.box"
+    shutil.copy2(first.path, copy)
+    return boxes.register(replace(first, release=facts["release"], path=copy), facts)
+
+
+def _edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text, (path, old)
+    path.write_text(text.replace(old, new))
