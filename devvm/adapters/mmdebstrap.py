@@ -93,6 +93,9 @@ class Mmdebstrap:
         progress = _Progress(detail)
         argv = [
             "mmdebstrap", "--mode=root", "--variant=minbase", "--verbose",
+            # They stay in the box, as 99mmdebstrap: its own apt is patient as well.
+            '--aptopt=Acquire::Retries "3"',
+            '--aptopt=Acquire::http::Timeout "30"',
             f"--include={','.join(packages)}",
             *(f"--customize-hook={hook}" for hook in _ACCOUNT_HOOKS),
             f"--customize-hook=upload {shlex.quote(str(own_sources))} /etc/apt/sources.list",
