@@ -1,5 +1,6 @@
 """Kills real operations on real libvirt objects; what was tried is told at the end."""
 
+import functools
 import os
 import random
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 from tests.kill.kill_fleet import Fleet
 from tests.kill.kill_host import HERE, REPOSITORY, Host, corner
 from tests.kill.kill_scenarios import Scenarios
+from tests.kill.kill_states import problems
 from tests.kill.own_host import MARK
 
 #: How many at once: a power-off is mostly waiting.
@@ -58,6 +60,25 @@ def host(corners):
     """One part of the host, with nothing in it but a box."""
     corners[0].host.restore(corners[0].scenarios.nothing)
     return corners[0].host
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(corners):
+    """The boundaries of an operation; it does what it should when nobody kills it. Run once."""
+
+    @functools.cache
+    def boundaries(operation):
+        host, scenarios = corners[0].host, corners[0].scenarios
+        scenario = scenarios.named(operation)
+        host.restore(scenario.baseline)
+        passed, done = host.boundaries(*scenario.argv, **dict.fromkeys(scenario.options, True))
+        ended = scenario.before if scenario.options else scenario.after
+        assert done.code == (3 if scenario.options else 0), done.output
+        wrong = problems(host, ended, scenarios.goldens, scenario.baseline)
+        assert not wrong, (wrong, done.output)
+        return passed
+
+    return boundaries
 
 
 @pytest.fixture

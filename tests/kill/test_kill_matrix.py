@@ -27,8 +27,8 @@ OPERATIONS = (
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_the_same_command_again(operation, corners, tried, dice):
-    passed = _uninterrupted(corners[0], operation)
+def test_the_same_command_again(operation, uninterrupted, corners, tried, dice):
+    passed = uninterrupted(operation)
     every = corners[0].scenarios.named(operation).every
     moments = chosen(passed, PART if every else THINNED, dice) + between(passed, dice)
     start = time.monotonic()
@@ -47,8 +47,8 @@ def test_the_same_command_again(operation, corners, tried, dice):
 @pytest.mark.parametrize(
     "operation", ["create", "rebuild", "destroy", "recover", "snapshot-restore"]
 )
-def test_another_command_first(operation, other, corners, tried, dice):
-    passed = _uninterrupted(corners[0], operation)
+def test_another_command_first(operation, other, uninterrupted, corners, tried, dice):
+    passed = uninterrupted(operation)
     start, moments = time.monotonic(), chosen(passed, THINNED, dice)
 
     def try_one(corner, moment):
@@ -62,20 +62,6 @@ def test_another_command_first(operation, other, corners, tried, dice):
     failures = each(corners, moments, try_one, passed)
     tell(tried, f"{operation}, then {other}", passed, len(moments), failures, start)
     assert not failures, text(f"{operation}, then {other}", failures)
-
-
-def _uninterrupted(corner, operation):
-    """The operation's boundaries; it does what it should when nobody kills it."""
-    host, scenarios = corner.host, corner.scenarios
-    scenario = scenarios.named(operation)
-    host.restore(scenario.baseline)
-    options = dict.fromkeys(scenario.options, True)
-    passed, done = host.boundaries(*scenario.argv, **options)
-    ended = scenario.before if scenario.options else scenario.after
-    assert done.code == (3 if scenario.options else 0), done.output
-    wrong = problems(host, ended, scenarios.goldens, scenario.baseline)
-    assert not wrong, (wrong, done.output)
-    return passed
 
 
 def _killed(corner, scenario, moment, **options):

@@ -5,6 +5,7 @@ the plan, an event on record, a restore point, Ansible, an exchange of disks. Of
 is the canary. Each VM ends on its release, or as it was, with all that it held.
 """
 
+import functools
 import time
 
 import pytest
@@ -55,24 +56,41 @@ class Case:
         return [f"start {name}: {done.output}" for name, done in ended.items() if done.code]
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(corners):
+    """A rollout's boundaries; it ends as it should when nobody kills it. Run once."""
+
+    @functools.cache
+    def boundaries(kind):
+        case = Case(corners[0].fleet, kind)
+        case.host.restore(case.baseline)
+        passed, done = case.host.boundaries(*case.argv, **case.options)
+        assert done.code == 0, done.output
+        wrong = case.wrong()
+        assert not wrong, (wrong, done.output)
+        return passed
+
+    return boundaries
+
+
 @pytest.mark.parametrize("kind", ["converge", "rebuild", "refused", "back"])
-def test_it_is_resumed(kind, corners, tried, dice):
+def test_it_is_resumed(kind, uninterrupted, corners, tried, dice):
     def after(case):
         return case.resume() + case.wrong()
 
-    _try(corners, tried, dice, f"rollout, {kind}", after, kind, inside=True)
+    _try(uninterrupted, corners, tried, dice, f"rollout, {kind}", after, kind, inside=True)
 
 
-def test_another_command_comes_first(corners, tried, dice):
+def test_another_command_comes_first(uninterrupted, corners, tried, dice):
     """Whoever works in the VM that was being changed types something before it is resumed."""
 
     def after(case):
         return case.start_vms() + case.resume() + case.wrong()
 
-    _try(corners, tried, dice, "rollout, then start", after)
+    _try(uninterrupted, corners, tried, dice, "rollout, then start", after)
 
 
-def test_it_is_aborted_instead(corners, tried, dice):
+def test_it_is_aborted_instead(uninterrupted, corners, tried, dice):
     """The VM that was half way there is as it was; those that are there stay."""
 
     def after(case):
@@ -89,10 +107,10 @@ def test_it_is_aborted_instead(corners, tried, dice):
         wrong = case.wrong(State.ABORTED, fates)
         return wrong if done.code == 0 else [*wrong, done.output]
 
-    _try(corners, tried, dice, "rollout, then abort", after)
+    _try(uninterrupted, corners, tried, dice, "rollout, then abort", after)
 
 
-def test_the_host_is_restarted(corners, tried, dice):
+def test_the_host_is_restarted(uninterrupted, corners, tried, dice):
     """Nothing runs any more; VMs are started by their people, then the rollout is resumed."""
 
     def after(case):
@@ -103,12 +121,12 @@ def test_the_host_is_restarted(corners, tried, dice):
             case.host.hypervisor.ensure_pool()
             case.host.hypervisor.ensure_network()
 
-    _try(corners, tried, dice, "rollout, host restarted", after)
+    _try(uninterrupted, corners, tried, dice, "rollout, host restarted", after)
 
 
-def _try(corners, tried, dice, what, after, kind="converge", *, inside=False):
+def _try(uninterrupted, corners, tried, dice, what, after, kind="converge", *, inside=False):
     """Kill a rollout at many moments; `after` goes on, and says what is wrong then."""
-    passed, start = _uninterrupted(corners[0].fleet, kind), time.monotonic()
+    passed, start = uninterrupted(kind), time.monotonic()
     # all is done to two VMs: each of its moments is there twice
     moments = chosen(passed, 2 * THINNED, dice)
     if inside:
@@ -125,14 +143,3 @@ def _try(corners, tried, dice, what, after, kind="converge", *, inside=False):
     failures = each(corners, moments, try_one, passed)
     tell(tried, what, passed, len(moments), failures, start)
     assert not failures, text(what, failures)
-
-
-def _uninterrupted(fleet, kind):
-    """The rollout's boundaries; it ends as it should when nobody kills it."""
-    case = Case(fleet, kind)
-    fleet.host.restore(case.baseline)
-    passed, done = fleet.host.boundaries(*case.argv, **case.options)
-    assert done.code == 0, done.output
-    wrong = case.wrong()
-    assert not wrong, (wrong, done.output)
-    return passed

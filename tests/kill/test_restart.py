@@ -3,6 +3,7 @@
 The operation ends well or with one clear error; the same command, typed again, ends right.
 """
 
+import functools
 import os
 import signal
 import time
@@ -14,6 +15,7 @@ import pytest
 from devvm.fleet.record import State
 from tests.kill.kill_host import await_that
 from tests.kill.kill_states import problems
+from tests.kill.kill_tries import Moment, each, killed
 from tests.kill.own_host import start_daemons
 
 pytestmark = pytest.mark.kill
@@ -36,11 +38,9 @@ STARTING = ("create", "rebuild", "recover")
 
 
 @pytest.mark.parametrize("operation", MOMENTS)
-def test_libvirtd_dies(operation, corners, tried):
+def test_libvirtd_dies(operation, uninterrupted, corners, tried):
     host, scenarios = corners[0].host, corners[0].scenarios
-    scenario = scenarios.named(operation)
-    host.restore(scenario.baseline)
-    passed, _ = host.boundaries(*scenario.argv)
+    scenario, passed = scenarios.named(operation), uninterrupted(operation)
     start, failures = time.monotonic(), []
     for part in MOMENTS[operation]:
         point = round(len(passed) * part)
@@ -92,16 +92,17 @@ def _after(fleet, command, failures):
 
 
 @pytest.mark.parametrize("operation", MOMENTS)
-def test_the_host_is_restarted(operation, host, scenarios, tried):
+def test_the_host_is_restarted(operation, uninterrupted, corners, tried):
     """All processes are gone at once; neither VMs nor the network nor the pool run afterwards."""
-    scenario = scenarios.named(operation)
-    host.restore(scenario.baseline)
-    passed, _ = host.boundaries(*scenario.argv)
-    start, failures = time.monotonic(), []
-    for part in MOMENTS[operation]:
-        point = round(len(passed) * part)
-        host.restore(scenario.baseline)
-        host.run(*scenario.argv, kill_at=point)
+    passed, start = uninterrupted(operation), time.monotonic()
+    moments = [Moment(round(len(passed) * part)) for part in MOMENTS[operation]]
+
+    def try_one(corner, moment):
+        host, scenarios = corner.host, corner.scenarios
+        scenario = scenarios.named(operation)
+        restore = functools.partial(host.restore, scenario.baseline)
+        if wrong := killed(host, moment, restore, scenario.argv):
+            return wrong
         host.power_cut()
         code = _code_of_again(host, scenarios, scenario)
         try:
@@ -115,9 +116,9 @@ def test_the_host_is_restarted(operation, host, scenarios, tried):
             now = {vm.name: str(vm.state) for vm in host.vms()}
             vms = {name: (now.get(name, was), number) for name, (was, number) in state.vms.items()}
             state = replace(state, vms=vms)
-        wrong += problems(host, state, scenarios.goldens, scenario.baseline)
-        if wrong:
-            failures.append(f"{passed[point]['boundary']}: {'; '.join(wrong)}")
+        return wrong + problems(host, state, scenarios.goldens, scenario.baseline)
+
+    failures = each(corners, moments, try_one, passed)
     _tell(tried, f"{operation}, host restarted", passed, operation, failures, start)
 
 
