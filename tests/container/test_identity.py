@@ -22,6 +22,8 @@ FQDN = f"{NAME}.devvm.test"
 SCRIPT = "/usr/lib/devvm/identity"
 #: All that the script changes in a machine.
 CHANGED = "/etc/ssl /etc/ssh /usr/local/share/ca-certificates"
+#: Puts it back.
+BEFORE = f"rm -rf {CHANGED}; tar -C / -xf /root/before.tar"
 
 
 @pytest.fixture
@@ -31,10 +33,7 @@ def machine(development):
     script = (assets.roles() / f"guest/files{SCRIPT}").read_text()
     write(development, SCRIPT, script, mode="0755")
     yield development
-    development.sh(
-        f"rm -rf /data /usr/lib/devvm {CHANGED}; tar -C / -xf /root/before.tar;"
-        " rm /root/before.tar; systemctl reload nginx"
-    )
+    development.sh(f"{BEFORE}; rm -r /data /usr/lib/devvm /root/before.tar; systemctl reload nginx")
 
 
 @pytest.fixture
@@ -99,8 +98,7 @@ def test_a_certificate_that_ended_is_renewed_and_the_next_root_gets_it(machine, 
         f"root 600 /data/identity/{name}" for name in ("ca.crt", "site.crt", "site.key")
     ]
 
-    machine.sh("cd /etc/ssl; rm certs/site.crt private/site.key; tar -C / -xf /root/before.tar")
-    machine.sh("systemctl reload nginx")  # a new root has what the box has
+    machine.sh(f"{BEFORE}; systemctl reload nginx")  # a new root has what the box has
     assert clients_say(machine, "self-signed certificate")
     machine.sh(f"{SCRIPT}; systemctl reload nginx")  # its first boot
     assert clients_say(machine, "Verification: OK")
