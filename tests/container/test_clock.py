@@ -12,10 +12,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from tests.support.later import environment
+
 pytestmark = pytest.mark.container
 
 REPOSITORY = Path(__file__).parent.parent.parent
-CLOCK = REPOSITORY / "tests/support/clock"
 #: How long a program may take to start, and an hour that is not there.
 SOON = timedelta(hours=1, minutes=1)
 MODULES = [
@@ -52,17 +53,10 @@ def test_it_passes_on_another_day(moment, zone, tmp_path):
     then = datetime.fromisoformat(moment).replace(tzinfo=ZoneInfo(zone))
 
     def run(*argv):
-        ahead = (then - datetime.now(UTC)).total_seconds()
         done = subprocess.run(
-            ["faketime", "-f", f"{ahead:+.0f}", sys.executable, *argv],
+            [sys.executable, *argv],
             cwd=REPOSITORY,
-            env=os.environ
-            | {
-                "TZ": zone,
-                "FAKE_UTIME": "1",  # the times of files, both ways
-                "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # how long is as long as ever
-                "PYTHONPATH": str(CLOCK),
-            },
+            env=os.environ | environment(then - datetime.now(UTC)) | {"TZ": zone},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -262,7 +262,7 @@ class _Server(http.server.ThreadingHTTPServer):
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
-    """Files, and nothing else; says nothing."""
+    """Files, and what is in a folder, as ordinary mirrors do; prints nothing."""
 
     protocol_version = "HTTP/1.1"  # apt asks for the next file on the same connection
     timeout = _SECONDS
@@ -274,9 +274,6 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
     def do_GET(self) -> None:  # http.server's name
         self._served.requests.append(self.path)
         super().do_GET()
-
-    def list_directory(self, path: str | os.PathLike[str]) -> None:
-        self.send_error(404)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass

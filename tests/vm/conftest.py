@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.vm import baseline, stacks
+from tests.vm import baseline, mirror, stacks
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parent.parent
@@ -100,7 +100,14 @@ def _destroy_all(command: Devvm) -> None:
 
 
 @pytest.fixture(scope="session")
-def box(devvm):
+def news(devvm):
+    """The tests' own mirror, up from now on; what is newer in it than in production."""
+    with mirror.served() as made:
+        yield made.news
+
+
+@pytest.fixture(scope="session")
+def box(devvm, news):
     """The box of the stack in this checkout, built for real where it is not there yet."""
     return devvm("box", "build", "--yes", "--json").json
 

@@ -6,6 +6,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from tests.support import stack_mirror
 from tests.vm.baseline import virsh
 from tests.vm.conftest import ALL_THERE, healthy, look, work
 from tests.vm.site_client import Site, png
@@ -35,6 +36,18 @@ def test_create_reports_a_checked_vm(vm):
     assert vm["report"]["passed"]
     assert vm["ssh_command"] == "devvm ssh dev1"
     assert vm["report"]["checks_total"] > 2500
+
+
+def test_what_newer_packages_brought_is_told_with_them(vm, devvm, news):
+    """A unit; a configuration file is as packaged, as in production. Debian may have more news."""
+    checks = {check["name"]: check for check in vm["report"]["checks"]}
+    unit = checks[f"unit/{stack_mirror.UNIT}"]
+    package = stack_mirror.WITH_A_NEW_UNIT
+    assert (unit["outcome"], unit["package"]) == ("ahead", f"{package} {news[package]}")
+    assert {checks[f"package/{name}"]["outcome"] for name in news} == {"ahead"}
+    assert checks[f"file{stack_mirror.CONFFILE}"]["outcome"] == "passed"
+    conffile = devvm("exec", "dev1", "--", "tail", "-n1", stack_mirror.CONFFILE).stdout
+    assert conffile == f"# Since {news[stack_mirror.WITH_A_CHANGED_CONFFILE]}.\n"
 
 
 def test_create_takes_the_sizes_that_were_asked_for(vm, devvm):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.vm import mirror
 from tests.vm.baseline import pools, virsh
 from tests.vm.conftest import HERE, REPOSITORY, look
 
@@ -38,11 +39,11 @@ def world(at_first, devvm):
 def settings(tmp_path):
     """A configuration of the tests' with something changed, by text."""
 
-    def write(old: str = "", new: str = "", add: str = "") -> dict[str, str]:
+    def write(old: str = "", new: str = "") -> dict[str, str]:
         text = (HERE / "config.toml").read_text()
         assert old in text
         path = tmp_path / "config.toml"
-        path.write_text(text.replace(old, new, 1) + add)
+        path.write_text(text.replace(old, new, 1))
         return {"DEVVM_CONFIG": str(path)}
 
     return write
@@ -149,8 +150,9 @@ def test_a_mirror_that_is_down(devvm, world, settings, tmp_path):
     env = settings(
         'state_dir = "/var/lib/devvm-test"\npool = "devvm-test"',
         f'state_dir = "{tmp_path}/state"\npool = "devvm-empty"',  # where no VM needs the box
-        add='\n[box]\nmirror = "http://127.0.0.1:9/debian"\n',
     )
+    config = Path(env["DEVVM_CONFIG"])
+    config.write_text(config.read_text().replace(f":{mirror.PORT}/debian", ":9/debian"))
     devvm("setup", "--yes", "--no-link", **env)
     done = devvm("box", "build", "--yes", "--json", code=None, **env)
     assert done.code in (1, 4)
