@@ -37,7 +37,7 @@ from devvm.package_set import Package, PackageSet
 from devvm.state import State
 from tests.support import debs
 from tests.support.mirror import Mirror, Served
-from tests.unit.world import Reporter
+from tests.unit.stand_ins import Reporter
 
 pytestmark = pytest.mark.container
 

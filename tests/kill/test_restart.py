@@ -7,7 +7,9 @@ import functools
 import os
 import signal
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -37,38 +39,115 @@ MOMENTS = {
 STARTING = ("create", "rebuild", "recover")
 
 
-@pytest.mark.parametrize("operation", MOMENTS)
-def test_libvirtd_dies(operation, uninterrupted, corners, tried):
-    host, scenarios = corners[0].host, corners[0].scenarios
-    scenario, passed = scenarios.named(operation), uninterrupted(operation)
-    start, failures = time.monotonic(), []
-    for part in MOMENTS[operation]:
-        point = round(len(passed) * part)
-        host.restore(scenario.baseline)
-        try:
-            wrong = _try(host, scenarios, scenario, point)
-        finally:
+def test_libvirtd_dies(uninterrupted, corners, tried):
+    start = time.monotonic()
+    tries = [
+        Try(operation, round(len(uninterrupted(operation)) * part), _scenario, _typed_again)
+        for operation in MOMENTS
+        for part in MOMENTS[operation]
+    ]
+    _tell(tried, "libvirtd killed", len(tries), _without_daemon(corners, tries), start)
+
+
+def test_libvirtd_dies_in_a_rollout(corners, tried):
+    """It pauses or fails, with a word; gone on with or rolled back, no VM is left between."""
+    start, (host, fleet) = time.monotonic(), (corners[0].host, corners[0].fleet)
+    host.restore(fleet.on_old)
+    passed, _ = host.boundaries("rollout", fleet.new, *fleet.names)
+    tries = [
+        Try("rollout", round(len(passed) * part), _rollout, _resumed)
+        for part in (1 / 4, 2 / 4, 3 / 4)
+    ]
+    _tell(tried, "rollout, libvirtd killed", len(tries), _without_daemon(corners, tries), start)
+
+
+@dataclass(frozen=True)
+class Try:
+    """A command that libvirtd dies in the middle of.
+
+    Attributes:
+        operation: Which.
+        point: The boundary that it waits at until libvirtd is dead.
+        prepare: Brings a corner to where the command begins; its arguments.
+        ended: What is wrong when it has ended; goes on with it where it failed.
+    """
+
+    operation: str
+    point: int
+    prepare: Callable
+    ended: Callable
+
+
+def _without_daemon(corners, tries):
+    """Try several at once, in a corner each, as they all have one libvirtd; what went wrong."""
+    failures = []
+    with ThreadPoolExecutor(len(corners)) as pool:
+        for first in range(0, len(tries), len(corners)):
+            batch = list(zip(corners, tries[first:], strict=False))
+            commands = list(pool.map(_held, *zip(*batch, strict=True)))
+            _kill()
+            try:
+                for corner, _ in batch:
+                    _file(corner, "go").touch()
+                deadline = time.monotonic() + 1.5  # they go on, and find that nobody answers
+                for command in commands:
+                    command.ended(max(0, deadline - time.monotonic()))
+            finally:
+                start_daemons()
+            ended = [command.finish() for command in commands]
             for corner in corners:
                 corner.host.connect()
-        if wrong:
-            failures.append(f"{passed[point]['boundary']}: {'; '.join(wrong)}")
-    _tell(tried, f"{operation}, libvirtd killed", passed, operation, failures, start)
+            wrong = pool.map(lambda one, done: one[1].ended(*one, done), batch, ended)
+            failures += [
+                f"{one.operation}, at {one.point}: {'; '.join(found)}"
+                for (_, one), found in zip(batch, wrong, strict=True)
+                if found
+            ]
+    return failures
 
 
-@pytest.mark.parametrize("part", [1 / 4, 2 / 4, 3 / 4])
-def test_libvirtd_dies_in_a_rollout(part, corners, tried):
-    """It pauses or fails, with a word; gone on with or rolled back, no VM is left between."""
-    host, fleet, start = corners[0].host, corners[0].fleet, time.monotonic()
-    argv = ("rollout", fleet.new, *fleet.names)
-    host.restore(fleet.on_old)
-    passed, _ = host.boundaries(*argv)
-    point = round(len(passed) * part)
-    host.restore(fleet.on_old)
-    try:
-        done = _without_daemon(host, argv, point)
-    finally:
-        for corner in corners:
-            corner.host.connect()
+def _held(corner, one):
+    """Begin a command, up to where libvirtd is to die."""
+    argv = one.prepare(corner, one)
+    for name in ("reached", "go"):
+        _file(corner, name).unlink(missing_ok=True)
+    reached, go = _file(corner, "reached"), _file(corner, "go")
+    command = corner.host.start(*argv, hold_at=one.point, reached=reached, go=go)
+    await_that(reached.exists, f"{argv} reached boundary {one.point}")
+    return command
+
+
+def _file(corner, name):
+    return corner.host.scratch / name
+
+
+def _scenario(corner, one):
+    scenario = corner.scenarios.named(one.operation)
+    corner.host.restore(scenario.baseline)
+    return scenario.argv
+
+
+def _typed_again(corner, one, done):
+    host, scenarios = corner.host, corner.scenarios
+    scenario, found = scenarios.named(one.operation), []
+    if done.code and not done.error:
+        found.append(f"no clear error: {done.output}")
+    if done.code:
+        code = _code_of_again(host, scenarios, scenario)
+        again = host.run(*scenario.argv)
+        if again.code != code:
+            found.append(f"again: exit code {again.code}: {again.output}")
+    return found + problems(host, scenario.after, scenarios.goldens, scenario.baseline)
+
+
+def _rollout(corner, _):
+    fleet = corner.fleet
+    corner.host.restore(fleet.on_old)
+    return ("rollout", fleet.new, *fleet.names)
+
+
+def _resumed(corner, _, done):
+    fleet = corner.fleet
     failures = [done.output] if done.code and not done.error else []
     record = fleet.record()
     if not record.ended:
@@ -79,9 +158,7 @@ def test_libvirtd_dies_in_a_rollout(part, corners, tried):
     if record.state != State.DONE:
         fates = (fleet.hardly_begun, fleet.half_way_back)
     expected = record.state if record.ended else "an end"
-    failures += fleet.wrong(expected, dict.fromkeys(fleet.names, fates), fleet.on_old)
-    _row(tried, f"rollout, libvirtd killed, {part:.0%}", passed, 1, failures, start)
-    assert not failures, (passed[point]["boundary"], failures)
+    return failures + fleet.wrong(expected, dict.fromkeys(fleet.names, fates), fleet.on_old)
 
 
 def _after(fleet, command, failures):
@@ -119,48 +196,13 @@ def test_the_host_is_restarted(operation, uninterrupted, corners, tried):
         return wrong + problems(host, state, scenarios.goldens, scenario.baseline)
 
     failures = each(corners, moments, try_one, passed)
-    _tell(tried, f"{operation}, host restarted", passed, operation, failures, start)
+    _tell(tried, f"{operation}, host restarted", len(moments), failures, start)
 
 
-def _tell(tried, what, passed, operation, failures, start):
-    _row(tried, what, passed, len(MOMENTS[operation]), failures, start)
-    assert not failures, "\n".join(failures)
-
-
-def _row(tried, what, passed, count, failures, start):
+def _tell(tried, what, count, failures, start):
     seconds = round(time.monotonic() - start)
-    tried.append((what, len(passed), "", count, max(0, count - len(failures)), seconds))
-
-
-def _without_daemon(host, argv, point):
-    """A command that libvirtd dies in the middle of; when it was noticed, it is there again."""
-    reached, go = host.scratch / "reached", host.scratch / "go"
-    for file in (reached, go):
-        file.unlink(missing_ok=True)
-    command = host.start(*argv, hold_at=point, reached=reached, go=go)
-    await_that(reached.exists, f"{argv} reached boundary {point}")
-    try:
-        _kill()
-        go.touch()
-        command.ended(1.5)
-    finally:
-        start_daemons()
-    done = command.finish()
-    host.connect()
-    return done
-
-
-def _try(host, scenarios, scenario, point):
-    done = _without_daemon(host, scenario.argv, point)
-    found = []
-    if done.code and not done.error:
-        found.append(f"no clear error: {done.output}")
-    if done.code:
-        code = _code_of_again(host, scenarios, scenario)
-        again = host.run(*scenario.argv)
-        if again.code != code:
-            found.append(f"again: exit code {again.code}: {again.output}")
-    return found + problems(host, scenario.after, scenarios.goldens, scenario.baseline)
+    tried.append((what, "", "", count, count - len(failures), seconds))
+    assert not failures, "\n".join(failures)
 
 
 def _code_of_again(host, scenarios, scenario):

@@ -32,16 +32,8 @@ from devvm.model import (
 from devvm.operations.messenger_port import Messenger as MessengerPort
 from devvm.operations.ports import Detail
 from tests.unit.memory_state import Domain, Host, Layer
-from tests.unit.world import (
-    GIB,
-    POOL,
-    RELEASE,
-    Provisioner,
-    Shell,
-    UploadingHypervisor,
-    Verifier,
-    World,
-)
+from tests.unit.stand_ins import Provisioner, Shell, UploadingHypervisor, Verifier
+from tests.unit.world import GIB, POOL, RELEASE, World
 
 NEW = "2026.11.30-aaaaaaaaaaaa"
 ROLE = "roles/nginx/templates/nginx.conf.j2"

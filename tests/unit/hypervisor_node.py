@@ -3,10 +3,30 @@
 from pathlib import Path
 from typing import Protocol
 
-from devvm.model import DomainDisk
+from devvm.model import (
+    DATA,
+    ROOT,
+    DomainDisk,
+    Kept,
+    Metadata,
+    Purpose,
+    Vm,
+    VmState,
+)
 from devvm.operations import ports
 from tests.unit.memory_host import GIB, POOL, Domain, Host, Hypervisor
 from tests.unit.memory_state import Layer
+
+DEV1 = Metadata(
+    name="dev1", engineer="ann", release="2026.11.23-1a2b3c4d5e6f",
+    created_at="2026-11-23T10:00:00+00:00",
+)  # fmt: skip
+KEPT = Kept(
+    id="0123abcd", purpose=Purpose.SNAPSHOT, label="one", kept_at="2026-11-24T10:00:00+00:00",
+    expires_at=None, uuid="", mac="", consistency="off", vm=DEV1,
+)  # fmt: skip
+UUIDS = ("11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222")
+MACS = ("52:54:00:aa:00:01", "52:54:00:aa:00:02")
 
 
 class Node(Protocol):
@@ -87,3 +107,37 @@ class MemoryNode:
 
 
 _node: Node = MemoryNode()  # held against the protocol by mypy
+
+
+def make(node: Node, *, answers: bool = True) -> Vm:
+    """A VM that is off."""
+    disks = {ROOT: node.base("base-root"), DATA: node.base("base-data")}
+    node.define(f"dev1.{node.domain}", UUIDS[0], MACS[0], disks, answers=answers)
+    node.hypervisor.set_metadata(UUIDS[0], DEV1)
+    found = node.hypervisor.vm("dev1")
+    assert found is not None
+    return found
+
+
+def run(hypervisor: ports.Hypervisor, vm: Vm) -> Vm:
+    """The VM, running."""
+    hypervisor.start(vm)
+    found = hypervisor.vm(vm.name)
+    assert found is not None
+    return found
+
+
+def state(hypervisor: ports.Hypervisor) -> VmState:
+    found = hypervisor.vm("dev1")
+    assert found is not None
+    return found.state
+
+
+def on_top(hypervisor: ports.Hypervisor, vm: Vm) -> dict[str, Path]:
+    """New layers on all of a VM's disks, by role."""
+    names = {ROOT: "top-root", DATA: "top-data"}
+    return {disk.role: hypervisor.layer(names[disk.role], disk.path) for disk in vm.disks}
+
+
+def sizes(hypervisor: ports.Hypervisor, vm: Vm) -> dict[str, int]:
+    return {disk.role: disk.size_bytes for disk in hypervisor.disks(vm.fqdn)}
