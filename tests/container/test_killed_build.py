@@ -149,7 +149,7 @@ def test_then_it_is_typed_again_and_nothing_is_left_of_it(site):
         said = build.stdout.read()
     assert build.returncode == 0, said
     assert site.left() == []
-    assert list((site.folder / "state/boxes").glob("*/box.json"))
+    assert list((site.folder / "state/boxes").glob("*/metadata.json"))
     assert list((site.folder / "state/build").iterdir()) == []
     assert list(site.scratch.iterdir()) == []
     assert list(Path("/run/systemd/nspawn").glob("*/devvm-box-*")) == []
