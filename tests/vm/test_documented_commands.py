@@ -26,6 +26,7 @@ _ELSEWHERE = {
     "bin/devvm create dev2": "tests/vm/conftest.py::made",
     "devvm create dev1": "tests/vm/conftest.py::made",
     "devvm create": "tests/vm/conftest.py::made",  # as root, a name must be given
+    "devvm create dev1": "tests/vm/conftest.py::made",
     "devvm create --cpus 4": "tests/vm/conftest.py::made",
     "devvm verify dev1": "tests/vm/test_end_to_end.py::test_verify_passes_and_writes_junit",
     "devvm verify dev1 --fix": (
@@ -91,6 +92,7 @@ _NAMES = {
     "devvm recover", "devvm resize", "devvm verify", "devvm verify --fix",
     "devvm production capture",
     "devvm production propose", "devvm start", "devvm restart", "devvm update",
+    "devvm verify --fix",
 }  # fmt: skip
 #: Of commands that open a session: what is typed first, what the VM says, what ends it.
 _INTERACTIVE = {
