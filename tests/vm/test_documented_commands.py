@@ -26,7 +26,6 @@ _ELSEWHERE = {
     "bin/devvm create dev2": "tests/vm/conftest.py::made",
     "devvm create dev1": "tests/vm/conftest.py::made",
     "devvm create": "tests/vm/conftest.py::made",  # as root, a name must be given
-    "devvm create dev1": "tests/vm/conftest.py::made",
     "devvm create --cpus 4": "tests/vm/conftest.py::made",
     "devvm verify dev1": "tests/vm/test_end_to_end.py::test_verify_passes_and_writes_junit",
     "devvm verify dev1 --fix": (
@@ -89,8 +88,7 @@ _THIS = {"bin/test"}
 #: In a sentence these are a command's name, not a command line: each wants more.
 _NAMES = {
     "devvm stop", "devvm destroy", "devvm ssh", "devvm box verify", "devvm rebuild",
-    "devvm recover", "devvm resize", "devvm verify", "devvm verify --fix",
-    "devvm production capture",
+    "devvm recover", "devvm resize", "devvm verify", "devvm production capture",
     "devvm production propose", "devvm start", "devvm restart", "devvm update",
     "devvm verify --fix",
 }  # fmt: skip
