@@ -2,11 +2,12 @@
 
 import re
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from devvm import wiring
-from devvm.cli import boxes
+from devvm.cli import boxes, words
 from devvm.cli.output import Output
 from devvm.errors import HostNotReadyError
 from devvm.model import CheckResult, Outcome, VmState
@@ -71,6 +72,21 @@ def test_list(cli, half):
     assert [line.split()[0] for line in text.splitlines()] == ["NAME", "dev001", "dev002"]
     assert re.search(r"^dev002 +unfinished +ann ", text, re.MULTILINE)
     assert re.search(r"^dev001 +missing( +\S+){8}$", text, re.MULTILINE)
+
+
+def test_list_says_whose_certificate_ends_and_what_renews_it(cli, dev):
+    vm = dev.services.hypervisor.vm("dev001")
+    for days in (31, 12, -400):
+        until = (words.today() + timedelta(days=days)).isoformat()
+        facts = replace(vm.metadata, certificate_until=until)
+        dev.services.hypervisor.set_metadata(vm.uuid, facts)
+        assert cli("show", "dev001", "--json").json["vm"]["certificate_until"] == until
+        assert f"until {until}" in cli("show", "dev001").stdout
+        said = {31: "", 12: f"its certificate ends on {until}", -400: f"ended on {until}"}[days]
+        assert said in cli("list").stderr
+        assert cli("list").stderr.count("Next: devvm doctor --fix") == bool(said)
+    cli("stop", "dev001")
+    assert "Next: devvm start dev001" in cli("list").stderr
 
 
 def test_an_empty_list_says_what_next_and_prints_nothing(cli, world):
