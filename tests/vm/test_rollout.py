@@ -128,7 +128,7 @@ def test_in_quiet_hours_a_rollout_waits_and_changes_nothing(dev1, devvm, release
     good = releases["good"]
     good("release", "create")
     with ThreadPoolExecutor() as pool:
-        start = pool.submit(good, "rollout", "start", "latest", "--yes", "--json", code=1, **quiet)
+        start = pool.submit(good, "rollout", "start", "latest", "--yes", "--json", **quiet)
         wait_until(60, lambda: _has_a_rollout(devvm) and "quiet hours until" in str(events(devvm)))
         devvm("rollout", "abort", "--yes")
         assert start.result().json["rollout"]["state"] == "aborted"
@@ -182,9 +182,11 @@ def test_a_rollout_of_two_vms_and_back(pair, releases, devvm, tmp_path):
     assert "ann" in site.people()
 
     updated = devvm("update", "dev1-copy", "--yes", "--json").json
-    assert updated["way"] == "rebuild", updated["way"]
-    done = good("rollout", "resume", "--yes", "--json").json["rollout"]
+    assert updated["way"]["kind"] == "rebuild", updated["way"]
+    done = good("rollout", "resume", "--json").json["rollout"]
     assert done["state"] == "done", done
+    (copy,) = done["waves"][1]["vms"]
+    assert (copy["state"], "on it already" in copy["why"]) == ("left", True)
     for name in ("dev1", "dev1-copy"):
         assert release_of(devvm, name)["release"] == new
         assert (setting(devvm, name), columns(devvm, name)) == ("75s;", before + 1)
@@ -204,6 +206,7 @@ def test_a_rollout_of_two_vms_and_back(pair, releases, devvm, tmp_path):
     assert "ann" in site.people()
     files = devvm("exec", "dev1", "--", "sh", "-c", "cat notes new; ls gone || true")
     assert files.stdout == "after\nnew\n"
+    assert release_of(devvm, "dev1-copy")["release"] == new  # by its owner, not by the rollout
     page = tmp_path / "fleet.html"
     devvm("fleet", "report", "--html", str(page))
     assert all(word in page.read_text() for word in ("dev1", "dev1-copy", new, "rolled back"))
