@@ -262,7 +262,7 @@ def test_its_exit_code_is_its_own():
 
 def test_it_ends_when_devvm_is_interrupted(tree, daemon):
     def interrupt(_line):
-        assert living(daemon)
+        assert soon(lambda: living(daemon))
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -277,7 +277,7 @@ def test_it_ends_when_somebody_is_killed(tree, daemon, who):
         argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as owner:
         assert owner.stdout.readline() == "begun\n"
-        assert living(daemon)
+        assert soon(lambda: living(daemon))
         assert trees.mounted_below(tree) == []  # not here
         os.kill(owner.pid if who == "devvm" else child(owner.pid, who), signal.SIGKILL)
     assert soon(lambda: not living(daemon))
