@@ -215,10 +215,12 @@ def test_a_copy_of_a_shared_mount_goes_without_the_mounts_of_the_original(tree, 
 def test_a_mount_that_somebody_uses_is_let_go_of_as_well(tree, mount):
     mount("-t", "tmpfs", "tmpfs", tree)
     with subprocess.Popen(["sleep", "60"], cwd=tree) as user:
-        trees.remove(tree)
-        assert not tree.exists()
-        assert user.poll() is None
-        user.kill()
+        try:
+            trees.remove(tree)
+            assert not tree.exists()
+            assert user.poll() is None
+        finally:
+            user.kill()
 
 
 #: Mounts something, starts a daemon, and waits.
@@ -276,8 +278,12 @@ def test_it_ends_when_somebody_is_killed(tree, daemon, who):
     with subprocess.Popen(
         argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as owner:
-        assert owner.stdout.readline() == "begun\n"
-        assert soon(lambda: living(daemon))
-        assert trees.mounted_below(tree) == []  # not here
-        os.kill(owner.pid if who == "devvm" else child(owner.pid, who), signal.SIGKILL)
+        try:
+            assert owner.stdout.readline() == "begun\n"
+            assert soon(lambda: living(daemon))
+            assert trees.mounted_below(tree) == []  # not here
+            os.kill(owner.pid if who == "devvm" else child(owner.pid, who), signal.SIGKILL)
+            owner.wait(timeout=10)
+        finally:
+            owner.kill()
     assert soon(lambda: not living(daemon))
