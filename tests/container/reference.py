@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import inspect
 import json
 import shlex
 import subprocess
@@ -144,7 +145,8 @@ def tarball(without: set[str], log: Path) -> Path:
     """A Debian root with the packages that roles declare, kept from run to run."""
     packages = declared(without)
     box = config.load().box
-    made_of = json.dumps([packages, box.mirror, box.security_mirror])
+    tool = Path(inspect.getfile(Mmdebstrap)).read_text(encoding="utf-8")
+    made_of = json.dumps([packages, box.mirror, box.security_mirror, tool])
     path = STATE / f"{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.tar"
     if not path.exists():
         archive = Apt({"main": box.mirror, "security": box.security_mirror}, box.keyring)
@@ -181,7 +183,10 @@ def booted(root: Path, name: str, log: Path) -> Iterator[Machine]:
     """A booted container; shut down in order at the end, whatever failed."""
     console = log.with_name(f"{name}-console")
     with Nspawn().booted(root, name=name, detail=quiet, log=console) as target:
-        yield Machine(target, log)
+        machine = Machine(target, log)
+        # Its network takes this from the host's, where libvirt may have turned it on.
+        machine.sh("sysctl --quiet --write net.ipv4.ip_forward=0")
+        yield machine
 
 
 def stamp() -> dict[str, str]:
