@@ -40,7 +40,7 @@ def await_up(domain: libvirt.virDomain, told: Callable[[], None] | None = None) 
     Raises:
         OperationError: it does not come up, or runs no more.
     """
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not is_up(domain):
         if told is not None:
             told()

@@ -307,7 +307,7 @@ class Goldens:
         return said or f"code {done.returncode}" if done.returncode else None
 
 
-def await_that(condition, what, *, seconds=30):
+def await_that(condition, what, *, seconds=120):
     """Wait until something is so; fail where it does not come to be."""
     deadline = time.monotonic() + seconds
     while not condition():

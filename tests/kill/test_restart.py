@@ -84,11 +84,16 @@ def _without_daemon(corners, tries):
     with ThreadPoolExecutor(len(corners)) as pool:
         for first in range(0, len(tries), len(corners)):
             batch = list(zip(corners, tries[first:], strict=False))
-            commands = list(pool.map(_held, *zip(*batch, strict=True)))
-            _kill()
+            commands = list(pool.map(_begun, *zip(*batch, strict=True)))
             try:
+                for corner, one in batch:
+                    what = f"{one.operation} reached boundary {one.point}"
+                    await_that(_file(corner, "reached").exists, what)
+                _kill()
+            finally:
                 for corner, _ in batch:
                     _file(corner, "go").touch()
+            try:
                 deadline = time.monotonic() + 1.5  # they go on, and find that nobody answers
                 for command in commands:
                     command.ended(max(0, deadline - time.monotonic()))
@@ -106,15 +111,13 @@ def _without_daemon(corners, tries):
     return failures
 
 
-def _held(corner, one):
-    """Begin a command, up to where libvirtd is to die."""
+def _begun(corner, one):
+    """Begin a command, which waits where libvirtd is to die."""
     argv = one.prepare(corner, one)
     for name in ("reached", "go"):
         _file(corner, name).unlink(missing_ok=True)
     reached, go = _file(corner, "reached"), _file(corner, "go")
-    command = corner.host.start(*argv, hold_at=one.point, reached=reached, go=go)
-    await_that(reached.exists, f"{argv} reached boundary {one.point}")
-    return command
+    return corner.host.start(*argv, hold_at=one.point, reached=reached, go=go)
 
 
 def _file(corner, name):
