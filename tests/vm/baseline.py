@@ -10,7 +10,6 @@ Not kept: boxes and their records (whoever registers one removes it), logs, lock
 another command that still works on a VM: end that first.
 """
 
-import json
 import os
 import shutil
 import subprocess
@@ -22,8 +21,6 @@ from xml.etree import ElementTree as ET
 POOL = "devvm-test"
 NETWORK = "devvm-test"
 DOMAIN = ".devvm-test.test"
-#: Seconds that a guest may take to answer; one that is emulated beside others is slow.
-_PATIENCE = 120.0
 #: Parts of the state folder that say what VMs, releases and rollouts there are.
 _STATE = ("ca", "vms", "releases", "rollouts")
 
@@ -56,6 +53,15 @@ def leases() -> list[str]:
     return sorted(
         ET.tostring(host, encoding="unicode").strip() for host in network.iterfind("ip/dhcp/host")
     )
+
+
+def wait_for_agent(name: str, seconds: float = 150) -> None:
+    """Until a guest's agent answers: one that was just restored may not for a minute."""
+    ping = ("qemu-agent-command", "--timeout", "5", name, '{"execute": "guest-ping"}')
+    deadline = time.monotonic() + seconds
+    while (done := _try_virsh(*ping)).returncode:
+        assert time.monotonic() < deadline, done.stderr
+        time.sleep(0.5)
 
 
 @dataclass(frozen=True)
@@ -135,7 +141,21 @@ class Baseline:
         for name in self._definitions:
             if self._memory(name).exists():
                 virsh("restore", self._memory(name))
-                _set_clock(name)
+                self._set_clock(name)
+
+    def _set_clock(self, name: str) -> None:
+        """Set a guest's clock to now: certificates and sessions are judged by it.
+
+        Not by its agent: `virsh domtime` has it run hwclock, which writes a file that production
+        does not have, and an agent that was just restored may not answer for a minute.
+        """
+        vm = name.split(".", 1)[0]
+        ssh = ["ssh", "-F", self._state / "vms" / vm / "ssh_config", "-o", "BatchMode=yes", vm]
+        subprocess.run([*ssh, "true"], check=True, timeout=120)  # the connection takes seconds
+        now = f"@{time.time():.2f}"
+        subprocess.run(
+            [*ssh, "sudo", "date", "--set", now], check=True, timeout=60, stdout=subprocess.DEVNULL
+        )
 
     def _memory(self, name: str) -> Path:
         return self._folder / f"{name}.memory"
@@ -162,34 +182,6 @@ class Baseline:
             for alias in (config.parent.name, f"{config.parent.name}-vagrant"):
                 command = ["ssh", "-F", config, "-O", "exit", alias]
                 subprocess.run(command, capture_output=True, check=False, timeout=20)
-
-
-def _set_clock(name: str) -> None:
-    """Set a guest's clock to now: certificates and sessions are judged by it.
-
-    By its agent, and not with the agent's own `guest-set-time` (`virsh domtime`): that runs
-    hwclock, which writes a file that production does not have.
-    """
-    argument = ["--set", f"@{time.time():.2f}"]
-    run = {"path": "/bin/date", "arg": argument, "capture-output": True}
-    pid = _ask_agent(name, "guest-exec", run)["pid"]
-    deadline = time.monotonic() + _PATIENCE
-    while not (done := _ask_agent(name, "guest-exec-status", {"pid": pid}))["exited"]:
-        assert time.monotonic() < deadline, f"the clock of {name} was not set"
-        time.sleep(0.2)
-    assert done["exitcode"] == 0, done
-
-
-def _ask_agent(name: str, command: str, arguments: dict) -> dict:
-    """The agent's answer; right after a restore libvirt may not be connected to it yet."""
-    question = json.dumps({"execute": command, "arguments": arguments})
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        done = _try_virsh("qemu-agent-command", "--timeout", "20", name, question)
-        if done.returncode == 0:
-            return json.loads(done.stdout)["return"]
-        assert time.monotonic() < deadline, done.stderr
-        time.sleep(0.5)
 
 
 def _copy(source: Path, destination: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from devvm.adapters.box_store import FolderBoxStore
 from devvm.state import State
-from tests.vm.baseline import virsh
+from tests.vm.baseline import virsh, wait_for_agent
 from tests.vm.conftest import ALL_THERE, healthy, look, work
 from tests.vm.site_client import Site
 
@@ -125,6 +125,7 @@ def test_a_release_that_can_not_pass_brings_the_old_vm_back(dev1, devvm, bad_rel
 
 
 def test_snapshot_and_back(dev1, devvm):
+    wait_for_agent("dev1.devvm-test.test")  # which freezes the file systems
     devvm("snapshot", "create", "dev1", "before")
     devvm("exec", "dev1", "--", "sh", "-c", "rm note.txt; sudo mysql -e 'drop table about.mine'")
     (snapshot,) = devvm("snapshot", "list", "dev1", "--json").json["snapshots"]
