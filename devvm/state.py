@@ -37,7 +37,7 @@ _LOOKING = 0.3
 def write_atomic(path: Path, text: str, *, mode: int = 0o660) -> None:
     """Replace a file whole: a reader, or a crash, sees the old text or the new one.
 
-    The new one has no name until it is whole, so that who is killed meanwhile leaves nothing.
+    The new one has no name until it is whole, so a process that is killed meanwhile leaves nothing.
 
     Raises:
         OperationError: there is no space left.

@@ -1,7 +1,7 @@
 """The TLS certificate of a VM: renewed before it ends, with the key that it has.
 
-It lies on the data disk, so it outlives every root of the VM, and would end there one day. When
-that is stands in the VM's metadata: nobody has to ask the VM.
+It is on the data disk, so it outlives every root of the VM and would expire one day. The VM's
+metadata says when, so that nobody has to ask the VM.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What has to pass every check, and what a person is told where it does not: whose task that is.
 
-Who sees such an error is mostly not who can mend it. So it names the roles that answer, and how to
-go on meanwhile.
+The person who sees such an error usually can't edit the roles. So it names the roles concerned, and
+says how to go on meanwhile.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def demand_passed(
         run: Whose log has it all.
         what: What was checked: `the box`, or a VM's name.
         outcome: What follows for it: `it is not registered`.
-        mend: What to type for who can edit the roles, when they are mended.
-        against: What it was checked against, where that goes not without saying.
+        mend: What the people who maintain the roles type once they have mended them.
+        against: What it was checked against, if that isn't obvious.
         meanwhile: How to go on; empty: with another box, if there is one.
         kind: The error to raise.
 
@@ -68,7 +68,7 @@ def demand_passed(
             [
                 "send the log to the platform team",
                 *([meanwhile] if meanwhile else []),
-                f"who maintains the roles mends them, then: {mend}",
+                f"whoever maintains the roles mends them, then: {mend}",
             ]
         ),
         log=run.log(services.state),

@@ -44,7 +44,7 @@ def test_the_roles_answer_that_are_concerned_the_most_first(world):
         "Whose task: the platform team's (roles: nginx 2, base 1)",
     ]
     assert error.resolution == (
-        "send the log to the platform team; who maintains the roles mends them, then: "
+        "send the log to the platform team; whoever maintains the roles mends them, then: "
         "devvm box build"
     )
     assert error.log == world.run("box build").log(world.services.state)
