@@ -35,6 +35,10 @@ _INHERITED = (
 #: leaves behind are not meant: a fork is free of it (prctl(2), PR_SET_PDEATHSIG).
 _TIED = ("setpriv", "--pdeathsig")
 
+#: Nor may it begin where devvm died before it could be told: its parent is another one by then.
+#: Arguments: devvm's process number, and the command.
+_UNLESS_ORPHANED = ("sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"')
+
 #: A tool gets mounts and process numbers of its own: the kernel ends all of them with its first
 #: process, however that ends, and that one with `unshare` (which only SIGKILL can end early).
 _ISOLATED = (
@@ -291,8 +295,9 @@ def _start(
         raise _not_installed(args[0])
     if isolated:
         args, death_signal = [*_ISOLATED, *args], signal.SIGKILL
+    tied = (*_TIED, death_signal.name.removeprefix("SIG"), "--", *_UNLESS_ORPHANED)
     return subprocess.Popen(
-        [*_TIED, death_signal.name.removeprefix("SIG"), "--", *args],
+        [*tied, str(os.getpid()), *args],
         stdin=stdin,
         stdout=output,
         stderr=subprocess.STDOUT if merge else subprocess.PIPE,

@@ -1,6 +1,7 @@
 """The one place that starts processes."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -109,6 +110,30 @@ process.run(["sh", "-c", "echo $$ > {pid_file}; exec sleep 60"])
     devvm.kill()
     devvm.wait()
     assert _gone(int(pid_file.read_text()))
+
+
+def test_a_child_that_devvm_did_not_live_to_tie_to_itself_never_begins(tmp_path):
+    """`setpriv` ties it, and is slow here."""
+    begun, tied, slow = tmp_path / "begun", tmp_path / "tied", tmp_path / "setpriv"
+    setpriv = shutil.which("setpriv", path=process.environment()["PATH"])
+    slow.write_text(f'#!/bin/sh\n: >{begun}; sleep 1; {setpriv} "$@"; echo $? >{tied}\n')
+    slow.chmod(0o755)
+    ran = tmp_path / "ran"
+    code = f"from devvm import process; process.run(['touch', {str(ran)!r}])"
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    devvm = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PATH": path})
+    _wait_for(begun)
+    devvm.kill()
+    devvm.wait()
+    _wait_for(tied)
+    assert not ran.exists()
+
+
+def _wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 30
+    while not path.exists():
+        assert time.monotonic() < deadline, path
+        time.sleep(0.05)
 
 
 def _gone(pid: int) -> bool:
