@@ -1,9 +1,9 @@
 """Killed at any point, typed again, it works.
 
 Every operation is killed, with its whole process group and without a chance to tidy up, at every
-boundary: before and after each call through a port and each write to the state folder. Then the
-same command is typed again, or another one, and the host must be as if nothing had happened:
-the operation done, the data unchanged, nothing left over.
+boundary: before and after each call through a port that may change something, and each write to
+the state folder. Then the same command is typed again, or another one, and the host must be as if
+nothing had happened: the operation done, the data unchanged, nothing left over.
 
 Two boundaries between which nothing was changed on the host leave the same host behind, so one of
 them is tried, and of these states a part in each run, another part with another seed.

@@ -2,11 +2,11 @@
 
     [--kill-at N] [--hold-at N] [--fill-at N] ... OPERATION ARGUMENT...
 
-A boundary is the moment before or after a call through a port, or a write to the state folder.
-Of a rollout, which changes VMs in threads of their own, only calls that may change something are.
+A boundary is the moment before or after a call through a port that may change something, or a
+write to the state folder. Calls that only look are none: dying at one or at the next is the same,
+and how often a command looks until something is so differs from run to run.
 Without `--kill-at` the boundaries are counted; a file gets them as JSON, with the number of
-calls before each that may have changed anything on the host: between two boundaries with the
-same number nothing has changed, so dying at one of them or at the other is the same.
+changes before each.
 """
 
 import argparse
@@ -65,16 +65,13 @@ class Boundaries:
         self.passed = []
 
     @contextmanager
-    def step(self, name, *, changes=True):
-        """A call: one boundary before it and one after it."""
-        if self._threads and not changes:
-            yield
-            return
+    def step(self, name):
+        """A call that may change something: one boundary before it and one after it."""
         self._pass(f"before {name}")
         try:
             yield
         finally:  # the call may have failed half way
-            self._changes += changes
+            self._changes += 1
         self._pass(f"after {name}")
 
     def _pass(self, name):
@@ -101,19 +98,19 @@ def _die():
 
 
 class Counted:
-    """A port, every call through which is a step."""
+    """A port, every call through which that may change something is a step."""
 
     def __init__(self, port, name, boundaries, only=None):
         self._port, self._name, self._boundaries, self._only = port, name, boundaries, only
 
     def __getattr__(self, attribute):
         value = getattr(self._port, attribute)
-        if not callable(value) or (self._only is not None and attribute not in self._only):
+        counted = attribute not in READS if self._only is None else attribute in self._only
+        if not (counted and callable(value)):
             return value
 
         def call(*args, **kwargs):
-            name, changes = f"{self._name}.{attribute}", attribute not in READS
-            with self._boundaries.step(name, changes=changes):
+            with self._boundaries.step(f"{self._name}.{attribute}"):
                 return value(*args, **kwargs)
 
         return call
