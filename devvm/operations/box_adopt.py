@@ -78,13 +78,13 @@ def _lost(services: Services, stack: releases.InHand) -> tuple[Box, PackageSet |
         )  # fmt: skip
         if services.vagrant.volume_name(box) != volume.name:
             continue
+        if not services.vagrant.box_registered(box):
+            continue
         packages = _packages(services, box)
         name = releases.release_hash(stack.content, packages) if packages else stack.content
         if releases.hash_of(box.release) != name or name != (stack.hash or name):
             continue
         if not services.hypervisor.users_of_volume(volume.name):
-            continue
-        if not services.vagrant.box_registered(box):
             continue
         image = services.boxes.sha256(services.vagrant.image(box))
         if image == services.hypervisor.volume_sha256(volume.name):

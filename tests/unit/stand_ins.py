@@ -65,6 +65,8 @@ class Vagrant:
         return f"box-{box.release}.img"
 
     def image(self, box: Box) -> Path:
+        if not self.box_registered(box):
+            raise OperationError(f"Vagrant does not have the box {box.vagrant_name}")
         return self.folder / box.release / "box.img"
 
     def up(self, folder: Path, detail: Detail, log: Path) -> None:

@@ -25,6 +25,7 @@ from devvm.operations import box, box_in_hand
 from devvm.operations.box_ports import BuildServices
 from devvm.package_set import Package, PackageSet
 from devvm.release import content_hash, hash_of, release_hash
+from tests.unit.memory_state import Layer
 from tests.unit.world import POOL, World
 
 GIB = 1024**3
@@ -464,6 +465,12 @@ def test_the_image_under_vms_is_never_replaced_by_another_of_the_same_name(world
     with pytest.raises(UsageError, match="need it"):
         build(world)
     assert name in world.host.volumes
+
+
+def test_the_volume_of_a_box_that_vagrant_has_no_more_hinders_no_build(world):
+    world.host.volumes[f"box-{OTHER}.img"] = Layer()
+    made = build(world)
+    assert box.list_boxes(world.services) == [made]
 
 
 def lock(world, monkeypatch, packages):
