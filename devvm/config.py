@@ -120,6 +120,8 @@ def _mirrors(value: object) -> object:
 #: Addresses of one archive, in the order in which they are asked: a string, or a TOML array.
 _Mirrors = Annotated[tuple[str, ...], Field(strict=False), BeforeValidator(_mirrors)]
 
+_DEBIAN_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+
 
 class BoxConfig(_Strict):
     """How boxes are built."""
@@ -134,8 +136,7 @@ class BoxConfig(_Strict):
         description="the same, of Debian's security updates",
     )
     keyring: Annotated[Path, Field(strict=False)] = Field(
-        Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
-        description="keys that the mirrors' lists of packages are signed with",
+        _DEBIAN_KEYRING, description="keys that the mirrors' lists of packages are signed with"
     )
 
     @field_validator("keyring")
@@ -146,10 +147,13 @@ class BoxConfig(_Strict):
     @property
     def role_variables(self) -> dict[str, str]:
         """What the role `base` is told: the mirrors that the machine itself uses."""
-        return {
+        found = {
             "base_apt_mirror": self.mirror[0],
             "base_apt_security_mirror": self.security_mirror[0],
         }
+        if self.keyring != _DEBIAN_KEYRING:  # that one a Debian machine has
+            found["base_apt_keyring"] = str(self.keyring)
+        return found
 
 
 class TrashConfig(_Strict):
