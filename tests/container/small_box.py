@@ -1,13 +1,16 @@
 """Builds the box of a small stack with the real tools, and says what it is doing; to be killed.
 
-    python small_box.py FOLDER
+    python small_box.py FOLDER [RELEASE]
 
-All that is real but the virtual machine which checks a box, and the libvirt that has it: killed
-checks are tried by the tier `kill`. What Ansible is to do takes a moment, to be killed in.
+The packages come from the mirror that the configuration names (DEVVM_CONFIG). All is real but the
+virtual machine which checks a box, and the libvirt that has it: killed checks are tried by the tier
+`kill`. What Ansible is to do takes a moment, to be killed in.
 """
 
 import sys
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from devvm import assets, config, wiring
@@ -15,11 +18,14 @@ from devvm.errors import DevvmError
 from devvm.model import CheckResult, Driver, Outcome, Report
 from devvm.operations import box
 from devvm.operations.progress import Run
+from tests.support import stack_mirror
+from tests.support.stack_mirror import StackMirror
 
 PACKAGES = (
     "dbus grub-pc-bin grub2-common initramfs-tools linux-image-cloud-amd64 openssh-server python3 "
     "sudo systemd-sysv zstd"
 )
+_MIRROR = Path("/var/cache/devvm-test-small")
 PLAYBOOK = """\
 - hosts: all
   become: true
@@ -44,6 +50,36 @@ def make_stack(folder: Path) -> None:
     }.items():
         (folder / path).parent.mkdir(parents=True)
         (folder / path).write_text(text)
+
+
+@dataclass(frozen=True)
+class SmallMirror:
+    """A mirror of the tests' own, that has what the stack needs.
+
+    Attributes:
+        stack: The mirror.
+        address: Where it is served.
+    """
+
+    stack: StackMirror
+    address: str
+
+    def settings(self, file: Path) -> Path:
+        """Write a configuration with this mirror."""
+        address = self.address
+        file.write_text(
+            f'[box]\nmirror = "{address}/debian"\nsecurity_mirror = "{address}/debian-security"\n'
+            f'keyring = "{self.stack.mirror.keyring}"\n'
+        )
+        return file
+
+
+@contextmanager
+def served() -> Iterator[SmallMirror]:
+    """Have the mirror up until the block ends; its packages are kept from run to run."""
+    made = stack_mirror.ensure(_MIRROR, PACKAGES.split(), news=False)
+    with made.mirror.served() as server:
+        yield SmallMirror(made, server.base)
 
 
 def say(text: str) -> None:
@@ -104,7 +140,7 @@ def check(services, candidate, run):
     return Report(vm="small", release=candidate.release, checks=checks, seconds=0)
 
 
-def main(folder: Path) -> int:
+def main(folder: Path, release: str | None = None) -> int:
     assets.roles = lambda: folder / "stack/roles"
     assets.playbooks = lambda: folder / "stack/playbooks"
     box.check = check
@@ -112,7 +148,8 @@ def main(folder: Path) -> int:
     libvirt = NoLibvirt()
     services = replace(wiring.build_services(settings), hypervisor=libvirt, vagrant=libvirt)
     try:
-        box.build(services, wiring.build_box_services(settings), Run("box build", Teller()))
+        tools = wiring.build_box_services(settings)
+        box.build(services, tools, Run("box build", Teller()), release=release)
     except DevvmError as error:
         say(f"Error: {error}\n{error.details}\n{error.resolution}")
         return error.exit_code
@@ -120,4 +157,4 @@ def main(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), *sys.argv[2:]))

@@ -46,9 +46,10 @@ KILLS = [
 class Site:
     """Where the small box is built, on this host."""
 
-    def __init__(self, folder, scratch):
+    def __init__(self, folder, scratch, config):
         self.folder = folder
         self.scratch = scratch
+        self._config = config
         small_box.make_stack(folder / "stack")
 
     @contextmanager
@@ -57,7 +58,9 @@ class Site:
         tied = ["setpriv", "--pdeathsig", "KILL", "--"]  # to the tests, that may be killed too
         argv = [*tied, sys.executable, Path(small_box.__file__), self.folder]
         checkout = str(Path(devvm.__file__).parents[1])
-        env = os.environ | {"PYTHONPATH": checkout, "TMPDIR": str(self.scratch)}
+        env = os.environ | {
+            "PYTHONPATH": checkout, "TMPDIR": str(self.scratch), "DEVVM_CONFIG": str(self._config),
+        }  # fmt: skip
         with subprocess.Popen(
             argv, env=env, text=True, start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -94,9 +97,11 @@ def site(state):
     folder = state / "killed-build"
     trees.remove(folder)
     folder.mkdir()
-    # A short path: it holds the socket of a connection.
-    with tempfile.TemporaryDirectory(prefix="kb-") as scratch:
-        yield Site(folder, Path(scratch))
+    with (
+        tempfile.TemporaryDirectory(prefix="kb-") as scratch,  # short: it holds a socket
+        small_box.served() as mirror,
+    ):
+        yield Site(folder, Path(scratch), mirror.settings(folder / "config.toml"))
     trees.remove(folder)
 
 

@@ -1,8 +1,8 @@
-"""A mirror for the boxes of the tests: what the stack needs, and packages newer than production's.
+"""A mirror for the boxes of the tests: what a stack needs, and packages newer than production's.
 
 The packages themselves are Debian's, from the mirrors that this machine's configuration names, kept
 from run to run. A few of them have become newer, each in another way, as on a day on which Debian
-published something.
+published something; and on the next day another one is.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -51,25 +52,33 @@ class StackMirror:
     mirror: Mirror
     real: PackageSet
     news: dict[str, str]
+    _pool: Mapping[str, Path]
+
+    def move(self, package: str) -> None:
+        """On the next day there is a newer version of a package, and the one before is gone."""
+        with tempfile.TemporaryDirectory() as folder:
+            self.mirror.move(security=[debs.newer(self._pool[package], Path(folder))])
 
 
-def ensure(folder: Path, packages: Sequence[str]) -> StackMirror:
+def ensure(folder: Path, packages: Sequence[str], *, news: bool = True) -> StackMirror:
     """Have a mirror with these packages, with what they need, and with the news.
 
     Args:
         folder: Where it is kept from run to run.
         packages: What the stack's roles declare.
+        news: Whether there are any, of the packages that production has.
     """
     folder.mkdir(parents=True, exist_ok=True)
     real = _resolved(folder, packages)
     pool = _downloaded(folder, real)
-    news = _news(pool, folder / "news")
+    newer = _news(pool, folder / "news") if news else []
     mirror = Mirror(folder / "mirror", required={p.name for p in real if p.required})
-    mirror.publish(bookworm=pool.values(), security=news)
+    mirror.publish(bookworm=pool.values(), security=newer)
     return StackMirror(
         mirror=mirror,
         real=real,
-        news={debs.field(path, "Package"): debs.field(path, "Version") for path in news},
+        news={debs.field(path, "Package"): debs.field(path, "Version") for path in newer},
+        _pool=pool,
     )
 
 
