@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.vm import baseline, mirror, stacks
+from tests.vm import baseline, mirror, network
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parent.parent
-RANGE = "192.168.218.0/24"  # config.toml's
 
 
 @dataclass(frozen=True)
@@ -75,14 +74,12 @@ def look(devvm):
 @pytest.fixture(scope="session")
 def devvm(tmp_path_factory):
     """The command, on a host that is set up; VMs that an earlier run left are destroyed."""
-    # A packet for a VM that is gone must never leave this machine.
-    route = ["ip", "route", "replace", "unreachable", RANGE, "metric", "4000000000"]
-    subprocess.run(route, check=True)
     command = Devvm(Path("/var/lib/devvm-test"), tmp_path_factory.mktemp("devvm") / "log")
     command("setup", "--yes", "--no-link")
     with (command.state / "locks" / "tests.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two runs of the tests on one host take turns
         _destroy_all(command)
+        network.ensure()
         for records in ("releases", "rollouts"):  # of an earlier run on this host
             for record in (command.state / records).iterdir():
                 shutil.rmtree(record)
@@ -100,26 +97,22 @@ def _destroy_all(command: Devvm) -> None:
 
 
 @pytest.fixture(scope="session")
-def news(devvm):
-    """The tests' own mirror, up from now on; what is newer in it than in production."""
+def archive(devvm):
+    """The tests' own mirror, up from now on; who moves it is the last who builds a box."""
     with mirror.served() as made:
-        yield made.news
+        yield made
 
 
 @pytest.fixture(scope="session")
-def box(devvm, news):
+def news(archive):
+    """What is newer in the mirror than in production: packages and versions."""
+    return archive.news
+
+
+@pytest.fixture(scope="session")
+def box(devvm, archive):
     """The box of the stack in this checkout, built for real where it is not there yet."""
     return devvm("box", "build", "--yes", "--json").json
-
-
-@pytest.fixture(scope="session")
-def newer_box(devvm, box):
-    """Gives the stack of another checkout a box: today, the image of the one that there is."""
-
-    def give(folder: Path):
-        return stacks.give_box(devvm.state, folder, box["release"])
-
-    return give
 
 
 @dataclass(frozen=True)

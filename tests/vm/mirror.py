@@ -1,5 +1,9 @@
-"""Where the boxes of the vm tier have their packages from: the tests' own mirror, on loopback."""
+"""Where boxes and VMs of the vm tier have their packages from: the tests' own mirror.
 
+It is served at the gateway of the VMs' network, where guests reach it as this host does.
+"""
+
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,12 +15,14 @@ from tests.support.stack_mirror import StackMirror
 
 #: Kept from run to run. Both are config.toml's, too: what a mirror is called is part of a box.
 FOLDER = Path("/var/cache/devvm-test")
-PORT = 42180
+ADDRESS, PORT = "192.168.218.1", 42180
 
 
 @contextmanager
 def served() -> Iterator[StackMirror]:
     """Have it up until the block ends."""
     made = stack_mirror.ensure(FOLDER, RoleDeclarations(assets.roles()).packages())
-    with made.mirror.served(port=PORT):
+    here = os.environ.get("no_proxy", "")
+    os.environ["no_proxy"] = ",".join(filter(None, (here, ADDRESS)))  # for every devvm of the tests
+    with made.mirror.served(ADDRESS, PORT):
         yield made

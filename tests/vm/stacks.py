@@ -71,9 +71,10 @@ def migration(folder: Path, *, broken: bool = False) -> None:
 
 
 def give_box(state: Path, folder: Path, first_release: str) -> Box:
-    """Register the image of the box that there is as the box of the stack in a checkout.
+    """Register the image of a box that there is as the box of the stack in a checkout.
 
-    So nothing may look at what is in it; a release whose change can be converged needs no more.
+    For a stack that no box can be built of, since it does not pass its own checks; nothing may
+    look at what is in it.
     """
     there = State(state)
     parts = {part: folder / part for part in ("roles", "playbooks", "production")}

@@ -152,7 +152,8 @@ def test_a_mirror_that_is_down(devvm, world, settings, tmp_path):
         f'state_dir = "{tmp_path}/state"\npool = "devvm-empty"',  # where no VM needs the box
     )
     config = Path(env["DEVVM_CONFIG"])
-    config.write_text(config.read_text().replace(f":{mirror.PORT}/debian", ":9/debian"))
+    served = f"{mirror.ADDRESS}:{mirror.PORT}"
+    config.write_text(config.read_text().replace(served, "127.0.0.1:9"))
     devvm("setup", "--yes", "--no-link", **env)
     done = devvm("box", "build", "--yes", "--json", code=None, **env)
     assert done.code in (1, 4)

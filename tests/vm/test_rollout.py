@@ -1,7 +1,8 @@
 """Releases and rollouts on real VMs: there, back, and a bad release that never gets there.
 
-Releases differ in one setting of nginx and in the site's schema, which is converged in place; a
-VM that has drifted gets a new root instead.
+The good release has another setting of nginx, a change of the site's schema, and the packages of a
+mirror that has moved: its box is built for it. Such a release is converged in place; a VM that has
+drifted gets a new root instead.
 """
 
 import time
@@ -47,19 +48,28 @@ def pair(two):
     return two
 
 
+#: What the mirror has a newer version of, in the good release.
+PACKAGE = "netbase"
+
+
 @pytest.fixture(scope="module")
-def releases(devvm, newer_box, tmp_path_factory):
-    """The devvm of each of two changed stacks, by name; each stack has a box."""
-    made, boxes = {}, []
-    for name in ("good", "bad"):
-        folder = stacks.checkout(tmp_path_factory.mktemp(name))
-        stacks.keep_alive(folder, "65s", "75s" if name == "good" else "85s")
-        stacks.migration(folder, broken=name == "bad")
-        boxes.append(newer_box(folder))
-        made[name] = devvm.of(folder)
+def releases(devvm, archive, box, tmp_path_factory):
+    """The devvm of each of two changed stacks, by name; each stack has a box.
+
+    The bad one's, which does not get as far as a box of its own, is an image of the good one's.
+    """
+    folders = {name: stacks.checkout(tmp_path_factory.mktemp(name)) for name in ("good", "bad")}
+    stacks.keep_alive(folders["good"], "65s", "75s")
+    stacks.migration(folders["good"])
+    stacks.keep_alive(folders["bad"], "65s", "85s")
+    stacks.migration(folders["bad"], broken=True)
+    made = {name: devvm.of(folder) for name, folder in folders.items()}
+    archive.move(PACKAGE)
+    good = made["good"]("box", "build", "--yes", "--json").json["release"]
+    bad = stacks.give_box(devvm.state, folders["bad"], good).release
     yield made
-    for given in boxes:
-        devvm("box", "remove", given.release)
+    for release in (bad, good):
+        devvm("box", "remove", release)
 
 
 def release_of(devvm, name="dev1"):
@@ -76,6 +86,10 @@ def columns(devvm, name="dev1"):
     query = "SELECT COUNT(*) FROM information_schema.columns WHERE table_name = 'people'"
     argv = ["exec", name, "--", "sudo", "mariadb", "--batch", "--skip-column-names"]
     return int(devvm(*argv, "--execute", query).stdout)
+
+
+def version(devvm, name="dev1"):
+    return devvm("exec", name, "--", "dpkg-query", "-Wf", "${Version}", PACKAGE).stdout
 
 
 def releases_of(devvm):
@@ -147,12 +161,14 @@ def test_a_rollout_of_two_vms_and_back(pair, releases, devvm, tmp_path):
     devvm("exec", "dev1", "--", "sh", "-c", "echo before >notes; echo gone >gone")
     # what differs from its own release gets a new root
     devvm("exec", "dev1-copy", "--", "sudo", "touch", "/etc/memcached-mine.conf")
-    before = columns(devvm)
+    before, was = columns(devvm), version(devvm)
     good = releases["good"]
     created = good("release", "create", "--note", "keep alive for longer", "--json").json
     new = created["release"]["release"]
     assert "keepalive_timeout 65s → 75s" in "\n".join(created["release"]["changes"])
-    assert "keepalive_timeout 65s → 75s" in good("release", "diff", first, "latest").stdout
+    compared = good("release", "diff", first, "latest").stdout
+    assert "keepalive_timeout 65s → 75s" in compared
+    assert f"{PACKAGE} {was} → {was}+news1" in compared
     assert new in good("release", "list").stdout
     assert "keep alive for longer" in good("release", "show", "latest").stdout
     assert release_of(devvm)["behind"] == 1
@@ -179,6 +195,7 @@ def test_a_rollout_of_two_vms_and_back(pair, releases, devvm, tmp_path):
     assert (release_of(devvm)["release"], release_of(devvm)["behind"]) == (new, 0)
     assert release_of(devvm, "dev1-copy")["release"] == first
     assert (setting(devvm), columns(devvm)) == ("75s;", before + 1)
+    assert version(devvm) == f"{was}+news1"  # from the mirror, by the VM's own apt
     assert "ann" in site.people()
 
     updated = devvm("update", "dev1-copy", "--yes", "--json").json
@@ -190,6 +207,7 @@ def test_a_rollout_of_two_vms_and_back(pair, releases, devvm, tmp_path):
     for name in ("dev1", "dev1-copy"):
         assert release_of(devvm, name)["release"] == new
         assert (setting(devvm, name), columns(devvm, name)) == ("75s;", before + 1)
+        assert version(devvm, name) == f"{was}+news1"
     assert work(devvm, "dev1-copy") == ALL_THERE
     fleet = good("verify", "--all", "--json").json
     assert [report["vm"] for report in fleet["vms"]] == ["dev1", "dev1-copy"]
@@ -202,7 +220,7 @@ def test_a_rollout_of_two_vms_and_back(pair, releases, devvm, tmp_path):
     back = good("rollout", "rollback", done["id"], "--yes", "--json").json["rollout"]
     assert back["state"] == "rolled back", back
     assert release_of(devvm)["release"] == first
-    assert (setting(devvm), columns(devvm)) == ("65s;", before)
+    assert (setting(devvm), columns(devvm), version(devvm)) == ("65s;", before, was)
     assert "ann" in site.people()
     files = devvm("exec", "dev1", "--", "sh", "-c", "cat notes new; ls gone || true")
     assert files.stdout == "after\nnew\n"
@@ -257,8 +275,7 @@ def test_a_bad_release_is_stopped_at_the_canary_which_is_as_it_was(releases, dev
     # the way back checks the VM itself, against its own release
     assert "checks pass" in str(events(devvm)) + failed.stderr
     assert "retired" in devvm("release", "retire", "latest").stdout
-    shown = devvm("release", "show", newest, "--json").json["release"]
-    assert shown["retired_at"]
+    assert devvm("release", "show", newest, "--json").json["retired_at"]
     assert releases_of(devvm)[-1] == dev1["vm"]["release"]
 
 
