@@ -81,6 +81,11 @@ class Site:
         ]
         return mounts + [f"{f.name}: {argv}" for f in others if (argv := self._ours(f))]
 
+    def containers(self):
+        """Names of the containers that were booted; other boxes may be built on this host, too."""
+        locks = (self.folder / "state/packages/locks").glob("*.lock")
+        return [f"devvm-box-{release.stem}" for release in locks]
+
     def _ours(self, folder):
         """The arguments of a process that is about this site, or has its root there."""
         try:
@@ -88,7 +93,7 @@ class Site:
             places = [str((folder / name).readlink()) for name in ("root", "cwd")]
         except OSError:  # it has ended
             return ""
-        ours = (str(self.folder), str(self.scratch), "devvm-box-")
+        ours = (str(self.folder), str(self.scratch), *self.containers())
         return argv if any(place in text for text in (argv, *places) for place in ours) else ""
 
 
@@ -157,7 +162,8 @@ def test_then_it_is_typed_again_and_nothing_is_left_of_it(site):
     assert list((site.folder / "state/boxes").glob("*/metadata.json"))
     assert list((site.folder / "state/build").iterdir()) == []
     assert list(site.scratch.iterdir()) == []
-    assert list(Path("/run/systemd/nspawn").glob("*/devvm-box-*")) == []
+    (container,) = site.containers()
+    assert list(Path("/run/systemd/nspawn").glob(f"*/{container}")) == []
 
 
 # -- what it rests on ------------------------------------------------------------------------------

@@ -464,9 +464,13 @@ _PAM = [f"libpam-module{number}" for number in range(9)]
         ),
         (
             [package("a", "1", "2"), package("b", "2", "1")],
-            "2 packages are other than in production: a, b",
+            "2 packages are not as in production (1 newer, 1 older): a, b",
         ),
-        ([package("a", None, "2")], "1 package is other than in production: a"),
+        ([package("a", None, "2")], "1 package is not as in production (1 added): a"),
+        (
+            [*(package(name, "1", "2") for name in _PAM), package("z", "1", None)],
+            f"10 packages are not as in production (9 newer, 1 removed): {_PAM[0]} and 9 more",
+        ),
         ([package("a" * 70, "1", "2")], f"1 package is newer than in production: {'a' * 70}"),
     ],
 )
