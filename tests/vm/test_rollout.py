@@ -64,8 +64,13 @@ def releases(devvm, archive, box, tmp_path_factory):
     stacks.keep_alive(folders["bad"], "65s", "85s")
     stacks.migration(folders["bad"], broken=True)
     made = {name: devvm.of(folder) for name, folder in folders.items()}
+    made["good"]("release", "lock")
     archive.move(PACKAGE)
-    good = made["good"]("box", "build", "--yes", "--json").json["release"]
+    made["good"]("release", "lock", "--check", code=3)
+    good = made["good"]("box", "build", "--newest", "--yes", "--json").json["release"]
+    locked = made["good"]("release", "lock").stdout
+    assert PACKAGE in locked
+    assert "+news1" in locked
     bad = stacks.give_box(devvm.state, folders["bad"], good).release
     yield made
     for release in (bad, good):

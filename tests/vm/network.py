@@ -1,0 +1,66 @@
+"""The network of the tests' VMs: as devvm makes it, but that nothing of a guest's leaves this host.
+
+Guests have a way out, as everybody's have by default, and use it for the tests' own mirror, which
+this host serves at the network's gateway. Whatever goes further is turned away.
+"""
+
+import subprocess
+import tempfile
+import tomllib
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from devvm.adapters.libvirt.network import differences, network_xml
+from devvm.config import NetworkConfig
+from tests.vm.baseline import NETWORK, virsh
+
+_SETTINGS = tomllib.loads((Path(__file__).parent / "config.toml").read_text())["network"]
+#: Rules of routing, which come after the one for this host's own addresses: what comes from a VM
+#: goes no further; and a packet for a VM that is gone doesn't take the way to everywhere. No route
+#: does that: libvirt would take it for another network with this range.
+_RULES = (
+    ("iif", NETWORK, "prohibit"),
+    ("to", _SETTINGS["address"], "lookup", "main", "suppress_prefixlength", "0"),
+    ("to", _SETTINGS["address"], "prohibit"),
+)
+_FIRST = 218
+_DNSMASQ = "http://libvirt.org/schemas/network/dnsmasq/1.0"
+
+
+def ensure() -> None:
+    """Have it up, and closed. No domain may use it, in case it is another run's, and other."""
+    rules = _ip("rule", "list")
+    for preference, rule in enumerate(_RULES, _FIRST):
+        if f"{preference}:\t" not in rules:
+            _ip("rule", "add", "preference", str(preference), *rule)
+    if _ip("route", "list", "type", "unreachable", "exact", _SETTINGS["address"]):
+        _ip("route", "delete", "unreachable", _SETTINGS["address"])  # by these tests, until 2026
+    config = NetworkConfig.model_validate(_SETTINGS)
+    if _there("--all") and differences(config, virsh("net-dumpxml", NETWORK)):
+        if _there():
+            virsh("net-destroy", NETWORK)
+        virsh("net-undefine", NETWORK)
+    if not _there("--all"):
+        with tempfile.NamedTemporaryFile("w", suffix=".xml") as file:
+            file.write(_definition(config))
+            file.flush()
+            virsh("net-define", file.name)
+    if not _there():
+        virsh("net-start", NETWORK)
+
+
+def _definition(config: NetworkConfig) -> str:
+    """devvm's, with a DNS server that asks no other one."""
+    root = ET.fromstring(network_xml(config))
+    ET.register_namespace("dnsmasq", _DNSMASQ)
+    options = ET.SubElement(root, f"{{{_DNSMASQ}}}options")
+    ET.SubElement(options, f"{{{_DNSMASQ}}}option", value="no-resolv")
+    return ET.tostring(root, encoding="unicode")
+
+
+def _there(*options: str) -> bool:
+    return NETWORK in virsh("net-list", "--name", *options).split()
+
+
+def _ip(*args: str) -> str:
+    return subprocess.run(["ip", *args], check=True, capture_output=True, text=True).stdout
