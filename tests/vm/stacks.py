@@ -63,7 +63,11 @@ def keep_alive(folder: Path, old: str, new: str) -> None:
 
 
 def migration(folder: Path, *, broken: bool = False) -> None:
-    """One more column in the site's database; broken, it fails when it has done half its work."""
+    """One more column in the site's database, and production that has it too.
+
+    Broken, it fails when it has done half its work.
+    """
+    _edit(folder / "production/manifest.yml", "schema: {value: '0001'}", "schema: {value: '0002'}")
     _edit(folder / _SITE / "about" / "people.py", 'REVISION = "0001"', 'REVISION = "0002"')
     text = _MIGRATION.replace("=True))", '=True))\n    op.execute("nonsense")')
     path = folder / _SITE / "migrations" / "versions" / "0002_add_pronouns.py"
