@@ -30,6 +30,10 @@ from devvm.model import PhaseRecord, RunRecord
 _RUNS_KEPT = 10
 #: A rollout over a large fleet writes one for each VM, which its record names.
 _LOGS_KEPT = 2000
+#: What a log's name has before the name of a VM. Commands of two words must be known ones, or
+#: `stop my-dev1` would be a command on dev1, and `box build` one on a VM called build.
+_GROUPS = r"(?:box|production|release|snapshot|trash)-"
+_ON_A_VM = rf"(?:snapshot-(?:create|restore|delete)|verify---fix|(?!{_GROUPS})[a-z]+)"
 #: Seconds for which somebody who only looks at a lock may hold it.
 _LOOKING = 0.3
 
@@ -133,7 +137,7 @@ class State:
 
     def logs_of(self, name: str) -> list[Path]:
         """The log files of commands on one VM, oldest first."""
-        pattern = re.compile(rf"[0-9T]+-[a-z]+-{re.escape(name)}-[0-9]+\.log")
+        pattern = re.compile(rf"[0-9T]+-{_ON_A_VM}-{re.escape(name)}-[0-9]+\.log")
         return sorted(p for p in self.logs.glob("*.log") if pattern.fullmatch(p.name))
 
     @contextmanager

@@ -180,6 +180,29 @@ def test_logs_are_private_and_bounded(state):
     assert log.exists()
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "create dev1", "snapshot create dev1", "snapshot restore dev1", "snapshot delete dev1",
+        "verify --fix dev1",
+    ],
+)  # fmt: skip
+def test_a_vm_s_logs_are_those_of_every_command_on_it(state, command):
+    log = state.new_log(command)
+    assert state.logs_of("dev1") == [log]
+    assert state.logs_of("create-dev1") == state.logs_of("ev1") == []
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [("stop my-dev1", "dev1"), ("snapshot create my-dev1", "dev1"), ("box build", "build"),
+     ("verify --all", "all"), ("production capture", "capture")],
+)  # fmt: skip
+def test_a_vm_s_logs_are_not_those_of_another_or_of_the_host(state, command, name):
+    state.new_log(command)
+    assert state.logs_of(name) == []
+
+
 def test_the_journal_is_json_for_people(state):
     state.open_journal("dev1", "create", {"uuid": "u"})
     assert json.loads((state.vm("dev1") / "journal.json").read_text())["started_at"]
