@@ -14,9 +14,12 @@ def fqdn_of(config: Config, name: str) -> str:
 
 
 def name_of(config: Config, fqdn: str) -> str | None:
-    """The VM that a domain's or volume's name begins with; None where it is none's."""
-    name, dot, rest = fqdn.partition(".")
-    return name if dot and rest.startswith(config.network.domain) else None
+    """The VM whose domain, kept state or volume has this name; None if it is no VM's of ours."""
+    name, _, rest = fqdn.partition(".")
+    domain = config.network.domain
+    end = rest.removeprefix(domain)
+    ours = rest.startswith(domain) and (end in ("", ".img") or end.startswith(("-", "@")))
+    return name if ours else None
 
 
 def url_of(config: Config, name: str) -> str:

@@ -283,6 +283,13 @@ def test_a_box_image_that_is_gone_and_the_box_with_it(world):
     assert treated.finding.advice == "devvm rebuild dev1"
 
 
+def test_a_disk_of_another_domain_s_vm_whose_image_is_gone(world):
+    name = "dev1.devvm.testing-root.1.qcow2"
+    world.host.volumes[name] = Layer(below=POOL / "gone.img")
+    (finding,) = doctor.examine(world.services).findings
+    assert (finding.kind, finding.subject, finding.advice) == ("box-image", name, "")
+
+
 def test_disks_that_are_gone(world):
     lifecycle.stop(world.services, "dev1", world.run("stop dev1"))
     del world.host.volumes[world.vm().root.name]

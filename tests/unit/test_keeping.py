@@ -171,3 +171,26 @@ def test_a_volume_s_name_tells_the_role_of_its_disk(role):
 def test_older_volumes_have_a_role_too():
     assert naming.role_of("dev1.devvm.test", "dev1.devvm.test.img") == ROOT
     assert naming.role_of("dev1.devvm.test", "dev1.devvm.test-data.qcow2") == DATA
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dev1.devvm.test", "dev1.devvm.test@0a1b2c3d", "dev1.devvm.test.img",
+        "dev1.devvm.test-data.0a1b2c3d.qcow2", "dev1.devvm.test-my-disk.0a1b2c3d.qcow2",
+    ],
+)  # fmt: skip
+def test_names_of_what_is_a_vm_s(world, name):
+    assert naming.name_of(world.config, name) == "dev1"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dev1", "dev1.", "dev1.devvm", "dev1.devvm.testing", "dev1.devvm.testing-root.1.qcow2",
+        "dev1.devvm.test.example", "dev1.devvm.test.example.img", "dev1.other.devvm.test",
+        "devvm.test", "box-2026.11.23-1a2b3c4d5e6f.img",
+    ],
+)  # fmt: skip
+def test_names_of_what_is_no_vm_s(world, name):
+    assert naming.name_of(world.config, name) is None
