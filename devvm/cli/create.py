@@ -13,7 +13,6 @@ from devvm.errors import ExitCode
 
 if TYPE_CHECKING:
     from devvm.operations.create import CreateResult
-    from devvm.operations.ports import Services
     from devvm.operations.progress import Run
 
 
@@ -88,23 +87,23 @@ def create(
     )
     run = session.run(f"create {vm_name}")
     result = operation.create(services, request, run)
-    session.output.result(_data(services, result, run), lambda: _show(session, services, result))
+    session.output.result(_data(result, run), lambda: _show(session, result))
     if not result.report.passed:
         raise typer.Exit(ExitCode.DIFFERS)
 
 
-def _data(services: Services, result: CreateResult, run: Run) -> dict[str, Any]:
+def _data(result: CreateResult, run: Run) -> dict[str, Any]:
     return {
         "vm": views.vm(result.vm),
         "url": result.url,
         "ssh_command": result.ssh_command,
-        "ca_certificate": str(services.ca.ensure()),
+        "ca_certificate": str(result.ca_certificate),
         "report": views.report(result.report),
         "run": views.run(run.record("done")),
     }
 
 
-def _show(session: Session, services: Services, result: CreateResult) -> None:
+def _show(session: Session, result: CreateResult) -> None:
     name, passed, lease = result.vm.name, result.report.passed, result.vm.lease
     rows = [
         ("Get in", result.ssh_command),
@@ -112,7 +111,7 @@ def _show(session: Session, services: Services, result: CreateResult) -> None:
         ("Address", lease.address if lease else "-"),
         ("Release", result.report.release),
         *reports.checked(result.report),
-        ("Browser", f"import {services.ca.ensure()} once, and it trusts the site"),
+        ("Browser", f"import {result.ca_certificate} once, and it trusts the site"),
         ("", ""),
     ]
     if passed:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -33,13 +32,9 @@ def register(parent: typer.Typer) -> None:
 
 def report(
     context: typer.Context,
-    html: Annotated[
-        Path | None,
-        typer.Option("--html", metavar="FILE", show_default=False, dir_okay=False,
-                     help="Write the report as one self-contained page as well."),
-    ] = None,
+    html: options.Html = None,
     json: options.Json = False,
-) -> None:  # fmt: skip
+) -> None:
     """Releases over the fleet, who is behind, what fails where, rollouts, memory and disk.
 
     Logs in to no VM: what is said of parity is what the last check of each VM found.

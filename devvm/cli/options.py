@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 
 from devvm.cli import completion
 from devvm.cli.session import Session
+from devvm.errors import UsageError
 
 _SIZE = re.compile(r"([0-9]+)\s*(?:([kmgt])(?:i?b)?)?", re.IGNORECASE)
 _BYTES = {"k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
@@ -45,6 +47,29 @@ def _quiet_wanted(context: typer.Context, value: bool) -> bool:
     if value:
         Session.of(context).output.quiet = True
     return value
+
+
+def _page_wanted(file: Path | None) -> Path | None:
+    if file is not None:
+        _refuse_unwritable("--html", file, file.parent)
+    return file
+
+
+def _junit_wanted(file: Path | None) -> Path | None:
+    if file is not None:  # pytest makes the folders that are not there
+        _refuse_unwritable("--junit", file, next(p for p in file.absolute().parents if p.exists()))
+    return file
+
+
+def _refuse_unwritable(option: str, file: Path, folder: Path) -> None:
+    """Before the minutes that it takes to have what will be written."""
+    if not folder.is_dir():
+        why = f"there is no folder {folder}" if not folder.exists() else f"{folder} is no folder"
+    elif not os.access(file if file.exists() else folder, os.W_OK):
+        why = "permission denied"
+    else:
+        return
+    raise UsageError(f"{file} can't be written", details=why, resolution=f"{option} FILE elsewhere")
 
 
 Name = Annotated[
@@ -101,6 +126,22 @@ Newest = Annotated[
     bool,
     typer.Option(
         "--newest", help="Take the packages that the mirror has now, whatever packages.lock says.",
+    ),
+]  # fmt: skip
+
+Html = Annotated[
+    Path | None,
+    typer.Option(
+        "--html", metavar="FILE", show_default=False, dir_okay=False, callback=_page_wanted,
+        help="Write the report as one self-contained page as well.",
+    ),
+]  # fmt: skip
+
+Junit = Annotated[
+    Path | None,
+    typer.Option(
+        "--junit", metavar="FILE", show_default=False, dir_okay=False, callback=_junit_wanted,
+        help="Write the results as JUnit XML as well.",
     ),
 ]  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,9 @@ from devvm.errors import ExitCode, UsageError
 if TYPE_CHECKING:
     from devvm.model import Report
     from devvm.operations.mend import Mended
+
+#: VMs that are checked together, where nobody says how many.
+_PARALLEL = 4
 
 
 def register(app: typer.Typer) -> None:
@@ -36,21 +40,13 @@ def verify(
     checks: Annotated[
         bool, typer.Option("--checks", help="List every check, also those that passed.")
     ] = False,
-    html: Annotated[
-        Path | None,
-        typer.Option("--html", metavar="FILE", show_default=False, dir_okay=False,
-                     help="Write the report as one self-contained page as well."),
-    ] = None,
-    junit: Annotated[
-        Path | None,
-        typer.Option("--junit", metavar="FILE", show_default=False, dir_okay=False,
-                     help="Write the results as JUnit XML as well."),
-    ] = None,
+    html: options.Html = None,
+    junit: options.Junit = None,
     parallel: Annotated[
-        int,
-        typer.Option("--parallel", metavar="N", min=1, max=64,
+        int | None,
+        typer.Option("--parallel", metavar="N", min=1, max=64, show_default=str(_PARALLEL),
                      help="With --all: how many VMs are checked together."),
-    ] = 4,
+    ] = None,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:  # fmt: skip
@@ -60,36 +56,40 @@ def verify(
     """
     session = Session.of(context)
     if every_vm:
-        _refuse_beside_all(
-            {"NAME": name, "--fix": fix, "--html": html, "--junit": junit, "--checks": checks}
+        _refuse_beside(
+            "--all",
+            {"NAME": name, "--fix": fix, "--html": html, "--junit": junit, "--checks": checks},
+            "devvm verify --all",
         )
         from devvm.cli import verify_fleet
 
-        verify_fleet.verify_all(session, parallel=parallel)
+        verify_fleet.verify_all(session, parallel=parallel or _PARALLEL)
         return
-    vm_name = session.vm_name(name)
-    services = session.services()
-    run = session.run(f"verify {vm_name}")
+    if parallel is not None:
+        raise UsageError("--parallel goes with --all", resolution="devvm verify --all --parallel 4")
     if fix:
-        if junit:
-            raise UsageError("--fix and --junit don't go together", resolution="devvm verify NAME")
-        _mend(session, vm_name, html=html)
-        return
+        _refuse_beside("--fix", {"--junit": junit, "--checks": checks}, "devvm verify NAME")
+        _mend(session, session.vm_name(name), html=html)
+    else:
+        _check(session, session.vm_name(name), html=html, junit=junit, every=checks)
+
+
+def _refuse_beside(option: str, given: Mapping[str, object], resolution: str) -> None:
+    for other, value in given.items():
+        if value:
+            raise UsageError(f"{option} and {other} don't go together", resolution=resolution)
+
+
+def _check(
+    session: Session, name: str, *, html: Path | None, junit: Path | None, every: bool
+) -> None:
     from devvm.operations import verify as operation
 
-    report = operation.verify(services, vm_name, run, junit=junit)
+    report = operation.verify(session.services(), name, session.run(f"verify {name}"), junit=junit)
     if html:
         reports.write_html(report, html)
-    session.output.result(views.report(report), lambda: reports.show(session, report, every=checks))
+    session.output.result(views.report(report), lambda: reports.show(session, report, every=every))
     _exit(report)
-
-
-def _refuse_beside_all(given: dict[str, object]) -> None:
-    for option, value in given.items():
-        if value:
-            raise UsageError(
-                f"--all and {option} don't go together", resolution="devvm verify --all"
-            )
 
 
 def _mend(session: Session, name: str, *, html: Path | None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from devvm.operations.lifecycle import VmDetails
     from devvm.operations.parity_record import ParityRecord
     from devvm.operations.ports import Services
+    from devvm.operations.progress import Run
     from devvm.operations.standing import Standing
 
 _MAX_DATA_GIB = 4096
@@ -105,25 +108,22 @@ def show(
     details = lifecycle.show(services, vm_name)
     stands = standing.of(services, [details.vm])[details.vm.name]
     session.output.result(
-        _details_data(services, details, stands),
-        lambda: _show_details(session, services, details, stands),
+        _details_data(details, stands), lambda: _show_details(session, details, stands)
     )
 
 
-def _details_data(services: Services, details: VmDetails, stands: Standing) -> dict[str, Any]:
+def _details_data(details: VmDetails, stands: Standing) -> dict[str, Any]:
     return {
         "vm": fleet_views.vm(details.vm, stands),
         "url": details.url,
-        "ca_certificate": str(services.ca.ensure()),
+        "ca_certificate": str(details.ca_certificate),
         "disks": [views.disk(disk) for disk in details.disks],
         "runs": [views.run(record) for record in details.runs],
         "logs": [str(path) for path in details.logs],
     }
 
 
-def _show_details(
-    session: Session, services: Services, details: VmDetails, stands: Standing
-) -> None:
+def _show_details(session: Session, details: VmDetails, stands: Standing) -> None:
     from devvm.operations import pins
 
     machine = details.vm
@@ -139,7 +139,7 @@ def _show_details(
         ("Parity", _parity(stands.parity)),
         *([("", newer)] if newer else []),
         ("Site", details.url),
-        ("CA", str(services.ca.ensure())),
+        ("CA", str(details.ca_certificate)),
         ("Certificate", f"until {until}" if until else "-"),
         ("Address", lease.address if lease else "-"),
         ("Machine", _machine(machine)),
@@ -196,7 +196,9 @@ def start(
 
     One that did not run when a rollout came by is brought to its release now.
     """
-    _change(context, "start", name, update=not no_update)
+    from devvm.operations import lifecycle
+
+    _change(context, "start", lifecycle.start, name, update=not no_update)
 
 
 def stop(
@@ -209,7 +211,9 @@ def stop(
     json: options.Json = False,
 ) -> None:
     """Shut a VM down."""
-    _change(context, "stop", name, force=force)
+    from devvm.operations import lifecycle
+
+    _change(context, "stop", partial(lifecycle.stop, force=force), name)
 
 
 def restart(
@@ -223,16 +227,19 @@ def restart(
     json: options.Json = False,
 ) -> None:
     """Shut a VM down and start it again; as `stop`, then `start`."""
-    _change(context, "restart", name, update=not no_update, force=force)
+    from devvm.operations import lifecycle
+
+    restart = partial(lifecycle.restart, force=force)
+    _change(context, "restart", restart, name, update=not no_update)
 
 
 def _change(
     context: typer.Context,
     verb: str,
+    power: Callable[[Services, str, Run], Vm],
     name: str | None,
     *,
     update: bool | None = None,
-    **arguments: bool,
 ) -> None:
     """Use the power switch; `update`: whether what is due is done then, None: it stays off."""
     from devvm.operations import lifecycle
@@ -241,7 +248,7 @@ def _change(
     vm_name = session.vm_name(name)
     services = session.services()
     run = session.run(f"{verb} {vm_name}")
-    machine: Vm = getattr(lifecycle, verb)(services, vm_name, run, **arguments)
+    machine = power(services, vm_name, run)
     done: dict[str, Any] = {}
     if update is not None:
         done["update"] = due_update.bring(session, services, machine, run, wanted=update)

@@ -55,6 +55,7 @@ class CreateResult:
         report: What was found.
         url: Its site.
         ssh_command: What to type to get in.
+        ca_certificate: Of the CA that signed the VM's certificate, for a browser.
         log: What it was made and checked with, in full.
         other_release: The newest other release of which there is a box; None: there is none.
     """
@@ -63,6 +64,7 @@ class CreateResult:
     report: Report
     url: str
     ssh_command: str
+    ca_certificate: Path
     log: Path | None = None
     other_release: str | None = None
 
@@ -312,6 +314,7 @@ def _result(services: Services, name: str, report: Report, run: Run) -> CreateRe
         report=report,
         url=naming.url_of(services.config, name),
         ssh_command=f"devvm ssh {name}",
+        ca_certificate=services.ca.ensure(),
         log=run.log(services.state),
         other_release=gate.another_release(services, report.release),
     )

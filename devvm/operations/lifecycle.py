@@ -25,6 +25,7 @@ class VmDetails:
 
     vm: Vm
     url: str
+    ca_certificate: Path  # of the CA that signed the VM's certificate
     disks: tuple[Disk, ...]
     runs: tuple[RunRecord, ...]
     logs: tuple[Path, ...]  # of devvm's commands on this VM, on the host, oldest first
@@ -106,6 +107,7 @@ def show(services: Services, name: str) -> VmDetails:
     return VmDetails(
         vm=vm,
         url=naming.url_of(services.config, name),
+        ca_certificate=services.ca.ensure(),
         disks=tuple(services.hypervisor.disks(vm.fqdn)),
         runs=tuple(services.state.runs(name)),
         logs=tuple(services.state.logs_of(name)),

@@ -53,16 +53,10 @@ def cli(capsys, monkeypatch, tmp_path):
     return run
 
 
-class FakeCa:
-    def ensure(self) -> Path:
-        return Path("/var/lib/devvm/ca/ca.crt")
-
-
 class FakeServices:
     """What commands themselves look at; operations are replaced in each test."""
 
     config = Config()
-    ca = FakeCa()
 
 
 @pytest.fixture

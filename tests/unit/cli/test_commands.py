@@ -177,6 +177,51 @@ def test_verify_of_a_vm_with_a_difference_that_is_waived(cli, dev, monkeypatch):
     assert cli("verify", "dev001", "--json").json["checks_waived"] == 1
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("--fix", "--checks"), "--fix and --checks don't go together"),
+        (("--fix", "--junit", "x.xml"), "--fix and --junit don't go together"),
+        (("--parallel", "2"), "--parallel goes with --all"),
+        (("--parallel", "4"), "--parallel goes with --all"),
+        (("--html", "nowhere/x.html"), "nowhere/x.html can't be written"),
+        (("--fix", "--html", "nowhere/x.html"), "nowhere/x.html can't be written"),
+        (("--html", "file/x.html"), "file/x.html can't be written"),
+        (("--junit", "file/x.xml"), "file/x.xml can't be written"),
+    ],
+)
+def test_verify_refuses_what_it_can_not_do_before_it_checks(
+    cli, dev, monkeypatch, tmp_path, given, said
+):
+    verifier = finding(dev, monkeypatch, PASSED)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    done = cli("verify", "dev001", *given)
+    assert (done.code, done.stdout, verifier.junit) == (2, "", [])
+    assert done.stderr.startswith(f"Error: {said}")
+    assert cli("verify", "dev001", *given, "--json").json["error"]["code"] == "usage"
+
+
+def test_verify_writes_into_folders(cli, dev, monkeypatch, tmp_path):
+    verifier = finding(dev, monkeypatch, PASSED)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    there, made = "out/page.html", "made/by/junit.xml"  # pytest makes the folders of this one
+    assert cli("verify", "dev001", "--html", there, "--junit", made).code == 0
+    assert (tmp_path / there).is_file()
+    assert [str(path) for path in verifier.junit] == [made]
+
+
+def test_verify_fix_looks_at_the_host_once(cli, dev, monkeypatch):
+    finding(dev, monkeypatch, PASSED)
+    built = []
+    monkeypatch.setattr(
+        wiring, "build_services", lambda config: built.append(config) or dev.services
+    )
+    assert "Nothing to mend" in cli("verify", "dev001", "--fix").stdout
+    assert len(built) == 1
+
+
 # Create --------------------------------------------------------------------------------------
 
 

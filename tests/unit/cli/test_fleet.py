@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -98,9 +99,9 @@ def test_the_page_is_written_beside_the_result(cli, found, tmp_path):
 
 
 def test_a_page_that_can_not_be_written_is_said(cli, found, tmp_path):
-    found(FLEET)
+    calls = found(FLEET)
     done = cli("fleet", "report", "--html", str(tmp_path / "nowhere" / "fleet.html"))
-    assert (done.code, done.stdout) == (2, "")
+    assert (done.code, done.stdout, calls) == (2, "", [])
     assert "fleet.html can't be written" in done.stderr
 
 
@@ -163,7 +164,10 @@ def test_list_says_how_vms_stand(cli, services, monkeypatch, vm):
     ("behind", "shown"), [(0, "latest"), (1, "1 release"), (3, "3 releases"), (None, "-")]
 )
 def test_show_says_how_a_vm_stands(cli, services, monkeypatch, vm, behind, shown):
-    details = VmDetails(vm=replace(vm, state=VmState.SHUTOFF), url="u", disks=(), runs=(), logs=())
+    details = VmDetails(
+        vm=replace(vm, state=VmState.SHUTOFF), url="u", ca_certificate=Path("/ca.crt"), disks=(),
+        runs=(), logs=(),
+    )  # fmt: skip
     fake(monkeypatch, lifecycle, "show", details)
     stands = Standing(behind=behind, parity=checked(ago(days=3), 0, passed=True))
     fake(monkeypatch, standing, "of", {"dev1": stands})

@@ -10,6 +10,8 @@ from devvm.operations import create, verify
 from devvm.operations.create import CreateResult
 from tests.unit.cli.documented import documented, fake
 
+CA = Path("/var/lib/devvm/ca/ca.crt")
+
 NEWER = CheckResult(
     name="package/libpam-modules", role="base", outcome=Outcome.AHEAD,
     message="version: expected 1.5.2-6, found 1.5.2-7", difference="differs",
@@ -64,7 +66,9 @@ def test_the_page_tells_it_too(cli, services, monkeypatch, moved, tmp_path):
 def test_create_says_it_in_a_line(cli, services, monkeypatch, vm, moved, box):
     fake(monkeypatch, create, "check", None)
     fake(monkeypatch, create, "find_box", box)
-    made = CreateResult(vm=vm, report=moved, url="https://x", ssh_command="devvm ssh dev1")
+    made = CreateResult(
+        vm=vm, report=moved, url="https://x", ssh_command="devvm ssh dev1", ca_certificate=CA
+    )
     fake(monkeypatch, create, "create", made)
     shown = cli("create", "dev1")
     assert shown.code == 0
@@ -100,8 +104,8 @@ def test_a_vm_that_is_not_as_it_should_be_says_whose_task_that_is(
     fake(monkeypatch, create, "check", None)
     fake(monkeypatch, create, "find_box", box)
     made = CreateResult(
-        vm=vm, report=report, url="https://x", ssh_command="devvm ssh dev1", log=Path("/x/log"),
-        other_release="2026.11.01-abcdefabcdef",
+        vm=vm, report=report, url="https://x", ssh_command="devvm ssh dev1", ca_certificate=CA,
+        log=Path("/x/log"), other_release="2026.11.01-abcdefabcdef",
     )  # fmt: skip
     fake(monkeypatch, create, "create", made)
     done = cli("create", "dev1")
