@@ -290,14 +290,20 @@ def pool(services: Services, _busy: set[str]) -> Iterator[Finding]:
         )
 
 
-def strangers(services: Services, _busy: set[str]) -> Iterator[Finding]:
-    """Domains that have the name of a VM of devvm's and are none."""
+def strangers(services: Services, busy: set[str]) -> Iterator[Finding]:
+    """Domains that have the name of a VM of devvm's and are none.
+
+    One that a create made and has not marked yet is no stranger: the create's journal has its UUID.
+    """
     for fqdn, reason in services.hypervisor.other_domains().items():
         name = naming.name_of(services.config, fqdn)
-        if name is None or fqdn != naming.fqdn_of(services.config, name):
+        if name is None or fqdn != naming.fqdn_of(services.config, name) or name in busy:
+            continue
+        uuid = services.hypervisor.domain_uuid(fqdn)
+        begun = services.state.journal(name)
+        if begun is not None and uuid == begun.get("uuid"):
             continue
         saved = services.state.vm(name) / adopt.DEFINITION
-        uuid = services.hypervisor.domain_uuid(fqdn)
         if saved.is_file() and uuid and f"<uuid>{uuid}</uuid>" in saved.read_text("utf-8"):
             yield Finding(
                 kind="facts",

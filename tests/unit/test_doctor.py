@@ -182,6 +182,28 @@ def test_a_foreign_domain_of_a_name_is_said_and_left_alone(world):
     assert "virsh dominfo dev2.devvm.test" in treated.finding.advice
 
 
+def test_the_domain_of_a_create_that_was_killed_is_devvm_s_own(world):
+    world.host.fail_at, world.host.failure = "boot", Killed()
+    with pytest.raises(Killed):
+        world.create("dev2")
+    world.again()
+    assert world.host.domains["dev2.devvm.test"].facts is None  # as Vagrant made it
+    assert found(world) == [("unfinished", "dev2")]
+    with world.state.lock("dev2", "create dev2"):
+        assert found(world) == []
+    assert mend(world)["unfinished", "dev2"].mended
+    assert found(world) == world.remnants("dev2") == []
+
+
+def test_a_foreign_domain_that_took_the_name_of_a_killed_create(world):
+    world.host.fail_at, world.host.failure = "define", Killed()
+    with pytest.raises(Killed):
+        world.create("dev2")
+    world.again()
+    world.foreign("dev2.devvm.test", "foreign.img")
+    assert found(world) == [("unfinished", "dev2"), ("stranger", "dev2")]
+
+
 def test_orphaned_volumes_go_to_the_trash_and_are_not_deleted(world):
     names = ("dev1.devvm.test-data.12345678.qcow2", "dev7.devvm.test-data.12345678.qcow2")
     for name in names:
