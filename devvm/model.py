@@ -24,6 +24,9 @@ RESERVED_NAMES = frozenset(
     }
 )  # fmt: skip
 
+#: How the names begin of VMs that a check of a box makes, and that the next check removes.
+BOX_CHECK = "boxcheck-"
+
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
 
 
@@ -54,6 +57,21 @@ def validate_name(name: str, *, what: str = "VM name") -> str:
         raise UsageError(
             f"{name!r} can't be a {what}: the name is reserved",
             details="the VM itself has an account or a host of that name",
+            resolution="choose another, for example: dev1",
+        )
+    return name
+
+
+def validate_new_name(name: str) -> str:
+    """As `validate_name`, of a VM that somebody wants to make.
+
+    Raises:
+        UsageError: also for names that devvm gives to VMs of its own.
+    """
+    if validate_name(name).startswith(BOX_CHECK):
+        raise UsageError(
+            f"{name!r} can't be a VM name: {BOX_CHECK!r} is reserved",
+            details="VMs of such names are made to check a box, and deleted for good",
             resolution="choose another, for example: dev1",
         )
     return name

@@ -10,6 +10,7 @@ from devvm.cli import options, panels, readiness, reports, views
 from devvm.cli.boxes import build_box, refuse_both
 from devvm.cli.session import Session
 from devvm.errors import ExitCode
+from devvm.model import validate_new_name
 
 if TYPE_CHECKING:
     from devvm.operations.create import CreateResult
@@ -58,7 +59,7 @@ def create(
     from devvm.operations import create as operation
 
     session = Session.of(context)
-    vm_name = session.vm_name(name)
+    vm_name = validate_new_name(session.vm_name(name))
     if release is not None:
         releases.validate_release(release)
     invoker = wiring.invoker()

@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 
 from devvm.config import VmConfig
 from devvm.errors import LockedError
-from devvm.model import Box, Metadata, Report
+from devvm.model import BOX_CHECK, Box, Metadata, Report
 from devvm.operations import machine
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
 from devvm.operations.verify import packages_of
 
-_NAME = re.compile(r"boxcheck-[0-9a-f]{8}")
+_NAME = re.compile(rf"{BOX_CHECK}[0-9a-f]{{8}}")
 #: Room for what the roles declare as state, as the box has it.
 _DATA_GIB = 2
 
@@ -28,7 +28,7 @@ def check(services: Services, box: Box, run: Run) -> Report:
         DevvmError: the VM could not be made, or the suite did not run.
     """
     _remove_leftovers(services, run)
-    name = f"boxcheck-{secrets.token_hex(4)}"
+    name = f"{BOX_CHECK}{secrets.token_hex(4)}"
     config = services.config.vm
     vm_config = VmConfig(
         cpus=config.cpus,
@@ -66,9 +66,13 @@ def check(services: Services, box: Box, run: Run) -> Report:
 
 
 def _remove_leftovers(services: Services, run: Run) -> None:
-    """Remove VMs of checks that were killed: those that no living check holds."""
-    folders = set(services.state.names())
-    for name in sorted(folders | {vm.name for vm in services.hypervisor.vms()}):
+    """Remove VMs of checks that were killed: those that no living check holds.
+
+    A VM that is ready is somebody's own: an older devvm let people have such a name.
+    """
+    vms = services.hypervisor.vms()
+    theirs = {vm.name for vm in vms if vm.metadata is not None and vm.metadata.ready}
+    for name in sorted({*services.state.names(), *(vm.name for vm in vms)} - theirs):
         if _NAME.fullmatch(name):
             with suppress(LockedError), services.state.lock(name, run.command):
                 run.detail(f"removing {name}, left by a check that was killed")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from devvm.errors import UsageError
-from devvm.model import DomainChange, Kept, Metadata, Report, Target, Vm, validate_name
+from devvm.model import DomainChange, Kept, Metadata, Report, Target, Vm, validate_new_name
 from devvm.operations import (
     adopt,
     create,
@@ -71,7 +71,7 @@ def clone(
         LockedError: somebody is changing one of the VMs.
         OperationError: a step failed; there is no new VM, and the first one is as it was.
     """
-    validate_name(name)
+    validate_new_name(name)
     if name == source:
         raise UsageError(
             f"{name} can't be a clone of itself", resolution=f"devvm clone {source} --as {name}-2"

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from devvm.errors import ExistsError, HostNotReadyError, NotFoundError, OperationError
-from devvm.model import Box, Engineer, Metadata, Purpose, Report, Vm, validate_name
+from devvm.model import Box, Engineer, Metadata, Purpose, Report, Vm, validate_new_name
 from devvm.operations import (
     adopt,
     box_in_hand,
@@ -92,7 +92,7 @@ def create(services: Services, request: CreateRequest, run: Run) -> CreateResult
         LockedError: somebody is changing this VM.
         OperationError: a step failed.
     """
-    name = validate_name(request.name)
+    name = validate_new_name(request.name)
     services.hypervisor.check()
     with settle.changing(services, name, run) as before:
         if before and before.done(journal.CREATE):
@@ -123,7 +123,7 @@ def check(services: Services, name: str) -> None:
         ExistsError: there is such a VM, or somebody else's domain of its name.
         HostNotReadyError: the host lacks memory, or libvirt.
     """
-    validate_name(name)
+    validate_new_name(name)
     services.hypervisor.check()
     if services.state.journal(name) is None:  # what a killed command left is ended by `create`
         refuse_if_exists(services, name)

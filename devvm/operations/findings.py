@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from devvm.model import DATA, ROOT, Purpose, Vm, VmState
+from devvm.model import BOX_CHECK, DATA, ROOT, Purpose, Vm, VmState
 from devvm.operations import adopt, box_image, certificate, naming, remedies, way_in
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
@@ -19,7 +19,6 @@ from devvm.operations.progress import Run
 _GIB = 1024**3
 #: Less room than this in the pool and VMs stop, as QEMU pauses one whose disk can't grow.
 _LOW = 1 * _GIB
-_SERVICE = "boxcheck-"  # VMs that a check of a box makes and removes
 
 Mend = Callable[[Run], object]
 
@@ -166,7 +165,7 @@ def gone(services: Services, busy: set[str]) -> Iterator[Finding]:
         if name is not None:
             orphans.setdefault(name, []).append(volume.name)
     for name in sorted((set(services.state.names()) | set(orphans)) - busy):
-        if services.state.journal(name) is not None or name.startswith(_SERVICE):
+        if services.state.journal(name) is not None or name.startswith(BOX_CHECK):
             continue
         if name in there:
             if name in orphans:

@@ -334,6 +334,17 @@ def test_a_vm_that_a_killed_check_left_is_removed(world):
     assert [path.name for path in world.state.vms.iterdir()] == ["boxcheck-mine"]
 
 
+def test_a_person_s_vm_of_such_a_name_is_left_alone(world):
+    made = build(world)
+    world.create("dev1")
+    domain = world.host.domains.pop("dev1.devvm.test")
+    facts = replace(domain.facts, name="boxcheck-01234567")  # an older devvm took the name
+    fqdn = "boxcheck-01234567.devvm.test"
+    world.host.domains[fqdn] = replace(domain, name=fqdn, facts=facts)
+    assert box.verify(world.services, made.release, world.run("box verify")).passed
+    assert fqdn in world.host.domains
+
+
 def test_builds_of_other_stacks_are_cleared_away_unless_somebody_is_at_it(world):
     for name in ("aaaaaaaaaaaa", "bbbbbbbbbbbb"):
         (world.state.build / name).mkdir(parents=True)

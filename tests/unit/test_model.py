@@ -3,7 +3,7 @@
 import pytest
 
 from devvm.errors import ExitCode, UsageError
-from devvm.model import CheckResult, Outcome, Report, validate_name
+from devvm.model import CheckResult, Outcome, Report, validate_name, validate_new_name
 
 
 @pytest.mark.parametrize("name", ["a", "dev1", "jane", "web-01", "a" * 32])
@@ -32,6 +32,23 @@ def test_bad_names_say_the_rule_and_a_next_step(name):
 def test_reserved_names_say_that_they_are(name):
     with pytest.raises(UsageError, match="reserved"):
         validate_name(name)
+
+
+@pytest.mark.parametrize("name", ["boxcheck-01234567", "boxcheck-mine"])
+def test_no_vm_is_called_as_those_are_that_check_boxes(name):
+    with pytest.raises(UsageError, match=f"^'{name}' can't be a VM name: 'boxcheck-' is reserved"):
+        validate_new_name(name)
+    assert validate_name(name) == name  # one that there is can be looked at and destroyed
+
+
+@pytest.mark.parametrize("name", ["dev1", "boxcheck", "my-boxcheck-1"])
+def test_other_new_names_are_returned(name):
+    assert validate_new_name(name) == name
+
+
+def test_a_new_name_has_to_be_good_too():
+    with pytest.raises(UsageError, match="reserved"):
+        validate_new_name("root")
 
 
 @pytest.mark.parametrize(("bad", "suggested"), [("Dev One", "dev-one"), ("Jane_Doe", "jane-doe")])

@@ -310,6 +310,16 @@ def test_names_that_can_not_be(cli, world, name):
     assert world.host.domains == {}
 
 
+def test_names_of_box_checks_are_reserved(cli, dev):
+    for command in (("create", "boxcheck-01234567"), ("clone", "dev001", "--as", "boxcheck-1")):
+        done = cli(*command)
+        assert (done.code, done.stdout) == (2, "")
+        assert "'boxcheck-' is reserved" in done.stderr
+        assert "Next: choose another" in done.stderr
+    dev.give("boxcheck-01234567")  # by an older devvm
+    assert cli("stop", "boxcheck-01234567").code == 0
+
+
 def test_a_create_that_fails_leaves_nothing_unless_it_is_kept(cli, world):
     world.provisioner.failing["dev1"] = "personalise"
     assert cli("create", "dev1").code == 1
