@@ -53,14 +53,21 @@ def _show(session: Session, found: Risk) -> None:
         ]
         where = "stays" if checkout.on_data_disk else "NOT on the data disk"
         output.item(f"{checkout.path}: {', '.join(counts)} ({where})")
-    for path in found.files[:_SHOWN]:
+    for path in found.changed[:_SHOWN]:
         output.item(f"{path}: changed since the VM was made (NOT on the data disk)")
-    if len(found.files) > _SHOWN:
-        output.item(f"and {len(found.files) - _SHOWN} more files (--json lists them)")
+    if len(found.changed) > _SHOWN:
+        output.item(f"and {len(found.changed) - _SHOWN} more files (--json lists them)")
+    if kept := found.kept_by_programs:
+        files = words.plural(len(kept), "file")
+        output.item(
+            f"{files} that dpkg, apt and other programs keep for themselves (--json lists them)"
+        )
     if found.unknown:
         output.note(f"What else is not on the data disk can't be told: {found.unknown}.")
     if found.any:
         output.note("What is not on the data disk goes to the trash with the old system.")
+    elif found.files:
+        output.note("Nothing that you would miss: all other changes are on the data disk.")
     else:
         output.note("Nothing: all that was found is on the data disk, and stays.")
 
@@ -78,7 +85,7 @@ def _ask(session: Session, name: str, found: Risk, again: str) -> None:
 
 def _listed(found: Risk) -> str:
     lines = [f"checkout {checkout.path}" for checkout in found.lost]
-    lines += [f"file {path}" for path in found.files[:_SHOWN]]
-    if len(found.files) > _SHOWN:
-        lines.append(f"and {len(found.files) - _SHOWN} more files")
+    lines += [f"file {path}" for path in found.changed[:_SHOWN]]
+    if len(found.changed) > _SHOWN:
+        lines.append(f"and {len(found.changed) - _SHOWN} more files")
     return "\n".join([*lines, *([found.unknown] if found.unknown else [])])

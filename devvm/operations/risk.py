@@ -6,6 +6,7 @@ Looked for in the VM itself, with nothing but a shell: Python may be what is bro
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from devvm import assets
 from devvm.errors import DevvmError
@@ -13,8 +14,19 @@ from devvm.model import VmState
 from devvm.operations import way_in
 from devvm.operations.ports import Services
 
-#: How many files of one kind are told; a person does not read more.
+#: How many files are told; a person does not read more.
 FILES_TOLD = 200
+#: How many are looked at for those: an upgrade of packages touches thousands.
+FILES_READ = 10_000
+#: Files that programs keep for themselves; a new root has its own, and nobody misses these.
+_KEPT_BY_PROGRAMS = (
+    "/boot/initrd.img-*", "/etc/.pwd.lock", "/etc/adjtime", "/etc/ld.so.cache", "/etc/group-",
+    "/etc/gshadow-", "/etc/passwd-", "/etc/shadow-", "/etc/subgid-", "/etc/subuid-",
+    "/usr/share/info/dir", "/usr/share/info/dir.old", "/usr/share/mime/*", "/var/lib/apt/*",
+    "/var/lib/dbus/*", "/var/lib/dpkg/*", "/var/lib/initramfs-tools/*", "/var/lib/logrotate/*",
+    "/var/lib/man-db/*", "/var/lib/nginx/*", "/var/lib/pam/*", "/var/lib/polkit-1/*",
+    "/var/lib/prometheus/node-exporter/*", "/var/lib/python/*", "/var/lib/sudo/*", "/var/lib/ucf/*",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +42,27 @@ class Checkout:
 
 @dataclass(frozen=True, kw_only=True)
 class Risk:
-    """What was found; `unknown` says why nothing could be looked at."""
+    """What was found.
+
+    Attributes:
+        checkouts: Those with work in them.
+        files: Files of the root that were changed, first those that somebody may miss.
+        unknown: Why nothing could be looked at.
+    """
 
     checkouts: tuple[Checkout, ...] = ()
     files: tuple[str, ...] = ()
     unknown: str | None = None
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """The files that somebody may miss."""
+        return tuple(path for path in self.files if not _is_kept_by_programs(path))
+
+    @property
+    def kept_by_programs(self) -> tuple[str, ...]:
+        """The files that nobody made: what dpkg, logrotate and others remember."""
+        return tuple(path for path in self.files if _is_kept_by_programs(path))
 
     @property
     def lost(self) -> tuple[Checkout, ...]:
@@ -44,7 +72,7 @@ class Risk:
     @property
     def any(self) -> bool:
         """Whether a person should be asked first."""
-        return bool(self.lost or self.files or self.unknown)
+        return bool(self.lost or self.changed or self.unknown)
 
 
 def look(services: Services, name: str) -> Risk:
@@ -59,7 +87,7 @@ def look(services: Services, name: str) -> Risk:
         target = way_in.target(services, name, login="vagrant")
         script = assets.look_for_work().read_text(encoding="utf-8")
         code, out, err = services.shell.run(
-            target, ["sudo", "sh", "-s", str(FILES_TOLD)], check=False, timeout=180, stdin=script
+            target, ["sudo", "sh", "-s", str(FILES_READ)], check=False, timeout=180, stdin=script
         )
     except DevvmError as error:
         return Risk(unknown=str(error))
@@ -87,4 +115,9 @@ def parse(text: str) -> Risk:
             files.append(fields[0])
         elif kind == "nostamp":
             unknown = "it has no stamp, so it is not known which files were changed since"
-    return Risk(checkouts=tuple(checkouts), files=tuple(files), unknown=unknown)
+    files.sort(key=_is_kept_by_programs)
+    return Risk(checkouts=tuple(checkouts), files=tuple(files[:FILES_TOLD]), unknown=unknown)
+
+
+def _is_kept_by_programs(path: str) -> bool:
+    return any(fnmatchcase(path, pattern) for pattern in _KEPT_BY_PROGRAMS)

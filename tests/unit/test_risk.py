@@ -34,6 +34,40 @@ def test_what_the_guest_prints_is_read():
     assert found.any
 
 
+NOISE = (  # seen beside what a person had changed
+    "/var/lib/dpkg/lock", "/var/lib/dpkg/status-old", "/var/lib/dpkg/triggers/Lock",
+    "/var/lib/dpkg/info/htop.list", "/var/lib/apt/extended_states", "/var/lib/logrotate/status",
+    "/etc/ld.so.cache", "/etc/passwd-", "/etc/.pwd.lock", "/var/lib/sudo/lectured/1000",
+)  # fmt: skip
+MISSED = (
+    "/etc/passwd", "/etc/apt/sources.list.d/mine.list", "/etc/logrotate.d/mine", "/etc/motd",
+    "/opt/var/lib/dpkg/lock", "/root/notes", "/usr/local/bin/tool", "/var/lib/mine/state",
+    "/var/spool/cron/crontabs/ann", "/etc/ld.so.conf.d/mine.conf",
+)  # fmt: skip
+
+
+def test_what_programs_keep_for_themselves_is_told_apart_and_after_the_rest():
+    mixed = [path for pair in zip(NOISE, MISSED, strict=True) for path in pair]
+    found = risk.parse("".join(f"file\t{path}\n" for path in mixed))
+    assert found.changed == MISSED
+    assert found.kept_by_programs == NOISE
+    assert found.files == (*MISSED, *NOISE)
+    assert found.any
+
+
+def test_what_programs_keep_for_themselves_is_no_reason_to_ask():
+    found = risk.parse("".join(f"file\t{path}\n" for path in NOISE))
+    assert found.files == NOISE
+    assert not found.any
+
+
+def test_much_that_programs_keep_does_not_hide_what_a_person_changed():
+    info = "".join(f"file\t/var/lib/dpkg/info/p{n}.list\n" for n in range(1000))
+    found = risk.parse(f"{info}file\t/etc/motd\n")
+    assert found.files[0] == "/etc/motd"
+    assert len(found.files) == risk.FILES_TOLD
+
+
 def test_work_on_the_data_disk_alone_is_no_reason_to_ask():
     found = risk.parse("repo\t/home/ann/app\t2\t1\t0\tyes\n")
     assert len(found.checkouts) == 1
@@ -57,7 +91,7 @@ def test_it_is_looked_for_in_a_vm_that_runs(dev1):
     assert risk.look(dev1.services, "dev1") == risk.parse(PRINTED)
     alias, argv = dev1.shell.asked[-1]
     assert alias == "dev1-vagrant"
-    assert argv == ["sudo", "sh", "-s", str(risk.FILES_TOLD)]
+    assert argv == ["sudo", "sh", "-s", str(risk.FILES_READ)]
 
 
 def test_where_it_can_not_be_looked_for_it_is_not_known(dev1):

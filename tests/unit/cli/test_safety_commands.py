@@ -181,6 +181,27 @@ def test_rebuild_says_what_is_at_risk_and_asks(cli, dev):
     assert len(in_trash(dev)) == 1
 
 
+def test_rebuild_counts_what_nobody_would_miss(cli, dev):
+    kept = [f"/var/lib/dpkg/info/p{n}.list" for n in range(20)]
+    dev.on_roots["dev001"] = "".join(f"file\t{path}\n" for path in (*kept, "/etc/motd"))
+    refused = cli("rebuild", "dev001")
+    assert refused.code == 2
+    assert "/etc/motd: changed since the VM was made (NOT on the data disk)" in refused.stderr
+    counted = "- 20 files that dpkg, apt and other programs keep for themselves (--json lists"
+    assert refused.stderr.count(counted) == 1
+    assert "/var/lib/dpkg" not in refused.stderr
+    data = cli("rebuild", "dev001", "--yes", "--json").json
+    assert data["risk"]["files"] == ["/etc/motd", *kept]
+
+
+def test_rebuild_asks_nothing_where_nobody_would_miss_anything(cli, dev):
+    dev.on_roots["dev001"] = "file\t/var/lib/dpkg/lock\n"
+    done = cli("rebuild", "dev001")
+    assert done.code == 0
+    assert "- 1 file that dpkg, apt and other programs keep for themselves" in done.stderr
+    assert "Nothing that you would miss: all other changes are on the data disk" in done.stderr
+
+
 def test_rebuild_of_a_vm_that_can_not_be_looked_into_asks(cli, dev):
     cli("stop", "dev001")
     refused = cli("rebuild", "dev001", "--release", RELEASE)
