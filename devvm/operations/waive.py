@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-import yaml
-
 from devvm.errors import DevvmError, UsageError
+from devvm.parity import waivers, yaml_list
 from devvm.state import write_atomic
 
 #: From this likeness on, a name is a known one with a slip in it.
@@ -47,7 +46,8 @@ def waive(file: Path, waiver: Waiver, known: Sequence[str], today: date) -> tupl
         today: The day; a waiver must hold then.
 
     Raises:
-        UsageError: no check has such a name, it has ended already, or the file can't be written.
+        UsageError: no check has such a name, it has ended already, or the file can't be read or
+            written.
     """
     matched = tuple(name for name in known if fnmatchcase(name, waiver.check))
     if not matched and not _may_be_extra(waiver.check, known):
@@ -70,11 +70,15 @@ def waive(file: Path, waiver: Waiver, known: Sequence[str], today: date) -> tupl
         "owner": waiver.owner,
         "until": waiver.until,
     }
-    added = yaml.safe_dump([entry], sort_keys=False, allow_unicode=True, width=100)
     try:
         text = file.read_text(encoding="utf-8") if file.exists() else ""
-        gap = "" if not text or text.endswith("\n") else "\n"
-        write_atomic(file, f"{text}{gap}{added}")
+        write_atomic(file, _with(text, entry, file))
+    except (waivers.WaiverError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"nothing can be added to {file}, which is left as it is",
+            details=str(error),
+            resolution="correct it, then type the command again",
+        ) from None
     except (OSError, DevvmError) as error:
         raise UsageError(
             f"{file} can't be written",
@@ -82,6 +86,22 @@ def waive(file: Path, waiver: Waiver, known: Sequence[str], today: date) -> tupl
             resolution="waivers belong to the stack's repository: type it in a checkout of that",
         ) from None
     return matched
+
+
+def _with(text: str, entry: Mapping[str, object], file: Path) -> str:
+    """The text of the file with one more waiver, read again to see that it says just that.
+
+    Raises:
+        WaiverError: the file can't be read, before or after; or it would say something else.
+    """
+    said = waivers.parse(text, file)
+    try:
+        added = yaml_list.append(text, entry)
+    except ValueError as error:
+        raise waivers.WaiverError(f"{file}: {error}") from None
+    if waivers.parse(added, file) != (*said, waivers.Waiver.model_validate(entry)):
+        raise waivers.WaiverError(f"{file}: with one more waiver, the others would not be the same")
+    return added
 
 
 def _may_be_extra(check: str, known: Sequence[str]) -> bool:

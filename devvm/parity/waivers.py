@@ -67,9 +67,20 @@ def load(file: Path) -> tuple[Waiver, ...]:
         WaiverError: it can't be read, is not YAML or does not have the form.
     """
     try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
-        return _FORM.validate_python(data or ())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        return parse(file.read_text(encoding="utf-8"), file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise WaiverError(f"{file}: {error}") from None
+
+
+def parse(text: str, file: Path) -> tuple[Waiver, ...]:
+    """What a file of waivers says.
+
+    Raises:
+        WaiverError: it is not YAML or does not have the form.
+    """
+    try:
+        return _FORM.validate_python(yaml.safe_load(text) or ())
+    except yaml.YAMLError as error:
         raise WaiverError(f"{file}: {error}") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]

@@ -95,6 +95,97 @@ def test_a_waiver_is_added_below_what_is_there(tmp_path):
     )
 
 
+ONE = "check: unit/nginx.service\n{0}reason: ours\n{0}owner: jane\n{0}until: 2999-01-31"
+INDENTED = f"""\
+# ours
+
+  - {ONE.format("    ")}  # a long time
+
+  # the second
+  - check: "sysctl/*"
+    machines:
+      - dev1
+    reason: >-
+      little
+      memory
+    owner: platform
+    until: 2999-01-31  # the end
+"""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "[]\n",
+        "# ours\n\n[]  # none yet\n# last\n",
+        "# ours\n",
+        "# ours\n---\n# none\n",
+        "null\n",
+        "- " + ONE.format("  "),
+        f"- {ONE.format('  ')}\n...\n",
+        f"# first\n---  # here\n# ours\n-   {ONE.format('    ')}  # why\n# last\n...\n# after\n",
+        INDENTED,
+        f"{INDENTED}...\n",
+        f"# flow\n[{{{', '.join(ONE.format('').splitlines())}}}]  # one\n",
+        "- &one\n  " + ONE.format("  ") + "\n- <<: *one\n  check: sysctl/*\n",
+        GOOD,
+    ],
+)
+def test_a_waiver_is_added_however_the_file_is_written(tmp_path, text):
+    file = tmp_path / "waivers.yml"
+    before = load(tmp_path, text)
+    waive(file, wanted(reason="yes", owner="on: # call"), KNOWN, TODAY)
+    *others, added = waivers.load(file)
+    assert tuple(others) == before
+    assert (added.check, added.reason, added.owner) == ("sysctl/vm.*", "yes", "on: # call")
+    written = file.read_text()
+    comments = [line[line.index("#") :] for line in text.splitlines() if "#" in line]
+    places = [written.index(comment) for comment in comments]
+    assert places == sorted(places)
+    waive(file, wanted(check="unit/*"), KNOWN, TODAY)
+    assert [one.check for one in waivers.load(file)][-2:] == ["sysctl/vm.*", "unit/*"]
+
+
+def test_how_a_person_indents_is_kept(tmp_path):
+    file = tmp_path / "waivers.yml"
+    file.write_text(f"-   {ONE.format('    ')}\n")
+    waive(file, wanted(), KNOWN, TODAY)
+    assert file.read_text().startswith(f"-   {ONE.format('    ')}\n-   check: sysctl/vm.*\n    re")
+
+
+def test_what_is_there_stays_as_it_is_written(tmp_path):
+    file = tmp_path / "waivers.yml"
+    file.write_text(INDENTED)
+    waive(file, wanted(), KNOWN, TODAY)
+    assert file.read_text() == (
+        f"{INDENTED}  - check: sysctl/vm.*\n    reason: little memory\n    owner: jané\n"
+        f"    until: {TODAY}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- [",
+        "- check: a\n",
+        "check: a\n",
+        "[]\n---\n[]\n",
+        "# ours\n...\n",
+        "\0",
+        f"- {ONE.format('  ')}\n  check: unit/twice\n",
+    ],
+)
+def test_a_file_that_can_not_be_read_is_left_as_it_is(tmp_path, text):
+    file = tmp_path / "waivers.yml"
+    file.write_text(text)
+    with pytest.raises(UsageError, match="nothing can be added") as caught:
+        waive(file, wanted(), KNOWN, TODAY)
+    assert caught.value.resolution
+    assert file.read_text() == text
+
+
 def test_the_first_waiver_makes_the_file(tmp_path):
     file = tmp_path / "waivers.yml"
     waive(file, wanted(), KNOWN, TODAY)
