@@ -6,8 +6,8 @@
 # file written last marks it as whole: one that was killed half way is made again.
 
 checkout=$(dirname -- "$(dirname -- "$self")")
-data=${XDG_DATA_HOME:-${HOME:?is not set}/.local/share}/devvm
-logs=${XDG_STATE_HOME:-$HOME/.local/state}/devvm/logs
+data=${XDG_DATA_HOME:-${HOME:-}/.local/share}/devvm
+logs=${XDG_STATE_HOME:-${HOME:-}/.local/state}/devvm/logs
 log=
 python=
 ticker=
@@ -191,6 +191,11 @@ apt_failed() {
 # environment [EXTRA]: set $venv to a whole environment; EXTRA is one of pyproject.toml's.
 environment() {
     extra=${1:-}
+    if [ -z "${HOME:-}" ] && { [ -z "${XDG_DATA_HOME:-}" ] || [ -z "${XDG_STATE_HOME:-}" ]; }; then
+        if [ -n "${_DEVVM_COMPLETE:-}" ]; then exit 0; fi # Tab must not talk
+        fail 2 usage "HOME is not set, and devvm keeps its Python environment and logs there" "" \
+            "set HOME, or both XDG_DATA_HOME and XDG_STATE_HOME"
+    fi
     find_python || true
     base=$data/venv/$(printf '%s' "$checkout" | sha256sum | cut -c 1-12)
     key=$(

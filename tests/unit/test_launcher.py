@@ -31,10 +31,10 @@ def bare(tmp_path):
         (tools / name).write_text(f"#!/bin/sh\n{text}\n")
         (tools / name).chmod(0o755)
 
-    def run(*argv, launcher=REPOSITORY / "bin" / "devvm", **env):
+    def run(*argv, launcher=REPOSITORY / "bin" / "devvm", home="home with space", **env):
         return subprocess.run(
             [launcher, *argv],
-            env={"PATH": str(tools), "HOME": str(tmp_path / "home with space")} | env,
+            env={"PATH": str(tools)} | ({"HOME": str(tmp_path / home)} if home else {}) | env,
             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
         )  # fmt: skip
 
@@ -69,6 +69,31 @@ def test_a_mirror_that_is_down(bare):
 def test_a_tab_neither_installs_nor_talks(bare):
     done = bare(_DEVVM_COMPLETE="complete_bash", DEVVM_YES="1")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("env", [{}, {"HOME": ""}, {"XDG_DATA_HOME": "/nowhere"}])
+@pytest.mark.parametrize(("launcher", "argument"), [("devvm", "list"), ("test", "--fast")])
+def test_without_a_home_that_is_said_in_a_line(bare, launcher, argument, env):
+    done = bare(argument, launcher=REPOSITORY / "bin" / launcher, home=None, **env)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "Error: HOME is not set, and devvm keeps its Python environment and logs there\n"
+        "Next: set HOME, or both XDG_DATA_HOME and XDG_STATE_HOME\n"
+    )
+
+
+def test_without_a_home_in_json_and_on_a_tab(bare):
+    error = json.loads(bare("list", "--json", home=None).stdout)["error"]
+    assert (error["code"], error["exit_code"], error["details"]) == ("usage", 2, "")
+    done = bare(home=None, _DEVVM_COMPLETE="complete_bash")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_folders_of_ones_own_are_enough_without_a_home(bare, tmp_path):
+    folders = {"XDG_DATA_HOME": str(tmp_path / "data"), "XDG_STATE_HOME": str(tmp_path / "state")}
+    done = bare("create", "dev1", home=None, **folders)
+    assert done.returncode == 4
+    assert "Error: this host is not ready for devvm" in done.stderr
 
 
 def test_yes_for_another_program_is_none_for_us(bare):
