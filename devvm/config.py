@@ -368,13 +368,16 @@ def _validate(data: Mapping[str, Any], source: str) -> Config:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
+            wrong = "unknown key"
             reason = f"unknown key; the keys of this section are: {_known_keys(first['loc'])}"
         else:
-            reason = first["msg"].removeprefix("Value error, ")
+            wrong = "bad value"
+            ours = first["type"] == "value_error"  # raised by a validator above
+            reason = str(first["ctx"]["error"]) if ours else first["msg"]
             if key not in _NEVER_SHOWN:
                 reason += f" (it is {first['input']!r})"
         raise UsageError(
-            f"{source}: {key}: {'unknown key' if 'unknown key' in reason else 'bad value'}",
+            f"{source}: {key}: {wrong}",
             details=reason,
             resolution="devvm config show",
         ) from None

@@ -80,7 +80,15 @@ def test_an_unknown_key_lists_the_known_ones(config_file):
     config_file.write_text("[vm]\nmemory = 2048")
     with pytest.raises(UsageError) as caught:
         config.load()
+    assert caught.value.brief == f"{config_file}: vm.memory: unknown key"
     assert "memory_mib" in caught.value.details
+
+
+def test_a_bad_value_is_no_unknown_key_whatever_it_says(config_file):
+    config_file.write_text("[network]\ndomain = 'unknown key'")
+    with pytest.raises(UsageError, match=r"network\.domain: bad value$") as caught:
+        config.load()
+    assert caught.value.details == "not a DNS domain (it is 'unknown key')"
 
 
 def test_not_toml(config_file):
