@@ -64,19 +64,17 @@ class RolloutLog:
         return plan, at
 
     def events(self) -> list[Event]:
-        """All that has happened; an event that was being written when the host died is none.
+        """All that has happened, in its order; an event of which only a part is written is none.
 
         Raises:
             OperationError: it can't be read.
         """
         path = self._folder / _EVENTS
         try:
-            *lines, unfinished = path.read_text(encoding="utf-8").split("\n")
-            del unfinished
-            return [_event(json.loads(line)) for line in lines if line]
+            return list(_events(path.read_bytes()))
         except FileNotFoundError:
             return []
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, KeyError, TypeError) as error:
             raise _unreadable(path, error) from None
 
     def record(self) -> Record:
@@ -92,11 +90,11 @@ class RolloutLog:
         """Write an event down.
 
         Args:
-            event: It.
+            event: What happened.
             durable: Whether it is on the disk when this returns.
 
         Raises:
-            OperationError: there is no space left.
+            OperationError: it can't be written; what there is of it then counts as nothing.
         """
         line = json.dumps(event.data(), ensure_ascii=False).encode() + b"\n"
         path = self._folder / _EVENTS
@@ -106,8 +104,7 @@ class RolloutLog:
                 if os.fstat(descriptor).st_uid == os.geteuid():
                     os.fchmod(descriptor, 0o660)  # the umask took the group's right to write
                 fcntl.flock(descriptor, fcntl.LOCK_EX)  # a VM that starts may write as well
-                _end_torn_line(descriptor)
-                os.write(descriptor, line)
+                _write(descriptor, b"\n" + line if _is_torn(descriptor) else line)
                 if durable:
                     os.fsync(descriptor)
             finally:
@@ -209,11 +206,37 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def _end_torn_line(descriptor: int) -> None:
-    """Begin on a line of one's own, where a host died in the middle of one."""
+def _is_torn(descriptor: int) -> bool:
+    """Whether the last line has no end: a host, or a process, died while it was written."""
     size = os.fstat(descriptor).st_size
-    if size and os.pread(descriptor, 1, size - 1) != b"\n":
-        os.write(descriptor, b"\n")
+    return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    """Write all of it: the kernel may take a part, as where the disk is nearly full.
+
+    Raises:
+        OSError: the rest can't be written.
+    """
+    while content:
+        content = content[os.write(descriptor, content) :]
+
+
+def _events(content: bytes) -> Iterator[Event]:
+    """The events in a record's bytes.
+
+    A part of a line is no JSON, wherever it was cut, and perhaps no UTF-8 either. It may be
+    followed by events: the next one that was written began on a line of its own.
+
+    Raises:
+        KeyError, TypeError: a line is whole and no event.
+    """
+    for line in content.split(b"\n"):
+        try:
+            data = json.loads(line.decode())
+        except ValueError:
+            continue
+        yield _event(data)
 
 
 def _event(data: Mapping[str, Any]) -> Event:

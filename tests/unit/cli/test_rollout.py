@@ -495,6 +495,38 @@ def test_the_audit_log(cli, world):
     assert "dev009 is not in the rollout r1" in refused.stderr
 
 
+@pytest.mark.parametrize("kept", [0.5, "in a character"])
+def test_every_command_reads_a_record_that_a_dying_host_has_torn(cli, world, kept):
+    path = world.state.rollouts / killed(world).id / "events.jsonl"
+
+    def tear():
+        event = Event(at=rollout_log.now(), by="ann", what="note", facts={"text": "für später"})
+        line = json.dumps(event.data(), ensure_ascii=False).encode()
+        cut = line.index("ü".encode()) + 1 if kept == "in a character" else int(len(line) * kept)
+        with path.open("ab") as file:
+            file.write(line[:cut])
+
+    def look():
+        for command in ("status", "list", "log", "log --all", "log --vm dev001"):
+            for argv in (command.split(), [*command.split(), "--json"]):
+                assert cli("rollout", *argv).code == 0, argv
+        followed = cli("rollout", "status", "r1", "--follow", "--json").stdout.splitlines()
+        everything = cli("rollout", "log", "r1", "--all", "--json").json["events"]
+        assert [json.loads(line) for line in followed] == everything
+        report = cli("fleet", "report", "--json").json
+        assert report["rollouts"][-1]["id"] == "r1"
+
+    tear()
+    look()
+    for verb, code in (("pause", 0), ("resume", 0), ("start", 2), ("rollback", 0), ("start", 0)):
+        more = {"start": ["latest", "--yes"], "rollback": ["--yes"]}.get(verb, [])
+        done = cli("rollout", verb, *more)
+        assert done.code == code, done.stderr
+        assert "events.jsonl" not in done.stderr
+        tear()
+        look()
+
+
 def test_status_of_many_shows_what_matters_and_counts_the_others(cli, world):
     world.fleet(40)
     world.provisioner.failing["dev020"] = "update"
