@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from devvm.operations.ports import Services
     from devvm.operations.progress import Run
     from devvm.operations.update import Updated
+    from devvm.operations.ways import Choice
 
 ReleaseOption = Annotated[
     str,
@@ -54,8 +55,8 @@ def update(
     services = session.services()
     wanted = releases.find(services, release).release
     run = session.run(f"update {vm_name}")
-    chosen = _way(session, services, vm_name, wanted, run, rebuild=rebuild, yes=yes)
-    request = operation.UpdateRequest(name=vm_name, release=wanted, rebuild=rebuild, way=chosen)
+    choice = _choice(session, services, vm_name, wanted, run, rebuild=rebuild, yes=yes)
+    request = operation.UpdateRequest(name=vm_name, release=wanted, rebuild=rebuild, choice=choice)
     updated = operation.update(services, request, run)
     session.output.result(
         {
@@ -71,7 +72,7 @@ def update(
         raise typer.Exit(ExitCode.DIFFERS)
 
 
-def _way(
+def _choice(
     session: Session,
     services: Services,
     name: str,
@@ -80,7 +81,7 @@ def _way(
     *,
     rebuild: bool,
     yes: bool,
-) -> Way | None:
+) -> Choice | None:
     """By which way; agreed on where it is a new root. None where the VM is there already."""
     from devvm.fleet.way import Kind
     from devvm.model import VmState
@@ -95,11 +96,11 @@ def _way(
     record = ways.on_record(services, release)
     if vm.state is not VmState.RUNNING:  # only one that runs can be looked into
         vm = lifecycle.start(services, name, run)
-    chosen = operation.find_way(services, vm, record, run, rebuild=rebuild)
-    if chosen.kind is Kind.REBUILD:
+    choice = operation.choose(services, vm, record, run, rebuild=rebuild)
+    if choice.way.kind is Kind.REBUILD:
         again = f"devvm update {name} --release {release}{' --rebuild' if rebuild else ''} --yes"
         work_at_risk.agree(session, services, name, again, yes=yes)
-    return chosen
+    return choice
 
 
 def _way_data(way: Way | None) -> dict[str, Any] | None:

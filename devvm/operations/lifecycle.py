@@ -122,7 +122,7 @@ def start(services: Services, name: str, run: Run) -> Vm:
         OperationError: it does not come up.
     """
     with changing(services, name, run), machine.recorded(services, name, run):
-        _start(services, present(services, name), run)
+        bring_up(services, present(services, name), run)
     return get(services, name)
 
 
@@ -143,7 +143,7 @@ def restart(services: Services, name: str, run: Run, *, force: bool = False) -> 
     with changing(services, name, run), machine.recorded(services, name, run):
         vm = present(services, name)
         _stop(services, vm, run, force=force)
-        _start(services, vm, run)
+        bring_up(services, vm, run)
     return get(services, name)
 
 
@@ -166,10 +166,14 @@ def power_on(services: Services, vm: Vm, run: Run) -> Target:
     return target
 
 
-def _start(services: Services, vm: Vm, run: Run) -> None:
-    """Power on, and let devvm's key in to the engineer's account where it was made anew."""
+def bring_up(services: Services, vm: Vm, run: Run) -> None:
+    """Power a VM on and wait until it lets us in, as `start` does; its lock is held.
+
+    Raises:
+        OperationError: it does not come up.
+    """
     target = power_on(services, vm, run)
-    try:
+    try:  # devvm's key may have been made anew, and the engineer's account not know it
         if vm.metadata is not None:
             adopt.let_in(services, target, vm.metadata)
     except DevvmError as error:  # the VM is up, and that was asked for

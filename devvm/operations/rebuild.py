@@ -80,35 +80,52 @@ def rebuild(services: Services, request: RebuildRequest, run: Run) -> RebuildRes
         same = before and before.journal.get("release") == request.release
         if before and same and before.done(journal.REBUILD):
             return _result(services, name, run, before.journal["token"])
-        vm, token = _present(services, name, run), request.token or naming.new_token()
-        was_running = vm.state is VmState.RUNNING or bool(before and before.was_running)
-        begun = {
-            "command": run.command,
-            "token": token,
-            "was_running": was_running,
-            "release": request.release,
-        }
-        services.state.open_journal(name, journal.REBUILD, begun)
-        with machine.recorded(services, name, run), settle.settled_on_failure(services, name, run):
-            with run.phase("check", "Checking the host"):
-                box = create.require_box(services, request.release)
-                refuse_older_data(services, vm, box)
-                if vm.state is VmState.SHUTOFF:
-                    create.require_memory(services, vm.memory_mib)
-                create.require_space(services, box)
-            assert vm.metadata is not None
-            facts = _facts(vm.metadata, request.engineer, box)
-            _replace_root(services, vm, box, facts, token, run)
-            lifecycle.power_on(services, _vm(services, name), run)
-            with guest_log.kept_on_failure(services, name, run):
-                machine.personalise(services, facts.name, facts.owner, box.release, run)
-                report = create.judge_vm(services, name, box.release, run)
-                demand_passed(services, report, run)
-            present = _vm(services, name).metadata  # its certificate may be a new one
-            assert present is not None
-            services.hypervisor.set_metadata(vm.uuid, replace(present, ready=True))
-            settle.settle(services, name, run, killed=False)
-        tidy.tidy(services, name, run)
+        return carry_out(services, request, run, was_running=bool(before and before.was_running))
+
+
+def carry_out(
+    services: Services, request: RebuildRequest, run: Run, *, was_running: bool = False
+) -> RebuildResult:
+    """As `rebuild`, where the VM's lock is held and nothing is left of an earlier command.
+
+    Args:
+        services: What the operation may use.
+        request: What is asked for.
+        run: Where phases go.
+        was_running: Whether the VM counts as running where it is off.
+
+    Raises:
+        DevvmError: as `rebuild`.
+    """
+    name = request.name
+    vm, token = _present(services, name, run), request.token or naming.new_token()
+    begun = {
+        "command": run.command,
+        "token": token,
+        "was_running": was_running or vm.state is VmState.RUNNING,
+        "release": request.release,
+    }
+    services.state.open_journal(name, journal.REBUILD, begun)
+    with machine.recorded(services, name, run), settle.settled_on_failure(services, name, run):
+        with run.phase("check", "Checking the host"):
+            box = create.require_box(services, request.release)
+            refuse_older_data(services, vm, box)
+            if vm.state is VmState.SHUTOFF:
+                create.require_memory(services, vm.memory_mib)
+            create.require_space(services, box)
+        assert vm.metadata is not None
+        facts = _facts(vm.metadata, request.engineer, box)
+        _replace_root(services, vm, box, facts, token, run)
+        lifecycle.power_on(services, _vm(services, name), run)
+        with guest_log.kept_on_failure(services, name, run):
+            machine.personalise(services, facts.name, facts.owner, box.release, run)
+            report = create.judge_vm(services, name, box.release, run)
+            demand_passed(services, report, run)
+        present = _vm(services, name).metadata  # its certificate may be a new one
+        assert present is not None
+        services.hypervisor.set_metadata(vm.uuid, replace(present, ready=True))
+        settle.settle(services, name, run, killed=False)
+    tidy.tidy(services, name, run)
     return _result(services, name, run, token, report)
 
 

@@ -13,11 +13,10 @@ from devvm.fleet.plan import Plan
 from devvm.fleet.record import VmProgress
 from devvm.fleet.record import VmState as Step
 from devvm.fleet.stack import Release
-from devvm.fleet.way import Kind
+from devvm.fleet.way import Kind, Way
 from devvm.model import Report, Vm, VmState
 from devvm.operations import (
     keeping,
-    naming,
     people,
     pins,
     revert,
@@ -32,6 +31,8 @@ from devvm.operations.progress import Run
 
 #: Seconds until an answer, or somebody else's lock, is looked at again.
 _LOOK_AGAIN = 15.0
+
+_THERE = "it is on it already"
 
 Tell = Callable[[Step, dict[str, Any]], None]
 
@@ -88,15 +89,13 @@ def step(
         if refusal is not None:
             return refusal
         assert vm is not None
-        if ways.is_on(vm, release.release):
-            return _done_already(services, vm, release, progress, run)
-        if vm.state is not VmState.RUNNING and not progress.tries:
-            return _due(services, vm, release, plan)
-        if not progress.tries:
+        if not progress.tries and not ways.is_on(vm, release.release):
+            if vm.state is not VmState.RUNNING:
+                return _due(services, vm, release, plan)
             waiting = _people(services, plan, release, vm, progress, by=by, now=now)
             if waiting is not None:
                 return waiting
-        return _change(services, plan, release, vm, run, tell)
+        return _change(services, plan, release, vm, progress, run, now=now, tell=tell)
     except LockedError as error:
         why = f"somebody is changing it: {error.details}"
         return Outcome(step=None, facts={"why": why}, again_at=_soon(now))
@@ -157,7 +156,7 @@ def _refusal(
     if progress.tries:
         return None
     if ways.is_on(vm, release.release) and not vm.metadata.update_to:
-        return _left("it is on it already")
+        return _left(_THERE)
     pin = pins.pinned(vm.metadata, now.date())
     return _left(pin) if pin else None
 
@@ -168,16 +167,6 @@ def _left(why: str) -> Outcome:
 
 def _soon(now: datetime) -> datetime:
     return now + timedelta(seconds=_LOOK_AGAIN)
-
-
-def _done_already(
-    services: Services, vm: Vm, release: Release, progress: VmProgress, run: Run
-) -> Outcome:
-    """A VM of which the update ended, and the process before it could say so."""
-    request = update.UpdateRequest(name=vm.name, release=release.release)
-    report = update.update(services, request, run).report
-    kept = progress.token if keeping.find(services, progress.token, of=vm.fqdn) else ""
-    return Outcome(step=Step.DONE, facts={"checks": _checks(report), "token": kept})
 
 
 def _due(services: Services, vm: Vm, release: Release, plan: Plan) -> Outcome:
@@ -227,28 +216,67 @@ def _people(
         return _left(f"it does not let devvm in, see devvm doctor: {error.brief}")
 
 
+class _NotBegunError(Exception):
+    """What is seen of a VM under its lock speaks against changing it."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__()
+        self.outcome = outcome
+
+
 def _change(
-    services: Services, plan: Plan, release: Release, vm: Vm, run: Run, tell: Tell
+    services: Services,
+    plan: Plan,
+    release: Release,
+    vm: Vm,
+    progress: VmProgress,
+    run: Run,
+    *,
+    now: datetime,
+    tell: Tell,
 ) -> Outcome:
-    chosen = update.find_way(services, vm, release, run, rebuild=plan.terms.rebuild)
-    if chosen.kind is Kind.REBUILD and (lost := risk.look(services, vm.name).lost):
-        return _left(
-            f"a rebuild would take {lost[0].path} out of sight, which holds work that is nowhere "
-            f"else; devvm update {vm.name} asks its owner"
-        )
-    assert vm.metadata is not None
-    began = ways.began(vm, release)
-    token = vm.metadata.restore_point if began else naming.new_token()
-    tell(Step.UPDATING, {"way": str(chosen.kind), "reason": chosen.reason, "token": token})
-    request = update.UpdateRequest(name=vm.name, release=release.release, way=chosen, token=token)
-    start = run.seconds
+    begun_at: float | None = None
+
+    def begin(found: Vm, chosen: Way, token: str) -> None:
+        nonlocal begun_at
+        outcome = _refusal(found, release, progress, now)
+        if outcome is None and chosen.kind is Kind.REBUILD:
+            outcome = _at_risk(services, vm.name)
+        if outcome is not None:
+            raise _NotBegunError(outcome)
+        tell(Step.UPDATING, {"way": str(chosen.kind), "reason": chosen.reason, "token": token})
+        begun_at = run.seconds
+
+    there = ways.is_on(vm, release.release)
+    rebuild = plan.terms.rebuild and not there
+    request = update.UpdateRequest(name=vm.name, release=release.release, rebuild=rebuild)
     try:
-        updated = update.update(services, request, run)
+        updated = update.update(services, request, run, begin=begin)
+    except _NotBegunError as refusal:
+        return refusal.outcome
     except DevvmError:
-        _say(services, vm.name, "the update failed, and this VM is as it was before")
+        if begun_at is not None:
+            _say(services, vm.name, "the update failed, and this VM is as it was before")
         raise
+    if begun_at is None:  # there already: by a process that ended before it could say so
+        if not progress.tries and not there:
+            return _left(_THERE)
+        kept = progress.token if keeping.find(services, progress.token, of=vm.fqdn) else ""
+        facts = {"checks": _checks(updated.report), "token": kept}
+        return Outcome(step=Step.DONE, facts=facts)
     _say(services, vm.name, f"this VM is on release {release.release} now")
-    return Outcome(step=Step.DONE, facts=done(updated, run.seconds - start))
+    return Outcome(step=Step.DONE, facts=done(updated, run.seconds - begun_at))
+
+
+def _at_risk(services: Services, name: str) -> Outcome | None:
+    """What keeps a VM from a new root, which its owner has to agree to."""
+    lost = risk.look(services, name).lost
+    if not lost:
+        return None
+    return _left(
+        f"a rebuild would take {lost[0].path} out of sight, which holds work that is nowhere "
+        f"else; devvm update {name} asks its owner"
+    )
 
 
 def _say(services: Services, name: str, text: str) -> None:

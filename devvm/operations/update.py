@@ -7,16 +7,16 @@ known to whoever looks next, and typed again goes on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from devvm.errors import DevvmError, OperationError, ParityError, UsageError
+from devvm.errors import DevvmError, LockedError, OperationError, ParityError, UsageError
 from devvm.fleet import way
 from devvm.fleet.stack import Release
 from devvm.fleet.way import Kind, Way
-from devvm.model import Engineer, Kept, Purpose, Report, Vm, VmState
+from devvm.model import Kept, Purpose, Report, Vm, VmState
 from devvm.operations import (
     certificate,
     create,
@@ -37,6 +37,10 @@ from devvm.operations import (
 )
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
+from devvm.operations.ways import Choice
+
+#: Told of an update that begins: the VM, the way, and what will name the state that is kept.
+Begin = Callable[[Vm, Way, str], None]
 
 _PLAYBOOK = "update.yml"
 
@@ -49,15 +53,13 @@ class UpdateRequest:
         name: The VM's name.
         release: The release to bring it to, on record.
         rebuild: Whether a new root is wanted in any case.
-        way: By which way, where that was looked for already.
-        token: Names the state that is kept, where the caller has to know it in advance.
+        choice: By which way, where that was looked for already, to be agreed on.
     """
 
     name: str
     release: str
     rebuild: bool = False
-    way: Way | None = None
-    token: str | None = None
+    choice: Choice | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,63 +79,103 @@ class Updated:
     previous: str | None = None
 
 
-def update(services: Services, request: UpdateRequest, run: Run) -> Updated:
+def update(
+    services: Services, request: UpdateRequest, run: Run, *, begin: Begin | None = None
+) -> Updated:
     """Bring a VM to a release; where it fails, or the VM does not pass then, back as it was.
 
     Only the machine changes. The data disk stays, and what is migrated on it is kept as it was.
+    The VM's lock is held from before it is looked at, so that what is done fits what was seen.
+
+    Args:
+        services: What the operation may use.
+        request: What is asked for.
+        run: Where phases go.
+        begin: Told before anything is changed: the VM, the way, and what will name the state that
+            is kept. What it raises ends the update.
 
     Raises:
         NotFoundError: there is no such VM, or the release is not on record.
-        UsageError: the release can't use the VM's data.
+        UsageError: the release is retired, or can't use the VM's data.
         HostNotReadyError: the host lacks disk space or libvirt.
-        LockedError: somebody is changing this VM.
+        LockedError: somebody is changing this VM, or has since the choice was made.
         ParityError: the VM did not pass; it is as it was before.
         OperationError: a step failed; the VM is as it was before.
     """
-    release = ways.on_record(services, request.release)
-    if release.retired_at and request.way is None:
+    name, release = request.name, ways.on_record(services, request.release)
+    if release.retired_at:
         raise UsageError(
             f"the release {release.release} is retired",
             details=f"since {release.retired_at}",
             resolution="devvm release list",
         )
     theirs = ways.of_release(services, release.release)
-    with settle.changing(services, request.name, run) as before:
+    with settle.changing(services, name, run) as before:
         rebuilt = bool(before and before.done(journal.REBUILD))
-    vm = _finished(services, request.name)
-    if vm.state is not VmState.RUNNING:
-        vm = lifecycle.start(services, request.name, run)
-    work.put_back(services, request.name, run)  # that a killed way back has left
-    assert vm.metadata is not None
-    if ways.is_on(vm, release.release) and (rebuilt or not request.rebuild):
-        report = create.examine_vm(theirs, vm.name, release.release, run)
-        revert.no_update(services, vm.name, release=release.release)
-        return Updated(vm=lifecycle.get(services, vm.name), report=report)
-    chosen = request.way or find_way(services, vm, release, run, rebuild=request.rebuild)
-    if request.way is None:
-        run.note(f"{vm.name}: {chosen.kind}, as {chosen.reason}")
-    if chosen.kind is Kind.CONVERGE:
-        return _converge(services, theirs, request, release, chosen, run)
-    return _rebuild(services, theirs, vm.metadata.owner, request, release, chosen, run)
+        vm = _up(services, name, run)
+        work.put_back(services, name, run)  # that a killed way back has left
+        if ways.is_on(vm, release.release) and (rebuilt or not request.rebuild):
+            report = create.examine_vm(theirs, name, release.release, run)
+            revert.no_update(services, name, release=release.release)
+            return Updated(vm=lifecycle.get(services, name), report=report)
+        chosen = _chosen(services, request, vm, release, run)
+        token = _token(services, vm, release, chosen)
+        if begin is not None:
+            begin(vm, chosen, token)
+        elif request.choice is None:
+            run.note(f"{name}: {chosen.kind}, as {chosen.reason}")
+        if chosen.kind is Kind.REBUILD:
+            return _rebuild(services, theirs, vm, release, chosen, token, run)
+        updated = _converge(services, theirs, name, release, chosen, token, run)
+        if begin is None:  # in a rollout the next operation does: it looks at all VMs
+            tidy.tidy(services, name, run)
+        return updated
 
 
-def find_way(services: Services, vm: Vm, release: Release, run: Run, *, rebuild: bool) -> Way:
-    """By which way a VM that runs gets to a release."""
+def choose(services: Services, vm: Vm, release: Release, run: Run, *, rebuild: bool) -> Choice:
+    """By which way a VM that runs gets to a release; looks into the VM, which takes a while."""
+    return Choice(way=_find_way(services, vm, release, run, rebuild=rebuild), vm=vm)
+
+
+def _chosen(services: Services, request: UpdateRequest, vm: Vm, release: Release, run: Run) -> Way:
+    """The way that was chosen already, or one that is chosen now; the lock is held."""
+    choice = request.choice
+    if choice is None:
+        return _find_way(services, vm, release, run, rebuild=request.rebuild)
+    if not choice.holds_for(vm):
+        raise LockedError(
+            f"{vm.name} was changed while its update was prepared",
+            details="what was found out about it before may not be so any more",
+            resolution=f"devvm update {vm.name} --release {release.release}",
+        )
+    return choice.way
+
+
+def _find_way(services: Services, vm: Vm, release: Release, run: Run, *, rebuild: bool) -> Way:
     return way.rebuild("asked for") if rebuild else ways.find_way(services, vm, release, run)
+
+
+def _up(services: Services, name: str, run: Run) -> Vm:
+    """A VM that is finished, and runs now: only into one that runs can be looked."""
+    vm = _finished(services, name)
+    if vm.state is not VmState.RUNNING:
+        with machine.recorded(services, name, run):
+            lifecycle.bring_up(services, vm, run)
+    return lifecycle.present(services, name)
 
 
 def _converge(
     services: Services,
     theirs: Services,
-    request: UpdateRequest,
+    name: str,
     release: Release,
     chosen: Way,
+    token: str,
     run: Run,
 ) -> Updated:
-    name = request.name
-    with settle.changing(services, name, run), machine.recorded(services, name, run):
+    with machine.recorded(services, name, run):
         vm = _finished(services, name)
-        if vm.state is not VmState.RUNNING:
+        if vm.state is not VmState.RUNNING:  # somebody inside has shut it down since
             lifecycle.power_on(services, vm, run)
         else:  # one that never stops has no other time for it
             certificate.keep_valid(services, name, run)
@@ -141,7 +183,7 @@ def _converge(
         assert vm.metadata is not None
         create.require_space(services, None)
         rebuild.refuse_older_data(services, vm, create.require_box(services, release.release))
-        kept = _restore_point(services, vm, release, request.token, run)
+        kept = _restore_point(services, vm, release, token, run)
         with (
             _back_on_failure(services, name, release, kept, run),
             guest_log.kept_on_failure(services, name, run),
@@ -165,8 +207,6 @@ def _converge(
             rebuild.demand_passed(services, report, run)
         mariadb = release.packages.get("mariadb-server", "") or vm.metadata.mariadb
         revert.no_update(services, name, release=release.release, mariadb=mariadb)
-        if request.way is None:  # in a rollout the next operation does: it looks at all VMs
-            tidy.tidy(services, name, run)
     vm = lifecycle.get(services, name)
     return Updated(vm=vm, report=report, way=chosen, previous=kept.id)
 
@@ -174,17 +214,18 @@ def _converge(
 def _rebuild(
     services: Services,
     theirs: Services,
-    owner: Engineer,
-    request: UpdateRequest,
+    vm: Vm,
     release: Release,
     chosen: Way,
+    token: str,
     run: Run,
 ) -> Updated:
-    name, token = request.name, request.token or naming.new_token()
+    assert vm.metadata is not None
+    name, owner = vm.name, vm.metadata.owner
     work.mark(services, name, token)
     wanted = rebuild.RebuildRequest(name=name, engineer=owner, release=release.release, token=token)
     try:
-        done = rebuild.rebuild(theirs, wanted, run)
+        done = rebuild.carry_out(theirs, wanted, run)
     except (OperationError, ParityError) as error:
         if services.state.journal(name) is None and services.hypervisor.vm(name) is not None:
             revert.report_back(services, name, run)
@@ -202,16 +243,21 @@ def _finished(services: Services, name: str) -> Vm:
     return vm
 
 
-def _restore_point(
-    services: Services, vm: Vm, release: Release, token: str | None, run: Run
-) -> Kept:
+def _token(services: Services, vm: Vm, release: Release, chosen: Way) -> str:
+    """What names the state to go back to; one that a killed try has kept stays that."""
+    if chosen.kind is Kind.CONVERGE and ways.began(vm, release):
+        assert vm.metadata is not None
+        if keeping.find(services, vm.metadata.restore_point, of=vm.fqdn) is not None:
+            return vm.metadata.restore_point
+    return naming.new_token()
+
+
+def _restore_point(services: Services, vm: Vm, release: Release, token: str, run: Run) -> Kept:
     """The state to go back to: kept now, or by an earlier try that was killed."""
     assert vm.metadata is not None
-    if ways.began(vm, release):
-        kept = keeping.find(services, vm.metadata.restore_point, of=vm.fqdn)
-        if kept is not None:
-            return kept
-    token = token or naming.new_token()
+    kept = keeping.find(services, token, of=vm.fqdn)
+    if kept is not None:
+        return kept
     with run.phase("restore-point", "Keeping the disks as they are"):
         work.mark(services, vm.name, token)
         label = f"before the update to {release.release}"

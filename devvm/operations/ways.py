@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from devvm.errors import NotFoundError
 from devvm.fleet import stack, way
@@ -18,6 +18,23 @@ from devvm.release import same_release
 _REACH = """import sys, urllib.request
 urllib.request.urlopen(sys.argv[1] + "/dists/", timeout=10).close()
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A way that was chosen for a VM, perhaps minutes ago.
+
+    Attributes:
+        way: Which.
+        vm: The VM as it was before it was looked at.
+    """
+
+    way: Way
+    vm: Vm
+
+    def holds_for(self, vm: Vm) -> bool:
+        """Whether the VM still is what the way was chosen for."""
+        return _grounds(self.vm) == _grounds(vm)
 
 
 def is_on(vm: Vm, release: str) -> bool:
@@ -88,3 +105,10 @@ def find_way(services: Services, vm: Vm, release: Release, run: Run) -> Way:
         others = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
         return way.rebuild(f"it differs from its own release: {failures[0].name}{others}")
     return chosen
+
+
+def _grounds(vm: Vm) -> tuple[object, ...]:
+    """What a choice rests on, as far as others can change it: not its pin, say."""
+    facts = vm.metadata
+    noted = facts and (facts.release, facts.generation, facts.restore_point)
+    return vm.uuid, vm.disks, noted

@@ -53,6 +53,24 @@ def resume(world, **more):
     return rollout
 
 
+def pin(world, name):
+    pins.pin(world.services, name, until=date(2026, 12, 1), reason="demo", by="ann",
+             today=TODAY, command="pin")  # fmt: skip
+
+
+def somebody_is_quicker(world, name, do):
+    """Do something just before the rollout gets a VM's lock."""
+    lock = world.state.lock
+
+    def locking(which, command):
+        if which == name:
+            world.state.lock = lock
+            do()
+        return lock(which, command)
+
+    world.state.lock = locking
+
+
 def ask_after_two(rollout, request):
     """Ask for something as soon as two VMs are done."""
     note = rollout.note
@@ -77,6 +95,7 @@ def test_all_vms_reach_the_release_wave_by_wave(world):
         ("canary", 1), ("wave 1", 3), ("wave 2", 3),
     ]  # fmt: skip
     assert set(states(rollout).values()) == {Step.DONE}
+    assert not [note for note in rollout.ledger.record.notes if "converge" in note]
     assert {world.release_of(name) for name in names} == {NEW}
     order = [event.vm for event in rollout.log.events() if event.what == Step.DONE]
     assert order[0] == rollout.plan.waves[0].vms[0]
@@ -371,6 +390,30 @@ def test_a_vm_that_somebody_else_changes_is_waited_for(world):
     rollout = start(world)
     assert rollout.ledger.state is State.DONE
     assert world.release_of(names[0]) == NEW
+
+
+def test_nobody_changes_a_vm_while_a_rollout_looks_which_way_it_can_go(world):
+    names = world.fleet(2)
+    refused = []
+
+    def other():
+        with pytest.raises(LockedError) as caught:
+            pin(world, names[0])
+        refused.append(caught.value)
+
+    world.verifier.meanwhile = other
+    rollout = start(world)
+    assert refused
+    assert states(rollout)[names[0]] is Step.DONE
+
+
+def test_a_vm_that_is_pinned_when_the_rollout_gets_its_lock_is_left(world):
+    names = world.fleet(2)
+    somebody_is_quicker(world, names[1], lambda: pin(world, names[1]))
+    rollout = start(world)
+    assert states(rollout)[names[1]] is Step.LEFT
+    assert world.release_of(names[1]) == RELEASE
+    assert rollout.ledger.vm(names[1]).tries == 0
 
 
 def test_a_vm_that_is_gone_is_left(world):

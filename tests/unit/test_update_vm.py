@@ -1,13 +1,14 @@
 """Bringing one VM to a release, by either way, and back."""
 
 from dataclasses import replace
+from datetime import date
 
 import pytest
 
-from devvm.errors import NotFoundError, OperationError, ParityError
+from devvm.errors import LockedError, NotFoundError, OperationError, ParityError, UsageError
 from devvm.fleet.way import Kind
 from devvm.model import Purpose, VmState
-from devvm.operations import keeping, revert, update
+from devvm.operations import keeping, lifecycle, pins, revert, update
 from tests.unit.fleet_world import BASE_FILES, NEW, ROLE, FleetWorld
 from tests.unit.world import RELEASE, Killed
 
@@ -92,6 +93,60 @@ def test_a_vm_that_is_there_already_is_checked_only(world):
     again = bring(world)
     assert (again.way, again.report.passed) == (None, True)
     assert world.provisioner.applied == []
+
+
+OTHER = "2026.12.01-bbbbbbbbbbbb"
+
+
+@pytest.mark.parametrize("off", [False, True])
+def test_nobody_changes_a_vm_between_the_look_at_it_and_the_change(world, off):
+    world.add(OTHER, {**BASE_FILES, "roles/redis/tasks/main.yml": b"- debug:\n"})
+    if off:
+        lifecycle.stop(world.services, "dev001", world.run("stop dev001"))
+    refused = []
+
+    def other():
+        with pytest.raises(LockedError, match="dev001 is being changed") as caught:
+            bring(world, OTHER)
+        refused.append(caught.value)
+
+    world.verifier.meanwhile = other
+    assert bring(world).way.roles == ("nginx",)
+    assert refused
+    assert world.release_of("dev001") == NEW
+
+
+def test_a_way_that_was_chosen_for_the_vm_as_it_is_no_more_is_not_gone(world):
+    world.add(OTHER, {**BASE_FILES, "roles/redis/tasks/main.yml": b"- debug:\n"})
+    run = world.run("update dev001")
+    record = world.releases.find(NEW)
+    choice = update.choose(world.services, world.vm("dev001"), record, run, rebuild=False)
+    bring(world, OTHER)
+    world.provisioner.applied.clear()
+    with pytest.raises(LockedError, match="dev001 was changed while its update was prepared"):
+        bring(world, choice=choice)
+    assert world.provisioner.applied == []
+    assert world.release_of("dev001") == OTHER
+    assert world.vm("dev001").metadata.update_to == ""
+
+
+def test_nobody_is_brought_to_a_release_that_was_retired_meanwhile(world):
+    run, record = world.run("update dev001"), world.releases.find(NEW)
+    choice = update.choose(world.services, world.vm("dev001"), record, run, rebuild=False)
+    world.releases.records[NEW] = replace(record, retired_at="2026-11-30T10:00:00+00:00")
+    with pytest.raises(UsageError, match="is retired"):
+        bring(world, choice=choice)
+    assert world.release_of("dev001") == RELEASE
+
+
+def test_a_pin_does_not_make_a_choice_void(world):
+    run, record = world.run("update dev001"), world.releases.find(NEW)
+    choice = update.choose(world.services, world.vm("dev001"), record, run, rebuild=False)
+    pins.pin(world.services, "dev001", until=date(2026, 12, 1), reason="demo", by="ann",
+             today=date(2026, 11, 30), command="pin dev001")  # fmt: skip
+    bring(world, choice=choice)
+    assert world.release_of("dev001") == NEW
+    assert world.vm("dev001").metadata.pin_reason == "demo"
 
 
 def test_a_release_that_is_not_on_record_is_refused(world):

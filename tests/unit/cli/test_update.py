@@ -4,6 +4,7 @@ import pytest
 
 from devvm.cli.output import Output
 from devvm.model import VmState
+from devvm.operations import update
 from tests.unit.cli.documented import documented, documented_for
 from tests.unit.fleet_world import BASE_FILES, NEW
 from tests.unit.world import RELEASE
@@ -72,6 +73,21 @@ def test_a_new_root_is_agreed_on_where_work_would_be_out_of_sight(cli, new_image
     assert done.code == 0
     assert "rebuild on the new box: how the image is made changes (role guest)" in done.stdout
     assert new_image.release_of("dev001") == IMAGE
+
+
+def test_what_was_agreed_on_is_not_done_to_a_vm_that_changed_meanwhile(cli, new_image, monkeypatch):
+    def answer(_output, _prompt):
+        request = update.UpdateRequest(name="dev001", release=NEW)
+        update.update(new_image.services, request, new_image.run("update dev001"))
+        return "y"
+
+    monkeypatch.setattr(Output, "can_ask", property(lambda self: True))
+    monkeypatch.setattr(Output, "ask", answer)
+    refused = cli("update", "dev001")
+    assert refused.code == 5
+    assert "dev001 was changed while its update was prepared" in refused.stderr
+    assert f"Next: devvm update dev001 --release {IMAGE}" in refused.stderr
+    assert new_image.release_of("dev001") == NEW
 
 
 def test_yes_asks_nothing(cli, new_image):
