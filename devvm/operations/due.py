@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import date
 
-from devvm.errors import DevvmError
+from devvm.errors import DevvmError, LockedError
 from devvm.fleet.record import Event
 from devvm.fleet.record import VmState as Step
 from devvm.model import Vm
@@ -41,15 +42,21 @@ def bring(services: Services, name: str, run: Run, *, by: str) -> update.Updated
         request = update.UpdateRequest(name=name, release=release)
         updated = update.update(services, request, run)
     except DevvmError as error:
-        left = lifecycle.get(services, name).metadata
-        if left and not left.restore_point:  # otherwise it is half way there
-            revert.no_update(services, name)
+        _forget(services, name, run)
         log = str(error.log) if error.log else ""
         _note(services, rollout, name, Step.FAILED, by, why=error.brief, log=log)
         raise
     facts = rollout_vm.done(updated, run.seconds - start)
     _note(services, rollout, name, Step.DONE, by, **facts)
     return updated
+
+
+def _forget(services: Services, name: str, run: Run) -> None:
+    """Do not try it again by itself, unless it is half way there, or in somebody else's hands."""
+    with suppress(LockedError), services.state.lock(name, run.command):
+        facts = lifecycle.get(services, name).metadata
+        if facts and not facts.restore_point:
+            revert.no_update(services, name)
 
 
 def _note(

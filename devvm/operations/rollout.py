@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from devvm.errors import DevvmError, HostNotReadyError, NotFoundError
+from devvm.errors import DevvmError, HostNotReadyError, LockedError, NotFoundError
 from devvm.fleet import quiet
 from devvm.fleet.message import Kind, Message
 from devvm.fleet.plan import CANARY
@@ -321,8 +321,7 @@ class Rollout:
                         log = str(error.log) if error.log else ""
                         self.note(Step.STUCK, name, why=f"{error.brief}: {error.details}", log=log)
         for name in self.plan.vms:
-            if self.ledger.vm(name).state is Step.DUE:
-                rollout_vm.forget_due(self.services, self.release, name)
+            if self.ledger.vm(name).state is Step.DUE and self._forget_due(name):
                 self.note(Step.LEFT, name, why=f"the rollout is {state}")
         self.note(state, why=why)
         self._tell(_KINDS[state], f"{state}: {why}")
@@ -333,6 +332,14 @@ class Rollout:
         if progress.state is not Step.UPDATING:
             self.note(Step.GOING_BACK, name)
         return rollout_vm.back(self.services, self.release, progress, self._run(name, "rollback"))
+
+    def _forget_due(self, name: str) -> bool:
+        """Whether a VM that is due stays on its release; waits for who is changing it."""
+        while True:
+            try:
+                return rollout_vm.forget_due(self.services, self.plan, self.release, name)
+            except LockedError:
+                self.clock.sleep(_TICK)
 
     # Small things --------------------------------------------------------------------------
 

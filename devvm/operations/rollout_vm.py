@@ -91,7 +91,7 @@ def step(
         assert vm is not None
         if not progress.tries and not ways.is_on(vm, release.release):
             if vm.state is not VmState.RUNNING:
-                return _due(services, vm, release, plan)
+                return _due(services, plan, release, progress, now)
             waiting = _people(services, plan, release, vm, progress, by=by, now=now)
             if waiting is not None:
                 return waiting
@@ -129,12 +129,24 @@ def back(
     return Step.BACK, {"why": f"on {report.release} again", "checks": _checks(report)}
 
 
-def forget_due(services: Services, release: Release, name: str) -> None:
-    """Let a VM that does not run stay on its release when it next starts."""
-    vm = services.hypervisor.vm(name)
-    facts = vm.metadata if vm else None
-    if vm and facts and facts.update_to == release.release and not facts.restore_point:
-        revert.no_update(services, name)
+def forget_due(services: Services, plan: Plan, release: Release, name: str) -> bool:
+    """Let a VM that does not run stay on its release when it next starts.
+
+    Returns:
+        Whether it stays; it does not where it has started and is on its way, or there.
+
+    Raises:
+        LockedError: somebody is changing it.
+    """
+    with services.state.lock(name, f"rollout {plan.id}"):
+        vm = services.hypervisor.vm(name)
+        if vm is None or vm.metadata is None:
+            return True
+        if ways.is_on(vm, release.release) or ways.began(vm, release):
+            return False
+        if vm.metadata.update_to == release.release:
+            revert.no_update(services, name)
+        return True
 
 
 def done(updated: update.Updated, seconds: float) -> dict[str, Any]:
@@ -169,9 +181,20 @@ def _soon(now: datetime) -> datetime:
     return now + timedelta(seconds=_LOOK_AGAIN)
 
 
-def _due(services: Services, vm: Vm, release: Release, plan: Plan) -> Outcome:
-    assert vm.metadata is not None
-    with services.state.lock(vm.name, f"rollout {plan.id}"):
+def _due(
+    services: Services, plan: Plan, release: Release, progress: VmProgress, now: datetime
+) -> Outcome:
+    """Note in a VM that does not run that it is to be brought to the release when it starts."""
+    name = progress.name
+    with services.state.lock(name, f"rollout {plan.id}"):
+        vm = services.hypervisor.vm(name)  # as it is now that nobody else changes it
+        refusal = _refusal(vm, release, progress, now)
+        if refusal is not None:
+            return refusal
+        assert vm is not None
+        assert vm.metadata is not None
+        if vm.state is VmState.RUNNING:
+            return Outcome(step=None, facts={}, again_at=now)
         facts = replace(vm.metadata, update_to=release.release, update_by=plan.id)
         services.hypervisor.set_metadata(vm.uuid, facts)
     return Outcome(step=Step.DUE, facts={"why": "it does not run; brought there when it starts"})

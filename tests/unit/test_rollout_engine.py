@@ -14,7 +14,7 @@ from devvm.fleet.plan import Terms
 from devvm.fleet.record import Event, State
 from devvm.fleet.record import VmState as Step
 from devvm.model import VmState
-from devvm.operations import doctor, due, lifecycle, pins, rollout_log, rollouts
+from devvm.operations import doctor, due, lifecycle, pins, rollout_log, rollouts, trash
 from devvm.operations.rollout import Clock, Rollout
 from tests.unit.fleet_world import NEW, FleetWorld
 from tests.unit.memory_state import Killed
@@ -228,7 +228,8 @@ def test_one_that_fails_when_it_starts_is_as_it_was_and_not_tried_again(world):
 def test_a_failed_rollout_leaves_nothing_due(world):
     names = world.fleet(3, off=("dev002",))
     world.verifier.failing.add((names[2], NEW))
-    start(world, canary=3)
+    rollout = start(world, canary=3, parallel=3)
+    assert Step.DUE in {event.what for event in rollout.log.events()}
     assert due.due(world.vm("dev002"), TODAY) is None
 
 
@@ -414,6 +415,73 @@ def test_a_vm_that_is_pinned_when_the_rollout_gets_its_lock_is_left(world):
     assert states(rollout)[names[1]] is Step.LEFT
     assert world.release_of(names[1]) == RELEASE
     assert rollout.ledger.vm(names[1]).tries == 0
+
+
+def test_a_pin_set_just_before_a_vm_is_noted_as_due_stays_and_keeps_it(world):
+    world.fleet(2, off=("dev002",))
+    somebody_is_quicker(world, "dev002", lambda: pin(world, "dev002"))
+    rollout = start(world)
+    facts = world.vm("dev002").metadata
+    assert (facts.pin_reason, facts.update_to) == ("demo", "")
+    assert states(rollout)["dev002"] is Step.LEFT
+    assert "demo" in rollout.ledger.vm("dev002").why
+
+
+def test_a_vm_that_starts_before_it_is_noted_as_due_is_changed_at_once(world):
+    world.fleet(2, off=("dev002",))
+    run = world.run("start dev002")
+    somebody_is_quicker(world, "dev002", lambda: lifecycle.start(world.services, "dev002", run))
+    rollout = start(world)
+    assert states(rollout)["dev002"] is Step.DONE
+    assert world.vm("dev002").metadata.update_to == ""
+
+
+def test_a_vm_that_is_destroyed_before_it_is_noted_as_due_is_left(world):
+    world.fleet(2, off=("dev002",))
+    run = world.run("destroy dev002")
+    somebody_is_quicker(world, "dev002", lambda: trash.destroy(world.services, "dev002", run))
+    assert states(start(world))["dev002"] is Step.LEFT
+
+
+def test_a_pin_set_while_a_rollout_ends_stays(world):
+    """What is due is forgotten then, and nothing else."""
+    names = world.fleet(3, off=("dev002",))
+    world.verifier.failing.add((names[2], NEW))
+
+    def later(rollout):
+        note = rollout.note
+
+        def noting(what, *arguments, **facts):
+            note(what, *arguments, **facts)
+            if what == State.STOPPING:
+                somebody_is_quicker(world, "dev002", lambda: pin(world, "dev002"))
+
+        rollout.note = noting
+
+    rollout = start(world, later, canary=3, parallel=3)
+    assert Step.DUE in {event.what for event in rollout.log.events()}
+    facts = world.vm("dev002").metadata
+    assert (facts.pin_reason, facts.update_to) == ("demo", "")
+    assert states(rollout)["dev002"] is Step.LEFT
+
+
+def test_a_pin_set_after_a_due_update_failed_stays(world):
+    world.fleet(2, off=("dev002",))
+    start(world)
+    world.provisioner.failing["dev002"] = "update"
+    lifecycle.start(world.services, "dev002", world.run("start dev002"))
+    note = world.reporter.note
+
+    def noting(text):
+        note(text)
+        if "is back on" in text:  # the last thing that the update does
+            somebody_is_quicker(world, "dev002", lambda: pin(world, "dev002"))
+
+    world.reporter.note = noting
+    with pytest.raises(OperationError):
+        due.bring(world.services, "dev002", world.run("start dev002"), by="joe")
+    facts = world.vm("dev002").metadata
+    assert (facts.pin_reason, facts.update_to) == ("demo", "")
 
 
 def test_a_vm_that_is_gone_is_left(world):
