@@ -76,14 +76,13 @@ def start(
         "parallel": parallel, "rebuild": rebuild, "ask_minutes": ask_minutes, "vms": vm,
     }  # fmt: skip
     terms = rollout_options.terms(services, given, plan)
-    by, today = wiring.invoker().login, words.today()
-    made, planned = rollout_plan.make(services, terms, identifier="new", by=by, today=today)
+    by = wiring.invoker().login
+    made, planned = rollout_plan.make(services, terms, by=by, today=words.today())
     said = rollout_show.summary(made, planned)
     _confirm(session, said, yes=yes)
 
     def work(make: Make) -> None:
-        command = "rollout start"
-        with rollouts.started(services, terms, by=by, today=today, command=command) as log:
+        with rollouts.started(services, made, command="rollout start") as log:
             make(log).carry_out()
 
     _carry_out(session, services, work)

@@ -56,9 +56,7 @@ def plan(
     }  # fmt: skip
     terms = rollout_options.terms(services, given, plan)
     by = wiring.invoker().login
-    made, planned = rollout_plan.make(
-        services, terms, identifier="plan", by=by, today=words.today()
-    )
+    made, planned = rollout_plan.make(services, terms, by=by, today=words.today())
     session.output.result(
         rollout_data.plan(made, planned),
         lambda: rollout_show.plan(session, made, planned, everything=everything),

@@ -53,18 +53,18 @@ class Plan:
     """Who goes when.
 
     Attributes:
-        id: The rollout's name.
         by: Whose it is.
         terms: What was asked for.
         waves: The canary first.
         changes: What the release brings, in words.
+        id: The rollout's name; empty as long as none carries the plan out.
     """
 
-    id: str
     by: str
     terms: Terms
     waves: tuple[Wave, ...]
     changes: tuple[str, ...] = ()
+    id: str = ""
 
     @property
     def vms(self) -> tuple[str, ...]:

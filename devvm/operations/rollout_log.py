@@ -10,8 +10,9 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -133,20 +134,15 @@ class RolloutLog:
         (self._folder / _REQUEST).unlink(missing_ok=True)
 
 
-def new(services: Services, plan_for: Callable[[str], Plan]) -> RolloutLog:
-    """Put a new rollout on record; the lock is held.
-
-    Args:
-        services: Where.
-        plan_for: Makes the plan, given the rollout's name.
-    """
+def new(services: Services, plan: Plan) -> RolloutLog:
+    """Put a plan on record as a new rollout, which gives it its name; the lock is held."""
     numbers = [int(log.id[1:]) for log in every(services)]
     identifier = f"r{max(numbers, default=0) + 1}"
     folder = services.state.rollouts / identifier
     folder.mkdir(exist_ok=True)
     folder.chmod(0o2770)  # for everybody who may use libvirt, as the folder that it is in
-    at = now()
-    content = {"format": _FORMAT, "at": at, "plan": record.plan_data(plan_for(identifier))}
+    named = record.plan_data(replace(plan, id=identifier))
+    content = {"format": _FORMAT, "at": now(), "plan": named}
     write_atomic(folder / _PLAN, json.dumps(content, indent=2))
     return RolloutLog(folder)
 

@@ -40,14 +40,13 @@ class Planned:
 
 
 def make(
-    services: Services, terms: Terms, *, identifier: str, by: str, today: date
+    services: Services, terms: Terms, *, by: str, today: date
 ) -> tuple[Plan, tuple[Planned, ...]]:
-    """A plan for the VMs that are not on the release yet.
+    """A plan for the VMs that are not on the release yet; nothing is put on record.
 
     Args:
         services: Whose VMs.
         terms: What was asked for.
-        identifier: The rollout's name.
         by: Whose it is.
         today: The day, for pins.
 
@@ -55,13 +54,7 @@ def make(
         NotFoundError: the release is not on record or has no box, or there is no VM of a name.
         UsageError: it is retired, or every VM is on it.
     """
-    release = ways.on_record(services, terms.release)
-    if release.retired_at:
-        raise UsageError(
-            f"the release {release.release} is retired",
-            details=f"since {release.retired_at}",
-            resolution="devvm release list",
-        )
+    release = ways.in_use(services, terms.release)
     vms = _candidates(services, terms, release)
     first = services.config.rollout.canaries
     pinned = {vm.name: pins.pinned(vm.metadata, today) for vm in vms}
@@ -73,7 +66,7 @@ def make(
 
     vms.sort(key=rank)
     waves = plans.waves([vm.name for vm in vms], terms.canary, terms.waves)
-    plan = Plan(id=identifier, by=by, terms=terms, waves=waves, changes=release.changes)
+    plan = Plan(by=by, terms=terms, waves=waves, changes=release.changes)
     of_wave = {name: wave.name for wave in waves for name in wave.vms}
     chosen = _ways(services, vms, release, terms)
     planned = (

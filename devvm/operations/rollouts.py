@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date
 
 from devvm.errors import UsageError
-from devvm.fleet.plan import Plan, Terms
+from devvm.fleet.plan import Plan
 from devvm.fleet.record import Record, State
 from devvm.fleet.record import VmState as Step
-from devvm.operations import rollout_log, rollout_plan
+from devvm.operations import rollout_log, ways
 from devvm.operations.fleet_report import RolloutLine, WaveLine
 from devvm.operations.ports import Services
 from devvm.operations.rollout import Rollout
@@ -20,22 +19,21 @@ Make = Callable[[RolloutLog], Rollout]
 
 
 @contextmanager
-def started(
-    services: Services, terms: Terms, *, by: str, today: date, command: str
-) -> Iterator[RolloutLog]:
+def started(services: Services, plan: Plan, *, command: str) -> Iterator[RolloutLog]:
     """A new rollout on record, and the right to carry it out.
+
+    The plan is carried out as it was agreed on. What has become of a VM since, that it is gone,
+    pinned or on the release, is seen when its turn comes.
 
     Args:
         services: Where.
-        terms: What is asked for.
-        by: Whose it is.
-        today: The day, for pins.
+        plan: Who goes when.
         command: What was typed, told to others.
 
     Raises:
         LockedError: another is being carried out.
-        UsageError: the latest has not ended, or there is nothing to do.
-        NotFoundError: the release or a VM is not known.
+        UsageError: the latest has not ended, or the release is retired by now.
+        NotFoundError: the release is not on record any more, or its box is gone.
     """
     with rollout_log.held(services, command):
         logs = rollout_log.every(services)
@@ -45,11 +43,8 @@ def started(
                 details=last.why or None,
                 resolution="devvm rollout resume, or: devvm rollout abort",
             )
-
-        def plan_for(identifier: str) -> Plan:
-            return rollout_plan.make(services, terms, identifier=identifier, by=by, today=today)[0]
-
-        yield rollout_log.new(services, plan_for)
+        ways.in_use(services, plan.terms.release)
+        yield rollout_log.new(services, plan)
 
 
 @contextmanager

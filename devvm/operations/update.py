@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from devvm.errors import DevvmError, LockedError, OperationError, ParityError, UsageError
+from devvm.errors import DevvmError, LockedError, OperationError, ParityError
 from devvm.fleet import way
 from devvm.fleet.stack import Release
 from devvm.fleet.way import Kind, Way
@@ -102,13 +102,7 @@ def update(
         ParityError: the VM did not pass; it is as it was before.
         OperationError: a step failed; the VM is as it was before.
     """
-    name, release = request.name, ways.on_record(services, request.release)
-    if release.retired_at:
-        raise UsageError(
-            f"the release {release.release} is retired",
-            details=f"since {release.retired_at}",
-            resolution="devvm release list",
-        )
+    name, release = request.name, ways.in_use(services, request.release)
     theirs = ways.of_release(services, release.release)
     with settle.changing(services, name, run) as before:
         rebuilt = bool(before and before.done(journal.REBUILD))

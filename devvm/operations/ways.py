@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from devvm.errors import NotFoundError
+from devvm.errors import NotFoundError, UsageError
 from devvm.fleet import stack, way
 from devvm.fleet.stack import Release
 from devvm.fleet.way import Kind, Way
@@ -71,6 +71,23 @@ def on_record(services: Services, release: str) -> Release:
             resolution="devvm release list, or: devvm release create",
         )
     create.require_box(services, found.release)
+    return found
+
+
+def in_use(services: Services, release: str) -> Release:
+    """A release that VMs may still be brought to.
+
+    Raises:
+        NotFoundError: it is not on record, or has no box here.
+        UsageError: it is retired.
+    """
+    found = on_record(services, release)
+    if found.retired_at:
+        raise UsageError(
+            f"the release {found.release} is retired",
+            details=f"since {found.retired_at}",
+            resolution="devvm release list",
+        )
     return found
 
 

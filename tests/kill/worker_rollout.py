@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from devvm.fleet.plan import Terms
-from devvm.operations import rollouts
+from devvm.operations import rollout_plan, rollouts
 from devvm.operations.messages import Messengers
 from devvm.operations.rollout import Rollout
 
@@ -23,7 +23,8 @@ def operate(given, operation, arguments):
             rebuild=operation == "rollout-rebuild",
         )  # fmt: skip
         today = datetime.now(UTC).date()
-        with rollouts.started(given, terms, by="ann", today=today, command=operation) as log:
+        plan, _ = rollout_plan.make(given, terms, by="ann", today=today)
+        with rollouts.started(given, plan, command=operation) as log:
             make(log).carry_out()
     elif operation == "rollout-resume":
         with rollouts.taken_up(given, None, command=operation) as log:

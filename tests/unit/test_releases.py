@@ -222,9 +222,8 @@ def test_a_release_that_vms_are_on_is_not_retired(world):
 def test_a_release_that_a_rollout_brings_to_vms_is_not_retired(world):
     record = create(world).listed.record
     terms = Terms(release=record.release)
-    rollout_log.new(
-        world.services, lambda name: Plan(id=name, by="jane", terms=terms, waves=())
-    ).append(Event(at=rollout_log.now(), by="jane", what=State.PAUSED))
+    log = rollout_log.new(world.services, Plan(by="jane", terms=terms, waves=()))
+    log.append(Event(at=rollout_log.now(), by="jane", what=State.PAUSED))
     with pytest.raises(UsageError, match="the rollout r1 brings VMs to it") as caught:
         releases.retire(world.services, "latest", world.run("release retire"))
     assert caught.value.resolution == "devvm rollout abort"

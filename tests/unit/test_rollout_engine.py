@@ -14,7 +14,16 @@ from devvm.fleet.plan import Terms
 from devvm.fleet.record import Event, State
 from devvm.fleet.record import VmState as Step
 from devvm.model import VmState
-from devvm.operations import doctor, due, lifecycle, pins, rollout_log, rollouts, trash
+from devvm.operations import (
+    doctor,
+    due,
+    lifecycle,
+    pins,
+    rollout_log,
+    rollout_plan,
+    rollouts,
+    trash,
+)
 from devvm.operations.rollout import Clock, Rollout
 from tests.unit.fleet_world import NEW, FleetWorld
 from tests.unit.memory_state import Killed
@@ -37,9 +46,8 @@ def carrier(world, log):
 
 def start(world, prepare=lambda _rollout: None, **terms):
     terms = Terms(**{"release": NEW, **terms})
-    with rollouts.started(
-        world.services, terms, by="ann", today=date(2026, 11, 30), command="rollout start"
-    ) as log:
+    plan, _ = rollout_plan.make(world.services, terms, by="ann", today=TODAY)
+    with rollouts.started(world.services, plan, command="rollout start") as log:
         rollout = carrier(world, log)
         prepare(rollout)
         rollout.carry_out()

@@ -9,7 +9,7 @@ from devvm.errors import UsageError
 from devvm.fleet.plan import Terms
 from devvm.fleet.record import State
 from devvm.fleet.record import VmState as Step
-from devvm.operations import rollout_log, rollouts
+from devvm.operations import rollout_log, rollout_plan, rollouts
 from devvm.operations.rollout import Clock, Rollout
 from devvm.operations.rollout_log import RolloutLog
 from tests.unit.fleet_world import NEW, FleetWorld
@@ -57,9 +57,8 @@ def prepared(folder, *, bad=(), rebuild=False):
 
 
 def start(world, terms):
-    with rollouts.started(
-        world.services, terms, by="ann", today=date(2026, 11, 30), command="start"
-    ) as log:
+    plan, _ = rollout_plan.make(world.services, terms, by="ann", today=date(2026, 11, 30))
+    with rollouts.started(world.services, plan, command="start") as log:
         carrier(world, log).carry_out()
 
 

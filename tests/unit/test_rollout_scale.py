@@ -8,7 +8,7 @@ import pytest
 from devvm.fleet.plan import Terms
 from devvm.fleet.record import State
 from devvm.fleet.record import VmState as Step
-from devvm.operations import rollouts
+from devvm.operations import rollout_plan, rollouts
 from devvm.operations.rollout import Clock, Rollout
 from tests.unit.fleet_world import NEW, FleetWorld
 from tests.unit.world import RELEASE
@@ -20,9 +20,9 @@ def quick(monkeypatch):
 
 
 def roll_out(world, **terms):
-    with rollouts.started(
-        world.services, Terms(release=NEW, **terms), by="ann", today=date(2026, 11, 30), command="x"
-    ) as log:
+    terms = Terms(release=NEW, **terms)
+    plan, _ = rollout_plan.make(world.services, terms, by="ann", today=date(2026, 11, 30))
+    with rollouts.started(world.services, plan, command="x") as log:
         rollout = Rollout(
             services=world.services, log=log, by="ann", messenger=world.messenger,
             clock=Clock(now=world.time.now, sleep=world.time.sleep),

@@ -11,11 +11,21 @@ from datetime import date
 import pytest
 
 from devvm import wiring
+from devvm.cli import words
 from devvm.cli.output import Output
 from devvm.errors import OperationError
 from devvm.fleet.plan import Terms
 from devvm.fleet.record import Event, State, VmState
-from devvm.operations import messages, rollout_log, rollouts
+from devvm.operations import (
+    lifecycle,
+    messages,
+    pins,
+    releases,
+    rollout_log,
+    rollout_plan,
+    rollouts,
+    trash,
+)
 from tests.unit.cli.documented import documented, documented_for
 from tests.unit.fleet_world import NEW
 from tests.unit.world import RELEASE
@@ -198,6 +208,60 @@ def test_start_has_to_be_confirmed(cli, world, monkeypatch):
     assert not rollout_log.every(world.services)
     monkeypatch.setattr(Output, "ask", lambda self, prompt: "y")
     assert cli("rollout", "start", "latest").code == 0
+
+
+def answering(monkeypatch, do):
+    """A person who says yes, and what happens while they think."""
+
+    def answer(_output, _prompt):
+        do()
+        return "y"
+
+    monkeypatch.setattr(Output, "can_ask", property(lambda self: True))
+    monkeypatch.setattr(Output, "ask", answer)
+
+
+def test_the_plan_that_was_agreed_on_is_carried_out(cli, world, monkeypatch):
+    """VMs that come, go, start or are pinned meanwhile make no other plan of it."""
+    world.fleet(5, off=("dev002",))
+    agreed = cli("rollout", "plan", "latest", "--json").json["waves"]
+
+    def meanwhile():
+        world.give("dev000")
+        trash.destroy(world.services, "dev001", world.run("destroy dev001"))
+        lifecycle.start(world.services, "dev002", world.run("start dev002"))
+        pins.pin(world.services, "dev004", until=words.today(), reason="demo", by="ann",
+                 today=words.today(), command="pin dev004")  # fmt: skip
+
+    answering(monkeypatch, meanwhile)
+    cli("rollout", "start", "latest", "--json")
+    cli("rollout", "resume")  # the only canary is gone, which pauses it
+    data = cli("rollout", "status", "--json").json["rollout"]
+    carried_out = [(wave["name"], [vm["name"] for vm in wave["vms"]]) for wave in data["waves"]]
+    assert carried_out == [(w["name"], [vm["name"] for vm in w["vms"]]) for w in agreed]
+    assert states(data) == {
+        "dev001": "left", "dev002": "done", "dev003": "done", "dev004": "left", "dev005": "done",
+    }  # fmt: skip
+    assert world.release_of("dev000") == RELEASE
+
+
+def test_a_release_that_is_retired_before_the_answer_goes_nowhere(cli, world, monkeypatch):
+    world.fleet(1)
+    run = world.run("release retire")
+    answering(monkeypatch, lambda: releases.retire(world.services, NEW, run))
+    refused = cli("rollout", "start", "latest")
+    assert refused.code == 2
+    assert f"the release {NEW} is retired" in refused.stderr
+    assert not rollout_log.every(world.services)
+
+
+def test_a_rollout_that_somebody_else_starts_before_the_answer_is_first(cli, world, monkeypatch):
+    answering(monkeypatch, lambda: killed(world, count=0))
+    world.fleet(3)
+    refused = cli("rollout", "start", "latest")
+    assert refused.code == 2
+    assert "the rollout r1 has not ended" in refused.stderr
+    assert len(rollout_log.every(world.services)) == 1
 
 
 def test_quiet_shows_the_end_only(cli, world):
@@ -386,9 +450,8 @@ def killed(world, count=3):
     """A rollout whose process was killed when the canary was done."""
     world.fleet(count)
     terms = Terms(release=NEW)
-    with rollouts.started(
-        world.services, terms, by="ann", today=date(2026, 11, 30), command="rollout start"
-    ) as log:
+    plan, _ = rollout_plan.make(world.services, terms, by="ann", today=date(2026, 11, 30))
+    with rollouts.started(world.services, plan, command="rollout start") as log:
         for what, vm, facts in (
             (State.RUNNING, None, {}), ("wave", None, {"name": "canary"}),
             (VmState.UPDATING, "dev001", {"way": "converge", "reason": "1 role changes"}),
