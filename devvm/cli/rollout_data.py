@@ -105,5 +105,5 @@ def _planned(one: Planned) -> dict[str, Any]:
         "way": str(one.way.kind),
         "reason": one.way.reason,
         "notice": one.notice,
-        "waits": one.waits or None,
+        "waits": one.why or None,
     }

@@ -77,7 +77,8 @@ def _refused(path: Path, error: ValidationError) -> UsageError:
     first = error.errors(include_url=False)[0]
     key = ".".join(map(str, first["loc"]))
     unknown = first["type"] in ("extra_forbidden", "invalid_key")
-    reason = first["msg"].removeprefix("Value error, ")
+    own = first["type"] == "value_error"  # raised by a validator of ours, whose words they are
+    reason = first["ctx"]["error"] if own else first["msg"]
     known = f"the keys are: {', '.join(_PlanFile.model_fields)}"
     return UsageError(
         f"{path}: {key}: {'unknown key' if unknown else 'bad value'}",

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from devvm.cli import rollout_words, words
 from devvm.cli.session import Session
 from devvm.fleet.record import Event, Record, State, VmProgress, VmState
+from devvm.fleet.way import Kind
+from devvm.operations.rollout_plan import Wait
 
 if TYPE_CHECKING:
     from devvm.fleet.plan import Plan, Terms
@@ -37,7 +39,7 @@ def plan(session: Session, made: Plan, planned: Sequence[Planned], *, everything
         changes = [*changes[:_CHANGES], more]
     rows = [("" if number else "Brings", line) for number, line in enumerate(changes)]
     rows += [("", ""), *_terms(terms)]
-    if any(one.way.kind == "converge" for one in planned):
+    if any(one.way.kind is Kind.CONVERGE for one in planned):
         rows.append(("Rebuilt", "is also a VM that differs from its own release"))
         rows.append(("", "or has to get packages and can't reach their mirror"))
     session.output.facts(f"{terms.release} for {words.plural(len(planned), 'VM')}", rows)
@@ -61,10 +63,9 @@ def _terms(terms: Terms) -> list[tuple[str, str]]:
 
 
 def _wave(planned: Sequence[Planned], *, everything: bool) -> list[tuple[str, str]]:
-    alike: dict[tuple[str, ...], list[Planned]] = {}
+    alike: dict[tuple[object, ...], list[Planned]] = {}
     for one in planned:
-        waits = one.waits.partition(" ")[0]  # pins have reasons of their own
-        key = (one.release, one.way.kind, one.way.reason, one.notice, waits)
+        key = (one.release, one.way.kind, one.way.reason, one.notice, one.waits)
         alike.setdefault(key, []).append(one)
     groups = sorted(alike.values(), key=len, reverse=True)
     shown = groups if everything else groups[:_GROUPS]
@@ -86,9 +87,9 @@ def _group(group: Sequence[Planned], most: int) -> list[tuple[str, str]]:
         ("How", rollout_words.way(first.way.kind, first.way.reason)),
         ("Noticed", first.notice),
     ]
-    waits = list(dict.fromkeys(one.waits for one in group if one.waits))
-    if waits:
-        rows.append(("But", rollout_words.names(waits, 2)))
+    whys = list(dict.fromkeys(one.why for one in group if one.why))  # each pin has its own
+    if whys:
+        rows.append(("But", rollout_words.names(whys, 2)))
     return rows
 
 
@@ -100,13 +101,13 @@ def summary(made: Plan, planned: Sequence[Planned]) -> str:
     """A plan in a few sentences, before the question."""
     waves = ", ".join(f"{wave.name} {len(wave.vms)}" for wave in made.waves)
     text = f"{made.terms.release} goes out to {words.plural(len(planned), 'VM')}: {waves}."
-    rebuilt = sum(one.way.kind == "rebuild" for one in planned)
+    rebuilt = sum(one.way.kind is Kind.REBUILD for one in planned)
     if rebuilt:
         text += f" {rebuilt} of them {'get' if rebuilt > 1 else 'gets'} a new root."
-    pinned = sum(one.waits.startswith("pinned") for one in planned)
+    pinned = sum(one.waits is Wait.PINNED for one in planned)
     if pinned:
         text += f" {pinned} {'are' if pinned > 1 else 'is'} pinned, and left."
-    off = sum(bool(one.waits) for one in planned) - pinned
+    off = sum(one.waits is Wait.OFF for one in planned)
     if off:
         verbs = ("do", "are", "they start") if off > 1 else ("does", "is", "it starts")
         text += f" {off} {verbs[0]} not run, and {verbs[1]} brought there when {verbs[2]}."
@@ -177,8 +178,8 @@ def _vms(session: Session, found: Record, *, everything: bool) -> None:
 
 
 def _row(vm: VmProgress) -> tuple[str, ...]:
-    said = rollout_words.vm(vm).removeprefix(f"{vm.state}").lstrip(":, ")
-    return vm.name, vm.wave, str(vm.state), words.age(vm.since) or "-", vm.phase or said or "-"
+    what = vm.phase or rollout_words.what(vm) or "-"
+    return vm.name, vm.wave, str(vm.state), words.age(vm.since) or "-", what
 
 
 def _failure(session: Session, vm: VmProgress) -> None:

@@ -15,8 +15,6 @@ _BAR = 20
 #: Rows of each part at most, however many VMs and waves there are.
 _WAVES, _AT_WORK, _ENDED = 8, 10, 8
 _QUIET = "quiet hours"
-#: In a note on nearly every VM, which its plan has told.
-_ORDINARY = ": converge, as "
 _STYLES = {
     VmState.FAILED: "red", VmState.STUCK: "bold red", VmState.LEFT: "yellow",
     VmState.UPDATING: "cyan", VmState.GOING_BACK: "cyan",
@@ -205,8 +203,7 @@ class Lines:
         """Tell what is otherwise than at the last look."""
         last, self._last = self._last, record
         for note in _new(last.notes if last else (), record.notes):
-            if _ORDINARY not in note:
-                self._write(note)
+            self._write(note)
         if self._notes_only:
             return
         if record.wave and (last is None or last.wave != record.wave):

@@ -72,21 +72,35 @@ def seconds_between(start: str, end: datetime | str) -> float:
 
 def vm(progress: VmProgress) -> str:
     """How far a VM is, in a line: `done in 34 s`, `failed: nginx does not start`."""
+    from devvm.fleet.record import VmState
+
+    said = what(progress)
+    if not said:
+        return str(progress.state)
+    joint = ": "
+    if progress.state is VmState.UPDATING:
+        joint = ", "
+    elif progress.state is VmState.DONE:
+        joint = ", " if progress.seconds is None else " "
+    return f"{progress.state}{joint}{said}"
+
+
+def what(progress: VmProgress) -> str:
+    """What there is to say of a VM beside its state: `in 34 s`, `nginx does not start`."""
     from devvm.cli import words
     from devvm.fleet.record import VmState
 
     match progress.state:
         case VmState.DONE:
-            took = "" if progress.seconds is None else f" in {words.duration(progress.seconds)}"
-            checks = f", {progress.checks} checks pass" if progress.checks else ""
-            return f"done{took}{checks}"
+            took = "" if progress.seconds is None else f"in {words.duration(progress.seconds)}"
+            checks = f"{progress.checks} checks pass" if progress.checks else ""
+            return ", ".join(filter(None, [took, checks]))
         case VmState.UPDATING:
-            return f"updating, {way(progress.way, progress.reason)}"
+            return way(progress.way, progress.reason)
         case VmState.ASKED:
             until = clock(progress.deadline)
-            return f"asked: {progress.why}" + (f", until {until}" if until else "")
-    reason = why(progress)
-    return f"{progress.state}: {reason}" if reason else str(progress.state)
+            return progress.why + (f", until {until}" if until else "")
+    return why(progress)
 
 
 def paused_by_request(record: Record) -> bool:

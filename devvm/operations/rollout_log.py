@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -179,17 +179,16 @@ def held(services: Services, command: str) -> Iterator[None]:
     Raises:
         LockedError: another does.
     """
-    try:
-        with services.state.lock(_LOCK, command):
-            yield
-    except LockedError as error:
-        if not error.brief.startswith(_LOCK):
-            raise
-        raise LockedError(
-            "a rollout is being carried out",
-            details=error.details,
-            resolution="devvm rollout status --follow",
-        ) from None
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(services.state.lock(_LOCK, command))
+        except LockedError as error:
+            raise LockedError(
+                "a rollout is being carried out",
+                details=error.details,
+                resolution="devvm rollout status --follow",
+            ) from None
+        yield
 
 
 def holder(services: Services) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from enum import StrEnum
 
 from devvm.errors import NotFoundError, UsageError
 from devvm.fleet import plan as plans
@@ -14,6 +15,13 @@ from devvm.fleet.way import Kind, Way
 from devvm.model import Vm, VmState
 from devvm.operations import pins, ways
 from devvm.operations.ports import Services
+
+
+class Wait(StrEnum):
+    """What keeps a VM from being changed when its turn comes."""
+
+    PINNED = "pinned"
+    OFF = "off"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +35,8 @@ class Planned:
         wave: When it goes.
         way: How, as far as the releases tell; its own state may speak for a new root.
         notice: What its owner will notice.
-        waits: Why it is not changed, or not at once; empty: nothing speaks against it.
+        waits: What keeps it from being changed, or at once; None: nothing does.
+        why: The same for people.
     """
 
     name: str
@@ -36,7 +45,8 @@ class Planned:
     wave: str
     way: Way
     notice: str
-    waits: str = ""
+    waits: Wait | None = None
+    why: str = ""
 
 
 def make(
@@ -107,8 +117,11 @@ def _ways(services: Services, vms: list[Vm], release: Release, terms: Terms) -> 
 
 def _planned(vm: Vm, wave: str, chosen: Way, pin: str | None) -> Planned:
     assert vm.metadata is not None
-    off = vm.state is not VmState.RUNNING
-    waits = pin or ("does not run: brought there when it next starts" if off else "")
+    waits, why = None, ""
+    if pin:
+        waits, why = Wait.PINNED, pin
+    elif vm.state is not VmState.RUNNING:
+        waits, why = Wait.OFF, "does not run: brought there when it next starts"
     return Planned(
         name=vm.name,
         engineer=vm.metadata.engineer,
@@ -117,6 +130,7 @@ def _planned(vm: Vm, wave: str, chosen: Way, pin: str | None) -> Planned:
         way=chosen,
         notice="nothing" if pin else notice(chosen),
         waits=waits,
+        why=why,
     )
 
 

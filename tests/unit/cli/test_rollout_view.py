@@ -182,8 +182,7 @@ def test_lines_are_silent_of_what_was_before():
 
 
 def test_beside_a_picture_there_are_notes_only():
-    made = Made(3).tell("running").tell("note", text="dev001: converge, as 1 role changes")
-    made.tell("note", text="irc: no answer").tell("done", "dev001")
+    made = Made(3).tell("running").tell("note", text="irc: no answer").tell("done", "dev001")
     assert told(made.record, notes_only=True) == ["irc: no answer"]
 
 
