@@ -30,6 +30,7 @@ class DevvmError(Exception):
         details: Why: the cause as far as it is known; may have several lines.
         resolution: What to type next.
         log: The file with the raw output of the tool that failed.
+        cause: The error of the step, where this one is of the whole that it was a step of.
     """
 
     exit_code: ExitCode = ExitCode.FAILED
@@ -43,12 +44,19 @@ class DevvmError(Exception):
         details: str | None = None,
         resolution: str | None = None,
         log: Path | None = None,
+        cause: DevvmError | None = None,
     ) -> None:
         super().__init__(brief)
         self.brief = brief
         self.details = details
         self.resolution = resolution
         self.log = log
+        self._cause = cause
+
+    @property
+    def failure(self) -> str:
+        """What failed, one line; not what it failed in, where `brief` says that first."""
+        return self._cause.failure if self._cause else self.brief
 
 
 class OperationError(DevvmError):

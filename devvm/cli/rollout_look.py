@@ -189,6 +189,7 @@ def log(
     """Show what happened in a rollout: when, who, what, and what came of it."""
     from devvm.cli import rollout_data, rollout_show
     from devvm.errors import NotFoundError
+    from devvm.fleet.record import Mark
     from devvm.operations import rollout_log
 
     session = Session.of(context)
@@ -202,7 +203,7 @@ def log(
     events = [
         event
         for event in found.events()
-        if vm in (None, event.vm) and (everything or event.what != "phase")
+        if vm in (None, event.vm) and (everything or event.what != Mark.PHASE)
     ]
     session.output.result(
         {"id": found.id, "events": [rollout_data.event(event) for event in events]},

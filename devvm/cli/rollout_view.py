@@ -14,7 +14,6 @@ from devvm.fleet.record import SETTLED, Record, State, VmProgress, VmState
 _BAR = 20
 #: Rows of each part at most, however many VMs and waves there are.
 _WAVES, _AT_WORK, _ENDED = 8, 10, 8
-_QUIET = "quiet hours"
 _STYLES = {
     VmState.FAILED: "red", VmState.STUCK: "bold red", VmState.LEFT: "yellow",
     VmState.UPDATING: "cyan", VmState.GOING_BACK: "cyan",
@@ -128,7 +127,7 @@ def _at_work(record: Record) -> list[VmProgress]:
 def _is_at_work(record: Record, vm: VmProgress) -> bool:
     if vm.state in (VmState.UPDATING, VmState.GOING_BACK):
         return True
-    looked_at = vm.state is VmState.WAITING and vm.phase and not vm.phase.startswith(_QUIET)
+    looked_at = vm.state is VmState.WAITING and vm.phase and not vm.quiet_until
     return bool(looked_at) and record.state is State.RUNNING
 
 
@@ -168,13 +167,14 @@ def _waited_for(record: Record) -> Iterator[Text]:
         for vm in of
         if vm.state is VmState.ASKED
     ]
-    quiet = [vm for vm in of if vm.state is VmState.WAITING and vm.phase.startswith(_QUIET)]
+    quiet = [vm for vm in of if vm.state is VmState.WAITING and vm.quiet_until]
     late = [vm.name for vm in of if vm.state is VmState.LATER]
     if asked:
         yield _row(("  asked: ", "yellow"), rollout_words.names(asked, 1))
     if quiet:
-        yield _row(("  quiet hours: ", "yellow"), rollout_words.names([vm.name for vm in quiet], 3),
-                   quiet[0].phase.removeprefix(_QUIET))  # fmt: skip
+        until = rollout_words.clock(quiet[0].quiet_until)
+        names = rollout_words.names([vm.name for vm in quiet], 3)
+        yield _row(("  quiet hours: ", "yellow"), f"{names} until {until}")
     if late:
         yield _row(("  later: ", "yellow"), rollout_words.names(late, 3))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -16,8 +15,6 @@ _ORDER = (
     "stuck", "failed", "updating", "going back", "asked", "later", "due", "left", "back", "done",
     "waiting",
 )  # fmt: skip
-#: What a failure begins with, and a row of the VM's own need not say.
-_KNOWN = re.compile(r"^[a-z0-9-]+ could not be brought to \S+: ")
 
 
 def way(kind: str, reason: str = "") -> str:
@@ -50,7 +47,7 @@ def first_line(text: str) -> str:
 
 def why(progress: VmProgress) -> str:
     """Why a VM is as it is, in a line that stands behind its name."""
-    return _KNOWN.sub("", first_line(progress.why), count=1)
+    return progress.failure or first_line(progress.why)
 
 
 def clock(at: str) -> str:
@@ -105,6 +102,6 @@ def what(progress: VmProgress) -> str:
 
 def paused_by_request(record: Record) -> bool:
     """Whether a rollout is paused because somebody wanted that."""
-    from devvm.operations.rollout import WANTED
+    from devvm.fleet.record import Cause
 
-    return record.why.startswith(WANTED)
+    return record.cause is Cause.REQUEST

@@ -47,6 +47,23 @@ class VmState(StrEnum):
     STUCK = "stuck"  # could not be brought back
 
 
+class Mark(StrEnum):
+    """Events that are no state, of a rollout or of a VM."""
+
+    WAVE = "wave"
+    NOTE = "note"
+    PHASE = "phase"
+
+
+class Cause(StrEnum):
+    """What a rollout is paused for."""
+
+    REQUEST = "request"  # `devvm rollout pause`
+    INTERRUPT = "interrupt"  # of the process that carries it out
+    HOST = "host"  # lacks something that any VM needs
+    CANARY = "canary"  # none could be changed
+
+
 #: States in which a wave does not wait for a VM any more.
 SETTLED = frozenset(VmState) - {
     VmState.WAITING, VmState.ASKED, VmState.UPDATING, VmState.GOING_BACK
@@ -60,8 +77,8 @@ class Event:
     Attributes:
         at: When; ISO 8601, UTC.
         by: Who: a login; the rollout's own doing is its starter's.
-        what: Its kind: a `State` of the rollout, `wave`, `note`, or a `VmState` and `phase` of a
-            VM.
+        what: Its kind: a `State` or a `Mark` of the rollout, or a `VmState` or `Mark` of a VM; of
+            a newer devvm also another.
         vm: The VM that it is about.
         facts: What else belongs to it.
     """
@@ -85,12 +102,14 @@ class VmProgress:
         name: It.
         wave: Which wave it is in.
         state: How far it is.
-        why: Why it is so, in a line.
+        why: Why it is so, for people.
+        failure: What failed, in a line that stands behind its name.
         since: Since when; ISO 8601, UTC.
         way: How it was or is brought there: `converge` or `rebuild`.
         reason: Why that way.
         token: Names the state that it goes back to.
         phase: What is done in it now.
+        quiet_until: When the quiet hours end that it waits for; ISO 8601. Empty: it does not.
         started_at: When it was begun with.
         seconds: How long that took.
         checks: How many checks it passed, as `2801 of 2801`.
@@ -104,11 +123,13 @@ class VmProgress:
     wave: str
     state: VmState = VmState.WAITING
     why: str = ""
+    failure: str = ""
     since: str = ""
     way: str = ""
     reason: str = ""
     token: str = ""
     phase: str = ""
+    quiet_until: str = ""
     started_at: str = ""
     seconds: float | None = None
     checks: str = ""
@@ -125,6 +146,7 @@ class Record:
     plan: Plan
     state: State = State.RUNNING
     why: str = ""
+    cause: Cause | None = None  # of a pause, where it is known
     started_at: str = ""
     ended_at: str | None = None
     wave: str = ""  # the one at work
@@ -184,11 +206,12 @@ class Ledger:
                 self._record,
                 state=state,
                 why=str(event.facts.get("why", "")),
+                cause=_CAUSES.get(str(event.facts.get("cause"))),
                 ended_at=event.at if state in ENDED else None,
             )
-        elif event.what == "wave":
+        elif event.what == Mark.WAVE:
             self._record = replace(self._record, wave=str(event.facts["name"]))
-        elif event.what == "note":
+        elif event.what == Mark.NOTE:
             self._notes.append(str(event.facts.get("text", "")))
 
     def _of_vm(self, event: Event) -> None:
@@ -196,8 +219,9 @@ class Ledger:
         known = self._vms.get(event.vm)
         if known is None:
             return
-        if event.what == "phase":
-            self._vms[event.vm] = replace(known, phase=str(event.facts.get("title", "")))
+        if event.what == Mark.PHASE:
+            title, quiet = (str(event.facts.get(key, "")) for key in ("title", "quiet_until"))
+            self._vms[event.vm] = replace(known, phase=title, quiet_until=quiet)
         elif event.what in _VM_STATES:
             state = VmState(event.what)
             begins = state is VmState.UPDATING
@@ -206,7 +230,9 @@ class Ledger:
                 known,
                 **{
                     "why": "",
+                    "failure": "",
                     "phase": "",
+                    "quiet_until": "",
                     "deadline": "",
                     **given,
                     "state": state,
@@ -220,8 +246,9 @@ class Ledger:
 
 _STATES = frozenset(map(str, State))
 _VM_STATES = frozenset(map(str, VmState))
+_CAUSES = {str(cause): cause for cause in Cause}
 _VM_FACTS = frozenset(
-    {"why", "way", "reason", "token", "seconds", "checks", "log", "deadline"}
+    {"why", "failure", "way", "reason", "token", "seconds", "checks", "log", "deadline"}
 )  # fmt: skip
 
 

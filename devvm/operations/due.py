@@ -44,7 +44,8 @@ def bring(services: Services, name: str, run: Run, *, by: str) -> update.Updated
     except DevvmError as error:
         _forget(services, name, run)
         log = str(error.log) if error.log else ""
-        _note(services, rollout, name, Step.FAILED, by, why=error.brief, log=log)
+        facts = {"why": error.brief, "failure": error.failure, "log": log}
+        _note(services, rollout, name, Step.FAILED, by, **facts)
         raise
     facts = rollout_vm.done(updated, run.seconds - start)
     _note(services, rollout, name, Step.DONE, by, **facts)

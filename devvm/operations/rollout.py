@@ -17,21 +17,19 @@ from devvm.errors import DevvmError, HostNotReadyError, LockedError, NotFoundErr
 from devvm.fleet import quiet
 from devvm.fleet.message import Kind, Message
 from devvm.fleet.plan import CANARY
-from devvm.fleet.record import SETTLED, Event, Ledger, State
+from devvm.fleet.record import SETTLED, Cause, Event, Ledger, Mark, State
 from devvm.fleet.record import VmState as Step
 from devvm.operations import create, rollout_vm, ways
 from devvm.operations.messenger_port import Messenger
 from devvm.operations.ports import Services
 from devvm.operations.progress import Run
-from devvm.operations.rollout_log import RolloutLog, now
+from devvm.operations.rollout_log import Request, RolloutLog, now
 from devvm.operations.rollout_reporter import VmReporter
 from devvm.operations.side_by_side import SideBySide
 
 #: Seconds between two looks at what somebody asks for.
 _TICK = 1.0
 _LATER = "put off before"
-#: How the reason of a pause that a person wanted begins.
-WANTED = "somebody asked to"
 _KINDS: Mapping[State, Kind] = {
     State.FAILED: "failure",
     State.ABORTED: "aborted",
@@ -39,6 +37,14 @@ _KINDS: Mapping[State, Kind] = {
 }
 #: MiB of the host's memory that Ansible and what comes with it need for one VM.
 _MEMORY_MIB = 256
+
+
+@dataclass(frozen=True)
+class _Stop:
+    """What keeps a rollout from going on for now; `why` is for people."""
+
+    cause: Cause
+    why: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +136,7 @@ class Rollout:
         """Write an event down, then take it in."""
         event = Event(at=now(), by=self.by, what=str(what), vm=vm, facts=facts)
         with self._writing:
-            self.log.append(event, durable=what not in ("phase", "note"))
+            self.log.append(event, durable=what not in (Mark.PHASE, Mark.NOTE))
             self.ledger.add(event)
 
     # Forward -------------------------------------------------------------------------------
@@ -161,18 +167,20 @@ class Rollout:
         if not left:
             return True
         if self.ledger.record.wave != name:
-            self.note("wave", name=name)
+            self.note(Mark.WAVE, name=name)
             self._tell("wave", f"{name}: {len(vms)} VMs", vms=list(vms))
         if not self._change(left, name):
             return False
         if name == CANARY and not any(self.ledger.vm(n).state is Step.DONE for n in vms):
-            self._pause("no canary could be changed, so nothing is known of the release yet")
+            why = "no canary could be changed, so nothing is known of the release yet"
+            self._pause(_Stop(Cause.CANARY, why))
             return False
         return True
 
     def _change(self, names: Sequence[str], wave: str) -> bool:
         """Change VMs side by side; False: the rollout does not go on."""
-        queue, stop, allowed = list(names), "", self._allowed(wave)
+        queue, allowed = list(names), self._allowed(wave)
+        stop: _Stop | None = None
         failed = sum(map(self._failed, self._of_wave()))
         with SideBySide(self.plan.terms.parallel) as pool:
             while queue or pool.busy:
@@ -180,7 +188,7 @@ class Rollout:
                 if stop or failed > allowed:
                     queue.clear()
                 elif lack := self._lack(pool):
-                    stop = "" if pool.busy else lack
+                    stop = None if pool.busy else _Stop(Cause.HOST, lack)
                 else:
                     for name in self._ready(queue, pool):
                         queue.remove(name)
@@ -190,8 +198,8 @@ class Rollout:
                         if self._take(name, future.result(), wave):
                             queue.append(name)
                     except HostNotReadyError as error:
-                        stop = f"{error.brief}: {error.details}"
-                        self.note(Step.WAITING, name, why=stop)
+                        stop = _Stop(Cause.HOST, f"{error.brief}: {error.details}")
+                        self.note(Step.WAITING, name, why=stop.why)
                     except DevvmError as error:
                         failed += self._note_failure(name, error)
                 if queue and not pool.busy:
@@ -199,7 +207,7 @@ class Rollout:
         if failed > allowed:
             self._fail(wave, failed)
         elif self.log.request() == "abort":
-            self.abort(stop)
+            self.abort(_asked_to("abort"))
         elif stop:
             self._pause(stop)
         else:
@@ -207,12 +215,11 @@ class Rollout:
         self.log.obey()
         return False
 
-    def _wish(self) -> str:
-        """Why somebody wants no further VM to be begun with; empty where nobody does."""
-        request = self.log.request()
-        if request:
-            return f"{WANTED} {request} it"
-        return "interrupted" if self.interrupted.is_set() else ""
+    def _wish(self) -> _Stop | None:
+        """Why somebody wants no further VM to be begun with; None where nobody does."""
+        if request := self.log.request():
+            return _Stop(Cause.REQUEST, _asked_to(request))
+        return _Stop(Cause.INTERRUPT, "interrupted") if self.interrupted.is_set() else None
 
     def _lack(self, pool: SideBySide) -> str:
         """What the host lacks to bear one VM more that is being changed; empty: nothing."""
@@ -239,7 +246,8 @@ class Rollout:
             begun = self.ledger.vm(name).tries  # half way there is worse than any hour
             if not begun and (quiet_until := self._quiet_until(name, at)):
                 self._again_at[name] = quiet_until
-                self.note("phase", name, title=f"quiet hours until {quiet_until:%H:%M}")
+                title = f"quiet hours until {quiet_until:%H:%M}"
+                self.note(Mark.PHASE, name, title=title, quiet_until=quiet_until.isoformat())
                 continue
             found.append(name)
         return found
@@ -273,7 +281,7 @@ class Rollout:
         elif step is not None:
             self.note(step, name, **outcome.facts)
         elif why := outcome.facts.get("why"):
-            self.note("phase", name, title=why)
+            self.note(Mark.PHASE, name, title=why)
         return step in (None, Step.ASKED)
 
     def _note_failure(self, name: str, error: DevvmError) -> bool:
@@ -286,7 +294,8 @@ class Rollout:
         if self.stopped.is_set() and not stuck:
             self.note(Step.WAITING, name, why="interrupted; it is as it was before")
             return False
-        self.note(Step.STUCK if stuck else Step.FAILED, name, why=details, log=log)
+        step = Step.STUCK if stuck else Step.FAILED
+        self.note(step, name, why=details, failure=error.failure, log=log)
         self._tell("failure", f"{name}: {error.brief}", vm=name, details=details, log=log)
         return True
 
@@ -297,9 +306,9 @@ class Rollout:
         self.note(State.STOPPING, why=why)
         self._bring_back(self._of_wave(), State.FAILED, why)
 
-    def _pause(self, why: str) -> None:
-        self.note(State.PAUSED, why=why)
-        self._tell("paused", f"paused: {why}")
+    def _pause(self, stop: _Stop) -> None:
+        self.note(State.PAUSED, why=stop.why, cause=stop.cause)
+        self._tell("paused", f"paused: {stop.why}")
 
     # Back ----------------------------------------------------------------------------------
 
@@ -380,4 +389,8 @@ class Rollout:
             facts=facts,
         )
         for complaint in self.messenger.tell(message):
-            self.note("note", text=complaint)
+            self.note(Mark.NOTE, text=complaint)
+
+
+def _asked_to(request: Request) -> str:
+    return f"somebody asked to {request} it"

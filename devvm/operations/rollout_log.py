@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from devvm.errors import LockedError, NotFoundError, OperationError
-from devvm.fleet import record
+from devvm.fleet import older_events, record
 from devvm.fleet.plan import Plan
 from devvm.fleet.record import Event, Record
 from devvm.operations.ports import Services
@@ -235,13 +235,14 @@ def _events(content: bytes) -> Iterator[Event]:
 
 
 def _event(data: Mapping[str, Any]) -> Event:
-    return Event(
+    event = Event(
         at=data["at"],
         by=data["by"],
         what=data["what"],
         vm=data.get("vm"),
         facts=data.get("facts", {}),
     )
+    return older_events.completed(event)
 
 
 def _unreadable(path: Path, error: object) -> OperationError:

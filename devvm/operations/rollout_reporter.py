@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from devvm.fleet.record import Mark
 from devvm.model import PhaseRecord
 
 
@@ -22,7 +23,7 @@ class VmReporter:
 
     def phase_started(self, name: str, title: str) -> None:  # noqa: ARG002
         """What is done in the VM now."""
-        self._note("phase", self._name, title=title)
+        self._note(Mark.PHASE, self._name, title=title)
 
     def detail(self, text: str) -> None:
         """Nothing."""
@@ -32,4 +33,4 @@ class VmReporter:
 
     def note(self, text: str) -> None:
         """Something a person should know."""
-        self._note("note", text=text)
+        self._note(Mark.NOTE, text=text)

@@ -291,4 +291,5 @@ def _failed(name: str, release: Release, error: DevvmError, log: Path) -> DevvmE
         details=error.details,
         resolution=error.resolution,
         log=error.log or log,
+        cause=error,
     )

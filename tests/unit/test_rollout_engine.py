@@ -11,7 +11,7 @@ import pytest
 
 from devvm.errors import LockedError, NotFoundError, OperationError, UsageError
 from devvm.fleet.plan import Terms
-from devvm.fleet.record import Event, State
+from devvm.fleet.record import Cause, Event, State
 from devvm.fleet.record import VmState as Step
 from devvm.model import VmState
 from devvm.operations import (
@@ -138,6 +138,8 @@ def test_a_canary_that_fails_stops_all_and_is_back(world):
     failed = rollout.ledger.vm(names[0])
     assert "unit/nginx.service: it is not active" in failed.why
     assert failed.log
+    assert failed.failure
+    assert failed.why.startswith(f"{names[0]} could not be brought to {NEW}: {failed.failure}")
     told = next(m for m in world.messenger.messages if m.kind == "failure")
     assert names[0] in told.text
 
@@ -230,7 +232,8 @@ def test_one_that_fails_when_it_starts_is_as_it_was_and_not_tried_again(world):
         due.bring(world.services, "dev002", world.run("start dev002"), by="joe")
     assert due.due(world.vm("dev002"), TODAY) is None
     assert world.release_of("dev002") == RELEASE
-    assert rollout.log.record().vms["dev002"].state is Step.FAILED
+    failed = rollout.log.record().vms["dev002"]
+    assert (failed.state, failed.failure) == (Step.FAILED, "task 'update' failed")
 
 
 def test_a_failed_rollout_leaves_nothing_due(world):
@@ -246,6 +249,7 @@ def test_no_canary_that_could_be_changed_pauses_it(world):
     rollout = start(world)
     assert rollout.ledger.state is State.PAUSED
     assert "no canary" in rollout.ledger.record.why
+    assert rollout.ledger.record.cause is Cause.CANARY
     assert resume(world).ledger.state is State.DONE
 
 
@@ -290,9 +294,12 @@ def test_quiet_hours_are_waited_for(world):
     settings = world.config.rollout.model_copy(update=hours)
     config = world.config.model_copy(update={"rollout": settings})
     world.services = replace(world.services, config=config)
-    start(world)
+    rollout = start(world)
     assert world.release_of(names[0]) == NEW
     assert world.time.at.hour == 14
+    waits = [e.facts for e in rollout.log.events() if "quiet_until" in e.facts]
+    assert [facts["quiet_until"] for facts in waits] == ["2026-11-30T14:00:00+00:00"]
+    assert rollout.ledger.vm(names[0]).quiet_until == ""
 
 
 def test_a_rebuild_does_not_take_work_out_of_sight(world):
@@ -308,6 +315,7 @@ def test_asked_to_pause_it_pauses_and_goes_on(world):
 
     rollout = start(world, partial(ask_after_two, request="pause"), parallel=1)
     assert rollout.ledger.state is State.PAUSED
+    assert rollout.log.record().cause is Cause.REQUEST
     assert 2 <= rollout.ledger.record.counts()[Step.DONE] <= 3
     rollout = resume(world)
     assert rollout.ledger.state is State.DONE
@@ -330,7 +338,9 @@ def test_interrupted_it_pauses_when_no_vm_is_half_way(world):
     world.fleet(4)
     rollout = start(world, lambda r: r.interrupted.set())
     assert rollout.ledger.state is State.PAUSED
-    assert resume(world).ledger.state is State.DONE
+    assert rollout.ledger.record.cause is Cause.INTERRUPT
+    resumed = resume(world)
+    assert (resumed.ledger.state, resumed.ledger.record.cause) == (State.DONE, None)
 
 
 def test_a_host_without_room_pauses_it(world):
@@ -339,6 +349,7 @@ def test_a_host_without_room_pauses_it(world):
     rollout = start(world)
     assert rollout.ledger.state is State.PAUSED
     assert "GiB are needed" in rollout.ledger.record.why
+    assert rollout.ledger.record.cause is Cause.HOST
     assert {world.release_of(name) for name in names} == {RELEASE}
     world.host.free = 100 * 1024**3
     assert resume(world).ledger.state is State.DONE

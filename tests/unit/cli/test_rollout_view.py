@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
+from devvm.cli import rollout_words
 from devvm.cli.rollout_view import Lines, Picture
 from devvm.fleet import plan
 from devvm.fleet.plan import Plan, Terms
@@ -13,6 +14,7 @@ from devvm.fleet.record import Event, Ledger
 
 START = datetime(2026, 11, 30, 9, 0, tzinfo=UTC)
 RELEASE = "2026.11.30-aaaaaaaaaaaa"
+QUIET = "2026-11-30T14:00:00+00:00"
 
 
 class Made:
@@ -45,14 +47,14 @@ def busy(vms, parallel):
     made = Made(vms).tell("running").tell("wave", name="wave 3")
     made.each(1, vms // 4, "done", seconds=34.0, checks="2801 of 2801")
     made.each(vms // 4 + 1, vms // 3, "failed", log="/var/log/x",
-              why=f"dev9 could not be brought to {RELEASE}: nginx.service does not start, " * 3
-              + "\nmore")  # fmt: skip
+              why=f"dev9 could not be brought to {RELEASE}: nginx.service does not start\nmore",
+              failure="nginx.service does not start, " * 3)  # fmt: skip
     made.each(vms // 3 + 1, vms // 2, "left", why="pinned until 2026-12-04 by ann: demo")
     last = vms // 2 + parallel
     made.each(vms // 2 + 1, last, "updating", way="converge", reason="1 role changes")
     made.each(vms // 2 + 1, last, "phase", title="Applying nginx, site and everything else of it")
     made.each(last + 1, vms - 1, "asked", why="ann is active", deadline="2026-11-30T09:30:00+00:00")
-    made.tell("phase", f"dev{vms:03d}", title="quiet hours until 14:00")
+    made.tell("phase", f"dev{vms:03d}", title="nobody is woken", quiet_until=QUIET)
     return made
 
 
@@ -99,7 +101,8 @@ def test_of_many_what_matters_is_named_and_the_rest_counted():
     assert "more: devvm rollout status" in text
     assert "asked: dev315 (ann is active, until " in text
     assert "and 184 more" in text
-    assert "quiet hours: dev500 until 14:00" in text
+    assert f"quiet hours: dev500 until {rollout_words.clock(QUIET)}" in text
+    assert "nobody is woken" not in text  # it is not at work
 
 
 def test_failures_come_before_those_that_are_left():
