@@ -18,10 +18,10 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from devvm.fleet.plan import Terms  # noqa: E402
-from devvm.fleet.record import VmState  # noqa: E402
-from devvm.operations import rollouts  # noqa: E402
-from devvm.operations.rollout import Rollout  # noqa: E402
+from devvm.domain.rollout.plan import Terms  # noqa: E402
+from devvm.domain.rollout.state import VmState  # noqa: E402
+from devvm.operations.rollout import control  # noqa: E402
+from devvm.operations.rollout.engine import Rollout  # noqa: E402
 from tests.unit.fleet_world import NEW, FleetWorld  # noqa: E402
 
 
@@ -40,7 +40,7 @@ def roll_out(size: int, parallel: int, delay: float) -> tuple[float, float]:
         world.provisioner.apply = slow
         terms = Terms(release=NEW, canary=parallel, parallel=parallel)
         start = time.monotonic()
-        with rollouts.started(
+        with control.started(
             world.services, terms, by="bench", today=date(2026, 11, 30), command="bench"
         ) as log:
             rollout = Rollout(services=world.services, log=log, by="bench",

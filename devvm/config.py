@@ -25,8 +25,8 @@ from pydantic import (
     field_validator,
 )
 
-from devvm.errors import UsageError
-from devvm.fleet import quiet
+from devvm.domain.errors import UsageError
+from devvm.domain.rollout import quiet_hours as quiet
 
 _DOMAIN = re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z][a-z0-9-]{0,61}[a-z0-9]")
 _DISK_NAME = re.compile(r"[a-z][a-z0-9-]{0,15}")

@@ -14,24 +14,24 @@ from datetime import tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from devvm import assets
 from devvm.config import Config
-from devvm.errors import NotFoundError
-from devvm.release import content_hash, hash_of
-from devvm.state import State
+from devvm.domain.errors import NotFoundError
+from devvm.domain.release.identity import content_hash, hash_of
+from devvm.system import assets
+from devvm.system.state import State
 
 if TYPE_CHECKING:
     from devvm.adapters.ansible import Ansible
-    from devvm.adapters.apt import Apt
-    from devvm.adapters.box_store import FolderBoxStore
-    from devvm.adapters.invoker import Invoker
+    from devvm.adapters.host.invoker import Invoker
+    from devvm.adapters.image.box_store import FolderBoxStore
+    from devvm.adapters.packages.apt import Apt
     from devvm.adapters.production_hosts import SshHosts
     from devvm.adapters.release_store import FolderReleaseStore
     from devvm.adapters.testinfra import Testinfra
-    from devvm.operations.box_ports import BuildServices
-    from devvm.operations.messenger_port import Messenger, Sender
-    from devvm.operations.ports import Services
-    from devvm.operations.setup_ports import SetupStep
+    from devvm.ports.box import BuildServices
+    from devvm.ports.messenger import Messenger, Sender
+    from devvm.ports.services import Services
+    from devvm.ports.setup import SetupStep
 
 _LOCAL = "qemu:///system"
 
@@ -42,13 +42,13 @@ def build_services(config: Config) -> Services:
     Raises:
         HostNotReadyError: the state folder can't be written.
     """
-    from devvm.adapters.box_store import FolderBoxStore
     from devvm.adapters.ca import LocalCa
-    from devvm.adapters.data_disk import Ext4DataDisks
+    from devvm.adapters.image.box_store import FolderBoxStore
+    from devvm.adapters.image.data_disk import Ext4DataDisks
     from devvm.adapters.libvirt import LibvirtHypervisor
     from devvm.adapters.openssh import OpenSsh
     from devvm.adapters.vagrant import LibvirtVagrant
-    from devvm.operations.ports import Services
+    from devvm.ports.services import Services
 
     state = State(config.state_dir)
     state.ensure()
@@ -154,15 +154,15 @@ def checks_of_the_suite(config: Config) -> tuple[str, ...]:
 
 def build_box_services(config: Config) -> BuildServices:
     """What building a box needs on top of `build_services`."""
-    from devvm.adapters.box_store import FolderBoxStore
-    from devvm.adapters.disk_image import DiskImages
-    from devvm.adapters.flat_repository import FlatRepositories
-    from devvm.adapters.mmdebstrap import Mmdebstrap
-    from devvm.adapters.nspawn import Nspawn
-    from devvm.adapters.package_cache import PackageCache
+    from devvm.adapters.image.box_store import FolderBoxStore
+    from devvm.adapters.image.disk_image import DiskImages
+    from devvm.adapters.image.mmdebstrap import Mmdebstrap
+    from devvm.adapters.image.nspawn import Nspawn
+    from devvm.adapters.image.root_tree import RootTrees
+    from devvm.adapters.packages.flat_repository import FlatRepositories
+    from devvm.adapters.packages.package_cache import PackageCache
     from devvm.adapters.role_declarations import RoleDeclarations
-    from devvm.adapters.root_tree import RootTrees
-    from devvm.operations.box_ports import BuildServices
+    from devvm.ports.box import BuildServices
 
     return BuildServices(
         declarations=RoleDeclarations(assets.roles()),
@@ -178,7 +178,7 @@ def build_box_services(config: Config) -> BuildServices:
 
 
 def _archive(config: Config) -> Apt:
-    from devvm.adapters.apt import Apt
+    from devvm.adapters.packages.apt import Apt
 
     mirrors = {"main": config.box.mirror, "security": config.box.security_mirror}
     return Apt(mirrors, config.box.keyring)
@@ -186,10 +186,10 @@ def _archive(config: Config) -> Apt:
 
 def messenger(config: Config) -> Messenger:
     """What tells of a rollout: all that is configured."""
-    from devvm.adapters.hook_command import HookCommand
-    from devvm.adapters.irc import Irc
-    from devvm.adapters.webhook import Webhook
-    from devvm.operations.messages import Messengers
+    from devvm.adapters.notify.hook_command import HookCommand
+    from devvm.adapters.notify.irc import Irc
+    from devvm.adapters.notify.webhook import Webhook
+    from devvm.operations.rollout.notify import Messengers
 
     hooks, irc = config.rollout.hooks, config.rollout.irc
     senders: list[Sender] = []
@@ -210,14 +210,14 @@ def messenger(config: Config) -> Messenger:
 
 def local_zone() -> tzinfo:
     """The host's time zone."""
-    from devvm.adapters.local_zone import local_zone as zone
+    from devvm.adapters.host.local_zone import local_zone as zone
 
     return zone()
 
 
 def releases(config: Config) -> list[str]:
     """Releases that have a box on this host; looks at files only."""
-    from devvm.adapters.box_store import FolderBoxStore
+    from devvm.adapters.image.box_store import FolderBoxStore
 
     return [box.release for box in FolderBoxStore(State(config.state_dir)).list()]
 
@@ -236,17 +236,17 @@ def vm_names(config: Config) -> list[str]:
 
 def invoker() -> Invoker:
     """The person who typed the command."""
-    from devvm.adapters.invoker import Invoker
+    from devvm.adapters.host.invoker import Invoker
 
     return Invoker()
 
 
 def setup_steps(config: Config) -> list[SetupStep]:
     """What a host must have, in the order in which it is put there."""
-    from devvm.adapters.debian_host import DebianPackages, read_list
-    from devvm.adapters.host_access import Groups, NameResolution, PathLink, StateFolder
-    from devvm.adapters.kvm_device import KvmDevice
-    from devvm.adapters.libvirt_daemons import LibvirtDaemons
+    from devvm.adapters.host.debian_host import DebianPackages, read_list
+    from devvm.adapters.host.host_access import Groups, NameResolution, PathLink, StateFolder
+    from devvm.adapters.host.kvm_device import KvmDevice
+    from devvm.adapters.host.libvirt_daemons import LibvirtDaemons
 
     launcher = assets.launcher()
     steps: list[SetupStep] = [DebianPackages(read_list(assets.host_packages()))]
@@ -260,14 +260,14 @@ def setup_steps(config: Config) -> list[SetupStep]:
 
 def groups_not_yet_in_force(config: Config) -> list[str]:
     """Groups that this person got after logging in, and that this process therefore lacks."""
-    from devvm.adapters.host_access import Groups
+    from devvm.adapters.host.host_access import Groups
 
     return Groups(_login()).not_yet_in_force() if config.uri == _LOCAL else []
 
 
 def with_groups(argv: Sequence[str], groups: Sequence[str]) -> list[str]:
     """A command that runs `argv` with these groups in force."""
-    from devvm.adapters.host_access import with_groups as wrap
+    from devvm.adapters.host.host_access import with_groups as wrap
 
     return wrap(argv, groups)
 

@@ -1,11 +1,11 @@
-"""A fleet that nobody has, as `devvm.operations.fleet_report` would see it: the same every time."""
+"""A fleet that nobody has, as `devvm.operations.fleet.report` would see it: the same every time."""
 
 from dataclasses import replace
 
-from devvm.fleet.behind import behind
-from devvm.fleet.stack import Release
-from devvm.model import Driver, Lease, Metadata, Outcome, Vm, VmState
-from devvm.operations.fleet_report import (
+from devvm.domain.model import Driver, Lease, Metadata, Outcome, Vm, VmState
+from devvm.domain.release.age import behind
+from devvm.domain.release.stack import Release
+from devvm.operations.fleet.report import (
     FleetVm,
     HostLine,
     Overview,
@@ -13,9 +13,9 @@ from devvm.operations.fleet_report import (
     RolloutLine,
     WaveLine,
 )
-from devvm.operations.parity_record import FailedCheck, ParityRecord
-from devvm.operations.standing import Standing
-from devvm.operations.verify_all import OfCheck
+from devvm.operations.fleet.status import Standing
+from devvm.operations.verify.fleet import OfCheck
+from devvm.operations.verify.last_result import FailedCheck, ParityRecord
 
 GIB = 1024**3
 AT = "2026-11-25T20:05:00+00:00"

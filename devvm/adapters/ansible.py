@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from devvm import process, scratch
-from devvm.errors import OperationError
-from devvm.events import following
-from devvm.model import AnsibleResult, Target
-from devvm.operations.ports import Detail
+from devvm.domain.errors import OperationError
+from devvm.domain.model import AnsibleResult, Target
+from devvm.ports.services import Detail
+from devvm.system import process, tempdir
+from devvm.system.jsonlines import following
 
 #: Seconds that one task may take: an `apt` task on an emulated guest takes minutes.
 _TASK_TIMEOUT = 1800
@@ -64,7 +64,7 @@ class Ansible:
                 playbook, or the playbook did nothing on the machine.
             HostNotReadyError: Ansible is not in devvm's Python environment.
         """
-        with scratch.folder("ansible") as private:
+        with tempdir.folder("ansible") as private:
             events = private / "events.jsonl"
             story = _Story(playbook, target, log, detail)
             try:

@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from devvm.errors import HostNotReadyError, OperationError, UsageError
-from devvm.state import State, write_atomic
+from devvm.domain.errors import HostNotReadyError, OperationError, UsageError
+from devvm.system.state import State, write_atomic
 
 _AUTHORITY_LIFE = timedelta(days=3650)
 #: The longest that Apple's clients accept of a server, whoever signed.

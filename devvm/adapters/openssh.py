@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from devvm import process
-from devvm.errors import OperationError
-from devvm.model import Target
+from devvm.domain.errors import OperationError
+from devvm.domain.model import Target
+from devvm.system import process
 
 #: OpenSSH's own failures; a remote command can end with the same code.
 _FAILED = 255

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import devvm
-from devvm import process
-from devvm.errors import OperationError, UsageError
+from devvm.domain.errors import OperationError, UsageError
 from devvm.parity.capture import Seen
 from devvm.parity.compare import Tokens
+from devvm.system import process
 
 #: `user@name`, a name or an address; nothing that ssh could take for an option.
 _HOST = re.compile(r"([A-Za-z0-9_][\w.-]*@)?[A-Za-z0-9_\[][\w.:\]-]*")

@@ -21,13 +21,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from devvm import package_set, trees
-from devvm import release as naming
-from devvm.errors import HostNotReadyError, NotFoundError, OperationError, UsageError
-from devvm.fleet.stack import Release, Stack
-from devvm.package_set import PackageSet
+from devvm.domain import package_set
+from devvm.domain.errors import HostNotReadyError, NotFoundError, OperationError, UsageError
+from devvm.domain.package_set import PackageSet
+from devvm.domain.release import identity as naming
+from devvm.domain.release.stack import Release, Stack
 from devvm.parity import production
-from devvm.state import State, write_atomic
+from devvm.system import trees
+from devvm.system.state import State, write_atomic
 
 _FORMAT = 1
 _RECORD = "release.json"

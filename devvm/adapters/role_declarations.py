@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from devvm.errors import OperationError
+from devvm.domain.errors import OperationError
 
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _DIRECTORY = re.compile(r"(/(?!\.\.?(/|$))[A-Za-z0-9._@-]+)+")

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import devvm
-from devvm import process, scratch
-from devvm.errors import OperationError
-from devvm.events import Event, following
-from devvm.model import CheckResult, Outcome, Target
-from devvm.operations.ports import Detail
+from devvm.domain.errors import OperationError
+from devvm.domain.model import CheckResult, Outcome, Target
+from devvm.ports.services import Detail
+from devvm.system import process, tempdir
+from devvm.system.jsonlines import Event, following
 
 #: pytest's exit code for a suite that ran and found a check that fails.
 _CHECKS_FAILED = 1
@@ -67,7 +67,7 @@ class Testinfra:
                 file is broken.
             HostNotReadyError: this Python environment is gone.
         """
-        with scratch.folder("verify") as private:
+        with tempdir.folder("verify") as private:
             results = private / "results.jsonl"
             story = _Story(target, log, detail)
             versions = private / "packages.json"

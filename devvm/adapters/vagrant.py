@@ -14,9 +14,9 @@ from typing import IO
 
 import vagrant
 
-from devvm import process, scratch
-from devvm.errors import HostNotReadyError, OperationError
-from devvm.model import Box
+from devvm.domain.errors import HostNotReadyError, OperationError
+from devvm.domain.model import Box
+from devvm.system import process, tempdir
 
 Detail = Callable[[str], None]
 
@@ -84,7 +84,7 @@ class LibvirtVagrant:
         Raises:
             VagrantError: the file is damaged, or there is no room.
         """
-        with scratch.folder("vagrant") as folder:
+        with tempdir.folder("vagrant") as folder:
             log = folder / "vagrant.log"
             catalog = folder / "catalog.json"
             catalog.write_text(json.dumps(_catalog(box)), encoding="utf-8")
@@ -99,7 +99,7 @@ class LibvirtVagrant:
         """`vagrant box remove`; nothing where it is gone."""
         if not self.box_registered(box):
             return
-        with scratch.folder("vagrant") as folder:
+        with tempdir.folder("vagrant") as folder:
             cli = _Cli(folder, folder / "vagrant.log", _ignore)
             cli.box_remove(box.vagrant_name, "libvirt")  # type: ignore[no-untyped-call]
 

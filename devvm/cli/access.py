@@ -35,7 +35,7 @@ def ssh(
     ] = None,
 ) -> None:
     """Open a shell in a VM, as its engineer. Exits with the shell's code."""
-    from devvm.operations import access
+    from devvm.operations.vm import access
 
     session = Session.of(context)
     vm_name = session.vm_name(name)
@@ -51,7 +51,7 @@ def run_command(
     ],
 ) -> None:
     """Run one command in a VM, without a terminal. Exits with the command's code."""
-    from devvm.operations import access
+    from devvm.operations.vm import access
 
     session = Session.of(context)
     vm_name = session.vm_name(name)
@@ -65,7 +65,7 @@ def _without_dashes(arguments: list[str]) -> list[str]:
 
 def console(context: typer.Context, name: options.Name = None) -> None:
     """Open a VM's serial console: for when nothing else answers. Leave it with Ctrl-]."""
-    from devvm.operations import access
+    from devvm.operations.vm import access
 
     session = Session.of(context)
     vm_name = session.vm_name(name)
@@ -87,7 +87,7 @@ def logs(
     ] = 100,
 ) -> None:  # fmt: skip
     """Show the last lines of a VM's journal."""
-    from devvm.operations import access
+    from devvm.operations.vm import access
 
     session = Session.of(context)
     vm_name = session.vm_name(name)

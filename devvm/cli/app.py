@@ -38,7 +38,7 @@ from devvm.cli import (
 from devvm.cli.logfile import personal_log
 from devvm.cli.output import Output
 from devvm.cli.session import Session
-from devvm.errors import (
+from devvm.domain.errors import (
     DevvmError,
     ExitCode,
     InterruptedOperationError,

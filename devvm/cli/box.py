@@ -9,11 +9,11 @@ import typer
 from devvm.cli import options, panels, readiness, reports, views, words
 from devvm.cli.boxes import build_box
 from devvm.cli.session import Session
-from devvm.errors import ExitCode, UsageError
+from devvm.domain.errors import ExitCode, UsageError
 from devvm.parity import moved
 
 if TYPE_CHECKING:
-    from devvm.model import Box
+    from devvm.domain.model import Box
 
 ReleaseArgument = Annotated[
     str,
@@ -60,7 +60,8 @@ def build(
     goes on where it was.
     """
     from devvm import wiring
-    from devvm.operations import box, create
+    from devvm.operations.box import boxes
+    from devvm.operations.vm import create
 
     session = Session.of(context)
     config = session.config()
@@ -71,17 +72,17 @@ def build(
         return
     built = built or create.find_box(services, release, newest=newest)
     assert built is not None
-    golden = box.show(services, built.release)
+    golden = boxes.show(services, built.release)
     session.output.result(views.box(golden, packages=True), lambda: _show_box(session, golden))
 
 
 def list_boxes(context: typer.Context, json: options.Json = False) -> None:
     """List the boxes on this host."""
-    from devvm import release
-    from devvm.operations import box
+    from devvm.domain.release import identity as release
+    from devvm.operations.box import boxes
 
     session = Session.of(context)
-    goldens = box.list_boxes(session.services())
+    goldens = boxes.list_boxes(session.services())
     current = release.content_hash()
     session.output.result(
         views.boxes(goldens, current), lambda: _show_list(session, goldens, current)
@@ -110,10 +111,10 @@ def _show_list(session: Session, goldens: list[Box], current: str) -> None:
 
 def show(context: typer.Context, release: ReleaseArgument, json: options.Json = False) -> None:
     """Show one box, with the packages in it."""
-    from devvm.operations import box
+    from devvm.operations.box import boxes
 
     session = Session.of(context)
-    golden = box.show(session.services(), release)
+    golden = boxes.show(session.services(), release)
     session.output.result(views.box(golden, packages=True), lambda: _show_box(session, golden))
 
 
@@ -140,10 +141,10 @@ def verify(
     json: options.Json = False,
 ) -> None:
     """Check a box in a VM of its own, which is removed afterwards. Exits with 3 on a failure."""
-    from devvm.operations import box
+    from devvm.operations.box import boxes
 
     session = Session.of(context)
-    report = box.verify(session.services(), release, session.run("box verify"))
+    report = boxes.verify(session.services(), release, session.run("box verify"))
     session.output.result(views.report(report), lambda: reports.show(session, report))
     if not report.passed:
         raise typer.Exit(ExitCode.DIFFERS)
@@ -161,7 +162,7 @@ def remove(
     Its packages are kept for 90 days more, so that it can be built again (needs root to free them).
     """
     from devvm import wiring
-    from devvm.operations import box
+    from devvm.operations.box import boxes
 
     session = Session.of(context)
     services = session.services()
@@ -170,7 +171,7 @@ def remove(
     asks = session.output.can_ask and not yes
     if asks and not session.output.confirm(f"Remove the box {release}?"):
         raise UsageError(f"{release} was not removed")
-    box.remove(services, tools, release, session.run("box remove"))
+    boxes.remove(services, tools, release, session.run("box remove"))
     session.output.result(
         {"release": release, "removed": True},
         lambda: session.output.line(f"{release} is gone"),

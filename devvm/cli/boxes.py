@@ -11,11 +11,11 @@ import typer
 
 from devvm.cli import readiness
 from devvm.cli.session import Session
-from devvm.errors import ExitCode, OperationError, UsageError
+from devvm.domain.errors import ExitCode, OperationError, UsageError
 
 if TYPE_CHECKING:
-    from devvm.model import Box
-    from devvm.operations.ports import Services
+    from devvm.domain.model import Box
+    from devvm.ports.services import Services
 
 
 def build_box(
@@ -40,11 +40,11 @@ def build_box(
     refuse_both(release, newest=newest)
     if os.geteuid() == 0:
         from devvm import wiring
-        from devvm.operations import box
+        from devvm.operations.box import boxes
 
         builders = wiring.build_box_services(services.config)
         run = session.run("box build")
-        return box.build(services, builders, run, release=release, force=force, newest=newest)
+        return boxes.build(services, builders, run, release=release, force=force, newest=newest)
     readiness.become_root(session, "build a box")
     command = ["box", "build", "--no-result"]
     command += ["--release", release] if release else []
@@ -74,7 +74,7 @@ def refuse_both(release: str | None, *, newest: bool) -> None:
 
 def _as_root(command: list[str]) -> int:
     """Run devvm as root with this person's configuration, on this terminal."""
-    from devvm import process
+    from devvm.system import process
 
     kept = {
         "XDG_CONFIG_HOME": os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config"),

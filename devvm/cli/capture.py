@@ -13,7 +13,7 @@ from devvm.cli.session import Session
 
 if TYPE_CHECKING:
     from devvm.config import Config
-    from devvm.operations.capture import Captured
+    from devvm.operations.production.capture import Captured
 
 
 def register(app: typer.Typer) -> None:
@@ -94,7 +94,7 @@ def capture(
     they share. If one host can't be seen as a whole, nothing is written.
     """
     from devvm import wiring
-    from devvm.operations import capture as operation
+    from devvm.operations.production import capture as operation
 
     session = Session.of(context)
     config = session.config()
@@ -131,8 +131,9 @@ def _default_output(config: Config) -> Path:
     Raises:
         UsageError: devvm is installed as a package, whose files are not for editing.
     """
-    from devvm import assets, wiring
-    from devvm.errors import UsageError
+    from devvm import wiring
+    from devvm.domain.errors import UsageError
+    from devvm.system import assets
 
     if config.production_dir is None and assets.launcher() is None:
         raise UsageError(

@@ -5,7 +5,7 @@ Read-only, quick, silent: where the host can't be asked, nothing is offered.
 
 from __future__ import annotations
 
-from devvm.errors import DevvmError
+from devvm.domain.errors import DevvmError
 
 
 def vm_names(incomplete: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from devvm.cli.session import Session
-from devvm.errors import UsageError
+from devvm.domain.errors import UsageError
 
 
 def confirm(session: Session, what: str, again: str) -> None:

@@ -9,12 +9,12 @@ import typer
 from devvm.cli import options, panels, readiness, reports, views
 from devvm.cli.boxes import build_box, refuse_both
 from devvm.cli.session import Session
-from devvm.errors import ExitCode
-from devvm.model import validate_new_name
+from devvm.domain.errors import ExitCode
+from devvm.domain.model import validate_new_name
 
 if TYPE_CHECKING:
-    from devvm.operations.create import CreateResult
-    from devvm.operations.progress import Run
+    from devvm.operations.core.progress import Run
+    from devvm.operations.vm.create import CreateResult
 
 
 def register(app: typer.Typer) -> None:
@@ -54,9 +54,9 @@ def create(
     Sets the host up and builds the box first where that has not been done, after asking once.
     Exits with 3 when the VM is made and a check fails.
     """  # fmt: skip
-    from devvm import release as releases
     from devvm import wiring
-    from devvm.operations import create as operation
+    from devvm.domain.release import identity as releases
+    from devvm.operations.vm import create as operation
 
     session = Session.of(context)
     vm_name = validate_new_name(session.vm_name(name))
@@ -130,7 +130,7 @@ def _show(session: Session, result: CreateResult) -> None:
 
 def _whose_task(result: CreateResult) -> list[tuple[str, str]]:
     """Of a VM that is not as it should be: who mends that, and how to go on."""
-    from devvm.operations import gate
+    from devvm.operations.verify import gate
 
     name, other = result.vm.name, result.other_release
     rows = [

@@ -8,10 +8,10 @@ import typer
 
 from devvm.cli import options, panels, words
 from devvm.cli.session import Session
-from devvm.errors import ExitCode
+from devvm.domain.errors import ExitCode
 
 if TYPE_CHECKING:
-    from devvm.operations.doctor import Busy, Treated
+    from devvm.operations.doctor.doctor import Busy, Treated
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +30,7 @@ def doctor(
     Changes nothing without --fix. Exits with 1 where something is left to mend, and with 4 where
     the host itself is not ready.
     """
-    from devvm.operations import doctor as operation
+    from devvm.operations.doctor import doctor as operation
 
     session = Session.of(context)
     services = session.services()

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from devvm.cli import words
 from devvm.cli.session import Session
-from devvm.errors import DevvmError
+from devvm.domain.errors import DevvmError
 
 if TYPE_CHECKING:
-    from devvm.model import Vm
-    from devvm.operations.ports import Services
-    from devvm.operations.progress import Run
+    from devvm.domain.model import Vm
+    from devvm.operations.core.progress import Run
+    from devvm.ports.services import Services
 
 
 def bring(
@@ -33,9 +33,9 @@ def bring(
     """
     from devvm import wiring
     from devvm.cli.output import error_data
-    from devvm.operations import due
+    from devvm.operations.rollout import deferred
 
-    release = due.due(vm, words.today())
+    release = deferred.due(vm, words.today())
     if release is None:
         return None
     assert vm.metadata is not None
@@ -50,7 +50,7 @@ def bring(
     )
     session.output.note(f"{vm.name} {why}; bringing it to {release} now")
     try:
-        due.bring(services, vm.name, run, by=wiring.invoker().login)
+        deferred.bring(services, vm.name, run, by=wiring.invoker().login)
     except DevvmError as error:
         session.output.note(f"{error.brief}. It is started, and as it was.", style="yellow")
         for line in (error.details or "").splitlines():

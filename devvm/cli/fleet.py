@@ -10,7 +10,7 @@ from devvm.cli import fleet_views, options, panels, reports, verify_fleet, words
 from devvm.cli.session import Session
 
 if TYPE_CHECKING:
-    from devvm.operations.fleet_report import HostLine, Overview, ReleaseLine, RolloutLine
+    from devvm.operations.fleet.report import HostLine, Overview, ReleaseLine, RolloutLine
 
 #: VMs that are listed as behind; the others are counted.
 _LISTED = 20
@@ -39,14 +39,15 @@ def report(
 
     Logs in to no VM: what is said of parity is what the last check of each VM found.
     """
-    from devvm.operations import fleet_report, rollouts
+    from devvm.operations.fleet import report as fleet_report
+    from devvm.operations.rollout import control
 
     session = Session.of(context)
     services = session.services()
-    overview = fleet_report.look(services, rollouts=rollouts.lines(services, _ROLLOUTS))
+    overview = fleet_report.look(services, rollouts=control.lines(services, _ROLLOUTS))
     data = fleet_views.overview(overview)
     if html:
-        from devvm import html_fleet
+        from devvm.html import fleet_report as html_fleet
 
         reports.write_page(html_fleet.render(data), html)
     session.output.result(data, lambda: _show(session, overview))

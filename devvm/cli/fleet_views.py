@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from devvm.cli import views
 
 if TYPE_CHECKING:
-    from devvm.model import Vm
-    from devvm.operations.fleet_report import (
+    from devvm.domain.model import Vm
+    from devvm.operations.fleet.report import (
         FleetVm,
         HostLine,
         Overview,
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
         RolloutLine,
         WaveLine,
     )
-    from devvm.operations.parity_record import ParityRecord
-    from devvm.operations.standing import Standing
-    from devvm.operations.verify_all import OfCheck
+    from devvm.operations.fleet.status import Standing
+    from devvm.operations.verify.fleet import OfCheck
+    from devvm.operations.verify.last_result import ParityRecord
 
 
 def vm(machine: Vm, standing: Standing) -> dict[str, Any]:

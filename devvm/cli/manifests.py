@@ -9,13 +9,13 @@ import typer
 
 from devvm.cli import options, words
 from devvm.cli.session import Session
-from devvm.errors import ExitCode
+from devvm.domain.errors import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from devvm.cli.output import Output
-    from devvm.operations.manifests import FileFinding, Item
+    from devvm.operations.production.manifests import FileFinding, Item
     from devvm.parity.diff import Differences
     from devvm.parity.manifest import Manifest
     from devvm.parity.propose import Proposal
@@ -58,7 +58,7 @@ def show(
 ) -> None:  # fmt: skip
     """Show what production is: who was captured and when, or items with their facts."""
     from devvm import wiring
-    from devvm.operations import manifests as operation
+    from devvm.operations.production import manifests as operation
 
     session = Session.of(context)
     file = manifest or wiring.production(session.config()) / operation.MANIFEST
@@ -97,7 +97,7 @@ def _item(one: Item) -> dict[str, Any]:
 
 
 def _overview(output: Output, shown: Manifest, file: Path) -> None:
-    from devvm.operations import manifests as operation
+    from devvm.operations.production import manifests as operation
 
     count = sum(len(items) for items in shown.areas.values())
     rows = [
@@ -123,7 +123,7 @@ def _overview(output: Output, shown: Manifest, file: Path) -> None:
 
 
 def _single(output: Output, one: Item) -> None:
-    from devvm.parity.words import is_text
+    from devvm.parity.text import is_text
 
     facts = one.facts or {}
     texts = {name: str(value) for name, value in sorted(facts.items()) if is_text(value)}
@@ -155,7 +155,7 @@ def _lines(value: object) -> list[str]:
 
 
 def _several(output: Output, items: Sequence[Item]) -> None:
-    from devvm.parity.words import facts_in_a_line
+    from devvm.parity.text import facts_in_a_line
 
     rows = []
     for one in items:
@@ -180,7 +180,7 @@ def diff(
 
     Exits with 3 when they differ. The day and the hosts of a capture are no difference.
     """
-    from devvm.operations import manifests as operation
+    from devvm.operations.production import manifests as operation
     from devvm.parity.diff import between
 
     session = Session.of(context)
@@ -266,8 +266,9 @@ def lint(
     Of a folder: the manifest, its layers, and patterns in roles.yml that match nothing. Exits with
     1 when there are errors; warnings are for people to judge.
     """
-    from devvm import assets, wiring
-    from devvm.operations import manifests as operation
+    from devvm import wiring
+    from devvm.operations.production import manifests as operation
+    from devvm.system import assets
 
     session = Session.of(context)
     path = file or wiring.production(session.config())
@@ -334,8 +335,9 @@ def propose(
     What a package brings along that changes anyway is left out, and so is what varies from host
     to host. Changes nothing.
     """
-    from devvm import assets, wiring
-    from devvm.operations import manifests as operation
+    from devvm import wiring
+    from devvm.operations.production import manifests as operation
+    from devvm.system import assets
 
     session = Session.of(context)
     production = wiring.production(session.config())

@@ -12,7 +12,7 @@ import typer
 
 from devvm.cli import completion
 from devvm.cli.session import Session
-from devvm.errors import UsageError
+from devvm.domain.errors import UsageError
 
 _SIZE = re.compile(r"([0-9]+)\s*(?:([kmgt])(?:i?b)?)?", re.IGNORECASE)
 _BYTES = {"k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}

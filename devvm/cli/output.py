@@ -21,8 +21,8 @@ from rich.text import Text
 
 from devvm.cli import words
 from devvm.cli.progress import LiveReporter, PlainReporter, SilentReporter
-from devvm.errors import DevvmError, ExitCode
-from devvm.operations.progress import Reporter
+from devvm.domain.errors import DevvmError, ExitCode
+from devvm.operations.core.progress import Reporter
 
 #: A console that is no terminal has no width to fit into: lines stay whole for grep and awk.
 _UNLIMITED = 10_000

@@ -37,7 +37,7 @@ def pin(
 ) -> None:  # fmt: skip
     """Keep rollouts from a VM until a day is over; in place of an earlier pin."""
     from devvm import wiring
-    from devvm.operations import pins
+    from devvm.operations.rollout import pins
 
     session = Session.of(context)
     vm_name, today = session.vm_name(name), words.today()
@@ -58,7 +58,7 @@ def pin(
 
 def unpin(context: typer.Context, name: options.Name = None, json: options.Json = False) -> None:
     """Let rollouts change a VM again."""
-    from devvm.operations import pins
+    from devvm.operations.rollout import pins
 
     session = Session.of(context)
     vm_name = session.vm_name(name)

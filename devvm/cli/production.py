@@ -72,7 +72,7 @@ def waive(
     is a failure of its own.
     """
     from devvm import wiring
-    from devvm.operations import waive as operation
+    from devvm.operations.production import waivers as operation
 
     session = Session.of(context)
     today = datetime.now(UTC).date()

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from devvm.cli.logfile import personal_log
-from devvm.errors import HostNotReadyError
+from devvm.domain.errors import HostNotReadyError
 
 if TYPE_CHECKING:
     from devvm.cli.session import Session
     from devvm.config import Config
-    from devvm.operations.setup import HostStatus
-    from devvm.operations.setup_ports import SetupStep
+    from devvm.operations.host.setup import HostStatus
+    from devvm.ports.setup import SetupStep
 
 #: Set by bin/devvm when the person has agreed to set-up already: one question is enough.
 AGREED = "DEVVM_SETUP_AGREED"
@@ -30,7 +30,7 @@ def require(session: Session, config: Config) -> None:
         HostNotReadyError: something is missing; lists it.
     """
     from devvm import wiring
-    from devvm.operations import setup
+    from devvm.operations.host import setup
 
     setup.require(step for step in wiring.setup_steps(config) if not step.builds_only)
     _renew_groups(session, config)
@@ -43,7 +43,7 @@ def ensure(session: Session, config: Config, *, yes: bool) -> None:
         HostNotReadyError: something is missing, and nobody is there to be asked, or says no.
     """
     from devvm import wiring
-    from devvm.operations import setup
+    from devvm.operations.host import setup
 
     steps = wiring.setup_steps(config)
     status = setup.check(steps)
@@ -74,7 +74,7 @@ def apply(session: Session, steps: Sequence[SetupStep]) -> HostStatus:
         HostNotReadyError: this person may not become root.
         DevvmError: a step failed.
     """
-    from devvm.operations import setup
+    from devvm.operations.host import setup
 
     become_root(session, "set this host up")
     return setup.apply(steps, session.run("setup"), personal_log("setup"))
@@ -86,7 +86,7 @@ def become_root(session: Session, purpose: str) -> None:
     Raises:
         HostNotReadyError: it can't be had.
     """
-    from devvm import process
+    from devvm.system import process
 
     if os.geteuid() == 0:
         return
@@ -120,7 +120,8 @@ def _renew_groups(session: Session, config: Config) -> None:
         HostNotReadyError: the groups are not in force even then.
         typer.Exit: with the code of the command that was started in this one's place.
     """
-    from devvm import process, wiring
+    from devvm import wiring
+    from devvm.system import process
 
     groups = wiring.groups_not_yet_in_force(config)
     if not groups:

@@ -11,7 +11,7 @@ from devvm.cli.boxes import build_box, refuse_both
 from devvm.cli.session import Session
 
 if TYPE_CHECKING:
-    from devvm.operations.rebuild import RebuildResult
+    from devvm.operations.vm.rebuild import RebuildResult
 
 
 def register(app: typer.Typer) -> None:
@@ -33,10 +33,10 @@ def rebuild(
     First says what is not on the data disk. The old system is kept until the new one has passed
     every check, and is back if anything fails; afterwards it lies in the trash.
     """
-    from devvm import release as releases
     from devvm import wiring
-    from devvm.operations import create, lifecycle
-    from devvm.operations import rebuild as operation
+    from devvm.domain.release import identity as releases
+    from devvm.operations.vm import create, lifecycle
+    from devvm.operations.vm import rebuild as operation
 
     session = Session.of(context)
     vm_name = session.vm_name(name)

@@ -9,11 +9,11 @@ import typer
 from devvm.cli import completion, options, panels, readiness, words
 from devvm.cli.boxes import build_box
 from devvm.cli.session import Session
-from devvm.errors import ExitCode
+from devvm.domain.errors import ExitCode
 
 if TYPE_CHECKING:
-    from devvm.operations.release_lock import Locked
-    from devvm.operations.releases import Compared, Created, Listed
+    from devvm.operations.box.lock import Locked
+    from devvm.operations.release.releases import Compared, Created, Listed
 
 _HELP = "A release, as `devvm release list` shows it, or `latest`."
 
@@ -59,14 +59,15 @@ def create(
     compare VMs with that. Typed again, the release gets production as it is then.
     """
     from devvm import wiring
-    from devvm.operations import box_in_hand, releases
+    from devvm.operations.box import in_hand
+    from devvm.operations.release import releases
 
     session = Session.of(context)
     config = session.config()
     readiness.ensure(session, config, yes=yes)
     services = wiring.build_services(config)
     by = wiring.invoker().login
-    if box_in_hand.find(services, newest=newest) is None:
+    if in_hand.find(services, newest=newest) is None:
         build_box(session, services, newest=newest, yes=yes)
     said = None if note is None else " ".join(note.split())
     created = releases.create(
@@ -108,7 +109,7 @@ def lock(
     then have exactly these, on every host and every day. Put it into the pull request.
     """
     from devvm import wiring
-    from devvm.operations import release_lock
+    from devvm.operations.box import lock as release_lock
 
     session = Session.of(context)
     config = session.config()
@@ -161,7 +162,7 @@ def _show_locked(session: Session, locked: Locked) -> None:
 
 def list_releases(context: typer.Context, json: options.Json = False) -> None:
     """List the releases on record, the newest first."""
-    from devvm.operations import releases
+    from devvm.operations.release import releases
 
     session = Session.of(context)
     found = releases.list_releases(session.services())
@@ -199,7 +200,7 @@ def _brief(changes: tuple[str, ...]) -> str:
 
 def show(context: typer.Context, release: ReleaseArgument, json: options.Json = False) -> None:
     """Show one release: what it brought, and who is on it."""
-    from devvm.operations import releases
+    from devvm.operations.release import releases
 
     session = Session.of(context)
     listed = releases.show(session.services(), release)
@@ -233,7 +234,7 @@ def diff(
     json: options.Json = False,
 ) -> None:  # fmt: skip
     """Tell what release B brings to a VM that is on release A; B may be the older one."""
-    from devvm.operations import releases
+    from devvm.operations.release import releases
 
     session = Session.of(context)
     compared = releases.diff(session.services(), a, b)
@@ -267,7 +268,7 @@ def retire(context: typer.Context, release: ReleaseArgument, json: options.Json 
     Refuses while a VM is on it. It stays on record; `devvm release create` with its stack in hand
     makes it current again.
     """
-    from devvm.operations import releases
+    from devvm.operations.release import releases
 
     session = Session.of(context)
     listed = releases.retire(session.services(), release, session.run("release retire"))

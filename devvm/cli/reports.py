@@ -11,7 +11,7 @@ from devvm.cli.session import Session
 from devvm.parity import moved
 
 if TYPE_CHECKING:
-    from devvm.model import CheckResult, Report
+    from devvm.domain.model import CheckResult, Report
 
 #: Checks with one message from which on they are told as one.
 _ALIKE = 3
@@ -106,9 +106,9 @@ def write_html(report: Report, file: Path) -> None:
     """
     from datetime import UTC, datetime
 
-    from devvm import html_report
+    from devvm.html import parity_report
 
-    page = html_report.render(
+    page = parity_report.render(
         views.report(report),
         generated_at=datetime.now(UTC),
         newer=moved.in_a_line(report.moved()),
@@ -122,8 +122,8 @@ def write_page(page: str, file: Path) -> None:
     Raises:
         UsageError: the file can't be written.
     """
-    from devvm.errors import DevvmError, UsageError
-    from devvm.state import write_atomic
+    from devvm.domain.errors import DevvmError, UsageError
+    from devvm.system.state import write_atomic
 
     try:
         write_atomic(file, page)

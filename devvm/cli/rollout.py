@@ -11,13 +11,13 @@ import typer
 from devvm.cli import options, panels, rollout_look, rollout_options, rollout_words, words
 from devvm.cli.confirm import confirm
 from devvm.cli.session import Session
-from devvm.errors import ExitCode, InterruptedOperationError
+from devvm.domain.errors import ExitCode, InterruptedOperationError
 
 if TYPE_CHECKING:
-    from devvm.fleet.record import Record, VmState
-    from devvm.operations.ports import Services
-    from devvm.operations.rollout import Rollout
-    from devvm.operations.rollouts import Make
+    from devvm.domain.rollout.state import Record, VmState
+    from devvm.operations.rollout.control import Make
+    from devvm.operations.rollout.engine import Rollout
+    from devvm.ports.services import Services
 
 Id = rollout_look.Id
 
@@ -67,7 +67,8 @@ def start(
     """
     from devvm import wiring
     from devvm.cli import rollout_show
-    from devvm.operations import rollout_plan, rollouts
+    from devvm.operations.rollout import control
+    from devvm.operations.rollout import plan as rollout_plan
 
     session = Session.of(context)
     services = session.services()
@@ -82,7 +83,7 @@ def start(
     _confirm(session, said, yes=yes)
 
     def work(make: Make) -> None:
-        with rollouts.started(services, made, command="rollout start") as log:
+        with control.started(services, made, command="rollout start") as log:
             make(log).carry_out()
 
     _carry_out(session, services, work)
@@ -90,10 +91,10 @@ def start(
 
 def pause(context: typer.Context, identifier: Id = None, json: options.Json = False) -> None:
     """Begin with no VM any more; the process that carries it out ends once no VM is half way."""
-    from devvm.operations import rollouts
+    from devvm.operations.rollout import control
 
     session = Session.of(context)
-    log, busy = rollouts.ask(session.services(), identifier, "pause")
+    log, busy = control.ask(session.services(), identifier, "pause")
     record = log.record()
     _show_asked(session, record, "pause", busy=busy)
 
@@ -105,14 +106,14 @@ def resume(
     json: options.Json = False,
 ) -> None:
     """Go on with a rollout that was paused, or whose process was killed, where it was."""
-    from devvm.operations import rollout_log, rollouts
+    from devvm.operations.rollout import control, store
 
     session = Session.of(context)
     services = session.services()
-    before = rollout_log.find(services, identifier).record()
+    before = store.find(services, identifier).record()
 
     def work(make: Make) -> None:
-        with rollouts.taken_up(services, identifier, command="rollout resume") as log:
+        with control.taken_up(services, identifier, command="rollout resume") as log:
             make(log).carry_out()
 
     _carry_out(session, services, work, since=before)
@@ -129,26 +130,26 @@ def abort(
 
     A VM that is half way there is finished first, or goes back where no process is at it.
     """
-    from devvm.operations import rollout_log, rollouts
+    from devvm.operations.rollout import control, store
 
     session = Session.of(context)
     services = session.services()
-    before = rollout_log.find(services, identifier).record()
+    before = store.find(services, identifier).record()
     if not before.ended:
         _confirm(session, _abort_words(before), yes=yes)
-    log, busy = rollouts.ask(services, before.plan.id, "abort")
+    log, busy = control.ask(services, before.plan.id, "abort")
     if busy:
         _show_asked(session, log.record(), "abort", busy=busy)
         return
 
     def work(make: Make) -> None:
-        rollouts.abort(services, before.plan.id, make, command="rollout abort")
+        control.abort(services, before.plan.id, make, command="rollout abort")
 
     _carry_out(session, services, work, since=before, more={"asked": False})
 
 
 def _abort_words(record: Record) -> str:
-    from devvm.fleet.record import VmState
+    from devvm.domain.rollout.state import VmState
 
     text = f"The rollout {record.plan.id} ends: no VM is begun with any more."
     if done := _named(record, VmState.DONE):
@@ -171,22 +172,22 @@ def rollback(
     Databases go back to what they were; what people wrote in homes and checkouts since is taken
     along. The state that a VM has now goes to the trash.
     """
-    from devvm.operations import rollout_log, rollouts
+    from devvm.operations.rollout import control, store
 
     session = Session.of(context)
     services = session.services()
-    before = rollout_log.find(services, identifier).record()
+    before = store.find(services, identifier).record()
     if names := _on_it(before):
         _confirm(session, _rollback_words(before, names), yes=yes)
 
     def work(make: Make) -> None:
-        rollouts.roll_back(services, before.plan.id, make, command="rollout rollback")
+        control.roll_back(services, before.plan.id, make, command="rollout rollback")
 
     _carry_out(session, services, work, since=before)
 
 
 def _on_it(record: Record) -> list[str]:
-    from devvm.fleet.record import VmState
+    from devvm.domain.rollout.state import VmState
 
     return _named(
         record, VmState.DONE, VmState.UPDATING, VmState.GOING_BACK, VmState.STUCK
@@ -205,7 +206,7 @@ def _rollback_words(record: Record, names: list[str]) -> str:
 def try_hooks(context: typer.Context, json: options.Json = False) -> None:
     """Send a test message through the hooks and the chat that are configured."""
     from devvm import wiring
-    from devvm.operations import messages
+    from devvm.operations.rollout import notify
 
     session = Session.of(context)
     config = session.config()
@@ -214,7 +215,7 @@ def try_hooks(context: typer.Context, json: options.Json = False) -> None:
         "command": hooks.command, "webhook": hooks.webhook, "irc": config.rollout.irc.server,
     }  # fmt: skip
     told = [name for name, setting in configured.items() if setting]
-    complaints = messages.try_out(wiring.messenger(config), wiring.invoker().login)
+    complaints = notify.try_out(wiring.messenger(config), wiring.invoker().login)
     output = session.output
 
     def show() -> None:
@@ -241,7 +242,7 @@ def _confirm(session: Session, said: str, *, yes: bool) -> None:
 def _show_asked(session: Session, record: Record, what: str, *, busy: bool) -> None:
     """What the process that carries a rollout out will do, now that it was asked."""
     from devvm.cli import rollout_data
-    from devvm.fleet.record import State, VmState
+    from devvm.domain.rollout.state import State, VmState
 
     identifier, half_way = record.plan.id, _named(record, VmState.UPDATING)
     if not busy:
@@ -282,7 +283,7 @@ def _end(session: Session, rollout: Rollout, *, interrupted: bool, more: Mapping
         typer.Exit: with 1 where it has failed, or pauses for want of something.
     """
     from devvm.cli import rollout_data, rollout_show
-    from devvm.fleet.record import State
+    from devvm.domain.rollout.state import State
 
     record = rollout.ledger.record
     if interrupted and record.state is State.PAUSED:

@@ -12,11 +12,11 @@ from devvm.cli.session import Session
 
 if TYPE_CHECKING:
     from devvm.cli.rollout_view import Lines
-    from devvm.fleet.record import Record
-    from devvm.operations.ports import Services
-    from devvm.operations.rollout import Rollout
-    from devvm.operations.rollout_log import RolloutLog
-    from devvm.operations.rollouts import Make
+    from devvm.domain.rollout.state import Record
+    from devvm.operations.rollout.control import Make
+    from devvm.operations.rollout.engine import Rollout
+    from devvm.operations.rollout.store import RolloutLog
+    from devvm.ports.services import Services
 
 #: Seconds between two looks at how far it is, where it is told in lines.
 _LOOK_EVERY = 0.5
@@ -79,7 +79,7 @@ class Carrier:
 
     def _make(self, log: RolloutLog) -> Rollout:
         from devvm import wiring
-        from devvm.operations.rollout import Clock, Rollout
+        from devvm.operations.rollout.engine import Clock, Rollout
 
         zone = wiring.local_zone()
         self._rollout = rollout = Rollout(
@@ -110,7 +110,7 @@ class Carrier:
             self._interrupt()
 
     def _interrupt(self) -> None:
-        from devvm import process
+        from devvm.system import process
 
         note = self._session.output.note
         if self.interrupted > 1:  # for devvm the third: it keeps the second from us
@@ -124,7 +124,7 @@ class Carrier:
 
     def _what_now(self) -> str:
         """What an interrupt comes to."""
-        from devvm.fleet.record import State, VmState
+        from devvm.domain.rollout.state import State, VmState
 
         record = self._look()
         if record is None:

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from devvm.fleet.plan import Plan, Terms
-    from devvm.fleet.record import Event, Record, VmProgress
-    from devvm.operations.rollout_plan import Planned
+    from devvm.domain.rollout.plan import Plan, Terms
+    from devvm.domain.rollout.state import Event, Record, VmProgress
+    from devvm.operations.rollout.plan import Planned
 
 
 def record(found: Record, *, vms: bool = True) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def record(found: Record, *, vms: bool = True) -> dict[str, Any]:
         found: It.
         vms: With its waves, and every VM in them.
     """
-    from devvm.fleet.record import VmState
+    from devvm.domain.rollout.state import VmState
 
     plan, numbers = found.plan, found.counts()
     data: dict[str, Any] = {

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from devvm.errors import UsageError
-from devvm.fleet import plan
+from devvm.domain.errors import UsageError
+from devvm.domain.rollout import plan
 
 _EXAMPLE = "release: latest; canary: 2; waves: [10%, 50%, 100%]"
 _Names = Annotated[list[str], Field(min_length=1)]

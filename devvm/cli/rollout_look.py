@@ -10,12 +10,12 @@ import typer
 
 from devvm.cli import completion, options, rollout_options, rollout_words, words
 from devvm.cli.session import Session
-from devvm.errors import ExitCode
+from devvm.domain.errors import ExitCode
 
 if TYPE_CHECKING:
-    from devvm.fleet.record import Record
-    from devvm.operations.ports import Services
-    from devvm.operations.rollout_log import RolloutLog
+    from devvm.domain.rollout.state import Record
+    from devvm.operations.rollout.store import RolloutLog
+    from devvm.ports.services import Services
 
 #: Seconds between two looks at a rollout that is followed.
 _FOLLOW_EVERY = 1.0
@@ -46,7 +46,7 @@ def plan(
     """Show who would go when, how, and what each owner would notice."""
     from devvm import wiring
     from devvm.cli import rollout_data, rollout_show
-    from devvm.operations import rollout_plan
+    from devvm.operations.rollout import plan as rollout_plan
 
     session = Session.of(context)
     services = session.services()
@@ -76,11 +76,11 @@ def status(
 ) -> None:  # fmt: skip
     """Show how a rollout is."""
     from devvm.cli import rollout_data, rollout_show
-    from devvm.operations import rollout_log
+    from devvm.operations.rollout import store
 
     session = Session.of(context)
     services = session.services()
-    log = rollout_log.find(services, identifier)
+    log = store.find(services, identifier)
     if follow and session.output.json:
         gone = _follow_events(session, services, log)
     else:
@@ -97,9 +97,9 @@ def status(
 
 def _holder(services: Services) -> str | None:
     """Who carries a rollout out; looked at before its record, which may end meanwhile."""
-    from devvm.operations import rollout_log
+    from devvm.operations.rollout import store
 
-    return rollout_log.holder(services)
+    return store.holder(services)
 
 
 def _follow(session: Session, services: Services, log: RolloutLog) -> bool:
@@ -124,7 +124,7 @@ def _follow(session: Session, services: Services, log: RolloutLog) -> bool:
 def _follow_events(session: Session, services: Services, log: RolloutLog) -> bool:
     """Print events, as they are written; whether the rollout's process is gone before its end."""
     from devvm.cli import rollout_data
-    from devvm.fleet.record import add_up
+    from devvm.domain.rollout.state import add_up
 
     plan, at = log.plan()
     seen = 0
@@ -146,13 +146,13 @@ def _follow_events(session: Session, services: Services, log: RolloutLog) -> boo
 
 
 def _is_over(record: Record, busy: str | None) -> bool:
-    from devvm.fleet.record import State
+    from devvm.domain.rollout.state import State
 
     return record.ended or record.state is State.PAUSED or busy is None
 
 
 def _is_gone(record: Record) -> bool:
-    from devvm.fleet.record import State
+    from devvm.domain.rollout.state import State
 
     return not (record.ended or record.state is State.PAUSED)
 
@@ -160,10 +160,10 @@ def _is_gone(record: Record) -> bool:
 def list_rollouts(context: typer.Context, json: options.Json = False) -> None:
     """List every rollout on record, the latest first."""
     from devvm.cli import rollout_data, rollout_show
-    from devvm.operations import rollouts
+    from devvm.operations.rollout import control
 
     session = Session.of(context)
-    records = rollouts.records(session.services())[::-1]
+    records = control.records(session.services())[::-1]
     session.output.result(
         {"rollouts": [rollout_data.record(one, vms=False) for one in records]},
         lambda: rollout_show.listed(session, records),
@@ -188,12 +188,12 @@ def log(
 ) -> None:
     """Show what happened in a rollout: when, who, what, and what came of it."""
     from devvm.cli import rollout_data, rollout_show
-    from devvm.errors import NotFoundError
-    from devvm.fleet.record import Mark
-    from devvm.operations import rollout_log
+    from devvm.domain.errors import NotFoundError
+    from devvm.domain.rollout.state import Mark
+    from devvm.operations.rollout import store
 
     session = Session.of(context)
-    found = rollout_log.find(session.services(), identifier)
+    found = store.find(session.services(), identifier)
     if vm is not None and vm not in (known := found.plan()[0].vms):
         raise NotFoundError(
             f"the VM {vm} is not in the rollout {found.id}",

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from devvm.cli import completion
-from devvm.errors import UsageError
+from devvm.domain.errors import UsageError
 
 if TYPE_CHECKING:
-    from devvm.fleet.plan import Terms
-    from devvm.operations.ports import Services
+    from devvm.domain.rollout.plan import Terms
+    from devvm.ports.services import Services
 
 _TERMS = "Terms (before those of a plan file)"
 
@@ -105,8 +105,8 @@ def terms(services: Services, given: Mapping[str, Any], plan_file: Path | None) 
         typer.BadParameter: a wave's size can't be.
     """
     from devvm.cli import rollout_file
-    from devvm.fleet import plan
-    from devvm.operations import releases
+    from devvm.domain.rollout import plan
+    from devvm.operations.release import releases
 
     if given.get("waves"):
         try:

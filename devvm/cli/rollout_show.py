@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from devvm.cli import rollout_words, words
 from devvm.cli.session import Session
-from devvm.fleet.record import Event, Record, State, VmProgress, VmState
-from devvm.fleet.way import Kind
-from devvm.operations.rollout_plan import Wait
+from devvm.domain.release.strategy import Kind
+from devvm.domain.rollout.state import Event, Record, State, VmProgress, VmState
+from devvm.operations.rollout.plan import Wait
 
 if TYPE_CHECKING:
-    from devvm.fleet.plan import Plan, Terms
-    from devvm.operations.rollout_plan import Planned
+    from devvm.domain.rollout.plan import Plan, Terms
+    from devvm.operations.rollout.plan import Planned
 
 #: VMs that are named in a wave of a plan, and groups of alike ones; `--all` shows all.
 _NAMED, _GROUPS = 12, 6

@@ -9,7 +9,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from devvm.cli import rollout_words, words
-from devvm.fleet.record import SETTLED, Record, State, VmProgress, VmState
+from devvm.domain.rollout.state import SETTLED, Record, State, VmProgress, VmState
 
 _BAR = 20
 #: Rows of each part at most, however many VMs and waves there are.

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from devvm.fleet.record import Record, VmProgress, VmState
+    from devvm.domain.rollout.state import Record, VmProgress, VmState
 
 _WAYS = {"converge": "converge in place", "rebuild": "rebuild on the new box"}
 #: In which order states are told: what a person looks for first.
@@ -69,7 +69,7 @@ def seconds_between(start: str, end: datetime | str) -> float:
 
 def vm(progress: VmProgress) -> str:
     """How far a VM is, in a line: `done in 34 s`, `failed: nginx does not start`."""
-    from devvm.fleet.record import VmState
+    from devvm.domain.rollout.state import VmState
 
     said = what(progress)
     if not said:
@@ -85,7 +85,7 @@ def vm(progress: VmProgress) -> str:
 def what(progress: VmProgress) -> str:
     """What there is to say of a VM beside its state: `in 34 s`, `nginx does not start`."""
     from devvm.cli import words
-    from devvm.fleet.record import VmState
+    from devvm.domain.rollout.state import VmState
 
     match progress.state:
         case VmState.DONE:
@@ -102,6 +102,6 @@ def what(progress: VmProgress) -> str:
 
 def paused_by_request(record: Record) -> bool:
     """Whether a rollout is paused because somebody wanted that."""
-    from devvm.fleet.record import Cause
+    from devvm.domain.rollout.state import Cause
 
     return record.cause is Cause.REQUEST

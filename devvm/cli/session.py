@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from devvm.cli.output import Output
-from devvm.errors import UsageError
+from devvm.domain.errors import UsageError
 
 if TYPE_CHECKING:
     from devvm.config import Config
-    from devvm.operations.ports import Services
-    from devvm.operations.progress import Run
+    from devvm.operations.core.progress import Run
+    from devvm.ports.services import Services
 
 
 class Session:
@@ -57,7 +57,7 @@ class Session:
 
     def run(self, command: str) -> Run:
         """A new run, shown as this session shows progress."""
-        from devvm.operations.progress import Run
+        from devvm.operations.core.progress import Run
 
         return Run(command, self.output.reporter())
 
@@ -68,7 +68,7 @@ class Session:
             UsageError: the name can't be one, or none was given and the login can't be one.
         """
         from devvm import wiring
-        from devvm.model import validate_name
+        from devvm.domain.model import validate_name
 
         if name is not None:
             return validate_name(name)

@@ -8,10 +8,10 @@ import typer
 
 from devvm.cli import options, panels, readiness, views
 from devvm.cli.session import Session
-from devvm.errors import ExitCode
+from devvm.domain.errors import ExitCode
 
 if TYPE_CHECKING:
-    from devvm.operations.setup import HostStatus
+    from devvm.operations.host.setup import HostStatus
 
 
 def register(app: typer.Typer) -> None:
@@ -36,7 +36,7 @@ def setup(
     Shows what it will do and asks once. Safe to run again at any time.
     """
     from devvm import wiring
-    from devvm.operations import setup as operation
+    from devvm.operations.host import setup as operation
 
     session = Session.of(context)
     steps = [s for s in wiring.setup_steps(session.config()) if link or not s.optional]

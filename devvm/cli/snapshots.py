@@ -9,11 +9,11 @@ import typer
 from devvm.cli import options, panels, reports, views, words
 from devvm.cli.confirm import confirm
 from devvm.cli.session import Session
-from devvm.errors import ExitCode
+from devvm.domain.errors import ExitCode
 
 if TYPE_CHECKING:
-    from devvm.operations.clone import Cloned
-    from devvm.operations.snapshots import Snapshot
+    from devvm.operations.vm.clone import Cloned
+    from devvm.operations.vm.snapshots import Snapshot
 
 Label = Annotated[
     str, typer.Argument(metavar="SNAPSHOT", show_default=False, help="The snapshot's name.")
@@ -45,7 +45,7 @@ def create(
     json: options.Json = False,
 ) -> None:
     """Keep a VM's disks, root and data together, as they are now. It runs on, if it runs."""
-    from devvm.operations import snapshots
+    from devvm.operations.vm import snapshots
 
     session = Session.of(context)
     vm_name = session.vm_name(name)
@@ -62,7 +62,7 @@ def list_snapshots(
     context: typer.Context, name: options.Name = None, json: options.Json = False
 ) -> None:
     """List a VM's snapshots."""
-    from devvm.operations import snapshots
+    from devvm.operations.vm import snapshots
 
     session = Session.of(context)
     vm_name = session.vm_name(name)
@@ -102,7 +102,7 @@ def restore(
     json: options.Json = False,
 ) -> None:
     """Bring a VM back to a snapshot. Its present state goes to the trash."""
-    from devvm.operations import snapshots
+    from devvm.operations.vm import snapshots
 
     session = Session.of(context)
     vm_name = session.vm_name(name)
@@ -134,7 +134,7 @@ def delete(
     json: options.Json = False,
 ) -> None:
     """Delete a snapshot for good. The VM itself is not touched."""
-    from devvm.operations import snapshots
+    from devvm.operations.vm import snapshots
 
     session = Session.of(context)
     vm_name = session.vm_name(name)
@@ -167,7 +167,7 @@ def clone(
 
     Exits with 3 when the VM is made and a check fails.
     """
-    from devvm.operations import clone as operation
+    from devvm.operations.vm import clone as operation
 
     session = Session.of(context)
     original, vm_name = session.vm_name(source), session.vm_name(name)

@@ -9,11 +9,11 @@ import typer
 from devvm.cli import options, panels, reports, views, words
 from devvm.cli.confirm import confirm
 from devvm.cli.session import Session
-from devvm.errors import ExitCode, UsageError
+from devvm.domain.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from devvm.model import Kept
-    from devvm.operations.trash import Destroyed, Recovered
+    from devvm.domain.model import Kept
+    from devvm.operations.vm.trash import Destroyed, Recovered
 
 Purge = Annotated[
     str | None,
@@ -51,7 +51,7 @@ def destroy(
 
     With --purge NAME it is deleted for good, its snapshots included.
     """
-    from devvm.operations import lifecycle, trash
+    from devvm.operations.vm import lifecycle, trash
 
     session = Session.of(context)
     vm_name = session.vm_name(name)
@@ -104,7 +104,7 @@ def recover(
     With --item, an earlier state takes the place of the VM that is there; its present state goes
     to the trash. Exits with 3 when the VM is back and a check fails.
     """
-    from devvm.operations import trash
+    from devvm.operations.vm import trash
 
     session = Session.of(context)
     vm_name = session.vm_name(name)
@@ -140,7 +140,7 @@ def _show_recovered(session: Session, done: Recovered) -> None:
 
 def list_trash(context: typer.Context, json: options.Json = False) -> None:
     """List what is in the trash."""
-    from devvm.operations import trash
+    from devvm.operations.vm import trash
 
     session = Session.of(context)
     items = trash.items(session.services())
@@ -177,7 +177,7 @@ def show(
     json: options.Json = False,
 ) -> None:
     """Show what is in the trash of one VM, with its disks."""
-    from devvm.operations import trash
+    from devvm.operations.vm import trash
 
     session = Session.of(context)
     items = trash.show(session.services(), which)
@@ -223,11 +223,12 @@ def empty(
     Without a name only what has expired; with one, the VM's name has to be typed, or given to
     --purge.
     """
-    from devvm.operations import tidy, trash
+    from devvm.operations.provision import gc
+    from devvm.operations.vm import trash
 
     session = Session.of(context)
     services = session.services()
-    doomed = tidy.expired(services) if which is None else trash.doomed(services, which)
+    doomed = gc.expired(services) if which is None else trash.doomed(services, which)
     if which is not None and doomed:
         name = doomed[0].vm.name
         again = f"devvm trash empty {which}"

@@ -8,14 +8,14 @@ import typer
 
 from devvm.cli import completion, options, panels, reports, rollout_words, views, work_at_risk
 from devvm.cli.session import Session
-from devvm.errors import ExitCode
+from devvm.domain.errors import ExitCode
 
 if TYPE_CHECKING:
-    from devvm.fleet.way import Way
-    from devvm.operations.ports import Services
-    from devvm.operations.progress import Run
-    from devvm.operations.update import Updated
-    from devvm.operations.ways import Choice
+    from devvm.domain.release.strategy import Way
+    from devvm.operations.core.progress import Run
+    from devvm.operations.update.strategy import Choice
+    from devvm.operations.update.update import Updated
+    from devvm.ports.services import Services
 
 ReleaseOption = Annotated[
     str,
@@ -47,8 +47,8 @@ def update(
     Where the change allows it, Ansible applies what changed; otherwise the VM gets a new root on
     the release's box. Its data disk stays. Where it fails, the VM is as it was before.
     """
-    from devvm.operations import releases
-    from devvm.operations import update as operation
+    from devvm.operations.release import releases
+    from devvm.operations.update import update as operation
 
     session = Session.of(context)
     vm_name = session.vm_name(name)
@@ -83,17 +83,18 @@ def _choice(
     yes: bool,
 ) -> Choice | None:
     """By which way; agreed on where it is a new root. None where the VM is there already."""
-    from devvm.fleet.way import Kind
-    from devvm.model import VmState
-    from devvm.operations import lifecycle, ways
-    from devvm.operations import update as operation
+    from devvm.domain.model import VmState
+    from devvm.domain.release.strategy import Kind
+    from devvm.operations.update import strategy
+    from devvm.operations.update import update as operation
+    from devvm.operations.vm import lifecycle
 
     vm = lifecycle.present(services, name)
     if vm.metadata is None or not vm.metadata.ready:
         return None  # the operation says what to do
-    if ways.is_on(vm, release) and not rebuild:
+    if strategy.is_on(vm, release) and not rebuild:
         return None
-    record = ways.on_record(services, release)
+    record = strategy.on_record(services, release)
     if vm.state is not VmState.RUNNING:  # only one that runs can be looked into
         vm = lifecycle.start(services, name, run)
     choice = operation.choose(services, vm, record, run, rebuild=rebuild)

@@ -10,11 +10,11 @@ import typer
 
 from devvm.cli import options, panels, reports, views, words
 from devvm.cli.session import Session
-from devvm.errors import ExitCode, UsageError
+from devvm.domain.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from devvm.model import Report
-    from devvm.operations.mend import Mended
+    from devvm.domain.model import Report
+    from devvm.operations.vm.fix import Mended
 
 #: VMs that are checked together, where nobody says how many.
 _PARALLEL = 4
@@ -83,7 +83,7 @@ def _refuse_beside(option: str, given: Mapping[str, object], resolution: str) ->
 def _check(
     session: Session, name: str, *, html: Path | None, junit: Path | None, every: bool
 ) -> None:
-    from devvm.operations import verify as operation
+    from devvm.operations.verify import verify as operation
 
     report = operation.verify(session.services(), name, session.run(f"verify {name}"), junit=junit)
     if html:
@@ -93,7 +93,7 @@ def _check(
 
 
 def _mend(session: Session, name: str, *, html: Path | None) -> None:
-    from devvm.operations import mend as operation
+    from devvm.operations.vm import fix as operation
 
     done = operation.mend(session.services(), name, session.run(f"verify --fix {name}"))
     if html:

@@ -9,12 +9,12 @@ import typer
 
 from devvm.cli import fleet_views, views, words
 from devvm.cli.session import Session
-from devvm.errors import ExitCode
+from devvm.domain.errors import ExitCode
 from devvm.parity import moved
 
 if TYPE_CHECKING:
-    from devvm.model import Report
-    from devvm.operations.verify_all import FleetReport, OfCheck
+    from devvm.domain.model import Report
+    from devvm.operations.verify.fleet import FleetReport, OfCheck
 
 #: VMs that are named in a row; the others are counted.
 _NAMED = 3
@@ -30,7 +30,7 @@ def verify_all(session: Session, *, parallel: int) -> None:
     Raises:
         typer.Exit: with 3 where a VM differs, otherwise with 1 where one could not be checked.
     """
-    from devvm.operations import verify_all as operation
+    from devvm.operations.verify import fleet as operation
 
     run = session.run("verify --all")
     fleet = operation.verify_all(session.services(), run, parallel=parallel)

@@ -26,7 +26,7 @@ def version(context: typer.Context, json: options.Json = False) -> None:
 
     And of the stack's release, where packages.lock fixes its packages.
     """
-    from devvm.release import in_hand
+    from devvm.domain.release.identity import in_hand
 
     session = Session.of(context)
     stack = in_hand()

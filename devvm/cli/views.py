@@ -9,24 +9,15 @@ from devvm.cli import words
 from devvm.parity import moved
 
 if TYPE_CHECKING:
-    from devvm.model import (
-        Box,
-        CheckResult,
-        Disk,
-        Kept,
-        MovedPackage,
-        Report,
-        RunRecord,
-        Vm,
-    )
-    from devvm.operations.risk import Risk
-    from devvm.operations.setup import HostStatus
-    from devvm.operations.snapshots import Snapshot
+    from devvm.domain.model import Box, CheckResult, Disk, Kept, MovedPackage, Report, RunRecord, Vm
+    from devvm.operations.guest.unsaved_work import Risk
+    from devvm.operations.host.setup import HostStatus
+    from devvm.operations.vm.snapshots import Snapshot
 
 
 def vm(machine: Vm) -> dict[str, Any]:
     """A VM, as in `list` and in everything that changes one."""
-    from devvm.operations import pins
+    from devvm.operations.rollout import pins
 
     metadata, lease = machine.metadata, machine.lease
     pinned = metadata if pins.pinned(metadata, words.today()) else None

@@ -13,12 +13,12 @@ from devvm.cli.session import Session
 from devvm.parity import moved
 
 if TYPE_CHECKING:
-    from devvm.model import Disk, RunRecord, Vm
-    from devvm.operations.lifecycle import VmDetails
-    from devvm.operations.parity_record import ParityRecord
-    from devvm.operations.ports import Services
-    from devvm.operations.progress import Run
-    from devvm.operations.standing import Standing
+    from devvm.domain.model import Disk, RunRecord, Vm
+    from devvm.operations.core.progress import Run
+    from devvm.operations.fleet.status import Standing
+    from devvm.operations.verify.last_result import ParityRecord
+    from devvm.operations.vm.lifecycle import VmDetails
+    from devvm.ports.services import Services
 
 _MAX_DATA_GIB = 4096
 
@@ -35,12 +35,13 @@ def register(app: typer.Typer) -> None:
 
 def list_vms(context: typer.Context, json: options.Json = False) -> None:
     """List the VMs on this host."""
-    from devvm.operations import lifecycle, standing
+    from devvm.operations.fleet import status
+    from devvm.operations.vm import lifecycle
 
     session = Session.of(context)
     services = session.services()
     machines = lifecycle.list_vms(services)
-    stands = standing.of(services, machines)
+    stands = status.of(services, machines)
     session.output.result(
         {"vms": [fleet_views.vm(machine, stands[machine.name]) for machine in machines]},
         lambda: _show_list(session, machines, stands),
@@ -51,7 +52,7 @@ def _show_list(session: Session, machines: list[Vm], stands: dict[str, Standing]
     if not machines:
         session.output.note("There are no VMs on this host. Next: devvm create")
         return
-    from devvm.operations import certificate
+    from devvm.operations.provision import certificate
 
     session.output.table(
         (
@@ -100,13 +101,14 @@ def show(
     json: options.Json = False,
 ) -> None:
     """Show everything about one VM, and where the time of its last run went."""
-    from devvm.operations import lifecycle, standing
+    from devvm.operations.fleet import status
+    from devvm.operations.vm import lifecycle
 
     session = Session.of(context)
     vm_name = session.vm_name(name)
     services = session.services()
     details = lifecycle.show(services, vm_name)
-    stands = standing.of(services, [details.vm])[details.vm.name]
+    stands = status.of(services, [details.vm])[details.vm.name]
     session.output.result(
         _details_data(details, stands), lambda: _show_details(session, details, stands)
     )
@@ -124,7 +126,7 @@ def _details_data(details: VmDetails, stands: Standing) -> dict[str, Any]:
 
 
 def _show_details(session: Session, details: VmDetails, stands: Standing) -> None:
-    from devvm.operations import pins
+    from devvm.operations.rollout import pins
 
     machine = details.vm
     newer = moved.in_a_line(stands.parity.moved) if stands.parity else ""
@@ -196,7 +198,7 @@ def start(
 
     One that did not run when a rollout came by is brought to its release now.
     """
-    from devvm.operations import lifecycle
+    from devvm.operations.vm import lifecycle
 
     _change(context, "start", lifecycle.start, name, update=not no_update)
 
@@ -211,7 +213,7 @@ def stop(
     json: options.Json = False,
 ) -> None:
     """Shut a VM down."""
-    from devvm.operations import lifecycle
+    from devvm.operations.vm import lifecycle
 
     _change(context, "stop", partial(lifecycle.stop, force=force), name)
 
@@ -227,7 +229,7 @@ def restart(
     json: options.Json = False,
 ) -> None:
     """Shut a VM down and start it again; as `stop`, then `start`."""
-    from devvm.operations import lifecycle
+    from devvm.operations.vm import lifecycle
 
     restart = partial(lifecycle.restart, force=force)
     _change(context, "restart", restart, name, update=not no_update)
@@ -242,7 +244,7 @@ def _change(
     update: bool | None = None,
 ) -> None:
     """Use the power switch; `update`: whether what is due is done then, None: it stays off."""
-    from devvm.operations import lifecycle
+    from devvm.operations.vm import lifecycle
 
     session = Session.of(context)
     vm_name = session.vm_name(name)
@@ -276,7 +278,7 @@ def resize(
     json: options.Json = False,
 ) -> None:
     """Make a VM's data disk larger, its file system included. It runs on, if it runs."""
-    from devvm.operations import resize as operation
+    from devvm.operations.vm import resize as operation
 
     session = Session.of(context)
     vm_name = session.vm_name(name)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from devvm.cli import words
 from devvm.cli.session import Session
-from devvm.errors import UsageError
+from devvm.domain.errors import UsageError
 
 if TYPE_CHECKING:
-    from devvm.operations.ports import Services
-    from devvm.operations.risk import Risk
+    from devvm.operations.guest.unsaved_work import Risk
+    from devvm.ports.services import Services
 
 #: A person reads no more of a list than this; --json has all of it.
 _SHOWN = 15
@@ -29,10 +29,10 @@ def agree(session: Session, services: Services, name: str, again: str, *, yes: b
     Raises:
         UsageError: nobody is there to be asked, or the answer is no.
     """
-    from devvm.operations import risk
+    from devvm.operations.guest import unsaved_work
 
     session.output.note(f"Looking for work on {name} that is not on its data disk")
-    found = risk.look(services, name)
+    found = unsaved_work.look(services, name)
     _show(session, found)
     if found.any and not yes:
         _ask(session, name, found, again)

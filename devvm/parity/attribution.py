@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from devvm.model import MovedPackage
+from devvm.domain.model import MovedPackage
 from devvm.parity import attribution_rules as rules
 from devvm.parity.attribution_rules import Case
 from devvm.parity.brought import Brought

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from devvm.parity.brought import Brought
 from devvm.parity.manifest import Facts
-from devvm.parity.words import list_change
+from devvm.parity.text import list_change
 
 if TYPE_CHECKING:
     from devvm.parity.attribution import Attribution

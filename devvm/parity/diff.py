@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from devvm.parity.manifest import PRESENT, Facts, Manifest, check_name
-from devvm.parity.words import CONTENT, HASH, fact_change, facts_in_a_line, is_text, unified
+from devvm.parity.text import CONTENT, HASH, fact_change, facts_in_a_line, is_text, unified
 
 
 class Kind(StrEnum):

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
-from devvm.parity.form import first_out_of_order, lines_of_items
 from devvm.parity.health import MODE, complaints
+from devvm.parity.layout import first_out_of_order, lines_of_items
 from devvm.parity.manifest import PRESENT, Facts, Manifest, check_name
 from devvm.parity.roles import Roles
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from devvm.parity.debian import is_older
 from devvm.parity.manifest import Facts, Value
-from devvm.parity.words import (
+from devvm.parity.text import (
     CONTENT,
     HASH,
     facts_in_a_line,

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from devvm import assets
-from devvm.adapters.mmdebstrap import Mmdebstrap
-from devvm.adapters.nspawn import remove_leftovers
-from devvm.adapters.root_tree import RootTrees
-from devvm.model import AnsibleResult, CheckResult, Outcome
+from devvm.adapters.image.mmdebstrap import Mmdebstrap
+from devvm.adapters.image.nspawn import remove_leftovers
+from devvm.adapters.image.root_tree import RootTrees
+from devvm.domain.model import AnsibleResult, CheckResult, Outcome
+from devvm.system import assets
 from tests.container import reference
 from tests.container.reference import GUEST, OVERLAY, STATE, Machine
 

@@ -20,22 +20,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from devvm import assets, config
+from devvm import config
 from devvm.adapters.ansible import Ansible
-from devvm.adapters.apt import Apt
-from devvm.adapters.flat_repository import FlatRepositories
-from devvm.adapters.mmdebstrap import Mmdebstrap
-from devvm.adapters.nspawn import Nspawn
+from devvm.adapters.image.mmdebstrap import Mmdebstrap
+from devvm.adapters.image.nspawn import Nspawn
+from devvm.adapters.image.root_tree import RootTrees
+from devvm.adapters.packages.apt import Apt
+from devvm.adapters.packages.flat_repository import FlatRepositories
 from devvm.adapters.production_hosts import SshHosts
 from devvm.adapters.role_declarations import RoleDeclarations
-from devvm.adapters.root_tree import RootTrees
 from devvm.adapters.testinfra import Testinfra
 from devvm.cli.progress import SilentReporter
-from devvm.model import AnsibleResult, CheckResult, Target
-from devvm.operations import capture
-from devvm.operations.progress import Run
-from devvm.package_set import Package, PackageSet
+from devvm.domain.model import AnsibleResult, CheckResult, Target
+from devvm.domain.package_set import Package, PackageSet
+from devvm.operations.core.progress import Run
+from devvm.operations.production import capture
 from devvm.parity.manifest import Condition
+from devvm.system import assets
 
 STATE = Path("/var/lib/devvm-test/container")
 

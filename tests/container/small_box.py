@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from devvm import assets, config, wiring
-from devvm.errors import DevvmError
-from devvm.model import CheckResult, Driver, Outcome, Report
-from devvm.operations import box
-from devvm.operations.progress import Run
+from devvm import config, wiring
+from devvm.domain.errors import DevvmError
+from devvm.domain.model import CheckResult, Driver, Outcome, Report
+from devvm.operations.box import boxes as box
+from devvm.operations.core.progress import Run
+from devvm.system import assets
 from tests.support import stack_mirror
 from tests.support.stack_mirror import StackMirror
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from devvm.adapters.nspawn import remove_leftovers
+from devvm.adapters.image.nspawn import remove_leftovers
 from tests.container.conftest import NAME
 
 pytestmark = pytest.mark.container
@@ -20,8 +20,8 @@ pytestmark = pytest.mark.container
 BOOT = """
 import sys, time
 from pathlib import Path
-from devvm.adapters import nspawn
-from devvm.adapters.nspawn import Nspawn
+from devvm.adapters.image import nspawn
+from devvm.adapters.image.nspawn import Nspawn
 if len(sys.argv) > 4:
     nspawn._INIT = ("/lib/systemd/systemd",)
 with Nspawn().booted(Path(sys.argv[1]), name=sys.argv[2], detail=print, log=Path(sys.argv[3])):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from devvm import assets
 from devvm.parity import manifest
+from devvm.system import assets
 from tests.container.conftest import differences
 from tests.container.reference import OVERLAY, declared
 

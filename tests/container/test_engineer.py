@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from devvm.errors import OperationError
+from devvm.domain.errors import OperationError
 from tests.container.conftest import differences
 from tests.container.reference import engineer, new_key, stamp
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from devvm import trees
+from devvm.system import trees
 from tests.container.reference import STATE
 
 pytestmark = pytest.mark.container

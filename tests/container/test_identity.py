@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from devvm import assets
 from devvm.adapters.ca import LocalCa
 from devvm.adapters.openssh import OpenSsh
-from devvm.model import Metadata
-from devvm.operations import certificate
+from devvm.domain.model import Metadata
+from devvm.operations.provision import certificate
+from devvm.system import assets
 from tests.unit.world import World
 
 pytestmark = pytest.mark.container

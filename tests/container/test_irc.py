@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from devvm.adapters.irc import Irc
-from devvm.errors import DevvmError
-from devvm.fleet.message import Message
+from devvm.adapters.notify.irc import Irc
+from devvm.domain.errors import DevvmError
+from devvm.domain.rollout.message import Message
 from tests.unit.tls import Certificate, self_signed
 
 pytestmark = pytest.mark.container

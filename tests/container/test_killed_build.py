@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import devvm
-from devvm import process, trees
+from devvm.system import process, trees
 from tests.container import small_box
 
 pytestmark = pytest.mark.container
@@ -238,7 +238,7 @@ def test_a_mount_that_somebody_uses_is_let_go_of_as_well(tree, mount):
 TOOL = 'mount -t tmpfs tmpfs "$0"; setsid sleep "$1" & echo begun'
 OWNER = """
 import sys
-from devvm import process
+from devvm.system import process
 process.stream(sys.argv[1:], lambda line: print(line, flush=True), isolated=True)
 """
 

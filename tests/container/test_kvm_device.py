@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from devvm.adapters.kvm_device import KvmDevice
+from devvm.adapters.host.kvm_device import KvmDevice
 
 pytestmark = pytest.mark.container
 

@@ -25,16 +25,18 @@ from urllib.parse import unquote
 
 import pytest
 
-from devvm import assets, package_set, release
-from devvm.adapters.apt import Apt
-from devvm.adapters.flat_repository import FlatRepositories
-from devvm.adapters.package_cache import PackageCache
+from devvm.adapters.packages.apt import Apt
+from devvm.adapters.packages.flat_repository import FlatRepositories
+from devvm.adapters.packages.package_cache import PackageCache
 from devvm.config import Config
-from devvm.errors import HostNotReadyError, OperationError
-from devvm.operations import box_packages
-from devvm.operations.progress import Run
-from devvm.package_set import Package, PackageSet
-from devvm.state import State
+from devvm.domain import package_set
+from devvm.domain.errors import HostNotReadyError, OperationError
+from devvm.domain.package_set import Package, PackageSet
+from devvm.domain.release import identity
+from devvm.operations.box import packages as box_packages
+from devvm.operations.core.progress import Run
+from devvm.system import assets
+from devvm.system.state import State
 from tests.support import debs
 from tests.support.mirror import Mirror, Served
 from tests.unit.stand_ins import Reporter
@@ -284,10 +286,10 @@ def half_a_file(large: str) -> Iterator[tuple[str, threading.Event]]:
 _DOWNLOAD = """
 import sys
 from pathlib import Path
-from devvm import package_set
-from devvm.adapters.apt import Apt
-from devvm.adapters.package_cache import PackageCache
-from devvm.state import State
+from devvm.domain import package_set
+from devvm.adapters.packages.apt import Apt
+from devvm.adapters.packages.package_cache import PackageCache
+from devvm.system.state import State
 state, mirror, text = sys.argv[1:]
 cache = PackageCache(State(Path(state)))
 found = package_set.parse(text, "x")
@@ -367,7 +369,7 @@ def test_the_lock_of_a_checkout_is_written_checked_renewed_and_taken_back(checko
     assert checkout("release", "lock").returncode == 0
     assert package_set.parse(lock.read_text(), "x").versions["lib"] == "1:1.0-1~deb12u2"
 
-    name = release.new_release(RELEASE_HASH)  # of a build that was here
+    name = identity.new_release(RELEASE_HASH)  # of a build that was here
     day.host(day.apt()).tools.cache.remember(RELEASE_HASH, written)
     taken = checkout("release", "lock", "--release", name)
     assert taken.returncode == 0, taken.stderr

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import devvm
-from devvm import trees
+from devvm.system import trees
 from tests.container import small_box
 
 pytestmark = pytest.mark.container

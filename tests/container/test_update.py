@@ -2,7 +2,7 @@
 
 import pytest
 
-from devvm.errors import OperationError
+from devvm.domain.errors import OperationError
 
 pytestmark = pytest.mark.container
 

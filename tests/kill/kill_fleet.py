@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from devvm.adapters.release_store import FolderReleaseStore
-from devvm.fleet.record import VmState
-from devvm.fleet.stack import Release
-from devvm.model import DATA, ROOT, Purpose
-from devvm.operations.rollout_log import RolloutLog
-from devvm.release import content_hash
+from devvm.domain.model import DATA, ROOT, Purpose
+from devvm.domain.release.identity import content_hash
+from devvm.domain.release.stack import Release
+from devvm.domain.rollout.state import VmState
+from devvm.operations.rollout.store import RolloutLog
 from tests.kill import kill_guests
 from tests.kill.kill_host import Goldens
 from tests.kill.kill_stand_ins import WRITES

@@ -16,10 +16,10 @@ from xml.etree import ElementTree as ET
 
 import libvirt
 
-from devvm.adapters.box_store import FolderBoxStore
+from devvm.adapters.image.box_store import FolderBoxStore
 from devvm.adapters.libvirt import LibvirtHypervisor
 from devvm.config import Config
-from devvm.state import State
+from devvm.system.state import State
 from tests.kill import kill_guests, worker
 
 #: Begins every command: one that is killed takes nobody with it, and none waits for imports.

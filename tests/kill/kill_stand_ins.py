@@ -18,10 +18,20 @@ import libvirt
 
 from devvm.adapters.openssh import OpenSsh
 from devvm.config import Config
-from devvm.errors import OperationError
-from devvm.model import DATA, ROOT, AnsibleResult, Box, CheckResult, Outcome, PhaseRecord, Target
-from devvm.operations import ports, progress
-from devvm.operations.ports import Detail
+from devvm.domain.errors import OperationError
+from devvm.domain.model import (
+    DATA,
+    ROOT,
+    AnsibleResult,
+    Box,
+    CheckResult,
+    Outcome,
+    PhaseRecord,
+    Target,
+)
+from devvm.operations.core import progress
+from devvm.ports import services
+from devvm.ports.services import Detail
 from tests.kill import kill_guests
 from tests.kill.own_host import FIRMWARE
 
@@ -297,13 +307,13 @@ class Stacks:
     def __init__(self, config: Config, counted: Callable[[Any, str], Any], bad: str | None) -> None:
         self._config, self._counted, self._bad = config, counted, bad
 
-    def provisioner(self, release: str) -> ports.Provisioner:
-        counted: ports.Provisioner = self._counted(Provisioner(self._config), "provisioner")
+    def provisioner(self, release: str) -> services.Provisioner:
+        counted: services.Provisioner = self._counted(Provisioner(self._config), "provisioner")
         return counted
 
-    def verifier(self, release: str) -> ports.Verifier:
+    def verifier(self, release: str) -> services.Verifier:
         verifier = Verifier(self._config, passes=release != self._bad)
-        counted: ports.Verifier = self._counted(verifier, "verifier")
+        counted: services.Verifier = self._counted(verifier, "verifier")
         return counted
 
 
@@ -337,9 +347,9 @@ def _found(pattern: str, text: str) -> str:
 
 def _held_against_the_ports(config: Config, step: Step) -> None:
     """What mypy is to see: each stands in for a whole port."""
-    _vagrant: ports.Vagrant = Vagrant(config, Path(), step)
-    _shell: ports.Shell = Shell(config)
-    _provisioner: ports.Provisioner = Provisioner(config)
-    _verifier: ports.Verifier = Verifier(config, passes=True)
-    _stacks: ports.Stacks = Stacks(config, lambda port, _name: port, None)
+    _vagrant: services.Vagrant = Vagrant(config, Path(), step)
+    _shell: services.Shell = Shell(config)
+    _provisioner: services.Provisioner = Provisioner(config)
+    _verifier: services.Verifier = Verifier(config, passes=True)
+    _stacks: services.Stacks = Stacks(config, lambda port, _name: port, None)
     _reporter: progress.Reporter = Reporter()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from devvm.model import DATA, ROOT
+from devvm.domain.model import DATA, ROOT
 from tests.kill.kill_host import call, sha256
 
 

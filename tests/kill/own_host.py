@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from devvm.adapters.libvirt_daemons import LibvirtDaemons
+from devvm.adapters.host.libvirt_daemons import LibvirtDaemons
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parent.parent

@@ -10,7 +10,7 @@ from pathlib import Path
 import libvirt
 import pytest
 
-from devvm.adapters.box_store import FolderBoxStore
+from devvm.adapters.image.box_store import FolderBoxStore
 from tests.kill.kill_host import RELEASE, await_that, call, corner, sha256
 from tests.kill.kill_scenarios import RUNS, Scenarios
 from tests.kill.kill_states import Expected, problems

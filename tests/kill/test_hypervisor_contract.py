@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from devvm.operations import ports
+from devvm.ports import services
 from tests.kill import kill_guests
 from tests.kill.kill_host import Host, call, corner
 from tests.kill.kill_stand_ins import domain_xml
@@ -25,7 +25,7 @@ class LibvirtNode:
     def __init__(self, host: Host) -> None:
         self._host = host
         self.pool, self.domain = host.pool, host.config.network.domain
-        self.hypervisor: ports.Hypervisor = host.hypervisor
+        self.hypervisor: services.Hypervisor = host.hypervisor
 
     def clear(self) -> None:
         self.hypervisor.ensure_pool()

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from devvm.fleet.record import State, VmState
+from devvm.domain.rollout.state import State, VmState
 from tests.kill.kill_tries import THINNED, between, chosen, each, killed, tell, text
 
 pytestmark = pytest.mark.kill

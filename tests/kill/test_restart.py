@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from devvm.fleet.record import State
+from devvm.domain.rollout.state import State
 from tests.kill.kill_host import await_that
 from tests.kill.kill_states import problems
 from tests.kill.kill_tries import Moment, each, killed

@@ -20,14 +20,14 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import devvm.state
+import devvm.system.state
 from devvm import wiring
 from devvm.config import Config
-from devvm.errors import DevvmError
-from devvm.model import Engineer
-from devvm.operations import clone, create, lifecycle, rebuild, resize, snapshots, trash
-from devvm.operations.progress import Run
-from devvm.operations.rollout_log import RolloutLog
+from devvm.domain.errors import DevvmError
+from devvm.domain.model import Engineer
+from devvm.operations.core.progress import Run
+from devvm.operations.rollout.store import RolloutLog
+from devvm.operations.vm import clone, create, lifecycle, rebuild, resize, snapshots, trash
 from tests.kill import worker_rollout
 from tests.kill.kill_stand_ins import (
     Provisioner,
@@ -128,7 +128,7 @@ def fill(place):
 
 def count_writes(boundaries):
     """Every atomic write to the state folder is a step too, whoever makes it."""
-    original = devvm.state.write_atomic
+    original = devvm.system.state.write_atomic
 
     def write_atomic(path, text, **options):
         with boundaries.step(f"write {path.name}"):

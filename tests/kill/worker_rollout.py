@@ -2,10 +2,11 @@
 
 from datetime import UTC, datetime
 
-from devvm.fleet.plan import Terms
-from devvm.operations import rollout_plan, rollouts
-from devvm.operations.messages import Messengers
-from devvm.operations.rollout import Rollout
+from devvm.domain.rollout.plan import Terms
+from devvm.operations.rollout import control
+from devvm.operations.rollout import plan as rollout_plan
+from devvm.operations.rollout.engine import Rollout
+from devvm.operations.rollout.notify import Messengers
 
 OPERATIONS = ("rollout", "rollout-rebuild", "rollout-resume", "rollout-abort", "rollout-rollback")
 
@@ -24,12 +25,12 @@ def operate(given, operation, arguments):
         )  # fmt: skip
         today = datetime.now(UTC).date()
         plan, _ = rollout_plan.make(given, terms, by="ann", today=today)
-        with rollouts.started(given, plan, command=operation) as log:
+        with control.started(given, plan, command=operation) as log:
             make(log).carry_out()
     elif operation == "rollout-resume":
-        with rollouts.taken_up(given, None, command=operation) as log:
+        with control.taken_up(given, None, command=operation) as log:
             make(log).carry_out()
     elif operation == "rollout-abort":
-        rollouts.abort(given, None, make, command=operation)
+        control.abort(given, None, make, command=operation)
     else:
-        rollouts.roll_back(given, None, make, command=operation)
+        control.roll_back(given, None, make, command=operation)

@@ -8,8 +8,8 @@ from pathlib import Path
 import testinfra
 from testinfra.utils import ansible_runner
 
-from devvm import assets
 from devvm.parity import manifest, production, waivers
+from devvm.system import assets
 from parity import checks, observe, schema
 
 _SUITE = Path(__file__).parent

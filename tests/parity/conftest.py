@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from devvm import assets
 from devvm.parity import attribution, manifest, production, waivers
 from devvm.parity.compare import Difference
+from devvm.system import assets
 from parity import checks as catalogue
 from parity import observe, schema
 from parity.compare import ItemsAhead, ItemsDiffer

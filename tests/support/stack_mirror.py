@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from devvm import assets, config, package_set
-from devvm.adapters.apt import Apt
+from devvm import config
+from devvm.adapters.packages.apt import Apt
 from devvm.adapters.role_declarations import RoleDeclarations
-from devvm.package_set import PackageSet
+from devvm.domain import package_set
+from devvm.domain.package_set import PackageSet
+from devvm.system import assets
 from tests.support import debs
 from tests.support.mirror import Mirror
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from parity import checks, observe
 
-from devvm import assets, release
+from devvm.domain.release import identity
+from devvm.system import assets
 from tests.unit.parity_bench import LocalHost
 
 REPOSITORY = Path(__file__).parents[2]
@@ -33,7 +34,7 @@ def nothing_is_waited_for():
     And the roles of this checkout stay as they are while the tests run: a command that names its
     stack, as nearly every one does, need not read them again. A stack elsewhere is read each time.
     """
-    real = release.content_hash
+    real = identity.content_hash
     ours = functools.cache(lambda *roots: real(roots))
 
     def content_hash(folders=()):
@@ -43,7 +44,7 @@ def nothing_is_waited_for():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _descriptor: None)
-        patch.setattr(release, "content_hash", content_hash)
+        patch.setattr(identity, "content_hash", content_hash)
         yield
 
 

@@ -14,10 +14,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from devvm.errors import OperationError
-from devvm.fleet.message import Message
-from devvm.fleet.stack import Release, Stack
-from devvm.model import (
+from devvm.domain.errors import OperationError
+from devvm.domain.model import (
     DATA,
     ROOT,
     AnsibleResult,
@@ -29,8 +27,10 @@ from devvm.model import (
     Outcome,
     Target,
 )
-from devvm.operations.messenger_port import Messenger as MessengerPort
-from devvm.operations.ports import Detail
+from devvm.domain.release.stack import Release, Stack
+from devvm.domain.rollout.message import Message
+from devvm.ports.messenger import Messenger as MessengerPort
+from devvm.ports.services import Detail
 from tests.unit.memory_state import Domain, Host, Layer
 from tests.unit.stand_ins import Provisioner, Shell, UploadingHypervisor, Verifier
 from tests.unit.world import GIB, POOL, RELEASE, World

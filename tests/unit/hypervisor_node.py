@@ -3,17 +3,8 @@
 from pathlib import Path
 from typing import Protocol
 
-from devvm.model import (
-    DATA,
-    ROOT,
-    DomainDisk,
-    Kept,
-    Metadata,
-    Purpose,
-    Vm,
-    VmState,
-)
-from devvm.operations import ports
+from devvm.domain.model import DATA, ROOT, DomainDisk, Kept, Metadata, Purpose, Vm, VmState
+from devvm.ports import services
 from tests.unit.memory_host import GIB, POOL, Domain, Host, Hypervisor
 from tests.unit.memory_state import Layer
 
@@ -32,7 +23,7 @@ MACS = ("52:54:00:aa:00:01", "52:54:00:aa:00:02")
 class Node(Protocol):
     """A host with nothing on it but an empty pool and network, and what no port can do to it."""
 
-    hypervisor: ports.Hypervisor
+    hypervisor: services.Hypervisor
     pool: Path
     domain: str
 
@@ -69,7 +60,7 @@ class MemoryNode:
     def __init__(self) -> None:
         self.host = Host(agent=False)
         self.pool, self.domain = POOL, "devvm.test"
-        self.hypervisor: ports.Hypervisor = Hypervisor(self.host, self.domain)
+        self.hypervisor: services.Hypervisor = Hypervisor(self.host, self.domain)
 
     def base(self, name: str) -> Path:
         self.host.volumes[name] = Layer(size=GIB)
@@ -119,7 +110,7 @@ def make(node: Node, *, answers: bool = True) -> Vm:
     return found
 
 
-def run(hypervisor: ports.Hypervisor, vm: Vm) -> Vm:
+def run(hypervisor: services.Hypervisor, vm: Vm) -> Vm:
     """The VM, running."""
     hypervisor.start(vm)
     found = hypervisor.vm(vm.name)
@@ -127,17 +118,17 @@ def run(hypervisor: ports.Hypervisor, vm: Vm) -> Vm:
     return found
 
 
-def state(hypervisor: ports.Hypervisor) -> VmState:
+def state(hypervisor: services.Hypervisor) -> VmState:
     found = hypervisor.vm("dev1")
     assert found is not None
     return found.state
 
 
-def on_top(hypervisor: ports.Hypervisor, vm: Vm) -> dict[str, Path]:
+def on_top(hypervisor: services.Hypervisor, vm: Vm) -> dict[str, Path]:
     """New layers on all of a VM's disks, by role."""
     names = {ROOT: "top-root", DATA: "top-data"}
     return {disk.role: hypervisor.layer(names[disk.role], disk.path) for disk in vm.disks}
 
 
-def sizes(hypervisor: ports.Hypervisor, vm: Vm) -> dict[str, int]:
+def sizes(hypervisor: services.Hypervisor, vm: Vm) -> dict[str, int]:
     return {disk.role: disk.size_bytes for disk in hypervisor.disks(vm.fqdn)}

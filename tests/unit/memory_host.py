@@ -1,6 +1,6 @@
 """A libvirt host in memory: domains, volumes with what is written in them, a network.
 
-It keeps the promises of `devvm.operations.hypervisor_port`, and fails a test where devvm would
+It keeps the promises of `devvm.ports.hypervisor`, and fails a test where devvm would
 damage data: a running VM that writes where something else reads.
 """
 
@@ -11,8 +11,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from devvm.errors import HostNotReadyError, OperationError
-from devvm.model import (
+from devvm.domain.errors import HostNotReadyError, OperationError
+from devvm.domain.model import (
     Disk,
     DomainChange,
     DomainDisk,
@@ -24,8 +24,8 @@ from devvm.model import (
     VmState,
     Volume,
 )
-from devvm.operations import ports
-from devvm.operations.ports import Detail
+from devvm.ports import services
+from devvm.ports.services import Detail
 from tests.unit.memory_state import GIB, HOST_KEY, POOL, Domain, Guest, Host, Killed, Layer
 
 __all__ = ["GIB", "HOST_KEY", "POOL", "Domain", "Guest", "Host", "Hypervisor", "Killed", "Layer"]
@@ -393,4 +393,4 @@ def _with(disks: tuple[DomainDisk, ...], paths: Mapping[str, Path]) -> tuple[Dom
     return tuple(replace(disk, path=paths.get(disk.role, disk.path)) for disk in disks)
 
 
-_port: ports.Hypervisor = Hypervisor(Host(), "")  # held against the port by mypy
+_port: services.Hypervisor = Hypervisor(Host(), "")  # held against the port by mypy

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from devvm.errors import OperationError
-from devvm.model import DATA, DomainDisk, Kept, Lease, Metadata, VmState
+from devvm.domain.errors import OperationError
+from devvm.domain.model import DATA, DomainDisk, Kept, Lease, Metadata, VmState
 
 GIB = 1024**3
 POOL = Path("/pool")

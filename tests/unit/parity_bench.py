@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from devvm import assets
+from devvm.system import assets
 
 SUITE = assets.parity_suite()
 

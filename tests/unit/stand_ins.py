@@ -13,9 +13,8 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from devvm.errors import OperationError
-from devvm.fleet.stack import Release, Stack
-from devvm.model import (
+from devvm.domain.errors import OperationError
+from devvm.domain.model import (
     ROOT,
     AnsibleResult,
     Box,
@@ -25,9 +24,10 @@ from devvm.model import (
     PhaseRecord,
     Target,
 )
-from devvm.operations.ports import Detail
-from devvm.package_set import PackageSet
-from devvm.release import same_release
+from devvm.domain.package_set import PackageSet
+from devvm.domain.release.identity import same_release
+from devvm.domain.release.stack import Release, Stack
+from devvm.ports.services import Detail
 from tests.unit.memory_host import GIB, POOL, Domain, Host, Hypervisor, Layer
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from devvm import assets
 from devvm.adapters.ansible import Ansible
-from devvm.errors import OperationError
-from devvm.model import AnsibleResult, Target
+from devvm.domain.errors import OperationError
+from devvm.domain.model import AnsibleResult, Target
+from devvm.system import assets
 
 LOCAL = {"ansible_connection": "local"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from devvm.model import MovedPackage
+from devvm.domain.model import MovedPackage
 from devvm.parity import attribution
 from devvm.parity.attribution import Attribution
 from devvm.parity.compare import Tokens

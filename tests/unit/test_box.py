@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from devvm import assets
-from devvm.adapters.box_store import FolderBoxStore
-from devvm.adapters.package_cache import PackageCache
-from devvm.errors import (
+from devvm.adapters.image.box_store import FolderBoxStore
+from devvm.adapters.packages.package_cache import PackageCache
+from devvm.domain.errors import (
     ExitCode,
     HostNotReadyError,
     LockedError,
@@ -20,11 +19,12 @@ from devvm.errors import (
     OperationError,
     UsageError,
 )
-from devvm.model import AnsibleResult, DomainDisk, Outcome, Target
-from devvm.operations import box, box_in_hand
-from devvm.operations.box_ports import BuildServices
-from devvm.package_set import Package, PackageSet
-from devvm.release import content_hash, hash_of, release_hash
+from devvm.domain.model import AnsibleResult, DomainDisk, Outcome, Target
+from devvm.domain.package_set import Package, PackageSet
+from devvm.domain.release.identity import content_hash, hash_of, release_hash
+from devvm.operations.box import boxes, in_hand
+from devvm.ports.box import BuildServices
+from devvm.system import assets
 from tests.unit.memory_state import Layer
 from tests.unit.world import POOL, World
 
@@ -187,7 +187,7 @@ def world(tmp_path):
 
 
 def build(world, **options):
-    return box.build(world.services, world.tools.services, world.run("box build"), **options)
+    return boxes.build(world.services, world.tools.services, world.run("box build"), **options)
 
 
 def leftovers(world):
@@ -209,8 +209,8 @@ def test_a_built_box_is_registered_with_what_is_known_of_it(world):
     assert made.verified
     assert made.debian == "12.15"
     assert made.production_sha256 == world.releases.production_in_hand
-    assert box.list_boxes(world.services) == [made]
-    assert box.show(world.services, made.release) == made
+    assert boxes.list_boxes(world.services) == [made]
+    assert boxes.show(world.services, made.release) == made
     assert world.ansible.playbooks == ["box.yml", "box.yml"]
     assert list(world.state.vms.iterdir()) == []
     assert list(world.state.build.iterdir()) == []
@@ -341,7 +341,7 @@ def test_a_person_s_vm_of_such_a_name_is_left_alone(world):
     facts = replace(domain.facts, name="boxcheck-01234567")  # an older devvm took the name
     fqdn = "boxcheck-01234567.devvm.test"
     world.host.domains[fqdn] = replace(domain, name=fqdn, facts=facts)
-    assert box.verify(world.services, made.release, world.run("box verify")).passed
+    assert boxes.verify(world.services, made.release, world.run("box verify")).passed
     assert fqdn in world.host.domains
 
 
@@ -378,31 +378,31 @@ def test_a_release_that_is_none_is_bad_input(world):
     with pytest.raises(UsageError):
         build(world, release="latest")
     with pytest.raises(UsageError):
-        box.show(world.services, "../etc")
+        boxes.show(world.services, "../etc")
 
 
 def test_an_unknown_box_is_not_found(world):
     with pytest.raises(NotFoundError):
-        box.show(world.services, OTHER)
+        boxes.show(world.services, OTHER)
 
 
 def test_verify_checks_the_file_and_then_a_vm(world):
     made = build(world)
-    assert box.verify(world.services, made.release, world.run("box verify")).passed
+    assert boxes.verify(world.services, made.release, world.run("box verify")).passed
     made.path.write_bytes(b"damaged")
     with pytest.raises(OperationError, match="is damaged"):
-        box.verify(world.services, made.release, world.run("box verify"))
+        boxes.verify(world.services, made.release, world.run("box verify"))
 
 
 def test_remove_takes_the_box_out_of_vagrant_the_pool_and_the_folder(world):
     made = build(world)
-    box.remove(world.services, world.tools.services, made.release, world.run("box remove"))
+    boxes.remove(world.services, world.tools.services, made.release, world.run("box remove"))
     assert leftovers(world) == []
 
 
 def remove(world):
-    (made,) = box.list_boxes(world.services)
-    box.remove(world.services, world.tools.services, made.release, world.run("box remove"))
+    (made,) = boxes.list_boxes(world.services)
+    boxes.remove(world.services, world.tools.services, made.release, world.run("box remove"))
 
 
 def replace_it(world):
@@ -419,7 +419,7 @@ def test_a_box_in_use_is_kept(world, change, monkeypatch):
         change(world)
     assert caught.value.details == "dev1.devvm.test"
     assert caught.value.resolution == "devvm destroy dev1"
-    assert box.list_boxes(world.services) == [made]
+    assert boxes.list_boxes(world.services) == [made]
 
 
 def test_a_box_whose_record_is_lost_is_taken_up_again_under_its_vms(world):
@@ -431,7 +431,7 @@ def test_a_box_whose_record_is_lost_is_taken_up_again_under_its_vms(world):
     world.host.domains["dev1.devvm.test"] = replace(domain, disks=(disk,))
     for path in sorted(made.path.parent.iterdir()):
         path.unlink()
-    assert box.list_boxes(world.services) == []
+    assert boxes.list_boxes(world.services) == []
     world.tools.calls.clear()
     again = build(world)
     assert "packages" not in world.tools.calls  # not built: the same image
@@ -481,7 +481,7 @@ def test_the_image_under_vms_is_never_replaced_by_another_of_the_same_name(world
 def test_the_volume_of_a_box_that_vagrant_has_no_more_hinders_no_build(world):
     world.host.volumes[f"box-{OTHER}.img"] = Layer()
     made = build(world)
-    assert box.list_boxes(world.services) == [made]
+    assert boxes.list_boxes(world.services) == [made]
 
 
 def lock(world, monkeypatch, packages):
@@ -503,24 +503,24 @@ NEWER = package("nginx", "2")
 def test_a_mirror_that_has_moved_makes_another_release_of_the_same_stack(world):
     first = of_yesterday(world, build(world))
     world.tools.mirror.move(NEWER)
-    assert box_in_hand.find(world.services) == first  # create and rebuild go on with it
+    assert in_hand.find(world.services) == first  # create and rebuild go on with it
     second = build(world)
     assert first.release != second.release
     assert (first.content, second.packages["nginx"]) == (second.content, "2")
-    assert box_in_hand.find(world.services) == second
-    assert box.list_boxes(world.services) == [second, first]
+    assert in_hand.find(world.services) == second
+    assert boxes.list_boxes(world.services) == [second, first]
 
 
 def test_a_box_of_an_older_devvm_is_a_box_of_the_stack(world):
     made = build(world)
     facts = {k: v for k, v in world.store.details(made).items() if k != "package_set"}
     old = replace(made, release=f"2026.01.01-{content_hash()}")
-    box.remove(world.services, world.tools.services, made.release, world.run("box remove"))
+    boxes.remove(world.services, world.tools.services, made.release, world.run("box remove"))
     (world.state.boxes / "x").write_text("box")
     old = world.store.register(
         replace(old, path=world.state.boxes / "x"), facts | {"release": old.release}
     )
-    assert box_in_hand.find(world.services) == old
+    assert in_hand.find(world.services) == old
     assert world.store.package_set(old) is None
     assert build(world, release=old.release) == old
     with pytest.raises(UsageError, match="can't be built here") as caught:
@@ -533,10 +533,10 @@ def test_with_a_lock_the_box_has_exactly_that_and_nobody_asks_what_there_is(worl
     made = build(world)
     assert "resolve" not in world.tools.mirror.asked
     assert world.store.package_set(made) == world.tools.mirror.packages
-    assert box_in_hand.find(world.services) == made
+    assert in_hand.find(world.services) == made
     lock(world, monkeypatch, PackageSet(packages=(NEWER, KERNEL)))
-    assert box_in_hand.find(world.services) is None
-    assert box_in_hand.find(world.services, newest=True) == made
+    assert in_hand.find(world.services) is None
+    assert in_hand.find(world.services, newest=True) == made
 
 
 def test_a_lock_that_can_not_be_had_names_the_packages_and_two_ways_on(world, monkeypatch):
@@ -551,7 +551,7 @@ def test_a_lock_that_can_not_be_had_names_the_packages_and_two_ways_on(world, mo
     assert leftovers(world) == []
     newest = build(world, newest=True)
     assert newest.packages == world.tools.mirror.packages.versions
-    assert box_in_hand.find(world.services) is None  # the lock still says something else
+    assert in_hand.find(world.services) is None  # the lock still says something else
 
 
 def test_a_lock_that_lacks_what_roles_declare_says_how_to_write_it_again(world, monkeypatch):
@@ -572,7 +572,7 @@ def test_a_release_is_built_again_from_the_cache_without_a_mirror(world):
     first = build(world)
     world.tools.mirror.move(NEWER)
     second = build(world)
-    box.remove(world.services, world.tools.services, first.release, world.run("box remove"))
+    boxes.remove(world.services, world.tools.services, first.release, world.run("box remove"))
     world.tools.mirror.up = False
     world.tools.mirror.asked.clear()
     again = build(world, release=first.release)
@@ -621,7 +621,7 @@ def test_packages_stay_as_long_as_a_box_or_a_recent_build_needs_them(world):
     world.tools.mirror.move(NEWER)
     build(world)
     assert debs(world) == {f"{p.sha256}.deb" for p in (package("nginx"), NEWER, KERNEL)}
-    box.remove(world.services, world.tools.services, first.release, world.run("box remove"))
+    boxes.remove(world.services, world.tools.services, first.release, world.run("box remove"))
     assert len(debs(world)) == 3
     old = time.time() - 91 * 24 * 3600
     for path in (world.state.root / "packages/locks").iterdir():

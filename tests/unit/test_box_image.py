@@ -2,8 +2,8 @@
 
 import pytest
 
-from devvm.errors import OperationError
-from devvm.operations import box_image
+from devvm.domain.errors import OperationError
+from devvm.operations.storage import base_image
 from tests.unit.memory_host import Layer
 from tests.unit.world import POOL, World
 
@@ -16,7 +16,7 @@ def world(tmp_path):
 
 
 def place(world):
-    return box_image.place(world.services, world.box, world.run("create dev1"))
+    return base_image.place(world.services, world.box, world.run("create dev1"))
 
 
 def volume(world):
@@ -38,13 +38,13 @@ def test_a_damaged_volume_under_vms_is_mended_in_its_place(world):
     world.create()
     root = world.vm().root
     volume(world).sha256 = BAD
-    assert "not what the box holds" in box_image.damage(world.services, world.box)
+    assert "not what the box holds" in base_image.damage(world.services, world.box)
     place(world)
     assert volume(world).sha256 == GOOD
     assert world.host.volumes[root.name].below == POOL / f"box-{world.box.release}.img"
     assert "remove_volume" not in world.host.calls
     assert any("writing it again" in note for note in world.reporter.notes)
-    assert box_image.damage(world.services, world.box) is None
+    assert base_image.damage(world.services, world.box) is None
 
 
 def test_a_damaged_volume_that_nobody_uses_is_made_anew(world):
@@ -112,10 +112,10 @@ def test_a_damaged_box_and_a_damaged_copy_leave_a_damaged_volume_alone(world):
 
 
 def test_damage_matters_only_under_vms(world):
-    assert box_image.damage(world.services, world.box) is None
+    assert base_image.damage(world.services, world.box) is None
     place(world)
     volume(world).sha256 = BAD
-    assert box_image.damage(world.services, world.box) is None
+    assert base_image.damage(world.services, world.box) is None
 
 
 def test_a_volume_that_is_shorter_than_its_image_is_no_image(world):

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from devvm.operations import box_stages
-from devvm.operations.box_stages import Stage, StageLog
-from devvm.operations.progress import Run
+from devvm.operations.box import stages
+from devvm.operations.box.stages import Stage, StageLog
+from devvm.operations.core.progress import Run
 
 
 class Silent:
@@ -125,7 +125,7 @@ def test_after_a_crash_of_the_host_nothing_counts_as_finished(pipeline, tmp_path
     pipeline.run()
     other = tmp_path / "boot_id"
     other.write_text("0b8c7a51-0000-4000-8000-000000000000\n")
-    monkeypatch.setattr(box_stages, "_BOOT", other)
+    monkeypatch.setattr(stages, "_BOOT", other)
     pipeline.run()
     assert pipeline.ran == ["a", "b", "c"]
     pipeline.run()

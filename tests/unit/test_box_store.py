@@ -5,10 +5,10 @@ import tarfile
 
 import pytest
 
-from devvm.adapters.box_store import FolderBoxStore
-from devvm.errors import OperationError
-from devvm.package_set import parse
-from devvm.state import State
+from devvm.adapters.image.box_store import FolderBoxStore
+from devvm.domain.errors import OperationError
+from devvm.domain.package_set import parse
+from devvm.system.state import State
 
 OLD, NEW = "2026.11.22-aaaaaaaaaaaa", "2026.11.23-aaaaaaaaaaaa"
 OTHER = "2026.11.23-bbbbbbbbbbbb"

@@ -16,8 +16,8 @@ from cryptography import x509
 
 from devvm.adapters import ca as module
 from devvm.adapters.ca import LocalCa
-from devvm.errors import HostNotReadyError, OperationError, UsageError
-from devvm.state import State
+from devvm.domain.errors import HostNotReadyError, OperationError, UsageError
+from devvm.system.state import State
 
 FQDN = "dev1.devvm.test"
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from devvm.errors import OperationError, UsageError
-from devvm.operations.capture import Plan, capture
-from devvm.operations.progress import Run
+from devvm.domain.errors import OperationError, UsageError
+from devvm.operations.core.progress import Run
+from devvm.operations.production.capture import Plan, capture
 from devvm.parity import manifest
 from devvm.parity.capture import Seen
 from devvm.parity.compare import Tokens

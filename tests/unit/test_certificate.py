@@ -5,16 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from devvm.model import CheckResult, Outcome, VmState
-from devvm.operations import (
-    certificate,
-    clone,
-    doctor,
-    lifecycle,
-    mend,
-    rebuild,
-    snapshots,
-)
+from devvm.domain.model import CheckResult, Outcome, VmState
+from devvm.operations.doctor import doctor
+from devvm.operations.provision import certificate
+from devvm.operations.vm import clone, fix, lifecycle, rebuild, snapshots
 from tests.unit.world import World
 
 #: A midnight may pass during a test, and changes nothing that is asserted.
@@ -179,5 +173,5 @@ def test_verify_fix_renews_one_that_clients_do_not_take(world, check):
     world.services.verifier.check = lambda *_, **__: (
         CheckResult(name=check, role="nginx", outcome=next(outcomes)),
     )
-    mend.mend(world.services, "dev1", world.run("verify --fix dev1"))
+    fix.mend(world.services, "dev1", world.run("verify --fix dev1"))
     assert noted(world) in FRESH

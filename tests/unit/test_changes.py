@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from devvm import assets, release
-from devvm.fleet.changes import words
-from devvm.fleet.stack import Stack
+from devvm.domain.release import identity
+from devvm.domain.release.changelog import words
+from devvm.domain.release.stack import Stack
+from devvm.system import assets
 
 NGINX = "roles/nginx/templates/etc/nginx/nginx.conf.j2"
 CONF = """\
@@ -372,7 +373,7 @@ def test_nothing_that_is_in_a_file_makes_it_fail(path, content):
 def shipped():
     files = {}
     for root in (assets.roles(), assets.playbooks()):
-        for path in release.files(root):
+        for path in identity.files(root):
             files[f"{root.name}/{path.relative_to(root).as_posix()}"] = path.read_bytes()
     return files
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from devvm.errors import (
+from devvm.domain.errors import (
     ExistsError,
     HostNotReadyError,
     LockedError,
@@ -15,8 +15,9 @@ from devvm.errors import (
     OperationError,
     UsageError,
 )
-from devvm.model import DATA, ROOT, Outcome, Purpose, VmState
-from devvm.operations import clone, keeping, lifecycle, snapshots, trash
+from devvm.domain.model import DATA, ROOT, Outcome, Purpose, VmState
+from devvm.operations.storage import saved_states
+from devvm.operations.vm import clone, lifecycle, snapshots, trash
 from tests.unit.memory_host import HOST_KEY
 from tests.unit.world import World
 
@@ -99,7 +100,7 @@ def test_the_first_one_runs_on_and_neither_sees_what_the_other_writes(dev1):
 
 def test_nothing_is_left_of_how_it_was_made(dev1):
     do(dev1)
-    assert keeping.of_vm(dev1.services, "dev1", Purpose.SNAPSHOT) == []
+    assert saved_states.of_vm(dev1.services, "dev1", Purpose.SNAPSHOT) == []
     assert dev1.services.hypervisor.kept() == []
     assert dev1.unused() == []
     assert [dev1.state.journal(name) for name in ("dev1", "dev2")] == [None, None]

@@ -3,7 +3,7 @@
 import pytest
 
 from devvm import config
-from devvm.errors import UsageError
+from devvm.domain.errors import UsageError
 
 
 @pytest.fixture

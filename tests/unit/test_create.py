@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from devvm.errors import (
+from devvm.domain.errors import (
     ExistsError,
     HostNotReadyError,
     LockedError,
@@ -13,8 +13,10 @@ from devvm.errors import (
     OperationError,
     UsageError,
 )
-from devvm.model import Engineer, Outcome
-from devvm.operations import create, journal, machine, trash
+from devvm.domain.model import Engineer, Outcome
+from devvm.operations.core import journal
+from devvm.operations.provision import provision
+from devvm.operations.vm import create, trash
 from tests.unit.memory_host import Layer
 from tests.unit.world import GIB, POOL, RELEASE, Killed, World
 
@@ -144,7 +146,7 @@ def test_undoing_that_fails_is_said_and_done_by_the_next(world, monkeypatch):
     world.host.fail_at, world.host.failure = "personalise", OperationError("broken")
     with monkeypatch.context() as patch:
         patch.setattr(
-            machine, "take_down", lambda *_: (_ for _ in ()).throw(OperationError("no libvirt"))
+            provision, "take_down", lambda *_: (_ for _ in ()).throw(OperationError("no libvirt"))
         )
         with pytest.raises(OperationError, match="broken"):
             make(world)

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from devvm.adapters.data_disk import Ext4DataDisks
+from devvm.adapters.image.data_disk import Ext4DataDisks
 
 pytestmark = pytest.mark.skipif(
     not all(shutil.which(tool) for tool in ("mke2fs", "debugfs", "qemu-img")),

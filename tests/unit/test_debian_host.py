@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from devvm import process
-from devvm.adapters import debian_host
-from devvm.adapters.debian_host import DebianPackages
-from devvm.errors import HostNotReadyError, OperationError
-from devvm.process import Completed
+from devvm.adapters.host import debian_host
+from devvm.adapters.host.debian_host import DebianPackages
+from devvm.domain.errors import HostNotReadyError, OperationError
+from devvm.system import process
+from devvm.system.process import Completed
 
 LOG = Path("/dev/null")
 

@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 
 from devvm.adapters.libvirt import definition
 from devvm.adapters.libvirt.metadata import NAMESPACE, kept_of, to_xml, vm_of
-from devvm.model import DATA, ROOT, DomainChange, DomainDisk, Kept, Metadata, Purpose
+from devvm.domain.model import DATA, ROOT, DomainChange, DomainDisk, Kept, Metadata, Purpose
 
 XML = """<domain type='qemu'>
   <name>dev1.devvm.test</name>

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from devvm.errors import OperationError, UsageError
-from devvm.model import Lease, VmState
-from devvm.operations import doctor, lifecycle, rebuild, snapshots, trash
+from devvm.domain.errors import OperationError, UsageError
+from devvm.domain.model import Lease, VmState
+from devvm.operations.doctor import doctor
+from devvm.operations.vm import lifecycle, rebuild, snapshots, trash
 from tests.unit.memory_host import Layer
 from tests.unit.world import ANN, POOL, RELEASE, Killed, World
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from devvm.adapters.flat_repository import FlatRepositories
-from devvm.package_set import Package, PackageSet
+from devvm.adapters.packages.flat_repository import FlatRepositories
+from devvm.domain.package_set import Package, PackageSet
 
 CONTROL = """\
 Package: {name}

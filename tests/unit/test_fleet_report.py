@@ -4,12 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from devvm.errors import HostNotReadyError, OperationError
-from devvm.fleet.behind import behind
-from devvm.fleet.stack import Release
-from devvm.model import CheckResult, Outcome, Report, VmState
-from devvm.operations import clone, fleet_report, parity_record, snapshots, standing, trash
-from devvm.operations.standing import Standing
+from devvm.domain.errors import HostNotReadyError, OperationError
+from devvm.domain.model import CheckResult, Outcome, Report, VmState
+from devvm.domain.release.age import behind
+from devvm.domain.release.stack import Release
+from devvm.operations.fleet import report as fleet_report
+from devvm.operations.fleet import status
+from devvm.operations.fleet.status import Standing
+from devvm.operations.verify import last_result
+from devvm.operations.vm import clone, snapshots, trash
 from tests import made_up_fleet
 from tests.unit.world import GIB, RELEASE, World
 
@@ -40,7 +43,7 @@ def look(world, *rollouts):
 
 def fails(world, name, *checks):
     report = Report(vm=name, release=RELEASE, checks=checks, seconds=1.0)
-    parity_record.keep(world.state, report)
+    last_result.keep(world.state, report)
 
 
 @pytest.mark.parametrize(
@@ -68,8 +71,8 @@ def test_nobody_is_behind_a_release_that_is_retired():
 def test_how_vms_stand(world):
     fails(world, "dev2", FAILED)
     machines = [world.vm("dev1"), world.vm("dev2"), replace(world.vm("dev1"), metadata=None)]
-    assert standing.of(world.services, machines[2:]) == {"dev1": Standing()}
-    found = standing.of(world.services, machines[:2])
+    assert status.of(world.services, machines[2:]) == {"dev1": Standing()}
+    found = status.of(world.services, machines[:2])
     assert [found[name].behind for name in ("dev1", "dev2")] == [2, 2]
     assert [found[name].parity.passed for name in ("dev1", "dev2")] == [True, False]
 
@@ -79,7 +82,7 @@ def test_vms_are_listed_where_a_release_can_not_be_read(world):
         raise OperationError("a release can't be read")
 
     world.releases.list = damaged
-    assert standing.of(world.services, [world.vm()])["dev1"].behind is None
+    assert status.of(world.services, [world.vm()])["dev1"].behind is None
     with pytest.raises(OperationError):
         look(world)
 

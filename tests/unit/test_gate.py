@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from devvm.errors import OperationError, ParityError
-from devvm.fleet.stack import Release
-from devvm.model import CheckResult, Outcome, Report
-from devvm.operations import box_check, gate, verify
+from devvm.domain.errors import OperationError, ParityError
+from devvm.domain.model import CheckResult, Outcome, Report
+from devvm.domain.release.stack import Release
+from devvm.operations.box import check
+from devvm.operations.verify import gate, verify
 from tests.unit.world import World
 
 CHECK = CheckResult(name="unit/nginx.service", role="nginx", outcome=Outcome.PASSED)
@@ -102,9 +103,9 @@ def test_the_packages_of_a_release_are_its_boxs_or_those_on_record(world):
 
 def test_a_report_says_what_told_them(world):
     box = replace(world.box, packages={"a": "1"})
-    assert box_check.check(world.services, box, world.run("box verify")).packages_from == "box"
+    assert check.check(world.services, box, world.run("box verify")).packages_from == "box"
     assert world.verifier.packages == {"a": "1"}
     box = replace(box, packages={})
     world.boxes.boxes = []
-    assert box_check.check(world.services, box, world.run("box verify")).packages_from is None
+    assert check.check(world.services, box, world.run("box verify")).packages_from is None
     assert world.verifier.packages is None

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from devvm.adapters.hook_command import HookCommand
-from devvm.errors import OperationError
-from devvm.fleet.message import Message
-from devvm.process import ProcessError
+from devvm.adapters.notify.hook_command import HookCommand
+from devvm.domain.errors import OperationError
+from devvm.domain.rollout.message import Message
+from devvm.system.process import ProcessError
 
 MESSAGE = Message(
     kind="failure", rollout="r1", release="2026.11.23-1a2b3c4d5e6f",

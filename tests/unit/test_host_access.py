@@ -3,10 +3,16 @@ from pathlib import Path
 
 import pytest
 
-from devvm import process
-from devvm.adapters import host_access
-from devvm.adapters.host_access import Groups, NameResolution, PathLink, StateFolder, with_groups
-from devvm.process import Completed
+from devvm.adapters.host import host_access
+from devvm.adapters.host.host_access import (
+    Groups,
+    NameResolution,
+    PathLink,
+    StateFolder,
+    with_groups,
+)
+from devvm.system import process
+from devvm.system.process import Completed
 
 LOG = Path("/dev/null")
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from devvm import html_fleet
 from devvm.cli import fleet_views
-from devvm.model import VmState
-from devvm.operations.fleet_report import Overview
+from devvm.domain.model import VmState
+from devvm.html import fleet_report
+from devvm.operations.fleet.report import Overview
 from tests import made_up_fleet
 from tests.unit.page_reader import Page
 
@@ -16,7 +16,7 @@ HOSTILE = "\"'></script><script>alert(1)</script><img src=x onerror=alert(1)>&lt
 
 
 def html(fleet):
-    return html_fleet.render(fleet_views.overview(fleet))
+    return fleet_report.render(fleet_views.overview(fleet))
 
 
 def empty():

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from devvm import html_report
 from devvm.cli import views
-from devvm.model import CheckResult, Outcome, Report
+from devvm.domain.model import CheckResult, Outcome, Report
+from devvm.html import parity_report
 from tests.unit.page_reader import Page
 
 AT = datetime(2026, 11, 25, 20, 5, tzinfo=UTC)
@@ -27,7 +27,7 @@ def differs(name="unit/nginx.service", outcome=Outcome.FAILED, difference="diffe
 
 def html(*checks, vm="dev1", release="2026.11.2", seconds=34.2, at=AT):
     report = Report(vm=vm, release=release, checks=checks, seconds=seconds)
-    return html_report.render(views.report(report), generated_at=at)
+    return parity_report.render(views.report(report), generated_at=at)
 
 
 def page(*checks, **more):

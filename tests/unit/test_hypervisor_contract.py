@@ -9,17 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from devvm.errors import OperationError
-from devvm.model import (
-    DATA,
-    ROOT,
-    DomainChange,
-    DomainDisk,
-    Purpose,
-    Vm,
-    VmState,
-)
-from devvm.operations import ports
+from devvm.domain.errors import OperationError
+from devvm.domain.model import DATA, ROOT, DomainChange, DomainDisk, Purpose, Vm, VmState
+from devvm.ports import services
 from tests.unit.hypervisor_node import (
     DEV1,
     KEPT,
@@ -40,7 +32,7 @@ class Contract:
     """The assertions; a subclass has a fixture `node`."""
 
     @pytest.fixture
-    def hypervisor(self, node: Node) -> ports.Hypervisor:
+    def hypervisor(self, node: Node) -> services.Hypervisor:
         return node.hypervisor
 
     @pytest.fixture
@@ -49,7 +41,7 @@ class Contract:
 
     # what is not there
 
-    def test_nothing_is_there(self, hypervisor: ports.Hypervisor) -> None:
+    def test_nothing_is_there(self, hypervisor: services.Hypervisor) -> None:
         hypervisor.check()
         assert (hypervisor.vms(), hypervisor.kept(), hypervisor.other_domains()) == ([], [], {})
         assert (hypervisor.volumes(), hypervisor.unused_volumes()) == ([], [])
@@ -58,7 +50,7 @@ class Contract:
         total, free = hypervisor.memory_mib()
         assert total >= free > 0
 
-    def test_names_that_are_unknown(self, hypervisor: ports.Hypervisor) -> None:
+    def test_names_that_are_unknown(self, hypervisor: services.Hypervisor) -> None:
         assert hypervisor.vm("dev1") is None
         assert hypervisor.kept_state("dev1.devvm.test@0123abcd") is None
         assert hypervisor.domain_uuid("dev1.devvm.test") is None
@@ -72,7 +64,7 @@ class Contract:
         hypervisor.release_lease("dev1")
 
     def test_what_needs_a_domain_says_that_there_is_none(
-        self, node: Node, hypervisor: ports.Hypervisor, dev1: Vm
+        self, node: Node, hypervisor: services.Hypervisor, dev1: Vm
     ) -> None:
         hypervisor.remove_domain(dev1.fqdn)
         for fails in (
@@ -91,7 +83,7 @@ class Contract:
     # domains
 
     def test_a_domain_is_a_vm_once_it_has_facts(
-        self, node: Node, hypervisor: ports.Hypervisor
+        self, node: Node, hypervisor: services.Hypervisor
     ) -> None:
         disks = {ROOT: node.base("base-root"), DATA: node.base("base-data")}
         fqdn = f"dev1.{node.domain}"
@@ -110,7 +102,7 @@ class Contract:
             (role, path, GIB) for role, path in disks.items()
         ]
 
-    def test_power(self, node: Node, hypervisor: ports.Hypervisor, dev1: Vm) -> None:
+    def test_power(self, node: Node, hypervisor: services.Hypervisor, dev1: Vm) -> None:
         for _ in range(2):
             hypervisor.start(dev1)
             assert state(hypervisor) is VmState.RUNNING
@@ -119,7 +111,9 @@ class Contract:
             hypervisor.shutdown(dev1, timeout=20, force=False)
             assert state(hypervisor) is VmState.SHUTOFF
 
-    def test_a_guest_that_does_not_answer(self, node: Node, hypervisor: ports.Hypervisor) -> None:
+    def test_a_guest_that_does_not_answer(
+        self, node: Node, hypervisor: services.Hypervisor
+    ) -> None:
         deaf = make(node, answers=False)
         hypervisor.start(deaf)
         with pytest.raises(OperationError, match="did not shut down") as caught:
@@ -129,20 +123,20 @@ class Contract:
         hypervisor.shutdown(deaf, timeout=0.2, force=True)
         assert state(hypervisor) is VmState.SHUTOFF
 
-    def test_facts_of_one_that_runs(self, hypervisor: ports.Hypervisor, dev1: Vm) -> None:
+    def test_facts_of_one_that_runs(self, hypervisor: services.Hypervisor, dev1: Vm) -> None:
         hypervisor.start(dev1)
         hypervisor.set_metadata(dev1.uuid, replace(DEV1, ready=True, generation=2))
         hypervisor.remove_domain(dev1.fqdn)
         assert hypervisor.vm("dev1") is None
         assert hypervisor.volume_exists("base-root")
 
-    def test_there_is_no_agent(self, hypervisor: ports.Hypervisor, dev1: Vm) -> None:
+    def test_there_is_no_agent(self, hypervisor: services.Hypervisor, dev1: Vm) -> None:
         for _ in range(2):  # off, then on
             assert hypervisor.read_guest_file(dev1.fqdn, "/etc/hostname") is None
             assert hypervisor.authorize_key(dev1.fqdn, "ann", "ssh-ed25519 KEY") is False
             hypervisor.start(dev1)
 
-    def test_a_state_is_kept(self, node: Node, hypervisor: ports.Hypervisor, dev1: Vm) -> None:
+    def test_a_state_is_kept(self, node: Node, hypervisor: services.Hypervisor, dev1: Vm) -> None:
         name = f"{dev1.fqdn}@{KEPT.id}"
         definition = hypervisor.definition(dev1.fqdn)
         assert hypervisor.disks_in(definition) == dev1.disks
@@ -156,14 +150,16 @@ class Contract:
         hypervisor.undefine(name)
         assert hypervisor.kept() == []
 
-    def test_volumes_are_kept_without_a_vm(self, node: Node, hypervisor: ports.Hypervisor) -> None:
+    def test_volumes_are_kept_without_a_vm(
+        self, node: Node, hypervisor: services.Hypervisor
+    ) -> None:
         disks = (DomainDisk(device="vdb", role=DATA, path=node.base("base-data")),)
         kept = replace(KEPT, purpose=Purpose.TRASH, whole=False)
         hypervisor.define_bare(f"dev1.{node.domain}@{KEPT.id}", UUIDS[1], disks, kept)
         assert hypervisor.kept() == [replace(kept, disks=disks)]
 
     def test_a_definition_is_replaced_by_its_uuid_only(
-        self, node: Node, hypervisor: ports.Hypervisor, dev1: Vm
+        self, node: Node, hypervisor: services.Hypervisor, dev1: Vm
     ) -> None:
         other = node.base("other")
         definition = hypervisor.definition(dev1.fqdn)
@@ -174,7 +170,7 @@ class Contract:
         with pytest.raises(OperationError):  # its name is another's
             hypervisor.define(definition, DomainChange(uuid=UUIDS[1]))
 
-    def test_another_name(self, node: Node, hypervisor: ports.Hypervisor, dev1: Vm) -> None:
+    def test_another_name(self, node: Node, hypervisor: services.Hypervisor, dev1: Vm) -> None:
         hypervisor.rename_domain(dev1.fqdn, f"dev2.{node.domain}")
         assert hypervisor.domain_uuid(dev1.fqdn) is None
         assert hypervisor.domain_uuid(f"dev2.{node.domain}") == dev1.uuid
@@ -186,7 +182,7 @@ class Contract:
     # volumes
 
     def test_an_image_is_put_into_the_pool(
-        self, node: Node, hypervisor: ports.Hypervisor, tmp_path: Path
+        self, node: Node, hypervisor: services.Hypervisor, tmp_path: Path
     ) -> None:
         source = node.image(tmp_path / "image.qcow2")
         digest = sha256(source.read_bytes()).hexdigest()
@@ -200,7 +196,7 @@ class Contract:
         hypervisor.remove_volume("image")
         assert not hypervisor.volume_exists("image")
 
-    def test_layers_on_layers(self, node: Node, hypervisor: ports.Hypervisor) -> None:
+    def test_layers_on_layers(self, node: Node, hypervisor: services.Hypervisor) -> None:
         base = node.base("base")
         middle = hypervisor.layer("middle", base)
         top = hypervisor.layer("top", middle, 2 * GIB)
@@ -212,7 +208,7 @@ class Contract:
             hypervisor.layer("loose", node.pool / "nothing")
 
     def test_what_is_under_a_disk_is_needed(
-        self, node: Node, hypervisor: ports.Hypervisor, dev1: Vm
+        self, node: Node, hypervisor: services.Hypervisor, dev1: Vm
     ) -> None:
         assert dev1.root is not None
         top = hypervisor.layer("top", dev1.root)
@@ -224,7 +220,7 @@ class Contract:
                 hypervisor.remove_volume(name)
             assert hypervisor.volume_exists(name)
 
-    def test_what_no_domain_needs(self, node: Node, hypervisor: ports.Hypervisor) -> None:
+    def test_what_no_domain_needs(self, node: Node, hypervisor: services.Hypervisor) -> None:
         """A layer before what is below it; only what is named as VMs' volumes are."""
         below = node.base(f"dev1.{node.domain}-root.00000001.qcow2")
         hypervisor.layer(f"dev1.{node.domain}-root.00000000.qcow2", below)
@@ -235,14 +231,14 @@ class Contract:
     # disks of VMs
 
     def test_new_layers_under_one_that_is_off(
-        self, node: Node, hypervisor: ports.Hypervisor, dev1: Vm
+        self, node: Node, hypervisor: services.Hypervisor, dev1: Vm
     ) -> None:
         tops = on_top(hypervisor, dev1)
         assert hypervisor.split_disks(dev1, tops) == "off"
         assert {d.role: d.path for d in hypervisor.disks(dev1.fqdn)} == tops
 
     def test_new_layers_under_one_that_runs(
-        self, node: Node, hypervisor: ports.Hypervisor, dev1: Vm
+        self, node: Node, hypervisor: services.Hypervisor, dev1: Vm
     ) -> None:
         running = run(hypervisor, dev1)
         node.write(dev1.fqdn, ROOT, 1)
@@ -257,7 +253,7 @@ class Contract:
         assert [node.written(dev1.root, place) for place in (1, 2)] == [True, False]
         assert [node.written(tops[ROOT], place) for place in (1, 2)] == [True, True]
 
-    def test_layers_are_merged(self, node: Node, hypervisor: ports.Hypervisor, dev1: Vm) -> None:
+    def test_layers_are_merged(self, node: Node, hypervisor: services.Hypervisor, dev1: Vm) -> None:
         running = run(hypervisor, dev1)
         tops = on_top(hypervisor, running)
         hypervisor.split_disks(running, tops)
@@ -270,7 +266,7 @@ class Contract:
         assert node.written(dev1.root, 1)
         assert hypervisor.users_of_volume("top-root") == []
 
-    def test_a_disk_is_moved(self, node: Node, hypervisor: ports.Hypervisor, dev1: Vm) -> None:
+    def test_a_disk_is_moved(self, node: Node, hypervisor: services.Hypervisor, dev1: Vm) -> None:
         running = run(hypervisor, dev1)
         tops = on_top(hypervisor, running)
         hypervisor.split_disks(running, tops)
@@ -285,7 +281,7 @@ class Contract:
         assert not node.written(dev1.root, 1)
 
     def test_one_that_is_off_is_not_merged(
-        self, node: Node, hypervisor: ports.Hypervisor, dev1: Vm
+        self, node: Node, hypervisor: services.Hypervisor, dev1: Vm
     ) -> None:
         assert dev1.root is not None
         base = dev1.root
@@ -296,7 +292,7 @@ class Contract:
         with pytest.raises(OperationError):
             hypervisor.move_disk(dev1, ROOT, new)
 
-    def test_a_disk_becomes_larger(self, hypervisor: ports.Hypervisor, dev1: Vm) -> None:
+    def test_a_disk_becomes_larger(self, hypervisor: services.Hypervisor, dev1: Vm) -> None:
         hypervisor.resize_disk(dev1, DATA, 2 * GIB)
         assert sizes(hypervisor, dev1) == {ROOT: GIB, DATA: 2 * GIB}
         with pytest.raises(OperationError):
@@ -307,7 +303,7 @@ class Contract:
     # the network
 
     def test_places_on_the_network(
-        self, node: Node, hypervisor: ports.Hypervisor, dev1: Vm
+        self, node: Node, hypervisor: services.Hypervisor, dev1: Vm
     ) -> None:
         first = hypervisor.reserve_lease("dev1", MACS[0])
         assert (first.mac, first.fqdn) == (MACS[0], dev1.fqdn)
@@ -329,7 +325,7 @@ class Contract:
             assert hypervisor.leases() == {"dev2": moved}
 
     def test_a_network_that_is_gone(
-        self, node: Node, hypervisor: ports.Hypervisor, dev1: Vm
+        self, node: Node, hypervisor: services.Hypervisor, dev1: Vm
     ) -> None:
         hypervisor.reserve_lease("dev1")
         node.lose_network()
@@ -345,7 +341,9 @@ class Contract:
 
     # the pool
 
-    def test_a_pool_that_is_gone(self, node: Node, hypervisor: ports.Hypervisor, dev1: Vm) -> None:
+    def test_a_pool_that_is_gone(
+        self, node: Node, hypervisor: services.Hypervisor, dev1: Vm
+    ) -> None:
         node.lose_pool()
         assert (hypervisor.volumes(), hypervisor.unused_volumes()) == ([], [])
         assert not hypervisor.volume_exists("base-root")
@@ -361,7 +359,7 @@ class Contract:
         assert [volume.name for volume in hypervisor.volumes()] == ["base-data", "base-root"]
 
     def test_a_pool_without_room(
-        self, node: Node, hypervisor: ports.Hypervisor, dev1: Vm, tmp_path: Path
+        self, node: Node, hypervisor: services.Hypervisor, dev1: Vm, tmp_path: Path
     ) -> None:
         source, before = node.image(tmp_path / "image.qcow2"), hypervisor.free_bytes()
         hypervisor.upload_volume("first", source, lambda _text: None)

@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
-from devvm.adapters.invoker import Invoker, read_public_keys, validate_login
-from devvm.errors import NotFoundError, UsageError
+from devvm.adapters.host.invoker import Invoker, read_public_keys, validate_login
+from devvm.domain.errors import NotFoundError, UsageError
 
 ED = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDNkZGQzZGRkM2RkZDNkZGQzZGRkM2RkZDNkZGQz"
 

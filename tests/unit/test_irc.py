@@ -7,9 +7,9 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from devvm.adapters.irc import Irc, split
-from devvm.errors import DevvmError
-from devvm.fleet.message import Message
+from devvm.adapters.notify.irc import Irc, split
+from devvm.domain.errors import DevvmError
+from devvm.domain.rollout.message import Message
 
 WELCOME = ":irc.test 001 devvm :Welcome"
 NO_MOTD = ":irc.test 422 devvm :MOTD file is missing"

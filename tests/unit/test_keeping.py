@@ -7,9 +7,12 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from devvm.adapters.libvirt import definition
-from devvm.errors import OperationError
-from devvm.model import DATA, ROOT, DomainDisk, Purpose
-from devvm.operations import adopt, keeping, lifecycle, naming
+from devvm.domain.errors import OperationError
+from devvm.domain.model import DATA, ROOT, DomainDisk, Purpose
+from devvm.operations.core import naming
+from devvm.operations.provision import repair
+from devvm.operations.storage import saved_states
+from devvm.operations.vm import lifecycle
 from tests.unit.memory_host import Layer
 from tests.unit.world import POOL, World
 
@@ -28,7 +31,7 @@ def dev1(world):
 
 
 def keep(world, token="0a1b2c3d", purpose=Purpose.TRASH, **more):
-    return keeping.keep(
+    return saved_states.keep(
         world.services, world.vm(), token=token, purpose=purpose, label="a label", **more
     )
 
@@ -41,7 +44,7 @@ def test_a_kept_state_is_a_domain_that_never_runs(dev1):
     assert domain.disks == vm.disks
     assert domain.uuid != vm.uuid
     assert domain.title == "devvm dev1, in the trash: a label; not to be started"
-    kept = keeping.find(dev1.services, "0a1b2c3d")
+    kept = saved_states.find(dev1.services, "0a1b2c3d")
     assert (kept.uuid, kept.mac, kept.vm, kept.disks) == (
         vm.uuid, vm.mac, vm.metadata, vm.disks,
     )  # fmt: skip
@@ -59,45 +62,45 @@ def test_keeping_twice_keeps_once(dev1):
 def test_only_the_trash_expires_and_by_the_setting(dev1):
     keep(dev1)
     keep(dev1, token="11111111", purpose=Purpose.SNAPSHOT)
-    trash = keeping.find(dev1.services, "0a1b2c3d")
+    trash = saved_states.find(dev1.services, "0a1b2c3d")
     left = datetime.fromisoformat(trash.expires_at) - datetime.now(UTC)
     assert timedelta(days=13, hours=23) < left <= timedelta(days=14)
-    assert keeping.find(dev1.services, "11111111").expires_at is None
+    assert saved_states.find(dev1.services, "11111111").expires_at is None
 
 
 def test_a_state_may_be_kept_of_disks_that_the_vm_has_no_more(dev1):
     below = POOL / "dev1.devvm.test-data.old.qcow2"
     dev1.host.volumes[below.name] = Layer()
     keep(dev1, disks={DATA: below})
-    kept = keeping.find(dev1.services, "0a1b2c3d")
+    kept = saved_states.find(dev1.services, "0a1b2c3d")
     assert {d.role: d.path for d in kept.disks} == {DATA: below, ROOT: dev1.vm().root}
 
 
 def test_to_the_trash_and_out_of_it(dev1):
     keep(dev1, purpose=Purpose.PREVIOUS)
-    kept = keeping.find(dev1.services, "0a1b2c3d")
-    keeping.to_trash(dev1.services, kept, "another label")
-    (now,) = keeping.of_vm(dev1.services, "dev1", Purpose.TRASH)
+    kept = saved_states.find(dev1.services, "0a1b2c3d")
+    saved_states.to_trash(dev1.services, kept, "another label")
+    (now,) = saved_states.of_vm(dev1.services, "dev1", Purpose.TRASH)
     assert now.expires_at
     assert replace(now, expires_at=None) == replace(
         kept, purpose=Purpose.TRASH, label="another label"
     )
     assert "another label" in dev1.host.domains["dev1.devvm.test@0a1b2c3d"].title
-    keeping.forget_kept(dev1.services, now)
-    assert keeping.find(dev1.services, "0a1b2c3d") is None
+    saved_states.forget_kept(dev1.services, now)
+    assert saved_states.find(dev1.services, "0a1b2c3d") is None
     assert dev1.unused() == []
 
 
 def test_layers_and_what_is_under_them(dev1):
     vm = dev1.vm()
-    on_top = keeping.put_layers(dev1.services, vm.fqdn, vm.disks, "0a1b2c3d")
+    on_top = saved_states.put_layers(dev1.services, vm.fqdn, vm.disks, "0a1b2c3d")
     assert {role: path.name for role, path in on_top.items()} == {
         ROOT: "dev1.devvm.test-root.0a1b2c3d.qcow2",
         DATA: "dev1.devvm.test-data.0a1b2c3d.qcow2",
     }
     disk = DomainDisk(device="vdb", role=DATA, path=on_top[DATA])
-    assert keeping.layers_under(dev1.services, [disk]) == {on_top[DATA], vm.data}
-    assert sorted(keeping.release_made_by(dev1.services, "dev1", "0a1b2c3d")) == sorted(
+    assert saved_states.layers_under(dev1.services, [disk]) == {on_top[DATA], vm.data}
+    assert sorted(saved_states.release_made_by(dev1.services, "dev1", "0a1b2c3d")) == sorted(
         path.name for path in on_top.values()
     )
 
@@ -107,14 +110,14 @@ def test_a_new_root_is_as_large_as_the_old_one_and_never_smaller_than_its_image(
     image = dev1.host.volumes[vm.root.name].below
     dev1.host.volumes[vm.root.name].size = 30 * 1024**3
     for old, size in ((vm.root, 30), (None, 20), (POOL / "gone", 20)):
-        made = keeping.put_root(dev1.services, vm.fqdn, image, "0a1b2c3d", old)
+        made = saved_states.put_root(dev1.services, vm.fqdn, image, "0a1b2c3d", old)
         assert dev1.host.volumes[made[ROOT].name].size == size * 1024**3
 
 
 def test_only_what_no_domain_needs_is_released(dev1):
     vm = dev1.vm()
-    layer = keeping.put_layers(dev1.services, vm.fqdn, vm.disks, "0a1b2c3d")[DATA]
-    assert keeping.release(dev1.services, [layer, vm.data, vm.root]) == [layer.name]
+    layer = saved_states.put_layers(dev1.services, vm.fqdn, vm.disks, "0a1b2c3d")[DATA]
+    assert saved_states.release(dev1.services, [layer, vm.data, vm.root]) == [layer.name]
     assert vm.data.name in dev1.host.volumes
     with pytest.raises(OperationError, match="needed"):
         dev1.services.hypervisor.remove_volume(vm.data.name)
@@ -123,16 +126,18 @@ def test_only_what_no_domain_needs_is_released(dev1):
 def test_release_takes_another_vms_volumes_never(dev1):
     for name in ("dev1.devvm.test-data.0a.qcow2", "dev10.devvm.test-data.0a.qcow2"):
         dev1.host.volumes[name] = Layer()
-    assert keeping.release_made_by(dev1.services, "dev1", "0a") == ["dev1.devvm.test-data.0a.qcow2"]
+    assert saved_states.release_made_by(dev1.services, "dev1", "0a") == [
+        "dev1.devvm.test-data.0a.qcow2"
+    ]
     assert dev1.unused() == ["dev10.devvm.test-data.0a.qcow2"]
 
 
 def test_lost_volumes_are_the_newest_layers(dev1):
     vm = dev1.vm()
-    assert keeping.lost_volumes(dev1.services, "dev1") == []
-    top = keeping.put_layers(dev1.services, vm.fqdn, vm.disks, "0a1b2c3d")
+    assert saved_states.lost_volumes(dev1.services, "dev1") == []
+    top = saved_states.put_layers(dev1.services, vm.fqdn, vm.disks, "0a1b2c3d")
     dev1.services.hypervisor.undefine(vm.fqdn)
-    lost = keeping.lost_volumes(dev1.services, "dev1")
+    lost = saved_states.lost_volumes(dev1.services, "dev1")
     assert {disk.role: disk.path for disk in lost} == top
     assert len({disk.device for disk in lost}) == len(lost)
 
@@ -140,10 +145,10 @@ def test_lost_volumes_are_the_newest_layers(dev1):
 def test_volumes_without_a_vm_are_put_into_the_trash_once(dev1):
     vm = dev1.vm()
     dev1.services.hypervisor.undefine(vm.fqdn)
-    lost = tuple(keeping.lost_volumes(dev1.services, "dev1"))
+    lost = tuple(saved_states.lost_volumes(dev1.services, "dev1"))
     for _ in range(2):
-        keeping.keep_volumes(dev1.services, adopt.unknown("dev1"), lost, "0a1b2c3d")
-    (kept,) = keeping.of_vm(dev1.services, "dev1", Purpose.TRASH)
+        saved_states.keep_volumes(dev1.services, repair.unknown("dev1"), lost, "0a1b2c3d")
+    (kept,) = saved_states.of_vm(dev1.services, "dev1", Purpose.TRASH)
     assert not kept.whole
     assert not kept.destroyed
     assert {disk.path for disk in kept.disks} == {vm.root, vm.data}
@@ -154,10 +159,10 @@ def test_lost_volumes_are_still_known_for_what_they_are_once_libvirt_has_them(de
     vm = dev1.vm()
     data = [disk for disk in vm.disks if disk.role == DATA]
     for token in ("11111111", "22222222"):  # the data are many layers, the root is one
-        top = keeping.put_layers(dev1.services, vm.fqdn, data, token)
+        top = saved_states.put_layers(dev1.services, vm.fqdn, data, token)
         data = [replace(data[0], path=top[DATA])]
     dev1.services.hypervisor.undefine(vm.fqdn)
-    lost = tuple(keeping.lost_volumes(dev1.services, "dev1"))
+    lost = tuple(saved_states.lost_volumes(dev1.services, "dev1"))
     xml = definition.bare("dev1.devvm.test@0a1b2c3d", "u", lost)
     assert definition.disks(ET.fromstring(xml)) == lost
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from devvm.adapters.kvm_device import KvmDevice
+from devvm.adapters.host.kvm_device import KvmDevice
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@ import socket
 
 import pytest
 
-from devvm import process
-from devvm.adapters import libvirt_daemons
-from devvm.adapters.libvirt_daemons import LibvirtDaemons
-from devvm.errors import HostNotReadyError
-from devvm.process import Completed
+from devvm.adapters.host import libvirt_daemons
+from devvm.adapters.host.libvirt_daemons import LibvirtDaemons
+from devvm.domain.errors import HostNotReadyError
+from devvm.system import process
+from devvm.system.process import Completed
 
 
 @contextlib.contextmanager

@@ -7,8 +7,8 @@ import pytest
 
 from devvm.adapters.libvirt.connection import Connection
 from devvm.adapters.libvirt.domains import Domains
-from devvm.errors import ExitCode, HostNotReadyError, OperationError
-from devvm.model import Lease, Metadata, VmState
+from devvm.domain.errors import ExitCode, HostNotReadyError, OperationError
+from devvm.domain.model import Lease, Metadata, VmState
 from tests.unit.libvirt_node import connect, define
 
 DEV1 = Metadata(

@@ -3,8 +3,8 @@
 import pytest
 
 from devvm.adapters.libvirt.host import Host, choose_driver
-from devvm.errors import HostNotReadyError
-from devvm.model import Driver
+from devvm.domain.errors import HostNotReadyError
+from devvm.domain.model import Driver
 from tests.unit.libvirt_node import connect
 
 

@@ -8,7 +8,7 @@ import pytest
 from devvm.adapters.libvirt import routes
 from devvm.adapters.libvirt.network import Network, choose, differences, leases, network_xml
 from devvm.config import NetworkConfig
-from devvm.errors import HostNotReadyError
+from devvm.domain.errors import HostNotReadyError
 from tests.unit.libvirt_node import connect
 
 ISOLATED = NetworkConfig(address="192.168.219.0/24", forward="none")

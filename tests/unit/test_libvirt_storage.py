@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from devvm.adapters.libvirt.storage import Storage, pool_xml, volume_xml
-from devvm.errors import HostNotReadyError
+from devvm.domain.errors import HostNotReadyError
 from tests.unit.libvirt_node import connect
 
 

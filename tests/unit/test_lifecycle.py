@@ -2,9 +2,9 @@
 
 import pytest
 
-from devvm.errors import NotFoundError, OperationError
-from devvm.model import Engineer, VmState
-from devvm.operations import access, create, lifecycle
+from devvm.domain.errors import NotFoundError, OperationError
+from devvm.domain.model import Engineer, VmState
+from devvm.operations.vm import access, create, lifecycle
 from tests.unit.memory_host import Layer
 from tests.unit.world import World
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from zoneinfo import TZPATH
 
-from devvm.adapters.local_zone import local_zone
+from devvm.adapters.host.local_zone import local_zone
 
 
 def test_it_knows_summer_time(tmp_path):

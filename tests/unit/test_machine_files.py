@@ -8,8 +8,9 @@ import subprocess
 import pytest
 
 from devvm.config import ExtraDiskConfig
-from devvm.model import Metadata
-from devvm.operations import machine, way_in
+from devvm.domain.model import Metadata
+from devvm.operations.guest import ssh
+from devvm.operations.provision import provision
 from tests.unit.world import RELEASE, World
 
 
@@ -26,7 +27,7 @@ def folder(world):
     metadata = Metadata(
         name="dev1", engineer="ann", release=RELEASE, created_at="",
     )  # fmt: skip
-    machine.bring_up(
+    provision.bring_up(
         services, name="dev1", box=world.box, vm_config=services.config.vm, metadata=metadata,
         run=world.run("create dev1"),
     )  # fmt: skip
@@ -98,5 +99,5 @@ def test_a_folder_too_deep_for_a_socket_does_without_one(tmp_path):
     metadata = Metadata(
         name="dev1", engineer="ann", release=RELEASE, created_at="", host_key="ssh-ed25519 KEY"
     )
-    way_in.write_ssh_files(world.services, metadata, lease)
+    ssh.write_ssh_files(world.services, metadata, lease)
     assert "ControlPath" not in (world.state.vm("dev1") / "ssh_config").read_text()

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from devvm import assets
 from devvm.parity import capture, manifest, production, roles
 from devvm.parity.capture import Seen
 from devvm.parity.compare import Kind, Tokens, compare, extras
 from devvm.parity.manifest import Layers, Manifest, ManifestError
+from devvm.system import assets
 
 DAY = datetime.date(2026, 11, 25)
 NOBODY = Tokens()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from devvm.parity import words
+from devvm.parity import text
 from devvm.parity.diff import Kind, between
 from devvm.parity.manifest import Manifest
 
@@ -151,7 +151,7 @@ def test_what_varies_in_both_and_is_given_is_compared():
 
 
 def test_long_lists_are_cut():
-    assert words.in_a_line([str(n) for n in range(9)]) == "0, 1, 2, 3, 4, 5, … 9 in all"
-    assert words.in_a_line({}) == "none"
-    assert words.in_a_line("a\nb") == "2 lines"
-    assert words.in_a_line("a\n") == "1 line"
+    assert text.in_a_line([str(n) for n in range(9)]) == "0, 1, 2, 3, 4, 5, … 9 in all"
+    assert text.in_a_line({}) == "none"
+    assert text.in_a_line("a\nb") == "2 lines"
+    assert text.in_a_line("a\n") == "1 line"

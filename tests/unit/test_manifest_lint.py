@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from devvm.parity import form
+from devvm.parity import layout
 from devvm.parity.lint import Secrets, Severity, lint, unused_patterns
 from devvm.parity.manifest import Manifest, dump
 from devvm.parity.roles import Roles
@@ -64,7 +64,7 @@ areas:
 def order(text):
     import yaml
 
-    return form.first_out_of_order(text, Manifest.model_validate(yaml.safe_load(text)))
+    return layout.first_out_of_order(text, Manifest.model_validate(yaml.safe_load(text)))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_comments_in_a_text_are_text():
     text = dump(of({"file": {"/x": {"content": "# one\n# two\nx # three\n"}}}))
     assert order(text) is None
     assert order(text.replace("# two", "# 2")) is None  # it says so, in order
-    assert form.comments_inside(text) == []
+    assert layout.comments_inside(text) == []
 
 
 def test_comments_that_would_be_lost():
@@ -121,7 +121,7 @@ areas:
       # no
       b"} # yes
 """
-    assert form.comments_inside(text) == [2, 9, 10, 14]
+    assert layout.comments_inside(text) == [2, 9, 10, 14]
 
 
 def test_rewritten():
@@ -129,7 +129,7 @@ def test_rewritten():
 
     text = "# top\n#bottom\n\nareas:\n  unit:\n    b: {}\n    a: {}\n"
     manifest = Manifest.model_validate(yaml.safe_load(text))
-    better = form.rewritten(text, manifest)
+    better = layout.rewritten(text, manifest)
     assert better.startswith("# top\n#bottom\nformat: 1\n")
     assert order(better) is None
     assert Manifest.model_validate(yaml.safe_load(better)) == manifest

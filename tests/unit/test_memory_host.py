@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from devvm.model import ROOT
+from devvm.domain.model import ROOT
 from tests.unit.fleet_world import FleetWorld
 from tests.unit.memory_state import Layer
 from tests.unit.world import POOL

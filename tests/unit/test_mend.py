@@ -2,9 +2,9 @@
 
 import pytest
 
-from devvm.errors import NotFoundError, OperationError
-from devvm.model import AnsibleResult, CheckResult, Outcome
-from devvm.operations import lifecycle, mend
+from devvm.domain.errors import NotFoundError, OperationError
+from devvm.domain.model import AnsibleResult, CheckResult, Outcome
+from devvm.operations.vm import fix, lifecycle
 from tests.unit.world import World
 
 
@@ -33,7 +33,7 @@ def finding(world, *reports):
 
 
 def do(world):
-    return mend.mend(world.services, "dev1", world.run("verify --fix dev1"))
+    return fix.mend(world.services, "dev1", world.run("verify --fix dev1"))
 
 
 def test_the_roles_that_answer_are_applied_in_the_stacks_order(world):
@@ -69,4 +69,4 @@ def test_a_vm_that_does_not_run(world):
         do(world)
     assert caught.value.resolution == "devvm start dev1"
     with pytest.raises(NotFoundError):
-        mend.mend(world.services, "dev9", world.run("verify"))
+        fix.mend(world.services, "dev9", world.run("verify"))

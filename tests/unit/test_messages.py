@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from devvm.errors import OperationError, UsageError
-from devvm.fleet.message import Message, one_line
-from devvm.operations.messages import Messengers, try_out
-from devvm.secret_file import read_secret
+from devvm.domain.errors import OperationError, UsageError
+from devvm.domain.rollout.message import Message, one_line
+from devvm.operations.rollout.notify import Messengers, try_out
+from devvm.system.secrets import read_secret
 
 REPOSITORY = Path(__file__).parents[2]
 MESSAGE = Message(kind="start", rollout="r1", release="r", at="t", by="jane", text="begins")

@@ -8,8 +8,8 @@ import pytest
 
 from devvm.adapters.libvirt import metadata
 from devvm.adapters.libvirt.domains import Domains
-from devvm.errors import OperationError
-from devvm.model import DomainChange, Kept, Metadata, Purpose
+from devvm.domain.errors import OperationError
+from devvm.domain.model import DomainChange, Kept, Metadata, Purpose
 from tests.unit.libvirt_node import connect, define
 
 VM = Metadata(

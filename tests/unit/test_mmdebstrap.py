@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from devvm import process
-from devvm.adapters.mmdebstrap import Mmdebstrap
-from devvm.errors import OperationError
+from devvm.adapters.image.mmdebstrap import Mmdebstrap
+from devvm.domain.errors import OperationError
+from devvm.system import process
 
 FULL = "dpkg: error: cannot write: No space left on device\nE: run_chroot failed\n"
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from devvm.errors import ExitCode, UsageError
-from devvm.model import CheckResult, Outcome, Report, validate_name, validate_new_name
+from devvm.domain.errors import ExitCode, UsageError
+from devvm.domain.model import CheckResult, Outcome, Report, validate_name, validate_new_name
 
 
 @pytest.mark.parametrize("name", ["a", "dev1", "jane", "web-01", "a" * 32])

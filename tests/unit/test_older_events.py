@@ -5,9 +5,10 @@ from datetime import date, datetime, timedelta
 
 import pytest
 
-from devvm.fleet.plan import Terms
-from devvm.fleet.record import Cause, State, VmState
-from devvm.operations import rollout_plan, rollouts
+from devvm.domain.rollout.plan import Terms
+from devvm.domain.rollout.state import Cause, State, VmState
+from devvm.operations.rollout import control
+from devvm.operations.rollout import plan as rollout_plan
 from tests.unit.fleet_world import NEW, FleetWorld
 
 AT = "2026-11-30T12:00:00.000+00:00"
@@ -19,7 +20,7 @@ def log(tmp_path):
     world.fleet(2)
     terms = Terms(release=NEW)
     plan, _ = rollout_plan.make(world.services, terms, by="ann", today=date(2026, 11, 30))
-    with rollouts.started(world.services, plan, command="rollout start") as log:
+    with control.started(world.services, plan, command="rollout start") as log:
         yield log
 
 

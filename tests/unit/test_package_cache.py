@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from devvm.adapters.package_cache import PackageCache
-from devvm.package_set import Package, PackageSet
-from devvm.state import State
+from devvm.adapters.packages.package_cache import PackageCache
+from devvm.domain.package_set import Package, PackageSet
+from devvm.system.state import State
 
 HASH, OTHER = "1a2b3c4d5e6f", "aaaaaaaaaaaa"
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from devvm.errors import UsageError
-from devvm.operations.release_lock import Kind, changes
-from devvm.package_set import Package, PackageSet, parse
+from devvm.domain.errors import UsageError
+from devvm.domain.package_set import Package, PackageSet, parse
+from devvm.operations.box.lock import Kind, changes
 
 A, B = 64 * "a", 64 * "b"
 NGINX = Package(

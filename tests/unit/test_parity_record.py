@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from devvm.model import CheckResult, Outcome, Report
-from devvm.operations import parity_record, rebuild, trash, verify, verify_all
-from devvm.operations.parity_record import FailedCheck
+from devvm.domain.model import CheckResult, Outcome, Report
+from devvm.operations.verify import fleet, last_result, verify
+from devvm.operations.verify.last_result import FailedCheck
+from devvm.operations.vm import rebuild, trash
 from tests.unit.world import ANN, RELEASE, World
 
 OTHER = "2026.12.01-bbbbbbbbbbbb"
@@ -33,12 +34,12 @@ def file(world):
 
 
 def kept(world, release=RELEASE):
-    return parity_record.find(world.state, "dev1", release)
+    return last_result.find(world.state, "dev1", release)
 
 
 def keep(world, *checks):
     report = Report(vm="dev1", release=RELEASE, checks=checks, seconds=1.5)
-    parity_record.keep(world.state, report)
+    last_result.keep(world.state, report)
     return kept(world)
 
 
@@ -52,7 +53,7 @@ def test_create_leaves_what_its_check_found(world):
     "check",
     [
         lambda world: verify.verify(world.services, "dev1", world.run("verify dev1")),
-        lambda world: verify_all.verify_all(world.services, world.run("verify"), parallel=2),
+        lambda world: fleet.verify_all(world.services, world.run("verify"), parallel=2),
         lambda world: rebuild.rebuild(
             world.services,
             rebuild.RebuildRequest(name="dev1", engineer=ANN),
@@ -117,9 +118,7 @@ def test_it_goes_with_the_vm(world):
 
 
 def test_a_machine_without_a_folder_gets_none(world):
-    parity_record.keep(
-        world.state, Report(vm="box", release=RELEASE, checks=(PASSED,), seconds=1.0)
-    )
+    last_result.keep(world.state, Report(vm="box", release=RELEASE, checks=(PASSED,), seconds=1.0))
     assert not world.state.vm("box").exists()
 
 

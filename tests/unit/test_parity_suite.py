@@ -15,8 +15,8 @@ import yaml
 from parity import checks as catalogue
 from parity import observe, schema
 
-from devvm import assets
 from devvm.parity import manifest, roles
+from devvm.system import assets
 from tests.unit.parity_bench import (
     EXPECTED,
     INSIDE,

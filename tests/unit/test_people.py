@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from devvm import process
-from devvm.errors import DevvmError, NotFoundError, OperationError
-from devvm.operations import people
+from devvm.domain.errors import DevvmError, NotFoundError, OperationError
+from devvm.operations.guest import sessions
+from devvm.system import process
 from tests.unit.world import World
 
 RELEASE = "2026.11.23-1a2b3c4d5e6f"
@@ -109,34 +109,34 @@ def owner(line):
 def test_who_is_active_is_who_pressed_a_key_not_long_ago(services, guest):
     _, here = guest.terminal("ann", idle=100)
     _, away = guest.terminal("ann", idle=5000)
-    found = people.active(services, "dev1", within_seconds=900)
+    found = sessions.active(services, "dev1", within_seconds=900)
     assert [session.terminal for session in found] == [here]
     assert 100 <= found[0].idle_seconds < 120
     assert found[0].login == owner(here)
-    both = people.active(services, "dev1", within_seconds=6000)
+    both = sessions.active(services, "dev1", within_seconds=6000)
     assert [session.terminal for session in both] == [here, away]
 
 
 def test_nobody_is_logged_in(services, guest):
-    assert people.active(services, "dev1", within_seconds=900) == ()
-    assert people.ask(services, "dev1", RELEASE, 15, "jane") == ()
-    assert people.tell(services, "dev1", "hello") == ()
+    assert sessions.active(services, "dev1", within_seconds=900) == ()
+    assert sessions.ask(services, "dev1", RELEASE, 15, "jane") == ()
+    assert sessions.tell(services, "dev1", "hello") == ()
 
 
 def test_a_clock_that_was_put_back_makes_nobody_idle(services, guest):
     _, line = guest.terminal("ann", idle=-500)
-    (session,) = people.active(services, "dev1", within_seconds=0)
+    (session,) = sessions.active(services, "dev1", within_seconds=0)
     assert (session.terminal, session.idle_seconds) == (line, 0)
 
 
 def test_a_terminal_that_is_not_in_utmp_is_seen_where_it_is_a_persons(services, guest):
     _, line = guest.terminal("ann", in_utmp=False)
     if os.geteuid() == 0:
-        assert people.active(services, "dev1", within_seconds=900) == ()
+        assert sessions.active(services, "dev1", within_seconds=900) == ()
         os.chown(f"/dev/{line}", 64055, -1)  # a service
-        assert people.active(services, "dev1", within_seconds=900) == ()
+        assert sessions.active(services, "dev1", within_seconds=900) == ()
         os.chown(f"/dev/{line}", 1001, -1)
-    (session,) = people.active(services, "dev1", within_seconds=900)
+    (session,) = sessions.active(services, "dev1", within_seconds=900)
     assert session.terminal == line
 
 
@@ -144,15 +144,15 @@ def test_lines_of_utmp_that_are_no_terminals_are_left_out(services, guest):
     for line in (":0", "pts/999", "../../etc/passwd", "sshd"):
         guest.log_in("ann", line)
     (guest.folder / "dev" / "sshd").touch()
-    assert people.active(services, "dev1", within_seconds=900) == ()
-    assert people.tell(services, "dev1", "hello") == ()
+    assert sessions.active(services, "dev1", within_seconds=900) == ()
+    assert sessions.tell(services, "dev1", "hello") == ()
     assert (guest.folder / "dev" / "sshd").read_bytes() == b""
 
 
 def test_everybody_who_is_logged_in_is_asked(services, guest):
     first, here = guest.terminal("ann")
     second, there = guest.terminal("bob", idle=50000)
-    assert set(people.ask(services, "dev1", RELEASE, 15, "jane")) == {here, there}
+    assert set(sessions.ask(services, "dev1", RELEASE, 15, "jane")) == {here, there}
     for master in (first, second):
         assert shown(master) == (
             "\a\r\n"
@@ -165,7 +165,7 @@ def test_everybody_who_is_logged_in_is_asked(services, guest):
 
 def test_what_is_told_is_a_line(services, guest):
     master, line = guest.terminal("ann")
-    assert people.tell(services, "dev1", f"your VM is on release {RELEASE} now") == (line,)
+    assert sessions.tell(services, "dev1", f"your VM is on release {RELEASE} now") == (line,)
     assert shown(master) == f"\a\r\ndevvm: your VM is on release {RELEASE} now\r\n"
 
 
@@ -177,21 +177,21 @@ def test_a_terminal_that_is_full_does_not_stop_us(services, guest):
             os.write(slave, b"x" * 4096)
     os.close(slave)
     master, other = guest.terminal("bob")
-    assert other in people.tell(services, "dev1", "hello")
+    assert other in sessions.tell(services, "dev1", "hello")
     assert "hello" in shown(master)
 
 
 @pytest.mark.parametrize(
     ("release", "minutes", "by", "notice"),
     [
-        (RELEASE, 15, "jane", people.NOTICE),
+        (RELEASE, 15, "jane", sessions.NOTICE),
         (RELEASE, 1, "j" * 80, "The VM gets a new root and restarts. " * 20),
         ("r" * 300, 100000, "\x1b[2Jjane\r\n\x07\x9b", "\x1b]0;owned\x07 \u202e"),
         ("r", 1, "", ""),
     ],
 )
 def test_a_question_fits_and_drives_no_terminal(release, minutes, by, notice):
-    lines = people.question(release, minutes, by, notice)
+    lines = sessions.question(release, minutes, by, notice)
     assert 3 <= len(lines) <= 5
     assert all(0 < len(line) <= 78 and line.isprintable() for line in lines)
     assert "update-now" in lines[-2]
@@ -199,21 +199,21 @@ def test_a_question_fits_and_drives_no_terminal(release, minutes, by, notice):
 
 
 def test_a_question_says_one_minute():
-    assert " in 1 minute." in people.question(RELEASE, 1, "jane")[0]
+    assert " in 1 minute." in sessions.question(RELEASE, 1, "jane")[0]
 
 
 def test_people_answer_with_a_file(services, guest):
     ann = guest.home("ann")
-    assert people.answer(services, "dev1") is None
+    assert sessions.answer(services, "dev1") is None
     (ann / "update-now").touch()
-    assert people.answer(services, "dev1") == "now"
+    assert sessions.answer(services, "dev1") == "now"
     (ann / "update-later").touch()
     os.utime(ann / "update-now", (1, 1))
-    assert people.answer(services, "dev1") == "later"
+    assert sessions.answer(services, "dev1") == "later"
     os.utime(ann / "update-later", (0, 0))
-    assert people.answer(services, "dev1") == "now"  # which ann said last
+    assert sessions.answer(services, "dev1") == "now"  # which ann said last
     os.utime(ann / "update-later", (1, 1))
-    assert people.answer(services, "dev1") == "later"
+    assert sessions.answer(services, "dev1") == "later"
 
 
 def test_of_several_people_the_one_who_says_later_counts(services, guest):
@@ -221,7 +221,7 @@ def test_of_several_people_the_one_who_says_later_counts(services, guest):
     (ann / "update-later").touch()
     os.utime(ann / "update-later", (1, 1))
     (root / "update-now").touch()
-    assert people.answer(services, "dev1") == "later"
+    assert sessions.answer(services, "dev1") == "later"
 
 
 def test_what_is_no_answer(services, guest):
@@ -229,20 +229,20 @@ def test_what_is_no_answer(services, guest):
     (guest.home("www-data", shell="/usr/sbin/nologin") / "update-later").touch()
     with guest.passwd.open("a") as file:
         file.write("gone:x:1:1::/nonexistent:/bin/sh\nbroken\n")
-    assert people.answer(services, "dev1") is None
+    assert sessions.answer(services, "dev1") is None
 
 
 def test_an_answer_to_an_earlier_question_is_none_to_the_next(services, guest):
     ann = guest.home("ann")
     (ann / "note").touch()
     for again in (
-        lambda: people.ask(services, "dev1", RELEASE, 15, "jane"),
-        lambda: people.clear(services, "dev1"),
+        lambda: sessions.ask(services, "dev1", RELEASE, 15, "jane"),
+        lambda: sessions.clear(services, "dev1"),
     ):
         (ann / "update-later").touch()
         (ann / "update-now").symlink_to("note")
         again()
-        assert people.answer(services, "dev1") is None
+        assert sessions.answer(services, "dev1") is None
         assert [path.name for path in ann.iterdir()] == ["note"]
 
 
@@ -251,9 +251,9 @@ def test_what_can_not_be_read_is_nobody():
         "session\tann\tpts/0\t12\n\nsession\tann\tpts/1\nsession\tann\tpts/2\tsoon\n"
         "session\tann\tpts/3\t-1\nsession\tann\tpts/4\t²\nMotd of the day\nsession\tbob\ttty1\t3\n"
     )
-    assert people.parse(text) == (
-        people.Session(login="bob", terminal="tty1", idle_seconds=3),
-        people.Session(login="ann", terminal="pts/0", idle_seconds=12),
+    assert sessions.parse(text) == (
+        sessions.Session(login="bob", terminal="tty1", idle_seconds=3),
+        sessions.Session(login="ann", terminal="pts/0", idle_seconds=12),
     )
 
 
@@ -262,10 +262,10 @@ def test_it_is_one_command_as_root(tmp_path):
     world.create()
     world.shell.answer = "session\tann\tpts/0\t12\n"
     world.shell.asked.clear()
-    assert people.active(world.services, "dev1", within_seconds=60)
+    assert sessions.active(world.services, "dev1", within_seconds=60)
     assert world.shell.asked == [("dev1-vagrant", ["sudo", "sh", "-s", "--", "sessions"])]
     world.shell.answer = "maybe\n"
-    assert people.answer(world.services, "dev1") is None
+    assert sessions.answer(world.services, "dev1") is None
 
 
 def test_a_vm_that_does_not_let_devvm_in_is_an_error(tmp_path):
@@ -273,6 +273,6 @@ def test_a_vm_that_does_not_let_devvm_in_is_an_error(tmp_path):
     world.create()
     world.host.fail_at, world.host.failure = "shell", OperationError("no route")
     with pytest.raises(DevvmError, match="no route"):
-        people.active(world.services, "dev1", within_seconds=60)
+        sessions.active(world.services, "dev1", within_seconds=60)
     with pytest.raises(NotFoundError):
-        people.answer(world.services, "dev2")
+        sessions.answer(world.services, "dev2")

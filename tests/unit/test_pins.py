@@ -5,9 +5,11 @@ from datetime import date, timedelta
 
 import pytest
 
-from devvm.errors import LockedError, NotFoundError, OperationError, UsageError
-from devvm.model import VmState
-from devvm.operations import journal, lifecycle, pins, rebuild, trash
+from devvm.domain.errors import LockedError, NotFoundError, OperationError, UsageError
+from devvm.domain.model import VmState
+from devvm.operations.core import journal
+from devvm.operations.rollout import pins
+from devvm.operations.vm import lifecycle, rebuild, trash
 from tests.unit.world import ANN, World
 
 TODAY = date(2026, 11, 23)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from devvm import process
-from devvm.errors import HostNotReadyError
+from devvm.domain.errors import HostNotReadyError
+from devvm.system import process
 
 
 def test_output_and_exit_code_are_returned():
@@ -101,7 +101,7 @@ def test_an_interactive_command_returns_its_code():
 def test_a_child_ends_when_devvm_is_killed(tmp_path):
     pid_file = tmp_path / "pid"
     code = f"""
-from devvm import process
+from devvm.system import process
 process.run(["sh", "-c", "echo $$ > {pid_file}; exec sleep 60"])
 """
     devvm = subprocess.Popen([sys.executable, "-c", code])
@@ -119,7 +119,7 @@ def test_a_child_that_devvm_did_not_live_to_tie_to_itself_never_begins(tmp_path)
     slow.write_text(f'#!/bin/sh\n: >{begun}; sleep 1; {setpriv} "$@"; echo $? >{tied}\n')
     slow.chmod(0o755)
     ran = tmp_path / "ran"
-    code = f"from devvm import process; process.run(['touch', {str(ran)!r}])"
+    code = f"from devvm.system import process; process.run(['touch', {str(ran)!r}])"
     path = f"{tmp_path}:{os.environ['PATH']}"
     devvm = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PATH": path})
     _wait_for(begun)

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from devvm.fleet import quiet
+from devvm.domain.rollout import quiet_hours
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -15,12 +15,12 @@ def at(text, fold=0):
 
 
 def hours(*texts):
-    return [quiet.parse(text) for text in texts]
+    return [quiet_hours.parse(text) for text in texts]
 
 
 def ends(now, *texts, fold=0):
     """When it ends, as a clock in Berlin shows it, with the offset; None: it is not quiet."""
-    end = quiet.until(hours(*texts), at(now, fold))
+    end = quiet_hours.until(hours(*texts), at(now, fold))
     return end and end.isoformat(timespec="minutes")
 
 
@@ -36,9 +36,9 @@ def ends(now, *texts, fold=0):
     ],
 )
 def test_hours_as_people_write_them(text, days, begin, end):
-    found = quiet.parse(text)
+    found = quiet_hours.parse(text)
     assert (found.days, found.begin, found.end) == (frozenset(days), begin, end)
-    assert quiet.parse(str(found)) == found
+    assert quiet_hours.parse(str(found)) == found
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_hours_as_people_write_them(text, days, begin, end):
 )
 def test_what_is_wrong_is_said_in_a_sentence(text, said):
     with pytest.raises(ValueError, match=r"as in|or ") as caught:
-        quiet.parse(text)
+        quiet_hours.parse(text)
     assert str(caught.value).startswith(said)
     assert "\n" not in str(caught.value)
 
@@ -127,10 +127,10 @@ def test_a_zone_that_changes_its_clock_at_midnight():
     evening = datetime(2026, 3, 7, 20, 0, tzinfo=havana)
     night = datetime(2026, 3, 8, 1, 0, tzinfo=havana)
     saturday, sunday = hours("Sat 12:00-24:00"), hours("Sun 00:00-02:00")
-    assert quiet.until(saturday, evening).isoformat() == "2026-03-08T01:00:00-04:00"
-    assert quiet.until(saturday, night) is None
-    assert quiet.until(sunday, night).isoformat() == "2026-03-08T02:00:00-04:00"
-    assert quiet.until(saturday + sunday, evening) == quiet.until(sunday, night)
+    assert quiet_hours.until(saturday, evening).isoformat() == "2026-03-08T01:00:00-04:00"
+    assert quiet_hours.until(saturday, night) is None
+    assert quiet_hours.until(sunday, night).isoformat() == "2026-03-08T02:00:00-04:00"
+    assert quiet_hours.until(saturday + sunday, evening) == quiet_hours.until(sunday, night)
 
 
 def test_hours_without_a_gap_are_refused():
@@ -140,13 +140,13 @@ def test_hours_without_a_gap_are_refused():
         ("daily 06:00-05:59", "daily 05:00-07:00"),
     ):
         with pytest.raises(ValueError, match="leave no minute of the week"):
-            quiet.check(hours(*never))
+            quiet_hours.check(hours(*never))
         with pytest.raises(ValueError, match="leave no minute of the week"):
-            quiet.until(hours(*never), at("2026-11-27 12:00"))
-    quiet.check(hours("daily 00:00-23:59"))
-    quiet.check([])
+            quiet_hours.until(hours(*never), at("2026-11-27 12:00"))
+    quiet_hours.check(hours("daily 00:00-23:59"))
+    quiet_hours.check([])
 
 
 def test_a_time_without_a_zone_is_refused():
     with pytest.raises(ValueError, match="without a zone"):
-        quiet.until(hours("daily 09:00-18:00"), datetime(2026, 11, 27))  # noqa: DTZ001
+        quiet_hours.until(hours("daily 09:00-18:00"), datetime(2026, 11, 27))  # noqa: DTZ001

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from devvm.errors import HostNotReadyError, NotFoundError, ParityError, UsageError
-from devvm.model import DATA, ROOT, Outcome, VmState
-from devvm.operations import lifecycle, rebuild, trash
+from devvm.domain.errors import HostNotReadyError, NotFoundError, ParityError, UsageError
+from devvm.domain.model import DATA, ROOT, Outcome, VmState
+from devvm.operations.vm import lifecycle, rebuild, trash
 from tests.unit.world import ANN, GIB, RELEASE, World
 
 NEWER = "2026.12.01-aaaaaaaaaaaa"

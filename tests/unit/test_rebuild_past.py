@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from devvm.errors import NotFoundError, OperationError, UsageError
-from devvm.model import DATA, ROOT, Engineer, Purpose, VmState
-from devvm.operations import create, journal, keeping, rebuild, snapshots, trash
+from devvm.domain.errors import NotFoundError, OperationError, UsageError
+from devvm.domain.model import DATA, ROOT, Engineer, Purpose, VmState
+from devvm.operations.core import journal
+from devvm.operations.storage import saved_states
+from devvm.operations.vm import create, rebuild, snapshots, trash
 from tests.unit.world import ANN, RELEASE, Killed, World
 
 NEWER, NEWEST = "2026.12.01-bbbbbbbbbbbb", "2026.12.02-cccccccccccc"
@@ -106,7 +108,7 @@ def test_what_a_killed_one_kept_is_found_by_its_token(dev1):
     killed(dev1, "verify")
     begun = dev1.state.journal("dev1")
     assert begun["operation"] == journal.REBUILD
-    (kept,) = keeping.of_vm(dev1.services, "dev1", Purpose.PREVIOUS)
+    (kept,) = saved_states.of_vm(dev1.services, "dev1", Purpose.PREVIOUS)
     assert kept.id == begun["token"]
     assert {disk.role for disk in kept.disks} == {ROOT, DATA}
 

@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from devvm import assets, release
-from devvm.errors import UsageError
+from devvm.domain.errors import UsageError
+from devvm.domain.release import identity
+from devvm.system import assets
 
 
 @pytest.fixture
@@ -21,17 +22,17 @@ def stack(tmp_path, monkeypatch):
 
 
 def test_the_name_is_date_and_hash():
-    name = release.new_release("1a2b3c4d5e6f", datetime(2026, 11, 23, tzinfo=UTC))
+    name = identity.new_release("1a2b3c4d5e6f", datetime(2026, 11, 23, tzinfo=UTC))
     assert name == "2026.11.23-1a2b3c4d5e6f"
-    assert release.hash_of(name) == "1a2b3c4d5e6f"
-    assert release.validate_release(name) == name
+    assert identity.hash_of(name) == "1a2b3c4d5e6f"
+    assert identity.validate_release(name) == name
 
 
 def test_the_day_is_not_part_of_the_identity():
-    monday = release.new_release("1a2b3c4d5e6f", datetime(2026, 11, 23, tzinfo=UTC))
-    friday = release.new_release("1a2b3c4d5e6f", datetime(2026, 11, 27, tzinfo=UTC))
+    monday = identity.new_release("1a2b3c4d5e6f", datetime(2026, 11, 23, tzinfo=UTC))
+    friday = identity.new_release("1a2b3c4d5e6f", datetime(2026, 11, 27, tzinfo=UTC))
     assert monday != friday
-    assert release.same_release(monday, friday)
+    assert identity.same_release(monday, friday)
 
 
 @pytest.mark.parametrize(
@@ -44,17 +45,17 @@ def test_the_day_is_not_part_of_the_identity():
     ],
 )
 def test_a_changed_stack_is_another_release(stack, change):
-    before = release.content_hash()
+    before = identity.content_hash()
     change(stack)
-    assert release.content_hash() != before
+    assert identity.content_hash() != before
 
 
 def test_documentation_and_caches_do_not_count(stack):
-    before = release.content_hash()
+    before = identity.content_hash()
     (stack / "roles/nginx/README.md").write_text("words")
     (stack / "roles/nginx/__pycache__").mkdir()
     (stack / "roles/nginx/__pycache__/x.pyc").write_text("")
-    assert release.content_hash() == before
+    assert identity.content_hash() == before
 
 
 @pytest.mark.parametrize("name", ["templates/.gitconfig.j2", "files/about/README.md"])
@@ -62,24 +63,24 @@ def test_what_a_role_brings_to_machines_counts(stack, name):
     path = stack / "roles/nginx" / name
     path.parent.mkdir(parents=True)
     path.write_text("before")
-    before = release.content_hash()
+    before = identity.content_hash()
     path.write_text("after")
-    assert release.content_hash() != before
+    assert identity.content_hash() != before
 
 
 def test_where_the_stack_lies_does_not_count(stack, tmp_path_factory, monkeypatch):
-    before = release.content_hash()
+    before = identity.content_hash()
     copy = tmp_path_factory.mktemp("copy") / "stack"
     shutil.copytree(stack, copy)
     monkeypatch.setattr(assets, "roles", lambda: copy / "roles")
     monkeypatch.setattr(assets, "playbooks", lambda: copy / "playbooks")
-    assert release.content_hash() == before
+    assert identity.content_hash() == before
 
 
 @pytest.mark.parametrize("name", ["", "latest", "2026.11.23", "2026.11.23-XYZ", "../x"])
 def test_what_is_not_a_release(name):
     with pytest.raises(UsageError):
-        release.validate_release(name)
+        identity.validate_release(name)
 
 
 LINE = (
@@ -90,17 +91,21 @@ LINE = (
 
 
 def test_a_stack_whose_packages_are_not_fixed_is_no_release_yet(stack):
-    in_hand = release.in_hand()
-    assert (in_hand.content, in_hand.packages, in_hand.hash) == (release.content_hash(), None, None)
+    in_hand = identity.in_hand()
+    assert (in_hand.content, in_hand.packages, in_hand.hash) == (
+        identity.content_hash(),
+        None,
+        None,
+    )
 
 
 def test_a_lock_makes_the_stack_a_release_and_its_comments_do_not_count(stack):
     (stack / "packages.lock").write_text(LINE)
-    first = release.in_hand()
-    assert first.content == release.content_hash()
+    first = identity.in_hand()
+    assert first.content == identity.content_hash()
     assert first.hash not in (None, first.content)
     (stack / "packages.lock").write_text(f"# resolved on another day\n{LINE}")
-    assert release.in_hand().hash == first.hash
+    assert identity.in_hand().hash == first.hash
 
 
 @pytest.mark.parametrize(
@@ -108,25 +113,25 @@ def test_a_lock_makes_the_stack_a_release_and_its_comments_do_not_count(stack):
 )
 def test_another_package_is_another_release_of_the_same_stack(stack, old, new):
     (stack / "packages.lock").write_text(LINE)
-    first = release.in_hand()
+    first = identity.in_hand()
     (stack / "packages.lock").write_text(LINE.replace(old, new))
-    second = release.in_hand()
+    second = identity.in_hand()
     assert first.content == second.content
     assert first.hash != second.hash
 
 
 def test_where_a_package_comes_from_is_not_part_of_the_release(stack):
     (stack / "packages.lock").write_text(LINE)
-    first = release.in_hand()
+    first = identity.in_hand()
     (stack / "packages.lock").write_text(
         LINE.replace("main other pool/main", "security other pool/updates")
     )
-    assert release.in_hand().hash == first.hash
+    assert identity.in_hand().hash == first.hash
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"nonsense\n", b""])
 def test_a_lock_that_can_not_be_read_is_named(stack, content):
     (stack / "packages.lock").write_bytes(content)
     with pytest.raises(UsageError, match=r"packages\.lock") as caught:
-        release.in_hand()
+        identity.in_hand()
     assert "devvm release lock" in caught.value.resolution

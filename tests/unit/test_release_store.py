@@ -10,14 +10,15 @@ from dataclasses import replace
 
 import pytest
 
-from devvm import assets, wiring
+from devvm import wiring
 from devvm.adapters.release_store import FolderReleaseStore
 from devvm.config import Config
-from devvm.errors import HostNotReadyError, NotFoundError, OperationError
-from devvm.fleet.stack import Release
-from devvm.package_set import PackageSet, parse
-from devvm.release import content_hash, new_release, release_hash
-from devvm.state import State
+from devvm.domain.errors import HostNotReadyError, NotFoundError, OperationError
+from devvm.domain.package_set import PackageSet, parse
+from devvm.domain.release.identity import content_hash, new_release, release_hash
+from devvm.domain.release.stack import Release
+from devvm.system import assets
+from devvm.system.state import State
 
 
 @pytest.fixture
@@ -234,8 +235,8 @@ _KILLED = """
     import os, signal, sys
     from pathlib import Path
     from devvm.adapters import release_store
-    from devvm.fleet.stack import Release
-    from devvm.state import State
+    from devvm.domain.release.stack import Release
+    from devvm.system.state import State
 
     left = int(sys.argv[2])
 

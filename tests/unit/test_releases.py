@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from devvm.errors import LockedError, NotFoundError, OperationError, UsageError
-from devvm.fleet.plan import Plan, Terms
-from devvm.fleet.record import Event, State
-from devvm.fleet.stack import Release
-from devvm.model import Outcome
-from devvm.operations import releases, rollout_log
-from devvm.release import new_release
+from devvm.domain.errors import LockedError, NotFoundError, OperationError, UsageError
+from devvm.domain.model import Outcome
+from devvm.domain.release.identity import new_release
+from devvm.domain.release.stack import Release
+from devvm.domain.rollout.plan import Plan, Terms
+from devvm.domain.rollout.state import Event, State
+from devvm.operations.release import releases
+from devvm.operations.rollout import store
 from tests.unit.world import RELEASE, World
 
 PRESENT = "0123456789ab"
@@ -222,8 +223,8 @@ def test_a_release_that_vms_are_on_is_not_retired(world):
 def test_a_release_that_a_rollout_brings_to_vms_is_not_retired(world):
     record = create(world).listed.record
     terms = Terms(release=record.release)
-    log = rollout_log.new(world.services, Plan(by="jane", terms=terms, waves=()))
-    log.append(Event(at=rollout_log.now(), by="jane", what=State.PAUSED))
+    log = store.new(world.services, Plan(by="jane", terms=terms, waves=()))
+    log.append(Event(at=store.now(), by="jane", what=State.PAUSED))
     with pytest.raises(UsageError, match="the rollout r1 brings VMs to it") as caught:
         releases.retire(world.services, "latest", world.run("release retire"))
     assert caught.value.resolution == "devvm rollout abort"

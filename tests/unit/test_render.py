@@ -3,8 +3,8 @@
 import jinja2
 import pytest
 
-from devvm.process import run
-from devvm.render import render
+from devvm.system.process import run
+from devvm.system.render import render
 
 
 def test_an_undefined_value_is_an_error(tmp_path):

@@ -2,9 +2,9 @@
 
 import pytest
 
-from devvm.errors import LockedError, NotFoundError, OperationError, UsageError
-from devvm.model import DATA, ROOT, VmState
-from devvm.operations import lifecycle, resize, snapshots
+from devvm.domain.errors import LockedError, NotFoundError, OperationError, UsageError
+from devvm.domain.model import DATA, ROOT, VmState
+from devvm.operations.vm import lifecycle, resize, snapshots
 from tests.unit.world import GIB, Killed, World
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from devvm import assets
 from devvm.adapters.role_declarations import RoleDeclarations
-from devvm.errors import OperationError
+from devvm.domain.errors import OperationError
+from devvm.system import assets
 
 
 @pytest.fixture

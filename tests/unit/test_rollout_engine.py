@@ -9,22 +9,16 @@ from functools import partial
 
 import pytest
 
-from devvm.errors import LockedError, NotFoundError, OperationError, UsageError
-from devvm.fleet.plan import Terms
-from devvm.fleet.record import Cause, Event, State
-from devvm.fleet.record import VmState as Step
-from devvm.model import VmState
-from devvm.operations import (
-    doctor,
-    due,
-    lifecycle,
-    pins,
-    rollout_log,
-    rollout_plan,
-    rollouts,
-    trash,
-)
-from devvm.operations.rollout import Clock, Rollout
+from devvm.domain.errors import LockedError, NotFoundError, OperationError, UsageError
+from devvm.domain.model import VmState
+from devvm.domain.rollout.plan import Terms
+from devvm.domain.rollout.state import Cause, Event, State
+from devvm.domain.rollout.state import VmState as Step
+from devvm.operations.doctor import doctor
+from devvm.operations.rollout import control, deferred, pins, store
+from devvm.operations.rollout import plan as rollout_plan
+from devvm.operations.rollout.engine import Clock, Rollout
+from devvm.operations.vm import lifecycle, trash
 from tests.unit.fleet_world import NEW, FleetWorld
 from tests.unit.memory_state import Killed
 from tests.unit.world import RELEASE
@@ -47,7 +41,7 @@ def carrier(world, log):
 def start(world, prepare=lambda _rollout: None, **terms):
     terms = Terms(**{"release": NEW, **terms})
     plan, _ = rollout_plan.make(world.services, terms, by="ann", today=TODAY)
-    with rollouts.started(world.services, plan, command="rollout start") as log:
+    with control.started(world.services, plan, command="rollout start") as log:
         rollout = carrier(world, log)
         prepare(rollout)
         rollout.carry_out()
@@ -55,7 +49,7 @@ def start(world, prepare=lambda _rollout: None, **terms):
 
 
 def resume(world, **more):
-    with rollouts.taken_up(world.services, None, command="rollout resume", **more) as log:
+    with control.taken_up(world.services, None, command="rollout resume", **more) as log:
         rollout = carrier(world, log)
         rollout.carry_out()
     return rollout
@@ -171,7 +165,7 @@ def test_roll_back_brings_every_vm_to_its_own_previous_state(world):
         world.write(name, "home/notes", f"of {name}")
     start(world)
     world.write(names[0], "home/notes", "later")
-    with rollouts.taken_up(world.services, None, command="x", ended=True) as log:
+    with control.taken_up(world.services, None, command="x", ended=True) as log:
         rollout = carrier(world, log)
         assert rollout.roll_back("asked") is State.ROLLED_BACK
     assert {world.release_of(name) for name in names} == {RELEASE}
@@ -179,7 +173,7 @@ def test_roll_back_brings_every_vm_to_its_own_previous_state(world):
     assert world.read(names[0], "home/notes") == "later"
     assert set(states(rollout).values()) == {Step.BACK}
     with pytest.raises(UsageError, match="rolled back already"):
-        rollouts.roll_back(
+        control.roll_back(
             world.services, None, lambda log: carrier(world, log), command="rollout rollback"
         )
 
@@ -191,7 +185,7 @@ def test_a_vm_that_went_on_meanwhile_is_not_taken_back(world):
     other = "2026.12.01-bbbbbbbbbbbb"
     facts = replace(vm.metadata, release=other)
     world.services.hypervisor.set_metadata(vm.uuid, facts)
-    with rollouts.taken_up(world.services, None, command="x", ended=True) as log:
+    with control.taken_up(world.services, None, command="x", ended=True) as log:
         rollout = carrier(world, log)
         rollout.roll_back("asked")
     assert world.release_of(names[0]) == other
@@ -215,8 +209,8 @@ def test_a_vm_that_does_not_run_is_brought_there_when_it_starts(world):
     assert world.vm("dev002").state is VmState.SHUTOFF
     assert rollout.ledger.state is State.DONE
     vm = lifecycle.start(world.services, "dev002", world.run("start dev002"))
-    assert due.due(vm, TODAY) == NEW
-    due.bring(world.services, "dev002", world.run("start dev002"), by="joe")
+    assert deferred.due(vm, TODAY) == NEW
+    deferred.bring(world.services, "dev002", world.run("start dev002"), by="joe")
     assert {world.release_of(name) for name in names} == {NEW}
     record = rollout.log.record()
     assert record.vms["dev002"].state is Step.DONE
@@ -229,8 +223,8 @@ def test_one_that_fails_when_it_starts_is_as_it_was_and_not_tried_again(world):
     world.provisioner.failing["dev002"] = "update"
     lifecycle.start(world.services, "dev002", world.run("start dev002"))
     with pytest.raises(OperationError):
-        due.bring(world.services, "dev002", world.run("start dev002"), by="joe")
-    assert due.due(world.vm("dev002"), TODAY) is None
+        deferred.bring(world.services, "dev002", world.run("start dev002"), by="joe")
+    assert deferred.due(world.vm("dev002"), TODAY) is None
     assert world.release_of("dev002") == RELEASE
     failed = rollout.log.record().vms["dev002"]
     assert (failed.state, failed.failure) == (Step.FAILED, "task 'update' failed")
@@ -241,7 +235,7 @@ def test_a_failed_rollout_leaves_nothing_due(world):
     world.verifier.failing.add((names[2], NEW))
     rollout = start(world, canary=3, parallel=3)
     assert Step.DUE in {event.what for event in rollout.log.events()}
-    assert due.due(world.vm("dev002"), TODAY) is None
+    assert deferred.due(world.vm("dev002"), TODAY) is None
 
 
 def test_no_canary_that_could_be_changed_pauses_it(world):
@@ -358,7 +352,7 @@ def test_a_host_without_room_pauses_it(world):
 def test_two_rollouts_at_once_are_refused(world):
     world.fleet(1)
     with (
-        rollout_log.held(world.services, "rollout start"),
+        store.held(world.services, "rollout start"),
         pytest.raises(LockedError, match="a rollout is being carried out"),
     ):
         start(world)
@@ -382,7 +376,7 @@ def test_what_is_not_there_is_refused_and_nothing_is_put_on_record(world, terms,
     world.fleet(1)
     with pytest.raises(error):
         start(world, **terms)
-    assert rollout_log.every(world.services) == []
+    assert store.every(world.services) == []
 
 
 def test_nothing_to_do_is_said(world):
@@ -498,7 +492,7 @@ def test_a_pin_set_after_a_due_update_failed_stays(world):
 
     world.reporter.note = noting
     with pytest.raises(OperationError):
-        due.bring(world.services, "dev002", world.run("start dev002"), by="joe")
+        deferred.bring(world.services, "dev002", world.run("start dev002"), by="joe")
     facts = world.vm("dev002").metadata
     assert (facts.pin_reason, facts.update_to) == ("demo", "")
 
@@ -515,7 +509,7 @@ def test_a_vm_that_is_gone_is_left(world):
     assert states(rollout)[names[2]] is Step.LEFT
 
 
-TORN = Event(at=rollout_log.now(), by="jürgen", what="note", facts={"text": "für dev001: später"})
+TORN = Event(at=store.now(), by="jürgen", what="note", facts={"text": "für dev001: später"})
 LINE = json.dumps(TORN.data(), ensure_ascii=False).encode() + b"\n"
 TORN_AT = {
     "in a key": 5,
@@ -547,8 +541,8 @@ def test_a_torn_line_of_the_record_is_no_event_wherever_it_was_cut(world, where)
     assert resumed.log.events()[: len(before)] == before
     assert resumed.log.record() == resumed.ledger.record
     add(world, rollout.log, LINE[: TORN_AT[where]] or bytes(64))
-    rollouts.roll_back(world.services, None, lambda log: carrier(world, log), command="rollback")
-    assert rollouts.records(world.services)[0].state is State.ROLLED_BACK
+    control.roll_back(world.services, None, lambda log: carrier(world, log), command="rollback")
+    assert control.records(world.services)[0].state is State.ROLLED_BACK
 
 
 def test_an_event_that_lacks_only_the_end_of_its_line_is_one(world):
@@ -591,8 +585,8 @@ def test_a_pin_that_is_set_later_keeps_a_vm_from_what_it_is_due_for(world):
     start(world)
     pins.pin(world.services, "dev002", until=date(2026, 12, 1), reason="demo", by="ann",
              today=TODAY, command="pin")  # fmt: skip
-    assert due.due(world.vm("dev002"), TODAY) is None
-    assert due.due(world.vm("dev002"), date(2026, 12, 2)) == NEW
+    assert deferred.due(world.vm("dev002"), TODAY) is None
+    assert deferred.due(world.vm("dev002"), date(2026, 12, 2)) == NEW
 
 
 def test_a_vm_that_was_killed_half_way_and_is_off_is_gone_on_with(world):

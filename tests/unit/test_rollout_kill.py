@@ -5,13 +5,14 @@ from datetime import date
 
 import pytest
 
-from devvm.errors import UsageError
-from devvm.fleet.plan import Terms
-from devvm.fleet.record import State
-from devvm.fleet.record import VmState as Step
-from devvm.operations import rollout_log, rollout_plan, rollouts
-from devvm.operations.rollout import Clock, Rollout
-from devvm.operations.rollout_log import RolloutLog
+from devvm.domain.errors import UsageError
+from devvm.domain.rollout.plan import Terms
+from devvm.domain.rollout.state import State
+from devvm.domain.rollout.state import VmState as Step
+from devvm.operations.rollout import control, store
+from devvm.operations.rollout import plan as rollout_plan
+from devvm.operations.rollout.engine import Clock, Rollout
+from devvm.operations.rollout.store import RolloutLog
 from tests.unit.fleet_world import NEW, FleetWorld
 from tests.unit.world import RELEASE, Killed
 
@@ -58,18 +59,18 @@ def prepared(folder, *, bad=(), rebuild=False):
 
 def start(world, terms):
     plan, _ = rollout_plan.make(world.services, terms, by="ann", today=date(2026, 11, 30))
-    with rollouts.started(world.services, plan, command="start") as log:
+    with control.started(world.services, plan, command="start") as log:
         carrier(world, log).carry_out()
 
 
 def resume(world):
     world.again()
     world.host.dead = False
-    logs = rollout_log.every(world.services)
+    logs = store.every(world.services)
     if not logs:
         return None
     try:
-        with rollouts.taken_up(world.services, None, command="resume") as log:
+        with control.taken_up(world.services, None, command="resume") as log:
             rollout = carrier(world, log)
             rollout.carry_out()
             return rollout.ledger.record
@@ -116,7 +117,7 @@ def test_it_ends_with_all_vms_on_the_release(tmp_path, rebuild):
             assert world.read(name, "home/notes") == f"of {name}", (number, name)
             assert world.state.journal(name) is None
             assert record.vms[name].token, (number, name)
-        done = [e.vm for e in rollout_log.find(world.services, None).events()
+        done = [e.vm for e in store.find(world.services, None).events()
                 if e.vm and e.what == Step.DONE]  # fmt: skip
         assert sorted(done) == ["dev001", "dev002", "dev003"], number
     assert tried > 30
@@ -146,16 +147,16 @@ def test_rolling_back_killed_at_each_step_ends_with_all_as_they_were(tmp_path):
         world.host.calls.clear()
         world.host.fail_number, world.host.failure = number, Killed()
         try:
-            rollouts.roll_back(world.services, None, lambda log, w=world: carrier(w, log),
+            control.roll_back(world.services, None, lambda log, w=world: carrier(w, log),
                                command="back")  # fmt: skip
         except Killed:
             tried += 1
             world.again()
             world.host.dead = False
             with suppress(UsageError):  # it had just ended
-                rollouts.roll_back(world.services, None, lambda log, w=world: carrier(w, log),
+                control.roll_back(world.services, None, lambda log, w=world: carrier(w, log),
                                    command="back")  # fmt: skip
-            record = rollout_log.find(world.services, None).record()
+            record = store.find(world.services, None).record()
             assert record.state is State.ROLLED_BACK
             for name in record.vms:
                 assert world.release_of(name) == RELEASE, (number, name)

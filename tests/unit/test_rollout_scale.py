@@ -5,11 +5,12 @@ from datetime import date
 
 import pytest
 
-from devvm.fleet.plan import Terms
-from devvm.fleet.record import State
-from devvm.fleet.record import VmState as Step
-from devvm.operations import rollout_plan, rollouts
-from devvm.operations.rollout import Clock, Rollout
+from devvm.domain.rollout.plan import Terms
+from devvm.domain.rollout.state import State
+from devvm.domain.rollout.state import VmState as Step
+from devvm.operations.rollout import control
+from devvm.operations.rollout import plan as rollout_plan
+from devvm.operations.rollout.engine import Clock, Rollout
 from tests.unit.fleet_world import NEW, FleetWorld
 from tests.unit.world import RELEASE
 
@@ -22,7 +23,7 @@ def quick(monkeypatch):
 def roll_out(world, **terms):
     terms = Terms(release=NEW, **terms)
     plan, _ = rollout_plan.make(world.services, terms, by="ann", today=date(2026, 11, 30))
-    with rollouts.started(world.services, plan, command="x") as log:
+    with control.started(world.services, plan, command="x") as log:
         rollout = Rollout(
             services=world.services, log=log, by="ann", messenger=world.messenger,
             clock=Clock(now=world.time.now, sleep=world.time.sleep),

@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
-from devvm.adapters.root_tree import RootTrees
-from devvm.errors import OperationError
+from devvm.adapters.image.root_tree import RootTrees
+from devvm.domain.errors import OperationError
 
 # Put together here, so that this file is none of those that it looks for.
 PEM = "-----BEGIN {}PRIVATE KEY-----\nAAAA\n".format

@@ -5,7 +5,7 @@ import tempfile
 
 import pytest
 
-from devvm import scratch
+from devvm.system import tempdir
 
 
 @pytest.fixture(autouse=True)
@@ -15,7 +15,7 @@ def place(tmp_path, monkeypatch):
 
 
 def test_a_folder_is_private_and_gone_at_the_end(place):
-    with scratch.folder("x") as folder:
+    with tempdir.folder("x") as folder:
         assert folder.parent == place
         assert folder.stat().st_mode & 0o777 == 0o700
         (folder / "file").write_text("x")
@@ -26,7 +26,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next(place):
     left = place / "devvm-x-killed"
     left.mkdir()
     (left / "file").write_text("x")
-    with scratch.folder("x"):
+    with tempdir.folder("x"):
         assert not left.exists()
 
 
@@ -34,8 +34,8 @@ def test_a_living_one_and_another_kind_stay(place):
     other, link = place / "devvm-y-old", place / "devvm-x-link"
     other.mkdir()
     link.symlink_to(other)
-    with scratch.folder("x") as living:
-        with scratch.folder("x"):
+    with tempdir.folder("x") as living:
+        with tempdir.folder("x"):
             assert living.is_dir()
         assert other.is_dir()
         assert link.is_symlink()
@@ -50,6 +50,6 @@ def test_one_that_was_taken_for_a_dead_ones_is_made_anew(place, monkeypatch):
             taken[0].rmdir()
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with scratch.folder("x") as folder:
+    with tempdir.folder("x") as folder:
         assert [folder] == list(place.iterdir())
         assert folder != taken[0]

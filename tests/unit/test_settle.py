@@ -2,9 +2,12 @@
 
 import pytest
 
-from devvm.errors import DevvmError, LockedError, OperationError
-from devvm.model import Purpose, VmState
-from devvm.operations import journal, keeping, lifecycle, settle, snapshots, trash
+from devvm.domain.errors import DevvmError, LockedError, OperationError
+from devvm.domain.model import Purpose, VmState
+from devvm.operations.core import journal
+from devvm.operations.storage import saved_states
+from devvm.operations.transaction import recovery
+from devvm.operations.vm import lifecycle, snapshots, trash
 from tests.unit.memory_host import Layer
 from tests.unit.world import Killed, World
 
@@ -17,7 +20,7 @@ def dev1(tmp_path):
 
 
 def changing(world, name="dev1"):
-    with settle.changing(world.services, name, world.run("stop dev1")) as before:
+    with recovery.changing(world.services, name, world.run("stop dev1")) as before:
         return before
 
 
@@ -34,7 +37,7 @@ def test_nothing_unfinished_is_nothing_to_do(dev1):
 
 
 def test_the_lock_is_held_while_a_vm_is_changed(dev1):
-    with settle.changing(dev1.services, "dev1", dev1.run("stop dev1")):
+    with recovery.changing(dev1.services, "dev1", dev1.run("stop dev1")):
         assert "stop dev1" in dev1.state.holder("dev1")
         with pytest.raises(LockedError):
             changing(dev1)
@@ -70,7 +73,7 @@ def test_volumes_that_an_undone_operation_made_are_gone_and_others_are_not(dev1)
 def test_a_vm_that_ran_before_is_started_again_unless_it_is_to_be_off(dev1):
     lifecycle.stop(dev1.services, "dev1", dev1.run("stop dev1"))
     open_journal(dev1, journal.REBUILD)
-    with settle.changing(dev1.services, "dev1", dev1.run("destroy dev1"), start=False):
+    with recovery.changing(dev1.services, "dev1", dev1.run("destroy dev1"), start=False):
         assert dev1.vm().state is VmState.SHUTOFF
     open_journal(dev1, journal.REBUILD, was_running=False)
     changing(dev1)
@@ -134,12 +137,12 @@ def test_undoing_that_fails_is_said_and_left_to_the_next(dev1):
     dev1.host.fail_at, dev1.host.failure = "define_vm", OperationError("no libvirt")
     open_journal(dev1, journal.REBUILD)
     vm = dev1.vm()
-    keeping.keep(
+    saved_states.keep(
         dev1.services, vm, token="0a1b2c3d", purpose=Purpose.PREVIOUS, label="before the rebuild"
     )
     with (
         pytest.raises(OperationError, match="broken") as caught,
-        settle.settled_on_failure(dev1.services, "dev1", dev1.run("rebuild dev1")),
+        recovery.settled_on_failure(dev1.services, "dev1", dev1.run("rebuild dev1")),
     ):
         raise OperationError("broken")
     assert str(caught.value.__cause__) == "no libvirt"
@@ -148,7 +151,7 @@ def test_undoing_that_fails_is_said_and_left_to_the_next(dev1):
     dev1.again()
     assert changing(dev1).outcome == "undone"
     assert dev1.vm().disks == vm.disks
-    assert keeping.find(dev1.services, "0a1b2c3d") is None
+    assert saved_states.find(dev1.services, "0a1b2c3d") is None
 
 
 def test_an_operation_of_a_newer_devvm_is_an_error_that_can_be_acted_on(dev1):

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from devvm.errors import HostNotReadyError, OperationError
-from devvm.operations import setup
-from devvm.operations.progress import Run
+from devvm.domain.errors import HostNotReadyError, OperationError
+from devvm.operations.core.progress import Run
+from devvm.operations.host import setup
 
 
 class Step:
@@ -90,8 +90,8 @@ def test_a_failed_step_ends_it():
 
 
 def test_the_package_list_is_plain_names():
-    from devvm import assets
-    from devvm.adapters.debian_host import read_list
+    from devvm.adapters.host.debian_host import read_list
+    from devvm.system import assets
 
     names = read_list(assets.host_packages())
     assert {"vagrant", "vagrant-libvirt", "mmdebstrap", "libvirt-dev", "python3-venv"} <= set(names)

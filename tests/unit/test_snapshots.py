@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from devvm.errors import ExistsError, NotFoundError, OperationError, UsageError
-from devvm.model import DATA, ROOT, Purpose, VmState
-from devvm.operations import keeping, lifecycle, snapshots, trash
+from devvm.domain.errors import ExistsError, NotFoundError, OperationError, UsageError
+from devvm.domain.model import DATA, ROOT, Purpose, VmState
+from devvm.operations.storage import saved_states
+from devvm.operations.vm import lifecycle, snapshots, trash
 from tests.unit.world import World
 
 
@@ -166,7 +167,7 @@ def test_deleting_all_of_them_merges_the_layers_of_the_data_again(dev1):
     assert dev1.host.volumes[dev1.vm().data.name].below is None
     assert dev1.read("dev1", "only/one") == "one"
     assert dev1.read("dev1", "home/note") == "mine"
-    assert keeping.of_vm(dev1.services, "dev1", Purpose.SNAPSHOT) == []
+    assert saved_states.of_vm(dev1.services, "dev1", Purpose.SNAPSHOT) == []
     assert dev1.unused() == []
 
 

@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from devvm.errors import ExitCode, HostNotReadyError, LockedError, OperationError
-from devvm.model import PhaseRecord, RunRecord
-from devvm.state import State, write_atomic
+from devvm.domain.errors import ExitCode, HostNotReadyError, LockedError, OperationError
+from devvm.domain.model import PhaseRecord, RunRecord
+from devvm.system.state import State, write_atomic
 
 
 @pytest.fixture

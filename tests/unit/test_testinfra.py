@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import pytest
 
 from devvm.adapters.testinfra import Testinfra
-from devvm.errors import NotFoundError, OperationError
-from devvm.model import CheckResult, Outcome, Target, VmState
-from devvm.operations import verify as operation
-from devvm.operations.progress import Run
-from devvm.state import State
+from devvm.domain.errors import NotFoundError, OperationError
+from devvm.domain.model import CheckResult, Outcome, Target, VmState
+from devvm.operations.core.progress import Run
+from devvm.operations.verify import verify as operation
+from devvm.system.state import State
 
 #: The options and events of the real suite, without a machine to look at.
 CONFTEST = """

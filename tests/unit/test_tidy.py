@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from devvm.errors import OperationError
-from devvm.model import DATA, ROOT, DomainDisk, Purpose
-from devvm.operations import adopt, clone, doctor, keeping, lifecycle, snapshots, tidy, trash
+from devvm.domain.errors import OperationError
+from devvm.domain.model import DATA, ROOT, DomainDisk, Purpose
+from devvm.operations.doctor import doctor
+from devvm.operations.provision import gc, repair
+from devvm.operations.storage import saved_states
+from devvm.operations.vm import clone, lifecycle, snapshots, trash
 from tests.unit.memory_host import Domain, Killed
 from tests.unit.world import World
 
@@ -29,12 +32,12 @@ def dev1(tmp_path):
 def forget(world, *labels):
     for label in labels:
         kept = snapshots.find(world.services, "dev1", label)
-        keeping.forget_kept(world.services, kept)
+        saved_states.forget_kept(world.services, kept)
     world.again()
 
 
 def do(world):
-    tidy.tidy(world.services, "dev1", world.run("x"))
+    gc.tidy(world.services, "dev1", world.run("x"))
 
 
 def depth(world, role=DATA):
@@ -99,7 +102,7 @@ def test_layers_under_another_vm_stay(dev1):
     forget(dev1, "one", "two")
     do(dev1)
     assert "commit_layers" not in dev1.host.calls
-    tidy.tidy(dev1.services, "dev2", dev1.run("x"))
+    gc.tidy(dev1.services, "dev2", dev1.run("x"))
     assert "commit_layers" not in dev1.host.calls
     assert dev1.read("dev2", "only/one") == "one"
 
@@ -141,7 +144,7 @@ def test_killed_and_then_the_domain_deleted_it_is_not_guessed_which_layer_was_th
         do(dev1)
     dev1.again()
     del dev1.host.domains["dev1.devvm.test"]
-    assert adopt.redefine(dev1.services, "dev1") is None
+    assert repair.redefine(dev1.services, "dev1") is None
 
 
 def test_a_layer_under_a_domain_that_devvm_did_not_make_stays(dev1):
@@ -157,7 +160,7 @@ def test_a_layer_under_a_domain_that_devvm_did_not_make_stays(dev1):
 def test_a_clone_keeps_layers_that_are_named_for_another_vm(dev1):
     clone.clone(dev1.services, "dev1", "dev2", dev1.run("clone dev1"))
     trash.destroy(dev1.services, "dev1", dev1.run("destroy dev1"), purge=True)
-    tidy.tidy(dev1.services, "dev2", dev1.run("x"))
+    gc.tidy(dev1.services, "dev2", dev1.run("x"))
     assert dev1.vm("dev2").data.name.startswith("dev2.")
     assert dev1.read("dev2", "only/one") == "one"
 
@@ -185,20 +188,20 @@ def test_a_definition_that_a_killed_merge_left_out_is_written_again(dev1):
 
 
 def test_a_vm_that_is_not_there_is_no_failure(dev1):
-    tidy.tidy(dev1.services, "dev9", dev1.run("x"))
+    gc.tidy(dev1.services, "dev9", dev1.run("x"))
     assert dev1.reporter.notes == []
 
 
 def put_into_trash(world, label, expires_at):
     kept = snapshots.find(world.services, "dev1", label)
     there = replace(kept, purpose=Purpose.TRASH, expires_at=expires_at)
-    keeping.change_kept(world.services, there)
+    saved_states.change_kept(world.services, there)
 
 
 def test_what_has_expired_goes_and_what_has_not_stays(dev1):
     put_into_trash(dev1, "one", LONG_AGO)
     put_into_trash(dev1, "two", ONE_DAY)
-    assert [kept.label for kept in tidy.expired(dev1.services)] == ["one"]
+    assert [kept.label for kept in gc.expired(dev1.services)] == ["one"]
     do(dev1)
     assert [kept.label for kept in dev1.services.hypervisor.kept()] == ["two"]
     assert any("as it had expired: dev1, one" in note for note in dev1.reporter.notes)
@@ -208,15 +211,15 @@ def test_what_has_expired_goes_and_what_has_not_stays(dev1):
 
 def test_a_snapshot_never_expires_whatever_is_written_in_it(dev1):
     kept = snapshots.find(dev1.services, "dev1", "one")
-    keeping.change_kept(dev1.services, replace(kept, expires_at=LONG_AGO))
-    assert tidy.expired(dev1.services) == []
+    saved_states.change_kept(dev1.services, replace(kept, expires_at=LONG_AGO))
+    assert gc.expired(dev1.services) == []
 
 
 def test_purging_says_what_is_gone_and_leaves_what_is_needed(dev1):
     kept = snapshots.find(dev1.services, "dev1", "two")
-    assert tidy.purge(dev1.services, kept) == []  # all of it lies under the VM
+    assert gc.purge(dev1.services, kept) == []  # all of it lies under the VM
     assert everything(dev1) == ["one", "two", "three"]
     lifecycle.stop(dev1.services, "dev1", dev1.run("stop dev1"))
     one = snapshots.find(dev1.services, "dev1", "one")
     dev1.services.hypervisor.undefine("dev1.devvm.test")
-    assert set(tidy.purge(dev1.services, one)) == {disk.path.name for disk in one.disks}
+    assert set(gc.purge(dev1.services, one)) == {disk.path.name for disk in one.disks}

@@ -8,19 +8,12 @@ import shutil
 
 import pytest
 
-from devvm.errors import OperationError
-from devvm.model import Purpose, VmState
-from devvm.operations import (
-    clone,
-    doctor,
-    keeping,
-    lifecycle,
-    rebuild,
-    resize,
-    snapshots,
-    tidy,
-    trash,
-)
+from devvm.domain.errors import OperationError
+from devvm.domain.model import Purpose, VmState
+from devvm.operations.doctor import doctor
+from devvm.operations.provision import gc
+from devvm.operations.storage import saved_states
+from devvm.operations.vm import clone, lifecycle, rebuild, resize, snapshots, trash
 from tests.unit.world import ANN, RELEASE, Killed, World
 
 GIB = 1024**3
@@ -176,7 +169,7 @@ def cloned(world):
     assert world.read("dev2", "home/note") == "mine"
     assert world.vm("dev2").metadata.ready
     assert world.vm("dev2").metadata.host_key != world.vm("dev1").metadata.host_key
-    assert keeping.of_vm(world.services, "dev1", Purpose.SNAPSHOT) == []
+    assert saved_states.of_vm(world.services, "dev1", Purpose.SNAPSHOT) == []
 
 
 def resized(world):
@@ -277,7 +270,7 @@ def test_failed_at_every_step_it_leaves_nothing_half_done(operation, failure):
         except type(failure):
             pass
         else:  # the step was one of tidying up, which is for later
-            tidy.tidy(world.services, "dev1", world.run("later"))
+            gc.tidy(world.services, "dev1", world.run("later"))
             right(world)
             continue
         world.host.fail_number = 0

@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from devvm.errors import ExistsError, NotFoundError, OperationError, UsageError
-from devvm.model import Purpose, VmState
-from devvm.operations import create, keeping, lifecycle, rebuild, snapshots, trash, way_in
+from devvm.domain.errors import ExistsError, NotFoundError, OperationError, UsageError
+from devvm.domain.model import Purpose, VmState
+from devvm.operations.guest import ssh
+from devvm.operations.storage import saved_states
+from devvm.operations.vm import create, lifecycle, rebuild, snapshots, trash
 from tests.unit.memory_host import Layer
 from tests.unit.world import ANN, Killed, World
 
@@ -36,7 +38,7 @@ def do_rebuild(world):
 
 def expire(world):
     for kept in world.services.hypervisor.kept():
-        keeping.change_kept(world.services, replace(kept, expires_at=LONG_AGO))
+        saved_states.change_kept(world.services, replace(kept, expires_at=LONG_AGO))
 
 
 def test_a_destroyed_vm_is_in_the_trash_and_nowhere_else(dev1):
@@ -69,8 +71,8 @@ def test_back_it_is_the_same_vm_with_a_new_key(dev1):
     assert found.vm.lease.mac == vm.mac
     assert dev1.read("dev1", "home/note") == "mine"
     assert trash.items(dev1.services) == []
-    key = way_in.own_key(dev1.services, "dev1")
-    assert dev1.host.domains[vm.fqdn].oem_string == way_in.oem_string(key)
+    key = ssh.own_key(dev1.services, "dev1")
+    assert dev1.host.domains[vm.fqdn].oem_string == ssh.oem_string(key)
     assert (dev1.state.vm("dev1") / "Vagrantfile").is_file()
     assert not dev1.host.domains[vm.fqdn].read_only
     assert any("ann" in argv for _, argv in dev1.shell.asked)  # let in to the engineer's account
@@ -95,7 +97,7 @@ def test_another_vm_of_the_name_does_not_get_them(dev1):
 
 def test_with_two_of_a_name_the_one_destroyed_last_comes_back(dev1):
     first = destroy(dev1).kept
-    keeping.change_kept(dev1.services, replace(first, kept_at=LONG_AGO))
+    saved_states.change_kept(dev1.services, replace(first, kept_at=LONG_AGO))
     dev1.create()
     dev1.write("dev1", "home/note", "second")
     destroy(dev1)
@@ -113,7 +115,9 @@ def test_what_was_destroyed_comes_before_an_earlier_state(dev1):
     destroy(dev1)
     for kept in trash.items(dev1.services):
         if not kept.destroyed:
-            keeping.change_kept(dev1.services, replace(kept, kept_at="2999-01-01T00:00:00+00:00"))
+            saved_states.change_kept(
+                dev1.services, replace(kept, kept_at="2999-01-01T00:00:00+00:00")
+            )
     recover(dev1)
     assert dev1.vm().metadata.generation == 2
 
@@ -258,12 +262,12 @@ def test_empty_of_a_destroyed_vm_takes_its_snapshots(dev1):
 
 
 def test_empty_leaves_what_a_clone_needs(dev1):
-    from devvm.operations import clone
+    from devvm.operations.vm import clone
 
     clone.clone(dev1.services, "dev1", "dev2", dev1.run("clone dev1"))
     destroy(dev1, purge=True)
     assert dev1.read("dev2", "home/note") == "mine"
-    assert keeping.lost_volumes(dev1.services, "dev1") == []
+    assert saved_states.lost_volumes(dev1.services, "dev1") == []
     dev1.create()
 
 
@@ -282,7 +286,7 @@ def test_what_has_expired_goes_with_the_next_command_on_the_vm(dev1):
 def test_expired_snapshots_there_are_none(dev1):
     snapshots.create(dev1.services, "dev1", "before", dev1.run("snapshot create dev1"))
     do_rebuild(dev1)
-    assert len(keeping.of_vm(dev1.services, "dev1", Purpose.SNAPSHOT)) == 1
+    assert len(saved_states.of_vm(dev1.services, "dev1", Purpose.SNAPSHOT)) == 1
 
 
 def test_what_expired_of_one_vm_goes_with_a_command_on_another(dev1):

@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
-from devvm import trees
-from devvm.errors import OperationError
+from devvm.domain.errors import OperationError
+from devvm.system import trees
 
 LINE = "41 28 0:5 / {} rw,nosuid shared:7 - proc proc rw\n"
 

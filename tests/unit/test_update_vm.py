@@ -5,10 +5,13 @@ from datetime import date
 
 import pytest
 
-from devvm.errors import LockedError, NotFoundError, OperationError, ParityError, UsageError
-from devvm.fleet.way import Kind
-from devvm.model import Purpose, VmState
-from devvm.operations import keeping, lifecycle, pins, revert, update
+from devvm.domain.errors import LockedError, NotFoundError, OperationError, ParityError, UsageError
+from devvm.domain.model import Purpose, VmState
+from devvm.domain.release.strategy import Kind
+from devvm.operations.rollout import pins
+from devvm.operations.storage import saved_states
+from devvm.operations.update import rollback, update
+from devvm.operations.vm import lifecycle
 from tests.unit.fleet_world import BASE_FILES, NEW, ROLE, FleetWorld
 from tests.unit.world import RELEASE, Killed
 
@@ -32,7 +35,7 @@ def test_a_changed_role_is_applied_where_the_vm_stands(world):
     assert world.release_of("dev001") == NEW
     names = [(playbook, tags) for _, playbook, tags, _ in world.provisioner.applied]
     assert names == [("update.yml", ("packages", "nginx")), ("personalise.yml", ())]
-    kept = keeping.find(world.services, done.previous)
+    kept = saved_states.find(world.services, done.previous)
     assert (kept.purpose, kept.vm.release) == (Purpose.TRASH, RELEASE)
     assert kept.label == f"before the update to {NEW}"
     facts = world.vm("dev001").metadata
@@ -44,7 +47,7 @@ def test_a_new_root_where_the_image_changes(world):
     done = bring(world, "2026.12.01-bbbbbbbbbbbb")
     assert done.way.kind is Kind.REBUILD
     assert "guest" in done.way.reason
-    assert keeping.find(world.services, done.previous).vm.release == RELEASE
+    assert saved_states.find(world.services, done.previous).vm.release == RELEASE
     assert world.read("dev001", "home/notes") == "before"
 
 
@@ -181,11 +184,11 @@ def test_going_back_takes_along_what_people_wrote_and_not_what_services_did(worl
     done = bring(world)
     world.write("dev001", "home/notes", "after")
     assert world.schema_of("dev001") == NEW
-    report = revert.go_back(world.services, "dev001", NEW, done.previous, world.run("back"))
+    report = rollback.go_back(world.services, "dev001", NEW, done.previous, world.run("back"))
     assert report.release == RELEASE
     assert world.schema_of("dev001") == RELEASE
     assert world.read("dev001", "home/notes") == "after"
-    (left,) = keeping.of_vm(world.services, "dev001", Purpose.TRASH)
+    (left,) = saved_states.of_vm(world.services, "dev001", Purpose.TRASH)
     assert left.vm.release == NEW
     assert not list(world.state.vm("dev001").glob("work-*"))
 
@@ -193,16 +196,16 @@ def test_going_back_takes_along_what_people_wrote_and_not_what_services_did(worl
 def test_a_vm_that_was_off_goes_back_and_is_off(world):
     done = bring(world)
     world.services.hypervisor.shutdown(world.vm("dev001"), timeout=0, force=True)
-    revert.go_back(world.services, "dev001", NEW, done.previous, world.run("back"))
+    rollback.go_back(world.services, "dev001", NEW, done.previous, world.run("back"))
     assert world.vm("dev001").state is VmState.SHUTOFF
     assert world.release_of("dev001") == RELEASE
 
 
 def test_what_is_not_kept_any_more_can_not_be_gone_back_to(world):
     done = bring(world)
-    keeping.forget_kept(world.services, keeping.find(world.services, done.previous))
+    saved_states.forget_kept(world.services, saved_states.find(world.services, done.previous))
     with pytest.raises(NotFoundError, match="not kept any more"):
-        revert.go_back(world.services, "dev001", NEW, done.previous, world.run("back"))
+        rollback.go_back(world.services, "dev001", NEW, done.previous, world.run("back"))
     assert world.release_of("dev001") == NEW
 
 
@@ -227,13 +230,13 @@ def test_killed_anywhere_and_typed_again_it_ends_right(world, tmp_path, rebuild)
         assert other.read("dev001", "home/notes") == "before", number
         assert done.report.passed
         if done.previous:
-            kept = keeping.find(other.services, done.previous)
+            kept = saved_states.find(other.services, done.previous)
             assert kept.vm.release == RELEASE, number
 
 
 def test_killed_while_it_goes_back_it_goes_back_when_asked_again(world, tmp_path):
     done = bring(world)
-    revert.go_back(world.services, "dev001", NEW, done.previous, world.run("back"))
+    rollback.go_back(world.services, "dev001", NEW, done.previous, world.run("back"))
     for number in range(1, 60):
         other = FleetWorld(tmp_path / f"{number}")
         other.fleet(1)
@@ -242,11 +245,11 @@ def test_killed_while_it_goes_back_it_goes_back_when_asked_again(world, tmp_path
         other.host.calls.clear()
         other.host.fail_number, other.host.failure = number, Killed()
         try:
-            revert.go_back(other.services, "dev001", NEW, done.previous, other.run("back"))
+            rollback.go_back(other.services, "dev001", NEW, done.previous, other.run("back"))
         except Killed:
             other.again()
             other.host.dead = False
-            revert.go_back(other.services, "dev001", NEW, done.previous, other.run("back"))
+            rollback.go_back(other.services, "dev001", NEW, done.previous, other.run("back"))
         else:
             break
         assert other.release_of("dev001") == RELEASE, number
@@ -271,7 +274,7 @@ def test_pins_stay_with_the_vm(world):
     facts = replace(vm.metadata, pinned_until="2026-12-01", pinned_by="ann", pin_reason="demo")
     done = bring(world)
     world.services.hypervisor.set_metadata(vm.uuid, replace(facts, release=NEW))
-    revert.go_back(world.services, "dev001", NEW, done.previous, world.run("back"))
+    rollback.go_back(world.services, "dev001", NEW, done.previous, world.run("back"))
     assert world.vm("dev001").metadata.pin_reason == "demo"
 
 

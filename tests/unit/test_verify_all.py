@@ -9,13 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from devvm import process
 from devvm.adapters.testinfra import Testinfra
-from devvm.errors import OperationError
-from devvm.model import CheckResult, Outcome, Report, VmState
-from devvm.operations import lifecycle
-from devvm.operations.progress import Run
-from devvm.operations.verify_all import FleetReport, OfCheck, OfRelease, verify_all
+from devvm.domain.errors import OperationError
+from devvm.domain.model import CheckResult, Outcome, Report, VmState
+from devvm.operations.core.progress import Run
+from devvm.operations.verify.fleet import FleetReport, OfCheck, OfRelease, verify_all
+from devvm.operations.vm import lifecycle
+from devvm.system import process
 from tests.unit.world import RELEASE, World
 
 PASSED = CheckResult(name="unit/nginx.service", role="nginx", outcome=Outcome.PASSED)

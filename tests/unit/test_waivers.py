@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from devvm import assets
 from devvm.config import Config
-from devvm.errors import OperationError, UsageError
-from devvm.operations.waive import Waiver, waive
+from devvm.domain.errors import OperationError, UsageError
+from devvm.operations.production.waivers import Waiver, waive
 from devvm.parity import waivers
+from devvm.system import assets
 from tests.unit.parity_bench import run_suite
 
 TODAY = datetime.now(UTC).date()

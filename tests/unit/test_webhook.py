@@ -9,9 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from devvm.adapters.webhook import Webhook
-from devvm.errors import DevvmError, UsageError
-from devvm.fleet.message import Message
+from devvm.adapters.notify.webhook import Webhook
+from devvm.domain.errors import DevvmError, UsageError
+from devvm.domain.rollout.message import Message
 from tests.unit.tls import self_signed
 
 MESSAGE = Message(

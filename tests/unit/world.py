@@ -13,21 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from devvm.config import Config
-from devvm.model import (
-    DATA,
-    ROOT,
-    Box,
-    DomainDisk,
-    Engineer,
-    Target,
-    Vm,
-    VmState,
-)
-from devvm.operations import create
-from devvm.operations.ports import BoxStore, Services
-from devvm.operations.progress import Run
-from devvm.release import content_hash
-from devvm.state import State
+from devvm.domain.model import DATA, ROOT, Box, DomainDisk, Engineer, Target, Vm, VmState
+from devvm.domain.release.identity import content_hash
+from devvm.operations.core.progress import Run
+from devvm.operations.vm import create
+from devvm.ports.services import BoxStore, Services
+from devvm.system.state import State
 from tests.unit.memory_host import GIB, POOL, Domain, Host, Killed, Layer
 from tests.unit.stand_ins import (
     Boxes,

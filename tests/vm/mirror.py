@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from devvm import assets
 from devvm.adapters.role_declarations import RoleDeclarations
+from devvm.system import assets
 from tests.support import stack_mirror
 from tests.support.stack_mirror import StackMirror
 

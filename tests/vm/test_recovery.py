@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from devvm.adapters.box_store import FolderBoxStore
-from devvm.state import State
+from devvm.adapters.image.box_store import FolderBoxStore
+from devvm.system.state import State
 from tests.vm.baseline import virsh, wait_for_agent
 from tests.vm.conftest import ALL_THERE, healthy, look, work
 from tests.vm.site_client import Site
@@ -34,7 +34,7 @@ def data_disk(devvm):
 
 
 def known_hosts(devvm):
-    return (devvm.state / "vms" / "dev1" / "known_hosts").read_text()
+    return (devvm.system.state / "vms" / "dev1" / "known_hosts").read_text()
 
 
 def trash(devvm):
@@ -61,7 +61,7 @@ def test_a_broken_vm_is_rebuilt_with_everything_that_a_person_would_miss(dev1, d
     assert work(devvm) == ALL_THERE
     info = "cat /var/lib/mysql/*upgrade_info"
     assert "10.5.0" not in devvm("exec", "dev1", "--", "sudo", "sh", "-c", info).stdout
-    site = Site(dev1["url"], devvm.state / "ca" / "ca.crt")
+    site = Site(dev1["url"], devvm.system.state / "ca" / "ca.crt")
     assert site.json("/healthz")["status"] == "ok"
     assert any(item["id"] == done["previous"] for item in trash(devvm))
     healthy(devvm)
@@ -70,7 +70,7 @@ def test_a_broken_vm_is_rebuilt_with_everything_that_a_person_would_miss(dev1, d
 @pytest.fixture
 def bad_release(devvm, box, tmp_path):
     """A release whose VM can't pass its checks: the box, with one program taken out of its disk."""
-    store = FolderBoxStore(State(devvm.state))
+    store = FolderBoxStore(State(devvm.system.state))
     image, raw = tmp_path / "box.img", tmp_path / "disk.raw"
     subprocess.run(["tar", "-x", "-f", box["path"], "-C", tmp_path, "box.img"], check=True)
     raw.touch()
@@ -120,7 +120,7 @@ def test_a_release_that_can_not_pass_brings_the_old_vm_back(dev1, devvm, bad_rel
     assert after | {"volumes": [v for v in after["volumes"] if v not in bad_image]} == before
     devvm("start", "dev1")  # waits: it has been started already
     assert work(devvm) == ALL_THERE
-    site = Site(dev1["url"], devvm.state / "ca" / "ca.crt")
+    site = Site(dev1["url"], devvm.system.state / "ca" / "ca.crt")
     assert site.json("/healthz")["status"] == "ok"
 
 
@@ -158,7 +158,7 @@ def test_resize_while_it_runs(dev1, devvm):
 
 
 def test_a_lost_state_folder_loses_nothing(dev1, devvm):
-    shutil.rmtree(devvm.state / "vms" / "dev1")
+    shutil.rmtree(devvm.system.state / "vms" / "dev1")
     assert devvm("ssh", "dev1", "--", "true", code=None).code != 0
     found = devvm("doctor", "--json", code=1).json["findings"]
     assert [(f["kind"], f["subject"]) for f in found] == [("files", "dev1")]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import libvirt
 
-from devvm.errors import DevvmError, HostNotReadyError, OperationError
+from devvm.domain.errors import DevvmError, HostNotReadyError, OperationError
 
 #: libvirt's ways to say "there is no such thing", whatever the thing.
 NOT_FOUND = frozenset(

@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from devvm.adapters.libvirt import metadata as facts
-from devvm.model import ROOT, DomainChange, DomainDisk
+from devvm.domain.model import ROOT, DomainChange, DomainDisk
 
 ET.register_namespace(facts.PREFIX, facts.NAMESPACE)
 _OEM = "io.systemd.credential"

@@ -14,8 +14,8 @@ import libvirt
 from devvm.adapters.libvirt import definition
 from devvm.adapters.libvirt import metadata as facts
 from devvm.adapters.libvirt.connection import NOT_FOUND, Connection, translated
-from devvm.errors import OperationError
-from devvm.model import DomainChange, DomainDisk, Driver, Kept, Lease, Metadata, Vm, VmState
+from devvm.domain.errors import OperationError
+from devvm.domain.model import DomainChange, DomainDisk, Driver, Kept, Lease, Metadata, Vm, VmState
 
 _STATES = {
     libvirt.VIR_DOMAIN_RUNNING: VmState.RUNNING,

@@ -8,8 +8,8 @@ from xml.etree import ElementTree as ET
 import libvirt
 
 from devvm.adapters.libvirt.connection import Connection, translated
-from devvm.errors import HostNotReadyError
-from devvm.model import Driver
+from devvm.domain.errors import HostNotReadyError
+from devvm.domain.model import Driver
 
 _CPUINFO = Path("/proc/cpuinfo")
 

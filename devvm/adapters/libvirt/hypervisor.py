@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from devvm import process
 from devvm.adapters.libvirt import definition as definitions
 from devvm.adapters.libvirt import layers
 from devvm.adapters.libvirt.connection import Connection
@@ -16,8 +15,8 @@ from devvm.adapters.libvirt.live import Live
 from devvm.adapters.libvirt.network import Network
 from devvm.adapters.libvirt.storage import Storage
 from devvm.config import Config
-from devvm.errors import OperationError
-from devvm.model import (
+from devvm.domain.errors import OperationError
+from devvm.domain.model import (
     Disk,
     DomainChange,
     DomainDisk,
@@ -29,6 +28,7 @@ from devvm.model import (
     VmState,
     Volume,
 )
+from devvm.system import process
 
 
 class LibvirtHypervisor:

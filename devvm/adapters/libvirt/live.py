@@ -15,8 +15,8 @@ import libvirt_qemu
 
 from devvm.adapters.libvirt import definition
 from devvm.adapters.libvirt.connection import Connection, translated
-from devvm.errors import OperationError
-from devvm.model import DomainDisk
+from devvm.domain.errors import OperationError
+from devvm.domain.model import DomainDisk
 
 _SPLIT = (
     libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY

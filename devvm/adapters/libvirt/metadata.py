@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from xml.etree import ElementTree as ET
 
-from devvm.errors import OperationError
-from devvm.model import Kept, Metadata, Purpose
+from devvm.domain.errors import OperationError
+from devvm.domain.model import Kept, Metadata, Purpose
 
 Facts = Metadata | Kept
 

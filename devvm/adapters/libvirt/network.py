@@ -13,8 +13,8 @@ import libvirt
 from devvm.adapters.libvirt import routes
 from devvm.adapters.libvirt.connection import NOT_FOUND, Connection, translated
 from devvm.config import NetworkConfig
-from devvm.errors import HostNotReadyError
-from devvm.model import Lease
+from devvm.domain.errors import HostNotReadyError
+from devvm.domain.model import Lease
 
 _DNSMASQ = "http://libvirt.org/schemas/network/dnsmasq/1.0"
 

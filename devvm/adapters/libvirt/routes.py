@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from devvm import process
+from devvm.system import process
 
 _TABLE = Path("/proc/net/route")
 _REJECT = 0x200  # RTF_REJECT: the route says "unreachable"

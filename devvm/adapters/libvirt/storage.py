@@ -11,8 +11,8 @@ from xml.etree import ElementTree as ET
 import libvirt
 
 from devvm.adapters.libvirt.connection import NOT_FOUND, Connection, translated
-from devvm.errors import HostNotReadyError, OperationError
-from devvm.model import Volume
+from devvm.domain.errors import HostNotReadyError, OperationError
+from devvm.domain.model import Volume
 
 _MIB = 1024**2
 

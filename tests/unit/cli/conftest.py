@@ -9,7 +9,7 @@ import pytest
 from devvm.cli import readiness
 from devvm.cli.app import main
 from devvm.config import Config
-from devvm.model import (
+from devvm.domain.model import (
     Box,
     CheckResult,
     Driver,

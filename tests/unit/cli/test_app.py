@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import devvm
-from devvm import release
-from devvm.errors import ExitCode, InterruptedOperationError, LockedError
+from devvm.domain.errors import ExitCode, InterruptedOperationError, LockedError
+from devvm.domain.release import identity
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -28,14 +28,14 @@ def _failing(monkeypatch, error):
     def fail():
         raise error
 
-    monkeypatch.setattr(release, "content_hash", fail)
+    monkeypatch.setattr(identity, "content_hash", fail)
 
 
 def test_version(cli):
     result = cli("version", "--json")
     assert result.code == 0
     assert result.json["devvm"] == devvm.__version__
-    assert result.json["stack"] == release.content_hash()
+    assert result.json["stack"] == identity.content_hash()
     assert cli("version").stdout.startswith(f"devvm {devvm.__version__}, stack ")
     assert cli("--version").stdout == f"devvm {devvm.__version__}\n"
 
@@ -85,7 +85,7 @@ def test_a_reader_that_went_away_is_not_told(cli, monkeypatch):
     _failing(monkeypatch, BrokenPipeError(errno.EPIPE, "Broken pipe"))
     process = _python(
         "-c",
-        "import sys, devvm.release as r\n"
+        "import sys, devvm.domain.release.identity as r\n"
         "from devvm.cli.app import main\n"
         "sys.exit(main(['config', 'show']))",
     )
@@ -173,7 +173,7 @@ def test_light_commands_load_nothing_heavy(argv):
 def test_signals_let_what_was_begun_be_undone(number):
     code = (
         "import sys, time\n"
-        "import devvm.release as release\n"
+        "import devvm.domain.release.identity as release\n"
         "from devvm.cli.app import main\n"
         "def slow():\n"
         "    try:\n"
@@ -195,7 +195,7 @@ def test_signals_let_what_was_begun_be_undone(number):
 def test_a_second_signal_does_not_stop_the_undoing():
     code = (
         "import sys, time\n"
-        "import devvm.release as release\n"
+        "import devvm.domain.release.identity as release\n"
         "from devvm.cli.app import main\n"
         "def slow():\n"
         "    try:\n"

@@ -9,9 +9,11 @@ import pytest
 from devvm import wiring
 from devvm.cli import boxes, words
 from devvm.cli.output import Output
-from devvm.errors import HostNotReadyError
-from devvm.model import CheckResult, Outcome, VmState
-from devvm.operations import box, box_packages, setup
+from devvm.domain.errors import HostNotReadyError
+from devvm.domain.model import CheckResult, Outcome, VmState
+from devvm.operations.box import boxes as box
+from devvm.operations.box import packages as box_packages
+from devvm.operations.host import setup
 from tests.unit.cli.documented import RELEASE, documented, documented_for, fake
 from tests.unit.fleet_world import NEW
 
@@ -450,8 +452,8 @@ def test_box_build_as_root(cli, world, monkeypatch):
 
 
 def test_box_build_as_another_goes_through_sudo(cli, services, monkeypatch, tmp_path):
-    from devvm import process
     from devvm.cli import readiness
+    from devvm.system import process
 
     started = []
 

@@ -7,7 +7,7 @@ import pytest
 
 from devvm import wiring
 from devvm.cli import completion
-from devvm.errors import HostNotReadyError, UsageError
+from devvm.domain.errors import HostNotReadyError, UsageError
 
 REPOSITORY = Path(__file__).parents[3]
 

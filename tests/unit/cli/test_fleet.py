@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from devvm.errors import OperationError
-from devvm.model import VmState
-from devvm.operations import fleet_report, lifecycle, rollouts, standing
-from devvm.operations.fleet_report import Overview
-from devvm.operations.lifecycle import VmDetails
-from devvm.operations.standing import Standing
+from devvm.domain.errors import OperationError
+from devvm.domain.model import VmState
+from devvm.operations.fleet import report, status
+from devvm.operations.fleet.report import Overview
+from devvm.operations.fleet.status import Standing
+from devvm.operations.rollout import control
+from devvm.operations.vm import lifecycle
+from devvm.operations.vm.lifecycle import VmDetails
 from tests import made_up_fleet
 from tests.unit.cli.documented import RELEASE, documented, documented_for, fake
 
@@ -23,8 +25,8 @@ EMPTY = Overview(at=made_up_fleet.AT, vms=(), releases=(), checks=(), rollouts=(
 @pytest.fixture
 def found(services, monkeypatch):
     """Makes the operation find this fleet; its calls."""
-    monkeypatch.setattr(rollouts, "lines", lambda _services, _newest: ())
-    return lambda fleet: fake(monkeypatch, fleet_report, "look", fleet)
+    monkeypatch.setattr(control, "lines", lambda _services, _newest: ())
+    return lambda fleet: fake(monkeypatch, report, "look", fleet)
 
 
 def table(text, heading):
@@ -140,7 +142,7 @@ def test_list_says_how_vms_stand(cli, services, monkeypatch, vm):
         "dev5": Standing(behind=0, parity=checked(ago(minutes=3), 0)),
     }
     fake(monkeypatch, lifecycle, "list_vms", [replace(vm, name=name) for name in names])
-    fake(monkeypatch, standing, "of", stands)
+    fake(monkeypatch, status, "of", stands)
     lines = [re.split(r" {2,}", line) for line in cli("list").stdout.splitlines()]
     assert lines[0] == [
         "NAME", "STATE", "ENGINEER", "RELEASE", "BEHIND", "PARITY", "ADDRESS", "MEMORY", "CPUS",
@@ -170,7 +172,7 @@ def test_show_says_how_a_vm_stands(cli, services, monkeypatch, vm, behind, shown
     )  # fmt: skip
     fake(monkeypatch, lifecycle, "show", details)
     stands = Standing(behind=behind, parity=checked(ago(days=3), 0, passed=True))
-    fake(monkeypatch, standing, "of", {"dev1": stands})
+    fake(monkeypatch, status, "of", {"dev1": stands})
     text = cli("show", "dev1").stdout
     assert re.search(
         rf"^Release +{RELEASE}\nBehind +{shown}\nParity +ok, 2 ahead, 3 d ago$", text, re.MULTILINE

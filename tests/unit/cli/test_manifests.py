@@ -5,8 +5,8 @@ import stat
 
 import pytest
 
-from devvm import assets
 from devvm.parity.manifest import Manifest, dump
+from devvm.system import assets
 
 ROLES = "default: base\nroles:\n  nginx: ['*nginx*']\n"
 OLD = {

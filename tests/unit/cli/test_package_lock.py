@@ -5,12 +5,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from devvm import assets, release, wiring
+from devvm import wiring
 from devvm.cli import create as create_command
 from devvm.cli import rebuild as rebuild_command
 from devvm.cli import release as release_command
-from devvm.operations import create, lifecycle, rebuild, releases, risk
-from devvm.package_set import Package, PackageSet
+from devvm.domain.package_set import Package, PackageSet
+from devvm.domain.release import identity as release
+from devvm.operations.guest import unsaved_work
+from devvm.operations.release import releases
+from devvm.operations.vm import create, lifecycle, rebuild
+from devvm.system import assets
 from tests.unit.cli.documented import RELEASE, documented_for
 
 NEWEST = "2026.11.24-bbbbbbbbbbbb"
@@ -150,7 +154,7 @@ def asked(monkeypatch, services, box, mirror):
         monkeypatch.setattr(module, "build_box", build_box)
     monkeypatch.setattr(create, "check", lambda *_: None)
     monkeypatch.setattr(lifecycle, "check", lambda *_: None)
-    monkeypatch.setattr(risk, "look", lambda *_: risk.Risk())
+    monkeypatch.setattr(unsaved_work, "look", lambda *_: unsaved_work.Risk())
     return seen
 
 

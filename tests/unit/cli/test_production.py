@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from devvm import assets
+from devvm.system import assets
 from tests.unit.cli.documented import documented_for
 
 

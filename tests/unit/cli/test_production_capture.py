@@ -2,10 +2,11 @@
 
 import pytest
 
-from devvm import assets, wiring
-from devvm.errors import OperationError
+from devvm import wiring
+from devvm.domain.errors import OperationError
 from devvm.parity.capture import Seen
 from devvm.parity.compare import Tokens
+from devvm.system import assets
 from tests.unit.cli.documented import documented_for
 
 

@@ -2,13 +2,14 @@ import sys
 
 import pytest
 
-from devvm import process, wiring
+from devvm import wiring
 from devvm.cli import readiness
 from devvm.cli.output import Output
 from devvm.cli.session import Session
 from devvm.config import Config
-from devvm.errors import HostNotReadyError
-from devvm.process import Completed
+from devvm.domain.errors import HostNotReadyError
+from devvm.system import process
+from devvm.system.process import Completed
 
 
 class Step:

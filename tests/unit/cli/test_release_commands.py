@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from devvm.cli import release as command
-from devvm.errors import OperationError
-from devvm.release import content_hash, new_release
+from devvm.domain.errors import OperationError
+from devvm.domain.release.identity import content_hash, new_release
 from tests.unit.cli.documented import documented, documented_for
 from tests.unit.fleet_world import NEW, ROLE
 from tests.unit.world import RELEASE

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from devvm.model import CheckResult, MovedPackage, Outcome
-from devvm.operations import create, verify
-from devvm.operations.create import CreateResult
+from devvm.domain.model import CheckResult, MovedPackage, Outcome
+from devvm.operations.verify import verify
+from devvm.operations.vm import create
+from devvm.operations.vm.create import CreateResult
 from tests.unit.cli.documented import documented, fake
 
 CA = Path("/var/lib/devvm/ca/ca.crt")
@@ -79,7 +80,7 @@ def test_create_says_it_in_a_line(cli, services, monkeypatch, vm, moved, box):
 def test_a_box_keeps_what_was_newer_when_it_was_built(cli, services, monkeypatch, box):
     package = MovedPackage(name="libpam-modules", production="1.5.2-6", found="1.5.2-7")
     golden = replace(box, moved=(package,))
-    from devvm.operations import box as operation
+    from devvm.operations.box import boxes as operation
 
     fake(monkeypatch, operation, "show", golden)
     assert LINE in cli("box", "show", golden.release).stdout

@@ -13,19 +13,13 @@ import pytest
 from devvm import wiring
 from devvm.cli import words
 from devvm.cli.output import Output
-from devvm.errors import OperationError
-from devvm.fleet.plan import Terms
-from devvm.fleet.record import Event, State, VmState
-from devvm.operations import (
-    lifecycle,
-    messages,
-    pins,
-    releases,
-    rollout_log,
-    rollout_plan,
-    rollouts,
-    trash,
-)
+from devvm.domain.errors import OperationError
+from devvm.domain.rollout.plan import Terms
+from devvm.domain.rollout.state import Event, State, VmState
+from devvm.operations.release import releases
+from devvm.operations.rollout import control, notify, pins, store
+from devvm.operations.rollout import plan as rollout_plan
+from devvm.operations.vm import lifecycle, trash
 from tests.unit.cli.documented import documented, documented_for
 from tests.unit.fleet_world import NEW
 from tests.unit.world import RELEASE
@@ -57,7 +51,7 @@ def test_a_plan_says_who_goes_when_how_and_what_is_noticed(cli, world):
         "does not run: brought there when it next starts",
     ):  # fmt: skip
         assert part in text
-    assert not rollout_log.every(world.services)
+    assert not store.every(world.services)
 
 
 def test_a_plan_for_many_names_some_and_counts_the_others(cli, world):
@@ -125,7 +119,7 @@ def test_a_plan_file_that_can_not_be_accepted(cli, world, tmp_path, content, sai
     refused = cli("rollout", "start", "--plan", str(file), "--yes")
     assert refused.code == 2
     assert re.search(said, refused.stderr)
-    assert not rollout_log.every(world.services)
+    assert not store.every(world.services)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +148,7 @@ def test_bad_input_has_one_clear_line(cli, world, arguments, said):
         assert refused.code == 2
         assert said in refused.stderr
         assert "Next: " in refused.stderr
-    assert not rollout_log.every(world.services)
+    assert not store.every(world.services)
 
 
 @pytest.mark.parametrize("verb", ["status", "log", "pause", "resume", "abort", "rollback"])
@@ -205,7 +199,7 @@ def test_start_has_to_be_confirmed(cli, world, monkeypatch):
     monkeypatch.setattr(Output, "can_ask", property(lambda self: True))
     monkeypatch.setattr(Output, "ask", lambda self, prompt: "n")
     assert cli("rollout", "start", "latest").code == 2
-    assert not rollout_log.every(world.services)
+    assert not store.every(world.services)
     monkeypatch.setattr(Output, "ask", lambda self, prompt: "y")
     assert cli("rollout", "start", "latest").code == 0
 
@@ -252,7 +246,7 @@ def test_a_release_that_is_retired_before_the_answer_goes_nowhere(cli, world, mo
     refused = cli("rollout", "start", "latest")
     assert refused.code == 2
     assert f"the release {NEW} is retired" in refused.stderr
-    assert not rollout_log.every(world.services)
+    assert not store.every(world.services)
 
 
 def test_a_rollout_that_somebody_else_starts_before_the_answer_is_first(cli, world, monkeypatch):
@@ -261,7 +255,7 @@ def test_a_rollout_that_somebody_else_starts_before_the_answer_is_first(cli, wor
     refused = cli("rollout", "start", "latest")
     assert refused.code == 2
     assert "the rollout r1 has not ended" in refused.stderr
-    assert len(rollout_log.every(world.services)) == 1
+    assert len(store.every(world.services)) == 1
 
 
 def test_quiet_shows_the_end_only(cli, world):
@@ -326,7 +320,7 @@ def test_a_rollout_that_pauses_for_want_of_room_is_no_success(cli, world):
 
 def test_what_stops_the_engine_is_told_as_any_error(cli, world):
     world.fleet(1)
-    with rollout_log.held(world.services, "rollout start"):
+    with store.held(world.services, "rollout start"):
         refused = cli(*START)
     assert refused.code == 5
     assert "a rollout is being carried out" in refused.stderr
@@ -387,7 +381,7 @@ def test_an_interrupted_start_has_one_object_on_stdout(cli, world):
 
 
 def test_the_third_ctrl_c_stops_what_is_being_done(cli, world, monkeypatch):
-    from devvm import process
+    from devvm.system import process
 
     world.fleet(3)
     interrupting(world, "dev001", times=3)
@@ -451,13 +445,13 @@ def killed(world, count=3):
     world.fleet(count)
     terms = Terms(release=NEW)
     plan, _ = rollout_plan.make(world.services, terms, by="ann", today=date(2026, 11, 30))
-    with rollouts.started(world.services, plan, command="rollout start") as log:
+    with control.started(world.services, plan, command="rollout start") as log:
         for what, vm, facts in (
             (State.RUNNING, None, {}), ("wave", None, {"name": "canary"}),
             (VmState.UPDATING, "dev001", {"way": "converge", "reason": "1 role changes"}),
             ("phase", "dev001", {"title": "Applying nginx"}),
         ):  # fmt: skip
-            at = rollout_log.now()
+            at = store.now()
             log.append(Event(at=at, by="ann", what=str(what), vm=vm, facts=facts))
     return log
 
@@ -493,7 +487,7 @@ def test_abort_of_a_killed_one_ends_it(cli, world):
 
 def test_a_process_that_carries_it_out_is_asked(cli, world):
     log = killed(world)
-    with rollout_log.held(world.services, "rollout start"):
+    with store.held(world.services, "rollout start"):
         paused = cli("rollout", "pause", "--json")
         assert set(paused.json) == documented_for("rollout pause")
         assert paused.json["asked"] is True
@@ -511,7 +505,7 @@ def test_a_pause_that_was_asked_for_is_a_success(cli, world):
     real = world.provisioner.apply
 
     def apply(*arguments, **more):
-        rollout_log.find(world.services, None).ask_for("pause")
+        store.find(world.services, None).ask_for("pause")
         return real(*arguments, **more)
 
     world.provisioner.apply = apply
@@ -563,7 +557,7 @@ def test_every_command_reads_a_record_that_a_dying_host_has_torn(cli, world, kep
     path = world.state.rollouts / killed(world).id / "events.jsonl"
 
     def tear():
-        event = Event(at=rollout_log.now(), by="ann", what="note", facts={"text": "für später"})
+        event = Event(at=store.now(), by="ann", what="note", facts={"text": "für später"})
         line = json.dumps(event.data(), ensure_ascii=False).encode()
         cut = line.index("ü".encode()) + 1 if kept == "in a character" else int(len(line) * kept)
         with path.open("ab") as file:
@@ -605,7 +599,7 @@ def followed(world, monkeypatch):
     """A rollout that a process carries out, and ends when somebody has looked at it."""
     log = killed(world)
     held, looked = threading.Event(), threading.Event()
-    events = rollout_log.RolloutLog.events
+    events = store.RolloutLog.events
 
     def looking(self):
         found = events(self)
@@ -613,18 +607,18 @@ def followed(world, monkeypatch):
         return found
 
     def process():
-        with rollout_log.held(world.services, "rollout start"):
+        with store.held(world.services, "rollout start"):
             held.set()
             looked.wait(10)
             facts = {"checks": "5 of 5", "seconds": 1.0}
-            at = rollout_log.now()
+            at = store.now()
             log.append(Event(at=at, by="ann", what="done", vm="dev001", facts=facts))
             log.append(Event(at=at, by="ann", what="done"))
 
     thread = threading.Thread(target=process)
     thread.start()
     assert held.wait(10)
-    monkeypatch.setattr(rollout_log.RolloutLog, "events", looking)
+    monkeypatch.setattr(store.RolloutLog, "events", looking)
     yield
     looked.set()
     thread.join(10)
@@ -678,7 +672,7 @@ def configured(cli, tmp_path, text):
 def test_hooks_are_tried(cli, world, monkeypatch, tmp_path):
     configured(cli, tmp_path, '[rollout.irc]\nserver = "irc.test"\n')
     sender = Sender("irc")
-    monkeypatch.setattr(wiring, "messenger", lambda config: messages.Messengers([sender]))
+    monkeypatch.setattr(wiring, "messenger", lambda config: notify.Messengers([sender]))
     done = cli("rollout", "try-hooks")
     assert (done.code, done.stdout) == (0, "A test message was sent: irc\n")
     assert sender.sent[0].by == "jane"
@@ -689,7 +683,7 @@ def test_hooks_are_tried(cli, world, monkeypatch, tmp_path):
 
 
 def test_hooks_of_which_none_is_configured(cli, world, monkeypatch):
-    monkeypatch.setattr(wiring, "messenger", lambda config: messages.Messengers([]))
+    monkeypatch.setattr(wiring, "messenger", lambda config: notify.Messengers([]))
     done = cli("rollout", "try-hooks")
     assert done.code == 0
     assert "Nothing is configured" in done.stderr

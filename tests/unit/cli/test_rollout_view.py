@@ -8,9 +8,9 @@ from rich.console import Console
 
 from devvm.cli import rollout_words
 from devvm.cli.rollout_view import Lines, Picture
-from devvm.fleet import plan
-from devvm.fleet.plan import Plan, Terms
-from devvm.fleet.record import Event, Ledger
+from devvm.domain.rollout import plan
+from devvm.domain.rollout.plan import Plan, Terms
+from devvm.domain.rollout.state import Event, Ledger
 
 START = datetime(2026, 11, 30, 9, 0, tzinfo=UTC)
 RELEASE = "2026.11.30-aaaaaaaaaaaa"

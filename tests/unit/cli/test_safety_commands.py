@@ -5,8 +5,8 @@ import re
 import pytest
 
 from devvm.cli.output import Output
-from devvm.errors import OperationError
-from devvm.model import DATA, VmState
+from devvm.domain.errors import OperationError
+from devvm.domain.model import DATA, VmState
 from tests.unit.cli.documented import documented, documented_for
 from tests.unit.world import RELEASE
 

@@ -3,8 +3,8 @@
 import pytest
 
 from devvm.cli.output import Output
-from devvm.model import VmState
-from devvm.operations import update
+from devvm.domain.model import VmState
+from devvm.operations.update import update
 from tests.unit.cli.documented import documented, documented_for
 from tests.unit.fleet_world import BASE_FILES, NEW
 from tests.unit.world import RELEASE

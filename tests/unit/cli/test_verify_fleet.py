@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from devvm.model import CheckResult, Outcome, Report
-from devvm.operations import verify_all
-from devvm.operations.verify_all import FleetReport
+from devvm.domain.model import CheckResult, Outcome, Report
+from devvm.operations.verify import fleet as verify_all
+from devvm.operations.verify.fleet import FleetReport
 from tests.unit.cli.documented import RELEASE, documented, fake
 
 NEWER = "2026.12.01-bbbbbbbbbbbb"

@@ -1,0 +1,1 @@
+"""This machine: its packages, accounts, devices and daemons."""

@@ -1,0 +1,151 @@
+"""The person who typed the command: login, public keys, git identity."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from devvm.domain.errors import HostNotReadyError, NotFoundError, UsageError
+from devvm.domain.model import RESERVED_NAMES, Engineer
+from devvm.system import process
+
+#: Debian's rule for logins (adduser's NAME_REGEX), without the capital letters it warns of.
+_LOGIN = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+_PUBLIC_KEY = re.compile(
+    r"(?P<type>ssh-(ed25519|rsa|dss)|ecdsa-sha2-nistp(256|384|521)"
+    r"|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)"
+    r" (?P<key>[A-Za-z0-9+/]{40,}={0,3})( (?P<comment>[^\r\n]*))?"
+)
+
+
+def validate_login(login: str) -> str:
+    """Return `login` if a Debian account in the VM can have it.
+
+    Raises:
+        UsageError: it can't; says why.
+    """
+    if not _LOGIN.fullmatch(login):
+        raise UsageError(
+            f"{login!r} can't be an engineer's login",
+            details="use 1 to 32 of a-z, 0-9, '_' and '-', begin with a letter or '_'",
+            resolution="devvm create NAME --engineer LOGIN",
+        )
+    if login in RESERVED_NAMES:
+        raise UsageError(
+            f"{login!r} can't be an engineer's login: the VM has an account of that name",
+            resolution="devvm create NAME --engineer LOGIN",
+        )
+    return login
+
+
+class Invoker:
+    """Finds out who types, and with which keys that person logs in."""
+
+    @property
+    def login(self) -> str:
+        """The login of the person; behind sudo, of the one who typed it."""
+        return os.environ.get("SUDO_USER") or pwd.getpwuid(os.geteuid()).pw_name
+
+    def engineer(self, login: str, key_files: Sequence[Path] = ()) -> Engineer:
+        """The engineer of this login, with the person's keys and git identity.
+
+        Args:
+            login: Name of the account in the VM.
+            key_files: Files with public keys; without, the agent's keys and `~/.ssh/*.pub`.
+
+        Raises:
+            UsageError: the login or a key file can't be used.
+        """
+        validate_login(login)
+        keys = [key for path in key_files for key in read_public_keys(path)] or self._own_keys()
+        host = os.uname().nodename.split(".")[0]
+        return Engineer(
+            login=login,
+            authorized_keys=tuple(dict.fromkeys(keys)),
+            git_name=_git("user.name") or login,
+            git_email=_git("user.email") or f"{login}@{host}",
+        )
+
+    def _own_keys(self) -> list[str]:
+        found = _agent_keys()
+        for path in sorted((_home() / ".ssh").glob("*.pub")):
+            try:
+                found += _parse(path.read_text(encoding="utf-8", errors="replace"))
+            except OSError:  # somebody else's, a dead link: the others may do
+                continue
+        return found
+
+
+def read_public_keys(path: Path) -> list[str]:
+    """The public keys in a file that a person named.
+
+    Raises:
+        NotFoundError: there is no such file.
+        UsageError: it holds a private key, or no key.
+    """
+    try:
+        text = path.expanduser().read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        raise NotFoundError(
+            f"there is no key file {path}",
+            resolution="ls ~/.ssh/*.pub; to make a key: ssh-keygen -t ed25519",
+        ) from None
+    except OSError as error:
+        raise UsageError(
+            f"the key file {path} can't be read",
+            details=error.strerror,
+            resolution=f"ls -l {path}",
+        ) from None
+    if "PRIVATE KEY" in text:
+        raise UsageError(
+            f"{path} holds a private key",
+            details="devvm wants the public half only; the private one stays with you",
+            resolution=f"--ssh-key {path}.pub",
+        )
+    keys = _parse(text)
+    if not keys:
+        raise UsageError(
+            f"{path} holds no public SSH key",
+            details="a public key is one line, such as: ssh-ed25519 AAAAC3Nza... you@laptop",
+            resolution="ls ~/.ssh/*.pub",
+        )
+    return keys
+
+
+def _parse(text: str) -> list[str]:
+    lines = (line.strip() for line in text.splitlines())
+    return [line for line in lines if _PUBLIC_KEY.fullmatch(line)]
+
+
+def _agent_keys() -> list[str]:
+    if not os.environ.get("SSH_AUTH_SOCK"):
+        return []
+    try:
+        listed = process.run(["ssh-add", "-L"], check=False, timeout=10)
+    except HostNotReadyError:
+        return []
+    return _parse(listed.stdout) if listed.returncode == 0 else []
+
+
+def _git(key: str) -> str | None:
+    try:
+        found = process.run(
+            ["git", "config", "--global", "--get", key], check=False, env={"HOME": str(_home())}
+        )
+    except HostNotReadyError:
+        return None
+    return found.stdout.strip() or None
+
+
+def _home() -> Path:
+    """The person's home, also where `sudo` set HOME to root's."""
+    user = os.environ.get("SUDO_USER")
+    if user:
+        try:
+            return Path(pwd.getpwnam(user).pw_dir)
+        except KeyError:
+            pass
+    return Path.home()

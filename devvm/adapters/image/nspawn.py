@@ -1,0 +1,233 @@
+"""Boots a root file system in a systemd-nspawn container, reachable over SSH.
+
+The container has a real systemd and no network but its own loopback. SSH goes there through
+`nsenter` and `socat`, so it needs no address, and its host key is known before it starts.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Protocol
+
+from devvm.domain.errors import OperationError
+from devvm.domain.model import Target
+from devvm.ports.services import Detail
+from devvm.system import process, tempdir
+
+_START_SECONDS = 120.0
+_STOP_SECONDS = 180.0
+#: Tells whose container a process is the first one of, also when nspawn is gone.
+_MARK = "DEVVM_CONTAINER"
+
+#: As with nspawn's `--boot`, but the container ends with nspawn: that does not kill it.
+_INIT = ("setpriv", "--pdeathsig", "KILL", "--", "/lib/systemd/systemd")
+#: What systemd powers off for (systemd(1), "Signals").
+_POWER_OFF = "SIGRTMIN+3"
+#: The build has a lock of its own; nspawn's would leave files beside the tree and in /run.
+_ENVIRONMENT = {"SYSTEMD_NSPAWN_LOCK": "0"}
+#: Where nspawn keeps a folder of each container on the host.
+_PROPAGATED = Path("/run/systemd/nspawn/propagate")
+
+_SSH_CONFIG = """\
+Host {name}
+    User vagrant
+    HostKeyAlias {name}
+    ProxyCommand nsenter -t {leader} -n socat - TCP:127.0.0.1:22
+    IdentityFile {keys}/id_ed25519
+    IdentitiesOnly yes
+    UserKnownHostsFile {keys}/known_hosts
+    StrictHostKeyChecking yes
+    BatchMode yes
+    ControlMaster auto
+    ControlPath {keys}/%C
+    ControlPersist 30
+"""
+
+
+class _Running(Protocol):
+    """The process of systemd-nspawn."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def poll(self) -> int | None: ...
+
+    def send_signal(self, sig: int, /) -> None: ...
+
+
+class Nspawn:
+    """systemd-nspawn."""
+
+    @contextmanager
+    def booted(self, root: Path, *, name: str, detail: Detail, log: Path) -> Iterator[Target]:
+        """A booted container, as a machine to log in to as `vagrant`.
+
+        At the end it is shut down in order, so that databases close their files. Where this
+        process or systemd-nspawn is killed, the container ends at once. What an older devvm left
+        is ended first.
+
+        Args:
+            root: The root file system; changed by whatever runs in it.
+            name: The machine's name; no other container of this host has it.
+            detail: Told what is being waited for.
+            log: Gets the container's console.
+
+        Raises:
+            OperationError: it does not boot, or does not shut down in order.
+        """
+        remove_leftovers(name)
+        try:
+            with self._started(root, name, detail, log) as target:
+                yield target
+        finally:
+            remove_leftovers(name)
+
+    @contextmanager
+    def _started(self, root: Path, name: str, detail: Detail, log: Path) -> Iterator[Target]:
+        with tempdir.folder("container") as keys:  # only root may look inside
+            argv = _argv(root, name, _make_keys(keys, root, name))
+            with process.background(
+                argv,
+                env=_ENVIRONMENT,
+                log=log,
+                stop_timeout=_STOP_SECONDS,
+                death_signal=signal.SIGKILL,
+            ) as nspawn:
+                detail("waiting for the container")
+                deadline = time.monotonic() + _START_SECONDS
+                leader = _leader(nspawn, deadline, log)
+                process.run(["nsenter", "-t", str(leader), "-n", "ip", "link", "set", "lo", "up"])
+                config = keys / "ssh_config"
+                config.write_text(_SSH_CONFIG.format(name=name, leader=leader, keys=keys))
+                target = Target(ssh_config=config, alias=name)
+                _wait_for_login(nspawn, target, deadline, log)
+                yield target
+                detail("shutting the container down")
+                _shut_down(nspawn, log)
+
+
+def remove_leftovers(name: str) -> None:
+    """End a container that was left behind: nspawn, and the first process inside.
+
+    The container's other processes die with its first one. That one dies with nspawn, but in a
+    container of an older devvm, and while nspawn is about to start it.
+    """
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if _is_nspawn(folder, name) or _is_first_inside(folder, name):
+                os.kill(int(folder.name), signal.SIGKILL)
+                _wait_until_gone(folder)
+    with suppress(FileNotFoundError):  # nspawn removes it only where it ends in order
+        (_PROPAGATED / name).rmdir()
+
+
+def _is_nspawn(folder: Path, name: str) -> bool:
+    argv = (folder / "cmdline").read_bytes().split(b"\0")
+    return b"systemd-nspawn" in argv[0] and f"--machine={name}".encode() in argv
+
+
+def _is_first_inside(folder: Path, name: str) -> bool:
+    if f"{_MARK}={name}".encode() not in (folder / "environ").read_bytes().split(b"\0"):
+        return False
+    return _is_first(folder)
+
+
+def _wait_until_gone(folder: Path) -> None:
+    deadline = time.monotonic() + 10
+    while folder.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def _argv(root: Path, name: str, credential: Path) -> list[str]:
+    return [
+        "systemd-nspawn", "--quiet", f"--directory={root}", f"--machine={name}",
+        f"--setenv={_MARK}={name}",
+        "--register=no", *_scope(), "--private-network",
+        "--resolv-conf=off", "--timezone=off", "--link-journal=no",
+        f"--load-credential=tmpfiles.extra:{credential}",
+        f"--kill-signal={_POWER_OFF}", "--", *_INIT,
+    ]  # fmt: skip
+
+
+def _scope() -> list[str]:
+    """Where systemd runs the host, it gives the container a scope; elsewhere nobody could."""
+    return [] if Path("/run/systemd/system").is_dir() else ["--keep-unit"]
+
+
+def _make_keys(folder: Path, root: Path, name: str) -> Path:
+    """Throwaway keys: one to log in with, given as a credential, and the container's own."""
+    host_key = root / "etc/ssh/ssh_host_ed25519_key"
+    if not host_key.exists():
+        process.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", host_key])
+    kind, public = host_key.with_suffix(".pub").read_text().split()[:2]
+    (folder / "known_hosts").write_text(f"{name} {kind} {public}\n")
+
+    login_key = folder / "id_ed25519"
+    process.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", login_key])
+    public = base64.b64encode(login_key.with_suffix(".pub").read_bytes()).decode()
+    credential = folder / "tmpfiles.extra"
+    credential.write_text(
+        "d /var/lib/vagrant/.ssh 0700 vagrant vagrant\n"
+        f"f+~ /var/lib/vagrant/.ssh/authorized_keys 0600 vagrant vagrant - {public}\n"
+    )
+    return credential
+
+
+def _leader(nspawn: _Running, deadline: float, log: Path) -> int:
+    """The process that is the container's systemd: nspawn's child with number 1 inside."""
+    while time.monotonic() < deadline and nspawn.poll() is None:
+        with suppress(OSError):
+            children = Path(f"/proc/{nspawn.pid}/task/{nspawn.pid}/children").read_text().split()
+            for child in children:
+                if _is_first(Path("/proc") / child):
+                    return int(child)
+        time.sleep(0.1)
+    raise _did_not_boot(nspawn, log)
+
+
+def _is_first(folder: Path) -> bool:
+    """Whether a process is number 1 of a namespace inside this one."""
+    status = (folder / "status").read_text().splitlines()
+    numbers = next(line for line in status if line.startswith("NSpid:")).split()[1:]
+    return len(numbers) > 1 and numbers[-1] == "1"
+
+
+def _wait_for_login(nspawn: _Running, target: Target, deadline: float, log: Path) -> None:
+    # Until the boot is over: a service that is still starting would look changed to Ansible.
+    argv = ["ssh", "-F", str(target.ssh_config), target.alias, "systemctl is-system-running --wait"]
+    while time.monotonic() < deadline and nspawn.poll() is None:
+        result = process.run(argv, check=False, timeout=_START_SECONDS)
+        if result.returncode != 255:  # ssh's own failure; "degraded" is 1
+            return
+        time.sleep(0.5)
+    raise _did_not_boot(nspawn, log)
+
+
+def _shut_down(nspawn: _Running, log: Path) -> None:
+    nspawn.send_signal(signal.SIGTERM)  # asks the container's systemd to power off
+    deadline = time.monotonic() + _STOP_SECONDS
+    while (code := nspawn.poll()) is None and time.monotonic() < deadline:
+        time.sleep(0.2)
+    if code != 0:
+        raise OperationError(
+            "the container in which the box is built did not shut down in order",
+            details="no end in time" if code is None else f"systemd-nspawn ended with {code}",
+            resolution="sudo devvm box build --force",
+            log=log,
+        )
+
+
+def _did_not_boot(nspawn: _Running, log: Path) -> OperationError:
+    code = nspawn.poll()
+    return OperationError(
+        "the container in which the box is built did not boot",
+        details="no login in time" if code is None else f"systemd-nspawn ended with {code}",
+        resolution="read the container's console in the log; then: sudo devvm box build",
+        log=log,
+    )

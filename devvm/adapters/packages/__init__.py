@@ -1,0 +1,1 @@
+"""Debian packages: resolved, kept, and given to a build."""

@@ -1,0 +1,339 @@
+"""Asks Debian's archive, with apt: which packages a box gets, and for their files.
+
+In a private apt root: nothing of this host's own apt takes part. apt checks the signatures of the
+indices, and every file against the sha256 that they have.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby, zip_longest
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from devvm.domain.errors import DevvmError, HostNotReadyError, OperationError
+from devvm.domain.package_set import SUITE, Package, PackageSet
+from devvm.ports.services import Detail
+from devvm.system import process, tempdir
+
+_HELPER = "/usr/lib/apt/apt-helper"
+#: `'URI' FILE SIZE SHA256:HASH`, where FILE is NAME_VERSION_ARCHITECTURE.deb
+_URI = re.compile(
+    r"'(?P<uri>[^']+)' (?P<name>[^_ ]+)_(?P<version>[^_ ]+)_(?P<architecture>[^_ ]+)\.deb "
+    r"(?P<size>\d+) SHA256:(?P<sha256>[0-9a-f]{64})"
+)
+_REQUIRED = "?and(?priority(required),?not(?essential))"
+_UNREACHABLE = re.compile(
+    r"(Could not resolve|Could not connect|Connection (refused|timed out|failed)|Unable to connect"
+    r"|does not have a Release file|Failed to fetch|Temporary failure resolving|50\d  )"
+)
+_NO_CONNECTION = re.compile(
+    r"(Could not resolve|Could not connect|Connection (refused|timed out|failed)|Unable to connect"
+    r"|Temporary failure resolving|Network is unreachable)"
+)
+_UNTRUSTED = re.compile(
+    r"(NO_PUBKEY|is not signed|signatures? (couldn't|were) |not valid|is expired)"
+)
+_UNKNOWN_PACKAGE = re.compile(
+    r"E: (?:Unable to locate package (\S+)|Package '([^']+)' has no installation candidate)"
+)
+
+
+class Apt:
+    """Satisfies `PackageArchive`.
+
+    Args:
+        mirrors: Addresses by the archive's name, each in the order in which they are asked.
+        keyring: The keys that the indices must be signed with.
+    """
+
+    def __init__(self, mirrors: Mapping[str, Sequence[str]], keyring: Path) -> None:
+        self._mirrors = {name: [m.rstrip("/") for m in found] for name, found in mirrors.items()}
+        self._keyring = keyring
+
+    def source_lines(self) -> list[str]:
+        """The lines of `sources.list` for the first mirror of each archive."""
+        main, security = (self._mirrors[name][0] for name in ("main", "security"))
+        return [
+            f"deb {main} {SUITE} main",
+            f"deb {main} {SUITE}-updates main",
+            f"deb {security} {SUITE}-security main",
+        ]
+
+    def resolve(self, packages: Sequence[str], *, detail: Detail, log: Path | None) -> PackageSet:
+        """What a box with these packages gets of what the first mirror of each archive has now.
+
+        Raises:
+            HostNotReadyError: apt or the keyring is missing.
+            OperationError: the mirror can't be used, its indices are not signed with the keyring,
+                or a package does not exist; `details` has apt's own lines.
+        """
+        try:
+            keys = self._keyring.read_bytes()
+        except OSError as error:
+            raise HostNotReadyError(
+                f"the keyring {self._keyring} can't be read",
+                details=f"{error.strerror}; the package mirror's indices are checked with it",
+                resolution="devvm setup, or set another one: box.keyring (devvm config show)",
+            ) from None
+        with _root() as root:
+            try:
+                # A copy: the account that apt checks with may not get to where the file lies.
+                signed = root.folder / f"keyring{self._keyring.suffix}"
+                signed.write_bytes(keys)
+                signed.chmod(0o644)
+                lines = self.source_lines()
+                root.use([line.replace("deb", f"deb [signed-by={signed}]", 1) for line in lines])
+                root.update(detail, log)
+                required = root.required(log)
+                found = [self._package(match, required) for match in root.wanted(packages, log)]
+            except process.ProcessError as error:
+                raise self._explain(error, log) from None
+            return PackageSet(packages=tuple(found), notes=root.notes())
+
+    def closure(
+        self, repository: Path, packages: Sequence[str], *, log: Path | None
+    ) -> dict[tuple[str, str], str]:
+        """What a box with these packages gets of a flat repository on this host.
+
+        Returns:
+            Versions by name and architecture.
+
+        Raises:
+            OperationError: something that the packages need is not there.
+        """
+        with _root() as root:
+            try:
+                root.use([f"deb [trusted=yes] copy://{quote(str(repository))} ./"])
+                root.update(lambda _: None, log)
+                found = list(root.wanted(packages, log))
+            except process.ProcessError as error:
+                raise OperationError(
+                    "the package set lacks something that its own packages need",
+                    details=_own_lines(error.output) or error.details,
+                    resolution="devvm release lock",
+                    log=log,
+                ) from None
+        return {(m["name"], m["architecture"]): unquote(m["version"]) for m in found}
+
+    def fetch(
+        self, packages: Sequence[Package], folder: Path, *, detail: Detail, log: Path
+    ) -> list[str]:
+        """Put the files of packages into a folder, each as `SHA256.deb`.
+
+        Each is looked for on the mirrors of its archive, in order. What can't be had is not there.
+        Killed, a file may be there in part.
+
+        Returns:
+            The mirrors that can't be reached.
+        """
+        dead: list[str] = []
+        missing = list(packages)
+        rounds = zip_longest(*(self._mirrors[name] for name in sorted(self._mirrors)))
+        with _root() as root:
+            for mirrors in rounds:
+                of = dict(zip(sorted(self._mirrors), mirrors, strict=True))
+                wanted = sorted((p for p in missing if of.get(p.archive)), key=lambda p: p.archive)
+                for archive, group in groupby(wanted, key=lambda p: p.archive):
+                    mirror = str(of[archive])
+                    if mirror not in dead and not root.download(
+                        mirror, list(group), folder, detail, log
+                    ):
+                        dead.append(mirror)
+                missing = [p for p in missing if not (folder / f"{p.sha256}.deb").exists()]
+        return dead
+
+    def _package(self, match: re.Match[str], required: frozenset[str]) -> Package:
+        archive, mirror = max(
+            (
+                (name, found[0])
+                for name, found in self._mirrors.items()
+                if match["uri"].startswith(f"{found[0]}/")
+            ),
+            key=lambda pair: len(pair[1]),
+        )
+        return Package(
+            name=match["name"],
+            architecture=match["architecture"],
+            version=unquote(match["version"]),
+            sha256=match["sha256"],
+            size=int(match["size"]),
+            archive=archive,
+            required=match["name"] in required,
+            path=unquote(match["uri"].removeprefix(f"{mirror}/")),
+        )
+
+    def _explain(self, error: process.ProcessError, log: Path | None) -> DevvmError:
+        lines = _own_lines(error.output)
+        unknown = _UNKNOWN_PACKAGE.search(lines)
+        if unknown:
+            name = unknown[1] or unknown[2]
+            return OperationError(
+                f"Debian {SUITE} has no package {name}",
+                details=lines,
+                resolution=f"grep -rn {shlex.quote(name)} roles/*/vars/main.yml",
+                log=log,
+            )
+        mirrors = ", ".join(dict.fromkeys(found[0] for found in self._mirrors.values()))
+        if _UNTRUSTED.search(lines) and not _NO_CONNECTION.search(lines):
+            return OperationError(
+                "the package mirror's indices can't be trusted",
+                details=f"mirrors: {mirrors}\n{lines}",
+                resolution=f"see whether {self._keyring} has the mirror's key (box.keyring; "
+                "devvm config show), and whether this host's clock is right",
+                log=log,
+            )
+        if _UNREACHABLE.search(lines):
+            return OperationError(
+                "the package mirror can't be used",
+                details=f"mirrors: {mirrors}\n{lines}",
+                resolution="check the network, or set another mirror ([box] in "
+                "/etc/devvm/config.toml; devvm config show), then type the command again",
+                log=log,
+            )
+        return OperationError(
+            "which packages the box gets can't be told",
+            details=lines or error.details,
+            resolution="mend what the roles declare (roles/*/vars/main.yml)",
+            log=log,
+        )
+
+
+@contextmanager
+def _root() -> Iterator[_Root]:
+    """A private apt root without sources, removed at the end."""
+    with tempdir.folder("apt") as folder:
+        folder.chmod(0o711)  # for the account that apt downloads with
+        for name in (
+            "etc/apt/apt.conf.d", "etc/apt/preferences.d", "etc/apt/sources.list.d",
+            "var/lib/apt/lists/partial", "var/lib/dpkg", "var/cache/apt/archives/partial",
+        ):  # fmt: skip
+            (folder / name).mkdir(parents=True)
+        (folder / "var/lib/dpkg/status").touch()
+        architecture = process.run(["dpkg", "--print-architecture"]).stdout.strip()
+        options = {
+            "Dir": str(folder),
+            "Dir::State::status": str(folder / "var/lib/dpkg/status"),
+            "APT::Architecture": architecture,
+            "APT::Architectures": architecture,
+            "APT::Install-Recommends": "false",
+            "Acquire::Languages": "none",
+            "Acquire::ForceHash": "SHA256",
+            "Acquire::Retries": "3",
+            "Acquire::http::Timeout": "30",
+            "Acquire::https::Timeout": "30",
+            "pkgCacheGen::ForceEssential": ",",  # apt counts itself in otherwise
+        }
+        conf = folder / "apt.conf"
+        conf.write_text("".join(f'{k} "{v}";\n' for k, v in options.items()), encoding="utf-8")
+        yield _Root(folder, conf, architecture)
+
+
+@dataclass(frozen=True)
+class _Root:
+    """An apt root of its own: no sources, settings and packages of the host's."""
+
+    folder: Path
+    conf: Path
+    architecture: str
+
+    @property
+    def _env(self) -> dict[str, str]:
+        return {"APT_CONFIG": str(self.conf), "TMPDIR": str(self.folder)}
+
+    def use(self, lines: Sequence[str]) -> None:
+        """Give it these sources."""
+        sources = self.folder / "etc/apt/sources.list"
+        sources.touch(mode=0o600)  # an address may have a password in it
+        sources.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+    def update(self, detail: Detail, log: Path | None) -> None:
+        detail("reading the mirror's package lists")
+        process.run(["apt-get", "update", "--error-on=any"], env=self._env, log=log)
+
+    def wanted(self, packages: Sequence[str], log: Path | None) -> Iterator[re.Match[str]]:
+        """What mmdebstrap's variant `minbase` and these packages come to."""
+        argv = [
+            "apt-get", "install", "--print-uris", "--yes", "--quiet=2",
+            self._those("?essential"), self._those(_REQUIRED), *packages,
+        ]  # fmt: skip
+        for line in process.run(argv, env=self._env, log=log).stdout.splitlines():
+            match = _URI.fullmatch(line.strip())
+            if match is None:
+                raise OperationError(f"apt printed what is not understood: {line}", log=log)
+            yield match
+
+    def required(self, log: Path | None) -> frozenset[str]:
+        """What the archive says is in every Debian, and is not essential."""
+        argv = ["apt", "list", self._those(_REQUIRED)]
+        lines = process.run(argv, env=self._env, log=log).stdout.splitlines()
+        return frozenset(line.partition("/")[0] for line in lines if "/" in line)
+
+    def _those(self, which: str) -> str:
+        """An apt pattern, as mmdebstrap has it."""
+        suite = f"?or(?archive(^{SUITE}$),?codename(^{SUITE}$))"
+        return f"?narrow({suite},?architecture({self.architecture}),{which})"
+
+    def notes(self) -> tuple[str, ...]:
+        """When the indices were read, and which they are."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        found = []
+        for pattern in ("*InRelease", "*_Release"):
+            for path in (self.folder / "var/lib/apt/lists").glob(pattern):
+                content = path.read_bytes()
+                fields = dict(
+                    line.split(": ", 1)
+                    for line in content.decode(errors="replace").splitlines()
+                    if line.startswith(("Codename: ", "Date: "))
+                )
+                sha256 = hashlib.sha256(content).hexdigest()
+                suite, date = fields.get("Codename", "-"), fields.get("Date", "-")
+                found.append(f"{suite} of {date}, sha256 {sha256}")
+        return (f"resolved {now} from", *sorted(found))
+
+    def download(
+        self, mirror: str, packages: Sequence[Package], folder: Path, detail: Detail, log: Path
+    ) -> bool:
+        """Download from a mirror what it has; whether it can be reached.
+
+        The first one is asked for alone, so that a mirror that is down costs one wait.
+        """
+        for some in (packages[:1], packages[1:]):
+            lines: list[str] = []
+            argv = [_HELPER, "download-file"]
+            if os.geteuid() == 0:  # the folder is where no other account gets in
+                argv += ["--option", "APT::Sandbox::User=root"]
+            for package in some:
+                file = folder / f"{package.sha256}.deb"
+                argv += [f"{mirror}/{quote(package.path)}", str(file), f"SHA256:{package.sha256}"]
+
+            def told(line: str, lines: list[str] = lines) -> None:
+                lines.append(line)
+                if line.startswith("Get:"):
+                    detail(f"downloading {line.split()[1].rpartition('/')[2]}")
+
+            if some:
+                process.stream(argv, told, check=False, env=self._env, log=log)
+            if any(_NO_CONNECTION.search(line) for line in lines) and not any(
+                (folder / f"{package.sha256}.deb").exists() for package in some
+            ):
+                return False
+        return True
+
+
+def _own_lines(output: str) -> str:
+    """What apt says is wrong."""
+    said = [
+        line.strip()
+        for line in output.splitlines()
+        if line.startswith(("E: ", "Err:", "W: Failed")) or _UNREACHABLE.search(line)
+        or _UNTRUSTED.search(line) or " : Depends: " in line
+    ]  # fmt: skip
+    return "\n".join(dict.fromkeys(said[:6]))

@@ -1,0 +1,1 @@
+"""What a release of a stack is, and how two of them differ."""

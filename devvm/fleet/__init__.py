@@ -1,1 +1,0 @@
-"""What releases of the stack and rollouts of them are. Pure: no I/O, no tool."""

@@ -1,0 +1,1 @@
+"""Boxes: built, checked, registered, removed."""

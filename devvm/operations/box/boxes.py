@@ -1,0 +1,298 @@
+"""`devvm box …`: build, list, show, verify, remove.
+
+A box is registered only after a VM made of it has passed every check.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, suppress
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from devvm import __version__
+from devvm.domain.errors import (
+    HostNotReadyError,
+    LockedError,
+    NotFoundError,
+    OperationError,
+    UsageError,
+)
+from devvm.domain.model import Box, Purpose, Report
+from devvm.domain.release.identity import (
+    content_hash,
+    hash_of,
+    new_release,
+    release_hash,
+    validate_release,
+)
+from devvm.operations.box import in_hand, reimport
+from devvm.operations.box import packages as box_packages
+from devvm.operations.box.check import check
+from devvm.operations.box.pipeline import BoxBuild
+from devvm.operations.box.stages import StageLog
+from devvm.operations.core.progress import Run
+from devvm.operations.storage import saved_states
+from devvm.operations.verify import gate
+from devvm.parity import moved
+from devvm.ports.box import BuildServices
+from devvm.ports.services import Services
+
+#: What the stages leave in the build folder, before the last of them is done.
+_NEEDED_BYTES = 6 * 1024**3
+_GIB = 1024**3
+
+
+def list_boxes(services: Services) -> list[Box]:
+    """Every registered box, newest first."""
+    return services.boxes.list()
+
+
+def show(services: Services, release: str) -> Box:
+    """One registered box.
+
+    Raises:
+        UsageError: `release` is none, or has no box here.
+    """
+    found = services.boxes.find(validate_release(release))
+    if found is None:
+        raise NotFoundError(
+            f"there is no box of release {release} on this host",
+            details=f"a box is built from the stack in hand, whose content is {content_hash()}",
+            resolution="devvm box list",
+        )
+    return found
+
+
+def build(
+    services: Services,
+    tools: BuildServices,
+    run: Run,
+    *,
+    release: str | None = None,
+    force: bool = False,
+    newest: bool = False,
+) -> Box:
+    """Build the box of the stack in hand, verify it in a VM and register it.
+
+    Its packages are those of `packages.lock` or of a release that is named, or else what the mirror
+    has now. Killed at any point, nothing is registered, and the next build of the same uses the
+    stages that finished since the host was started.
+
+    Args:
+        services: The host.
+        tools: What boxes are built with.
+        run: Told of every step.
+        release: The release to build, with the packages that it had; of the stack in hand.
+        force: Build even if there is this box, from the first stage on.
+        newest: Take what the mirror has, whatever `packages.lock` says.
+
+    Raises:
+        UsageError: `release` is of another stack or its packages are not known, or the lock can't
+            be used.
+        HostNotReadyError: not root, a tool or space is missing.
+        LockedError: somebody builds this box.
+        OperationError: a package can't be had, a stage failed, or a check did not pass.
+    """
+    if release is not None and not force:
+        existing = services.boxes.find(validate_release(release))
+        if existing:
+            return _there_already(services, tools, existing, run)
+    content = content_hash()
+    if not (release or force or newest) and in_hand.find(services) is None:
+        tools.roots.check()
+        with _lock(services, content, run):
+            adopted = reimport.adopt(services, tools, run)
+        if adopted is not None:
+            return adopted
+    packages = box_packages.decide(services, tools, run, release=release, newest=newest)
+    name = new_release(release_hash(content, packages))
+    existing = services.boxes.find(name)
+    if existing and not force:
+        return _there_already(services, tools, existing, run)
+    tools.roots.check()
+    with _lock(services, content, run):
+        existing = services.boxes.find(name)
+        if existing and not force:  # built while another process held the lock
+            return existing
+        if existing:
+            _refuse_if_used(services, existing, "replaced")
+        folder = services.state.build / content
+        _prepare_folders(services, tools, run, content, force=force)
+        tools.cache.remember(hash_of(name), packages)
+        work = BoxBuild(services, tools, run, folder, name, packages)
+        packed = work.candidate()
+        candidate = replace(packed, packages=packages.versions, content=content)
+        production = services.releases.production_in_hand_sha256()
+        report = _verify_candidate(services, candidate, run)
+        with run.phase("register", "Registering the box"):
+            facts = {
+                "built_at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "content": content,
+                "debian": tools.trees.debian(work.tree),
+                "devvm": __version__,
+                "kernel": _kernel(packages.versions),
+                "moved": [asdict(one) for one in report.moved()],
+                "packages": packages.versions,
+                "package_set": packages.text().splitlines(),
+                "production_sha256": production,
+                "stages": work.seconds(),
+                "verification": {"checks": len(report.checks), "seconds": report.seconds},
+            }
+            box = tools.writer.register(candidate, facts)
+            _discard(tools, folder)
+            box_packages.collect(services, tools)
+    if newer := moved.in_a_line(report.moved()):
+        run.note(newer)
+    return box
+
+
+def _there_already(services: Services, tools: BuildServices, box: Box, run: Run) -> Box:
+    _drop_remains(services, tools, run)
+    run.note(f"The box {box.release} is there already; --force builds it anew")
+    return box
+
+
+def verify(services: Services, release: str, run: Run) -> Report:
+    """Check a registered box: its file against its sha256, then in a VM of its own.
+
+    Raises:
+        UsageError: there is no such box.
+        OperationError: the file is damaged, or the VM could not be made.
+    """
+    box = show(services, release)
+    with _lock(services, box.content, run):
+        with run.phase("checksum", "Checking the box's file"):
+            damage = services.boxes.damage(box)
+        if damage:
+            raise OperationError(
+                f"the box {box.release} is damaged",
+                details=damage,
+                resolution=f"devvm box remove {box.release}; sudo devvm box build",
+            )
+        return check(services, box, run)
+
+
+def remove(services: Services, tools: BuildServices, release: str, run: Run) -> None:
+    """Remove a box: from Vagrant, from the pool, and its files.
+
+    What is kept of its packages stays for a while, so that it can be built again.
+
+    Raises:
+        UsageError: there is no such box, or a VM is based on it.
+    """
+    box = show(services, release)
+    with _lock(services, box.content, run):
+        _refuse_if_used(services, box, "removed")
+        with run.phase("remove", f"Removing the box {box.release}"):
+            _withdraw(services, box)
+            services.boxes.remove(box)
+            with suppress(PermissionError):  # the next build does it, as root
+                box_packages.collect(services, tools)
+
+
+def _lock(services: Services, content: str, run: Run) -> AbstractContextManager[None]:
+    """The lock of every box of a stack, by its content."""
+    return services.state.lock(f"box-{content}", run.command)
+
+
+def _prepare_folders(
+    services: Services, tools: BuildServices, run: Run, content: str, *, force: bool
+) -> None:
+    """Make the build's folder, and drop those of other stacks that nobody builds any more."""
+    build_folder = services.state.build
+    build_folder.mkdir(mode=0o700, exist_ok=True)
+    for folder in build_folder.iterdir():
+        if folder.name != content:
+            with suppress(LockedError), _lock(services, folder.name, run):
+                _discard(tools, folder)
+    folder = build_folder / content
+    if force:
+        _discard(tools, folder)
+    started = folder.exists()
+    free = tools.trees.free_bytes(build_folder)
+    if free < _NEEDED_BYTES and not started:
+        raise HostNotReadyError(
+            "there is not enough space to build a box",
+            details=f"{build_folder} has {free / _GIB:.1f} GiB left; "
+            f"a build needs {_NEEDED_BYTES / _GIB:.0f} GiB",
+            resolution="make room there, or set another state_dir (devvm config show)",
+        )
+    folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def _discard(tools: BuildServices, folder: Path) -> None:
+    """Remove a build's folder; killed meanwhile, none of its stages counts as finished."""
+    StageLog(folder).forget()
+    tools.trees.remove(folder)
+
+
+def _drop_remains(services: Services, tools: BuildServices, run: Run) -> None:
+    """Remove what is left of a build's folder, where that was being removed when it was killed."""
+    content = content_hash()
+    folder = services.state.build / content
+    with suppress(LockedError, PermissionError):  # somebody builds; or only root may look
+        if folder.exists() and not StageLog(folder).seconds():
+            with _lock(services, content, run):
+                _discard(tools, folder)
+
+
+def _verify_candidate(services: Services, candidate: Box, run: Run) -> Report:
+    """Check a candidate in a VM; where it does not pass, no trace of it stays on the host."""
+    _refuse_if_used(services, candidate, "replaced")  # also where the host's records were lost
+    old = services.boxes.find(candidate.release)
+    if old and old.release == candidate.release:
+        services.boxes.remove(old)  # the two can't be there at once: they have the same name
+    _withdraw(services, candidate)  # of a build that was killed: another image, the same name
+    try:
+        report = check(services, candidate, run)
+        _demand_passed(services, report, run)
+    except BaseException:
+        _withdraw(services, candidate)
+        raise
+    return report
+
+
+def _demand_passed(services: Services, report: Report, run: Run) -> None:
+    gate.demand_passed(
+        services, report, run,
+        what="the box", outcome="it is not registered", mend="sudo devvm box build",
+    )  # fmt: skip
+
+
+def _withdraw(services: Services, box: Box) -> None:
+    """Take a box out of Vagrant and of the pool; its files stay."""
+    services.vagrant.remove_box(box)
+    services.hypervisor.remove_volume(services.vagrant.volume_name(box))
+
+
+def _refuse_if_used(services: Services, box: Box, what: str) -> None:
+    users = services.hypervisor.users_of_volume(services.vagrant.volume_name(box))
+    if not users:
+        return
+    commands = []
+    for user in users:
+        name = user.partition(".")[0]
+        kept = saved_states.find(services, user.partition("@")[2]) if "@" in user else None
+        if kept is None:
+            commands.append(f"devvm destroy {name}")
+        elif kept.purpose is Purpose.SNAPSHOT:
+            commands.append(f"devvm snapshot delete {name} {kept.label}")
+        else:
+            commands.append(f"devvm trash empty {name}")
+    raise UsageError(
+        f"the box {box.release} can't be {what}: VMs, or states of them that are kept, need it",
+        details=", ".join(users),
+        resolution="; ".join(dict.fromkeys(commands)),
+    )
+
+
+def _kernel(packages: dict[str, str]) -> str:
+    return next(
+        (
+            name.removeprefix("linux-image-")
+            for name in packages
+            if name.startswith("linux-image-6")
+        ),
+        "",
+    )

@@ -1,0 +1,79 @@
+"""Checks a box where it counts: in a VM made of it, which is removed afterwards."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from devvm.config import VmConfig
+from devvm.domain.errors import LockedError
+from devvm.domain.model import BOX_CHECK, Box, Metadata, Report
+from devvm.operations.core.progress import Run
+from devvm.operations.provision import provision
+from devvm.operations.verify.verify import packages_of
+from devvm.ports.services import Services
+
+_NAME = re.compile(rf"{BOX_CHECK}[0-9a-f]{{8}}")
+#: Room for what the roles declare as state, as the box has it.
+_DATA_GIB = 2
+
+
+def check(services: Services, box: Box, run: Run) -> Report:
+    """Make a VM of the box, run every check of the suite in it, and remove it.
+
+    Raises:
+        DevvmError: the VM could not be made, or the suite did not run.
+    """
+    _remove_leftovers(services, run)
+    name = f"{BOX_CHECK}{secrets.token_hex(4)}"
+    config = services.config.vm
+    vm_config = VmConfig(
+        cpus=config.cpus,
+        memory_mib=config.memory_mib,
+        root_gib=config.root_gib,
+        data_gib=_DATA_GIB,
+        driver=config.driver,
+    )
+    metadata = Metadata(
+        name=name,
+        engineer="vagrant",
+        release=box.release,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    packages, packages_from = packages_of(services, box.release, box)
+    start = time.monotonic()
+    with services.state.lock(name, run.command):
+        try:
+            target = provision.bring_up(
+                services, name=name, box=box, vm_config=vm_config, metadata=metadata, run=run
+            )
+            with run.phase("verify", "Checking the box in its VM"):
+                checks = services.verifier.check(
+                    target,
+                    detail=run.detail,
+                    log=run.log(services.state),
+                    packages=packages,
+                )
+        finally:
+            provision.take_down(services, name)
+    seconds = round(time.monotonic() - start, 2)
+    return Report(
+        vm=name, release=box.release, checks=checks, seconds=seconds, packages_from=packages_from
+    )
+
+
+def _remove_leftovers(services: Services, run: Run) -> None:
+    """Remove VMs of checks that were killed: those that no living check holds.
+
+    A VM that is ready is somebody's own: an older devvm let people have such a name.
+    """
+    vms = services.hypervisor.vms()
+    theirs = {vm.name for vm in vms if vm.metadata is not None and vm.metadata.ready}
+    for name in sorted({*services.state.names(), *(vm.name for vm in vms)} - theirs):
+        if _NAME.fullmatch(name):
+            with suppress(LockedError), services.state.lock(name, run.command):
+                run.detail(f"removing {name}, left by a check that was killed")
+                provision.take_down(services, name)

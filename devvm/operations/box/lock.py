@@ -1,0 +1,176 @@
+"""`devvm release lock`: fix the packages of the stack in hand, in a file that is reviewed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from devvm.domain.errors import HostNotReadyError, NotFoundError, UsageError
+from devvm.domain.package_set import Package, PackageSet
+from devvm.domain.release import identity as releases
+from devvm.operations.box import packages as box_packages
+from devvm.operations.core.progress import Run
+from devvm.parity.debian import is_older
+from devvm.ports.box import PackageArchive, PackageCache
+from devvm.ports.services import Services
+from devvm.system import assets
+from devvm.system.state import write_atomic
+
+
+class Kind(StrEnum):
+    """What becomes of a package."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    NEWER = "newer"
+    OLDER = "older"
+    #: The same version, built again or for another architecture.
+    REPLACED = "replaced"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A package that the lock has otherwise than before; versions, None where it is not in it."""
+
+    name: str
+    kind: Kind
+    old: str | None
+    new: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Locked:
+    """What `packages.lock` is now, or would be.
+
+    Attributes:
+        path: The file.
+        packages: What it fixes.
+        hash: The hash of the release that the stack in hand has with these.
+        changes: What is otherwise than before, by name.
+        first: Whether there was none before.
+        written: Whether the file was written.
+    """
+
+    path: Path
+    packages: PackageSet
+    hash: str
+    changes: tuple[Change, ...]
+    first: bool
+    written: bool
+
+
+def lock(
+    archive: PackageArchive,
+    declared: Sequence[str],
+    run: Run,
+    *,
+    given: PackageSet | None = None,
+    check: bool = False,
+) -> Locked:
+    """Write what the mirror has now into the `packages.lock` of the stack in hand.
+
+    Where that is what it says already, it stays as it is to the last byte.
+
+    Args:
+        archive: The mirrors.
+        declared: The packages that the roles declare.
+        run: Told of every step.
+        given: The packages of a release, in place of what the mirror has.
+        check: Whether to write nothing, only to tell.
+
+    Raises:
+        UsageError: devvm is installed as a package, or the given set lacks what the roles declare.
+        OperationError: the mirror can't be used.
+        HostNotReadyError: the file can't be written.
+    """
+    path = assets.package_lock()
+    if assets.launcher() is None and not check:
+        raise UsageError(
+            "the stack of this devvm can't be changed",
+            details=f"devvm is installed as a package, its stack in {path.parent}",
+            resolution="in a checkout of the stack: bin/devvm release lock",
+        )
+    old = _present(run)
+    if given is not None:
+        lacking = given.lacks(declared)
+        if lacking:
+            raise UsageError(
+                "that release's packages are not enough for the roles in hand",
+                details=f"they declare what it does not have: {', '.join(lacking)}",
+                resolution="devvm release lock",
+            )
+        new = given
+    else:
+        with run.phase("resolve", "Asking the mirror which packages there are"):
+            new = archive.resolve(declared, detail=run.detail, log=None)
+    written = not check and new != old
+    if written:
+        _write(path, new)
+    return Locked(
+        path=path,
+        packages=new,
+        hash=releases.release_hash(releases.content_hash(), new),
+        changes=changes(old, new) if old else (),
+        first=old is None,
+        written=written,
+    )
+
+
+def of_release(services: Services, cache: PackageCache, release: str) -> PackageSet:
+    """The packages of a release, by its box, its record or an earlier build.
+
+    Raises:
+        NotFoundError: they are not known on this host.
+    """
+    name = releases.validate_release(release)
+    found = next(box_packages.known(services, name), None)
+    found = found or cache.remembered(releases.hash_of(name))
+    if found is None:
+        raise NotFoundError(
+            f"which packages the release {release} has, exactly, is not known on this host",
+            details="no box, no record and no earlier build of it has them",
+            resolution="devvm box list, devvm release list",
+        )
+    return found
+
+
+def changes(old: PackageSet, new: PackageSet) -> tuple[Change, ...]:
+    """In what a set differs from an earlier one, by name."""
+    before = {package.name: package for package in old}
+    after = {package.name: package for package in new}
+    found = []
+    for name in sorted(before.keys() | after.keys()):
+        was, now = before.get(name), after.get(name)
+        if (was.identity if was else "") != (now.identity if now else ""):
+            versions = (was.version if was else None, now.version if now else None)
+            kind = _kind(was, now)
+            found.append(Change(name=name, kind=kind, old=versions[0], new=versions[1]))
+    return tuple(found)
+
+
+def _kind(old: Package | None, new: Package | None) -> Kind:
+    if old is None or new is None:
+        return Kind.ADDED if old is None else Kind.REMOVED
+    if is_older(old.version, new.version):
+        return Kind.NEWER
+    return Kind.OLDER if is_older(new.version, old.version) else Kind.REPLACED
+
+
+def _present(run: Run) -> PackageSet | None:
+    """What is in the file; None where it is not there, or can't be read and has to be replaced."""
+    try:
+        return releases.lock_in_hand()
+    except UsageError as error:
+        run.note(f"The packages.lock that is there is replaced: {error.brief}")
+        return None
+
+
+def _write(path: Path, packages: PackageSet) -> None:
+    try:
+        write_atomic(path, packages.text(), mode=0o644)
+    except HostNotReadyError as error:
+        raise HostNotReadyError(
+            error.brief, details=error.details, resolution=f"ls -ld {path.parent}"
+        ) from None

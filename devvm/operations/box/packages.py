@@ -1,0 +1,198 @@
+"""Which packages a box gets, exactly, and where their files come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from devvm.domain.errors import OperationError, UsageError
+from devvm.domain.package_set import Package, PackageSet
+from devvm.domain.release import identity as releases
+from devvm.operations.core.progress import Run
+from devvm.ports.box import BuildServices
+from devvm.ports.services import Services
+
+#: Days for which the packages of a box are kept that is gone, and of a build that failed.
+KEPT_DAYS = 90
+_SHOWN = 6
+
+
+def decide(
+    services: Services,
+    tools: BuildServices,
+    run: Run,
+    *,
+    release: str | None = None,
+    newest: bool = False,
+) -> PackageSet:
+    """The packages of the box that is to be built of the stack in hand.
+
+    Those that a release had, those that `packages.lock` fixes, or else what the mirror has now.
+
+    Args:
+        services: The host.
+        tools: What boxes are built with.
+        run: Told of every step.
+        release: A release whose packages are wanted again.
+        newest: Whether the mirror decides in any case.
+
+    Raises:
+        UsageError: the release is of another stack, its packages are not known, or the lock can't
+            be used.
+        OperationError: the mirror can't be used.
+    """
+    stack = releases.in_hand()
+    if release is not None:
+        return _of_release(services, tools, release, stack)
+    declared = tools.declarations.packages()
+    if stack.packages is not None and not newest:
+        lacking = stack.packages.lacks(declared)
+        if lacking:
+            raise UsageError(
+                f"packages.lock lacks what the roles declare: {_some(lacking)}",
+                details="the roles have changed since it was written",
+                resolution="devvm release lock",
+            )
+        return stack.packages
+    with run.phase("resolve", "Asking the mirror which packages there are"):
+        return tools.archive.resolve(declared, detail=run.detail, log=run.log(services.state))
+
+
+def known(services: Services, release: str) -> Iterator[PackageSet]:
+    """The sets that are kept with the box of a release and with its record."""
+    box = services.boxes.find(release)
+    record = services.releases.find(release)
+    for found in (
+        services.boxes.package_set(box) if box else None,
+        services.releases.package_set(record.release) if record else None,
+    ):
+        if found is not None:
+            yield found
+
+
+def _of_release(
+    services: Services, tools: BuildServices, release: str, stack: releases.InHand
+) -> PackageSet:
+    wanted = releases.hash_of(release)
+    kept = [stack.packages, *known(services, release), tools.cache.remembered(wanted)]
+    found = [packages for packages in kept if packages is not None]
+    for packages in found:
+        if releases.release_hash(stack.content, packages) == wanted:
+            return packages
+    refused = f"the box of release {release} can't be built here"
+    if services.boxes.find(release) is None and not found and wanted != stack.content:
+        raise UsageError(
+            refused,
+            details="nothing is known of it on this host; a box is built from the stack in hand, "
+            f"whose content is {stack.content}",
+            resolution=f"check out the stack of {release}, with its packages.lock; "
+            "or: devvm box build",
+        )
+    if found:
+        raise UsageError(
+            refused,
+            details="it is of another stack than the one in hand, whose content is "
+            f"{stack.content}",
+            resolution=f"check out the stack of {release}, or: devvm box build",
+        )
+    raise UsageError(
+        refused,
+        details="which packages it had, exactly, is not on record: an older devvm has built it",
+        resolution="devvm box build",
+    )
+
+
+def repository(
+    services: Services, tools: BuildServices, run: Run, packages: PackageSet, folder: Path
+) -> None:
+    """Make a folder a repository of exactly these packages: from the cache, then from mirrors.
+
+    Raises:
+        OperationError: a file can't be had, or the packages are not what the roles need.
+    """
+    run.detail("looking for packages in the cache")
+    missing = _taken(tools, packages.packages, folder)
+    dead: list[str] = []
+    if missing:
+        run.detail(f"downloading {len(missing)} of {len(packages)} packages")
+        log = run.log(services.state)
+        with tools.cache.incoming() as incoming:
+            dead = tools.archive.fetch(missing, incoming, detail=run.detail, log=log)
+        missing = _taken(tools, missing, folder)
+    if missing:
+        raise _not_to_be_had(services, missing, dead, run.log(services.state))
+    tools.repositories.index(folder, packages)
+    declared = tools.declarations.packages()
+    closure = tools.archive.closure(folder, declared, log=run.log(services.state))
+    needless = [p.name for p in packages if (p.name, p.architecture) not in closure]
+    if needless:
+        raise OperationError(
+            f"the package set has {len(needless)} that the box does not need: {_some(needless)}",
+            details="no role declares them, and nothing that a role declares depends on them",
+            resolution="devvm release lock",
+        )
+
+
+def collect(services: Services, tools: BuildServices) -> int:
+    """Remove from the cache what no box, no release on record and no recent build needs.
+
+    Returns:
+        The room that has come free, bytes.
+    """
+    try:
+        names = [box.release for box in services.boxes.list()]
+        names += [record.release for record in services.releases.list()]
+        sets = [packages for name in names for packages in known(services, name)]
+    except OperationError:  # something can't be read: what it needs is not known, so all stays
+        return 0
+    return tools.cache.collect({releases.hash_of(name) for name in names}, sets, KEPT_DAYS)
+
+
+def demand_exact(packages: PackageSet, tree: dict[tuple[str, str], str], *, by: str) -> None:
+    """See that a root file system has these packages and no others.
+
+    Args:
+        packages: Those that it is to have.
+        tree: Those that it has.
+        by: What has made it so.
+
+    Raises:
+        OperationError: it has others; names them.
+    """
+    differences = packages.differs_from(tree)
+    if differences:
+        raise OperationError(
+            f"{by} left other packages than the box's package set has",
+            details="\n".join(differences[:20]),
+            resolution="declare in roles/*/vars/main.yml what the roles install, and nothing that "
+            "they remove; then: sudo devvm box build",
+        )
+
+
+def _taken(tools: BuildServices, packages: Sequence[Package], folder: Path) -> list[Package]:
+    """Take from the cache what is there; what is not."""
+    return [p for p in packages if not tools.cache.take(p, tools.repositories.file(folder, p))]
+
+
+def _not_to_be_had(
+    services: Services, missing: Sequence[Package], dead: Sequence[str], log: Path
+) -> OperationError:
+    mirrors = services.config.box
+    asked = dict.fromkeys((*mirrors.mirror, *mirrors.security_mirror))
+    names = [f"{package.name} {package.version}" for package in missing]
+    plural = "package" if len(missing) == 1 else "packages"
+    details = f"not in the cache, and not on: {', '.join(asked)}"
+    if dead:
+        details += f"\ncan't be reached: {', '.join(dict.fromkeys(dead))}"
+    return OperationError(
+        f"{len(missing)} {plural} of the box can't be had: {_some(names)}",
+        details=details,
+        resolution="take what the mirror has by now, which makes another release: --newest; "
+        "or name a mirror or cache that keeps versions: box.mirror (devvm config show)",
+        log=log,
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

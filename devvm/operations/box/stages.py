@@ -1,0 +1,101 @@
+"""The stages of a box's build, and which of them an interrupted build has finished already."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from devvm.operations.core.progress import Run
+from devvm.system.state import write_atomic
+
+_FORMAT = 2
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One step of a build. What it makes, it makes whole or not at all.
+
+    Args:
+        name: Its phase's name.
+        title: What a person reads.
+        work: Does it.
+        inputs: What it depends on besides the stages before it; JSON.
+        output: What it makes; None where it changes what an earlier stage made. A stage of that
+            kind must be safe to repeat.
+    """
+
+    name: str
+    title: str
+    work: Callable[[], None]
+    inputs: Mapping[str, Any]
+    output: Path | None = None
+
+
+class StageLog:
+    """Which stages a folder has finished; a file beside their outputs.
+
+    A stage counts as finished when it finished with the same inputs as now, and so did every
+    stage before it; and not before the host was last started: of what was written before a crash, a
+    part may never have reached the disk.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "stages.json"
+
+    def run(self, stages: Sequence[Stage], run: Run) -> None:
+        """Do the stages in order, each as a phase, but for those at the front that are done."""
+        finished = self._load()
+        done: dict[str, dict[str, Any]] = {}
+        before = ""
+        for stage in stages:
+            before = _fingerprint(before, stage.inputs)
+            entry = finished.get(stage.name, {})
+            if entry.get("inputs") == before and (stage.output is None or stage.output.exists()):
+                run.note(f"{stage.title}: finished by an earlier run, used again")
+                done[stage.name] = entry
+                continue
+            finished = {}  # what follows was made from something else
+            self._save(done)
+            start = time.monotonic()
+            with run.phase(stage.name, stage.title):
+                stage.work()
+            seconds = round(time.monotonic() - start, 2)
+            done[stage.name] = {"inputs": before, "seconds": seconds}
+            self._save(done)
+
+    def seconds(self) -> dict[str, float]:
+        """How long each finished stage took, when it ran."""
+        return {name: entry["seconds"] for name, entry in self._load().items()}
+
+    def forget(self) -> None:
+        """From now on, no stage counts as finished."""
+        self._path.unlink(missing_ok=True)
+
+    def _load(self) -> dict[str, dict[str, Any]]:
+        try:
+            content = json.loads(self._path.read_text(encoding="utf-8"))
+            valid = content["format"] == _FORMAT and content["boot"] == _this_boot()
+            stages = content["stages"] if valid else {}
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return {}  # nothing is lost but time: every stage can be done again
+        assert isinstance(stages, dict)
+        return stages
+
+    def _save(self, stages: Mapping[str, Mapping[str, Any]]) -> None:
+        content = {"format": _FORMAT, "boot": _this_boot(), "stages": stages}
+        write_atomic(self._path, json.dumps(content, indent=2) + "\n", mode=0o600)
+
+
+def _this_boot() -> str:
+    """What the host's kernel calls the time since it was started."""
+    return _BOOT.read_text(encoding="utf-8").strip()
+
+
+def _fingerprint(before: str, inputs: Mapping[str, Any]) -> str:
+    return sha256(f"{before}\n{json.dumps(inputs, sort_keys=True)}".encode()).hexdigest()

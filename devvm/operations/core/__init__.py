@@ -1,0 +1,1 @@
+"""What every operation uses: names, progress, work side by side."""

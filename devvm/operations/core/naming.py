@@ -1,0 +1,56 @@
+"""What VMs, their domains and their volumes are called."""
+
+from __future__ import annotations
+
+import secrets
+
+from devvm.config import Config
+from devvm.domain.model import DATA, ROOT
+
+
+def fqdn_of(config: Config, name: str) -> str:
+    """A VM's full name: its DNS name, its domain's name, the beginning of its volumes' names."""
+    return f"{name}.{config.network.domain}"
+
+
+def name_of(config: Config, fqdn: str) -> str | None:
+    """The VM whose domain, kept state or volume has this name; None if it is no VM's of ours."""
+    name, _, rest = fqdn.partition(".")
+    domain = config.network.domain
+    end = rest.removeprefix(domain)
+    ours = rest.startswith(domain) and (end in ("", ".img") or end.startswith(("-", "@")))
+    return name if ours else None
+
+
+def url_of(config: Config, name: str) -> str:
+    """Where a VM's site is."""
+    return f"https://{fqdn_of(config, name)}/"
+
+
+def new_token() -> str:
+    """What all that one operation makes has in its name, so that undoing it finds all of it."""
+    return secrets.token_hex(4)
+
+
+def volume_of(fqdn: str, role: str, token: str) -> str:
+    """The name of a volume that an operation makes for one of a VM's disks."""
+    part = {ROOT: "root", DATA: "data"}.get(role, role)
+    return f"{fqdn}-{part}.{token}.qcow2"
+
+
+def first_root_of(fqdn: str) -> str:
+    """The name that vagrant-libvirt gives to the root that it makes."""
+    return f"{fqdn}.img"
+
+
+def kept_of(fqdn: str, identifier: str) -> str:
+    """The name of the domain that a kept state of a VM is."""
+    return f"{fqdn}@{identifier}"
+
+
+def role_of(fqdn: str, volume: str) -> str:
+    """What the disk that a volume belongs to is to its VM; the reverse of `volume_of`."""
+    if volume == first_root_of(fqdn):
+        return ROOT
+    part = volume.removeprefix(f"{fqdn}-").partition(".")[0]
+    return {"root": ROOT, "data": DATA}.get(part, part)

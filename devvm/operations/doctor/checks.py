@@ -1,0 +1,386 @@
+"""What can be wrong with the VMs on a host, and what mends it.
+
+Each function looks at one thing and changes nothing; what it finds carries its own remedy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from devvm.domain.model import BOX_CHECK, DATA, ROOT, Purpose, Vm, VmState
+from devvm.operations.core import naming
+from devvm.operations.core.progress import Run
+from devvm.operations.doctor import fixes
+from devvm.operations.guest import ssh
+from devvm.operations.provision import certificate, repair
+from devvm.operations.storage import base_image
+from devvm.ports.services import Services
+
+_GIB = 1024**3
+#: Less room than this in the pool and VMs stop, as QEMU pauses one whose disk can't grow.
+_LOW = 1 * _GIB
+
+Mend = Callable[[Run], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Something that is not as it should be.
+
+    Attributes:
+        kind: A stable key.
+        subject: The VM, or what else is concerned.
+        problem: What is wrong, in words.
+        advice: What a person types where devvm can't mend it by itself.
+        mend: Mends it; the VM's lock is held.
+        locked: The VM whose lock that needs.
+    """
+
+    kind: str
+    subject: str
+    problem: str
+    advice: str = ""
+    mend: Mend | None = None
+    locked: str | None = None
+
+
+def unreadable(services: Services, busy: set[str]) -> Iterator[Finding]:
+    """VMs whose journal can't be read; nothing else is looked at of these."""
+    for name in sorted(set(services.state.names()) - busy):
+        damage = services.state.journal_is_damaged(name)
+        if damage:
+            yield Finding(
+                kind="journal",
+                subject=name,
+                problem=damage,
+                mend=partial(fixes.set_journal_aside, services, name),
+                locked=name,
+            )
+
+
+def unfinished(services: Services, busy: set[str]) -> Iterator[Finding]:
+    """Operations that were killed."""
+    for name in sorted(set(services.state.names()) - busy):
+        begun = services.state.journal(name)
+        if begun is not None:
+            yield Finding(
+                kind="unfinished",
+                subject=name,
+                problem=f"{begun['operation']}, begun {begun['started_at']}, has not ended",
+                mend=partial(fixes.end_operation, services, name),
+                locked=name,
+            )
+    for kept in services.hypervisor.kept():
+        name = kept.vm.name
+        if (
+            kept.purpose is Purpose.PREVIOUS
+            and name not in busy
+            and services.state.journal(name) is None
+        ):
+            yield Finding(
+                kind="unfinished",
+                subject=name,
+                problem=f"a rebuild of {kept.kept_at} has not ended, and its journal is lost",
+                mend=partial(fixes.undo_rebuild, services, kept),
+                locked=name,
+            )
+
+
+def vms(services: Services, busy: set[str]) -> Iterator[Finding]:
+    """VMs whose domain, disks, files or place on the network are not as they should be."""
+    leases = services.hypervisor.leases()
+    volumes = {volume.path: volume for volume in services.hypervisor.volumes()}
+    for vm in services.hypervisor.vms():
+        name, fqdn = vm.name, naming.fqdn_of(services.config, vm.name)
+        if name in busy or services.state.journal(name) is not None:
+            continue
+        if vm.fqdn != fqdn:
+            yield _misnamed(services, vm, fqdn)
+            continue
+        yield from _disks(vm, set(volumes))
+        if vm.metadata is not None and not vm.metadata.ready:
+            yield Finding(
+                kind="unready",
+                subject=name,
+                problem="it was never finished: its create was killed, or kept it for a look",
+                advice=f"devvm destroy {name}, then: devvm create {name}",
+            )
+            continue
+        if vm.metadata is not None and vm.metadata.restore_point:
+            yield Finding(
+                kind="half-way",
+                subject=name,
+                problem=f"its update to {vm.metadata.update_to} was killed: it is between releases",
+                advice=f"go on: devvm update {name} --release {vm.metadata.update_to}; or go back: "
+                f"devvm recover {name} --item {vm.metadata.restore_point}",
+            )
+        if vm.state is VmState.PAUSED:
+            yield Finding(
+                kind="paused",
+                subject=name,
+                problem="it is paused; QEMU pauses a VM when its disk can't grow",
+                advice=f"make room (devvm trash list), then: devvm start {name}",
+            )
+        lease = leases.get(name)
+        if lease is None or lease.mac != vm.mac:
+            yield Finding(
+                kind="lease",
+                subject=name,
+                problem="its place on the network is lost"
+                if lease is None
+                else f"the network keeps a place for {lease.mac}, and its card is {vm.mac}",
+                mend=partial(fixes.write_files, services, name),
+                locked=name,
+            )
+        if lost := ssh.missing_files(services, name, vm.fqdn):
+            yield Finding(
+                kind="files",
+                subject=name,
+                problem=f"of its folder is lost: {', '.join(lost)}",
+                mend=partial(fixes.new_way_in, services, vm),
+                locked=name,
+            )
+
+
+def certificates(services: Services, busy: set[str]) -> Iterator[Finding]:
+    """Certificates that end soon, of VMs that run: the others get new ones when they start."""
+    for vm in services.hypervisor.vms():
+        ends = certificate.ends_soon(vm, datetime.now(UTC).date())
+        if ends and vm.state is VmState.RUNNING and vm.name not in busy:
+            yield Finding(
+                kind="certificate",
+                subject=vm.name,
+                problem=ends,
+                mend=partial(fixes.renew_certificate, services, vm),
+                locked=vm.name,
+            )
+
+
+def gone(services: Services, busy: set[str]) -> Iterator[Finding]:
+    """VMs whose domain is gone, and volumes that no domain needs."""
+    there = {vm.name for vm in services.hypervisor.vms()}
+    orphans: dict[str, list[str]] = {}
+    for volume in services.hypervisor.unused_volumes():
+        name = naming.name_of(services.config, volume.name)
+        if name is not None:
+            orphans.setdefault(name, []).append(volume.name)
+    for name in sorted((set(services.state.names()) | set(orphans)) - busy):
+        if services.state.journal(name) is not None or name.startswith(BOX_CHECK):
+            continue
+        if name in there:
+            if name in orphans:
+                yield _orphans(services, name, orphans[name])
+        elif name in orphans:
+            saved = (services.state.vm(name) / repair.DEFINITION).is_file()
+            yield _deleted(services, name) if saved else _orphans(services, name, orphans[name])
+        else:
+            yield Finding(
+                kind="folder",
+                subject=name,
+                problem="there is a folder of it, and neither a domain nor disks",
+                mend=partial(fixes.forget, services, name),
+                locked=name,
+            )
+
+
+def stray_snapshots(services: Services, busy: set[str]) -> Iterator[Finding]:
+    """Snapshots of VMs that are neither there nor in the trash, and can't be defined again."""
+    there = {vm.uuid for vm in services.hypervisor.vms()}
+    kept_states = services.hypervisor.kept()
+    there |= {kept.uuid for kept in kept_states if kept.destroyed}
+    for kept in kept_states:
+        name = kept.vm.name
+        if kept.purpose is not Purpose.SNAPSHOT or kept.uuid in there or name in busy:
+            continue
+        saved = (services.state.vm(name) / repair.DEFINITION).is_file()
+        if not saved and services.state.journal(name) is None:
+            yield Finding(
+                kind="stray-snapshot",
+                subject=name,
+                problem=f"the VM is gone that the snapshot {kept.label} is of",
+                mend=partial(fixes.to_trash, services, kept),
+                locked=name,
+            )
+
+
+def stale_leases(services: Services, busy: set[str]) -> Iterator[Finding]:
+    """Places on the network of VMs that are not there."""
+    there = {vm.name for vm in services.hypervisor.vms()} | set(services.state.names()) | busy
+    for name in sorted(set(services.hypervisor.leases()) - there):
+        yield Finding(
+            kind="stale-lease",
+            subject=name,
+            problem="the network keeps a place for it, and it is not there",
+            mend=partial(fixes.release_lease, services, name),
+            locked=name,
+        )
+
+
+def kept_states(services: Services, busy: set[str]) -> Iterator[Finding]:
+    """Kept states that can't be brought back, or that a VM is writing to."""
+    volumes = {volume.path for volume in services.hypervisor.volumes()}
+    written = {disk.path: vm.name for vm in services.hypervisor.vms() for disk in vm.disks}
+    for kept in services.hypervisor.kept():
+        name = kept.vm.name
+        if name in busy or kept.purpose is Purpose.PREVIOUS:
+            continue
+        what = f"{kept.purpose} {kept.id} ({kept.label})"
+        if any(disk.path in written for disk in kept.disks):
+            if services.state.journal(name) is None:
+                yield Finding(
+                    kind="unfinished",
+                    subject=name,
+                    problem=f"{what} was begun and not finished: the VM still has these disks",
+                    mend=partial(fixes.forget_kept, services, kept),
+                    locked=name,
+                )
+        elif lost := [str(disk.path) for disk in kept.disks if disk.path not in volumes]:
+            yield Finding(
+                kind="kept",
+                subject=name,
+                problem=f"of the {what} is gone: {', '.join(lost)}",
+                advice=f"devvm trash empty {kept.id}"
+                if kept.purpose is Purpose.TRASH
+                else f"devvm snapshot delete {name} {kept.label}",
+            )
+
+
+def box_images(services: Services, _busy: set[str]) -> Iterator[Finding]:
+    """Boxes' images that VMs are based on and that are gone or damaged, and damaged boxes."""
+    known: set[Path] = set()
+    for box in services.boxes.list():
+        known.add(services.config.pool_path / services.vagrant.volume_name(box))
+        damaged = services.boxes.damage(box)
+        if damaged:
+            yield Finding(
+                kind="box",
+                subject=box.release,
+                problem=f"the box is damaged: {damaged}",
+                advice="sudo devvm box build --force",
+            )
+        elif wrong := base_image.damage(services, box):
+            yield Finding(
+                kind="box-image",
+                subject=box.release,
+                problem=f"under VMs, {wrong}",
+                mend=partial(base_image.place, services, box),
+            )
+    volumes = {volume.path: volume for volume in services.hypervisor.volumes()}
+    for volume in volumes.values():
+        if volume.below and volume.below not in volumes and volume.below not in known:
+            name = naming.name_of(services.config, volume.name)
+            yield Finding(
+                kind="box-image",
+                subject=name or volume.name,
+                problem=f"{volume.name} lies on {volume.below}, which is gone",
+                advice=f"devvm rebuild {name}" if name else "",
+            )
+
+
+def pool(services: Services, _busy: set[str]) -> Iterator[Finding]:
+    """A pool that is nearly full."""
+    free = services.hypervisor.free_bytes()
+    if free < _LOW:
+        yield Finding(
+            kind="pool",
+            subject=services.config.pool,
+            problem=f"{free / _GIB:.1f} GiB are free in {services.config.pool_path}",
+            advice="delete what is not needed: devvm trash list, devvm box list, devvm list",
+        )
+
+
+def strangers(services: Services, busy: set[str]) -> Iterator[Finding]:
+    """Domains that have the name of a VM of devvm's and are none.
+
+    One that a create made and has not marked yet is no stranger: the create's journal has its UUID.
+    """
+    for fqdn, reason in services.hypervisor.other_domains().items():
+        name = naming.name_of(services.config, fqdn)
+        if name is None or fqdn != naming.fqdn_of(services.config, name) or name in busy:
+            continue
+        uuid = services.hypervisor.domain_uuid(fqdn)
+        begun = services.state.journal(name)
+        if begun is not None and uuid == begun.get("uuid"):
+            continue
+        saved = services.state.vm(name) / repair.DEFINITION
+        if saved.is_file() and uuid and f"<uuid>{uuid}</uuid>" in saved.read_text("utf-8"):
+            yield Finding(
+                kind="facts",
+                subject=name,
+                problem=f"what devvm noted in its domain is lost ({reason})",
+                mend=partial(fixes.restore_facts, services, name),
+                locked=name,
+            )
+        else:
+            yield Finding(
+                kind="stranger",
+                subject=name,
+                problem=f"there is a domain {fqdn}: {reason}; devvm leaves it alone",
+                advice=f"to look at it: virsh dominfo {fqdn}; to use the name, rename or remove it",
+            )
+
+
+CHECKS = (
+    unfinished, strangers, vms, certificates, gone, stray_snapshots, kept_states, stale_leases,
+    box_images, pool,
+)  # fmt: skip
+
+
+def _misnamed(services: Services, vm: Vm, fqdn: str) -> Finding:
+    if services.hypervisor.domain_uuid(fqdn) is not None:
+        return Finding(
+            kind="copy",
+            subject=vm.name,
+            problem=f"the domain {vm.fqdn} says that it is {vm.name}, and {fqdn} is there too",
+            advice="it is a copy that devvm did not make, and is left alone; to have it forgotten: "
+            f"virsh metadata {vm.fqdn} --remove --config https://devvm.invalid/xmlns/domain/1",
+        )
+    return Finding(
+        kind="renamed",
+        subject=vm.name,
+        problem=f"its domain was renamed to {vm.fqdn}"
+        + ("; to rename it back it has to be shut down" if vm.state is not VmState.SHUTOFF else ""),
+        mend=partial(fixes.rename, services, vm, fqdn),
+        locked=vm.name,
+    )
+
+
+def _disks(vm: Vm, volumes: set[Path]) -> Iterator[Finding]:
+    for disk in vm.disks:
+        if disk.path in volumes:
+            continue
+        if disk.role == ROOT:
+            advice = f"a new one, with the data that it has: devvm rebuild {vm.name}"
+        else:
+            advice = f"devvm snapshot list {vm.name}; devvm trash show {vm.name}"
+        what = {ROOT: "root", DATA: "data"}.get(disk.role, disk.role)
+        yield Finding(
+            kind="disk",
+            subject=vm.name,
+            problem=f"its {what} disk is gone: {disk.path}",
+            advice=advice,
+        )
+
+
+def _deleted(services: Services, name: str) -> Finding:
+    return Finding(
+        kind="domain",
+        subject=name,
+        problem="its domain was deleted; its disks are there",
+        mend=partial(fixes.redefine, services, name),
+        locked=name,
+    )
+
+
+def _orphans(services: Services, name: str, volumes: list[str]) -> Finding:
+    return Finding(
+        kind="orphans",
+        subject=name,
+        problem=f"no domain needs its {', '.join(volumes)}",
+        mend=partial(fixes.collect, services, name),
+        locked=name,
+    )

@@ -1,0 +1,95 @@
+"""`doctor`: what is not as it should be on this host, and mending it."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+from devvm.domain.errors import DevvmError
+from devvm.operations.core.progress import Run
+from devvm.operations.doctor import checks as findings
+from devvm.operations.doctor.checks import Finding
+from devvm.ports.services import Services
+
+
+@dataclass(frozen=True, kw_only=True)
+class Busy:
+    """A VM that somebody is changing now; it is not looked at."""
+
+    name: str
+    holder: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """What was found."""
+
+    findings: tuple[Finding, ...]
+    busy: tuple[Busy, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Treated:
+    """A finding, and what came of mending it."""
+
+    finding: Finding
+    mended: bool
+    error: str | None = None  # why not, where it was tried
+
+
+def examine(services: Services) -> Diagnosis:
+    """Look at everything, and change nothing.
+
+    Raises:
+        HostNotReadyError: libvirt does not answer.
+    """
+    services.hypervisor.check()
+    busy = _busy(services)
+    names = {held.name for held in busy}
+    unreadable = tuple(findings.unreadable(services, names))
+    names |= {finding.subject for finding in unreadable}
+    found = [finding for check in findings.CHECKS for finding in check(services, names)]
+    return Diagnosis(findings=(*unreadable, *found), busy=busy)
+
+
+def mend(services: Services, run: Run) -> tuple[Treated, ...]:
+    """Mend what can be mended, and say of everything what came of it.
+
+    One thing mended may show or solve another: so it looks again after one of each subject, until
+    there is nothing new.
+    """
+    services.hypervisor.ensure_pool()
+    treated: dict[tuple[str, str, str], Treated] = {}
+    while True:
+        fresh = [
+            finding
+            for finding in examine(services).findings
+            if (finding.kind, finding.subject, finding.problem) not in treated
+        ]
+        if not fresh:
+            return tuple(treated.values())
+        for finding in {finding.subject: finding for finding in reversed(fresh)}.values():
+            key = (finding.kind, finding.subject, finding.problem)
+            treated[key] = _treat(services, finding, run)
+
+
+def _treat(services: Services, finding: Finding, run: Run) -> Treated:
+    if finding.mend is None:
+        return Treated(finding=finding, mended=False)
+    lock = (
+        services.state.lock(finding.locked, run.command)
+        if finding.locked is not None
+        else nullcontext()
+    )
+    try:
+        with run.phase(finding.kind, f"Mending {finding.subject}: {finding.kind}"), lock:
+            finding.mend(run)
+    except DevvmError as error:
+        return Treated(finding=finding, mended=False, error=f"{error.brief}: {error.details}")
+    return Treated(finding=finding, mended=True)
+
+
+def _busy(services: Services) -> tuple[Busy, ...]:
+    names = {vm.name for vm in services.hypervisor.vms()} | set(services.state.names())
+    held = ((name, services.state.holder(name)) for name in sorted(names))
+    return tuple(Busy(name=name, holder=holder) for name, holder in held if holder)

@@ -1,0 +1,1 @@
+"""All VMs of the host: their releases and parity."""

@@ -1,0 +1,36 @@
+"""The guest's own log, kept where what was done in a VM fails and is about to be undone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from devvm.domain.errors import DevvmError
+from devvm.operations.core.progress import Run
+from devvm.operations.guest import ssh
+from devvm.ports.services import Services
+
+_LINES = 300
+#: What services and the kernel say; not each of devvm's own logins and tasks.
+_FACILITIES = "kern,daemon,syslog"
+
+
+@contextmanager
+def kept_on_failure(services: Services, name: str, run: Run) -> Iterator[None]:
+    """Add the last lines of the VM's journal to the log of what failed, if the VM still answers."""
+    try:
+        yield
+    except DevvmError as error:
+        with suppress(DevvmError, OSError):
+            _append(services, name, error.log or run.log(services.state))
+        raise
+
+
+def _append(services: Services, name: str, log: Path) -> None:
+    target = ssh.target(services, name, login="vagrant")
+    command = ["sudo", "journalctl", "--boot", "--no-pager"]
+    command += [f"--facility={_FACILITIES}", f"--lines={_LINES}"]
+    _, out, _ = services.shell.run(target, command, timeout=60)
+    with log.open("a", encoding="utf-8") as file:
+        file.write(f"\nThe last lines of the journal of {name}:\n{out}")

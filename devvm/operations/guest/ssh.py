@@ -1,0 +1,249 @@
+"""The way into a VM: its key pair, its pinned host key, the files that SSH and Vagrant read.
+
+All of it lies in the VM's folder, and all of it can be made again from what libvirt knows.
+"""
+
+from __future__ import annotations
+
+import base64
+import shlex
+from typing import Literal
+
+from devvm.domain.errors import NotFoundError, OperationError
+from devvm.domain.model import DATA, ROOT, Driver, Lease, Metadata, Target, Vm, VmState
+from devvm.operations.core.progress import Run
+from devvm.ports.services import Services
+from devvm.system import assets
+from devvm.system.render import render
+from devvm.system.state import write_atomic
+
+_VAGRANT_HOME_IN_GUEST = "/var/lib/vagrant"
+#: A socket's path has 108 bytes, and ssh adds 17 while it makes one.
+_SOCKET_PATH_MAX = 90
+_KEY = "id_ecdsa"
+#: The domain's definition, for the case that somebody deletes the domain.
+DEFINITION = "domain.xml"
+#: What a VM's folder must have for devvm and Vagrant to work with the VM.
+FILES = (_KEY, f"{_KEY}.pub", "known_hosts", "ssh_config", "Vagrantfile", DEFINITION)
+_VAGRANT_ID = ".vagrant/machines/{fqdn}/libvirt/id"
+_OFF = frozenset({VmState.SHUTOFF, VmState.CRASHED, VmState.PAUSED})
+#: Run by root in the guest, with a login and a public key.
+_ADMIT = """set -eu
+home=$(getent passwd "$1" | cut -d: -f6)
+file=$home/.ssh/authorized_keys
+grep -qxF "$2" "$file" 2>/dev/null && exit 0
+install -d -m 0700 -o "$1" -g "$1" "$home/.ssh"
+{ cat "$file" 2>/dev/null || :; printf '%s\\n' "$2"; } >"$file.new"
+chown "$1:" "$file.new"
+chmod 0600 "$file.new"
+mv -T "$file.new" "$file"
+"""
+
+
+def target(services: Services, name: str, *, login: Literal["engineer", "vagrant"]) -> Target:
+    """How to reach a VM over SSH, as its engineer or with the account that devvm works with.
+
+    Raises:
+        NotFoundError: this host's state folder does not know the VM.
+    """
+    ssh_config = services.state.vm(name) / "ssh_config"
+    if not ssh_config.is_file():
+        raise NotFoundError(
+            f"devvm has lost what it needs to log in to {name}",
+            details=f"{ssh_config} is not there",
+            resolution="devvm doctor --fix",
+        )
+    return Target(ssh_config=ssh_config, alias=name if login == "engineer" else f"{name}-vagrant")
+
+
+def disconnect(services: Services, name: str) -> None:
+    """Drop the SSH connections to a VM that are kept open for the next command."""
+    for alias in (name, f"{name}-vagrant"):
+        ssh_config = services.state.vm(name) / "ssh_config"
+        services.shell.disconnect(Target(ssh_config=ssh_config, alias=alias))
+
+
+def wait(services: Services, name: str, run: Run) -> Target:
+    """Wait until a VM that boots lets devvm in.
+
+    Raises:
+        OperationError: it does not, or it stopped meanwhile.
+    """
+    way_in = target(services, name, login="vagrant")
+
+    def detail(text: str) -> None:
+        vm = services.hypervisor.vm(name)
+        if vm is None or vm.state in _OFF:
+            raise OperationError(
+                f"{name} stopped while it booted",
+                details=f"it is {vm.state if vm else 'gone'}; {_space(services)}",
+                resolution=f"devvm doctor, or look at it: devvm console {name}",
+            )
+        run.detail(text)
+
+    timeout = services.config.vm.boot_timeout_seconds
+    services.shell.wait(way_in, timeout=timeout, detail=detail)
+    return way_in
+
+
+def new_key(services: Services, name: str) -> str:
+    """Make the key pair that devvm logs in with; the public half."""
+    public_key = prepare_key(services, name)
+    take_key(services, name)
+    return public_key
+
+
+def prepare_key(services: Services, name: str) -> str:
+    """Make a key pair that is not yet the one that devvm logs in with; the public half."""
+    folder = services.state.vm(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    return services.shell.new_key(folder / f"{_KEY}.new", f"devvm {name}")
+
+
+def take_key(services: Services, name: str) -> None:
+    """Log in with the prepared key pair from now on."""
+    folder = services.state.vm(name)
+    (folder / f"{_KEY}.new.pub").replace(folder / f"{_KEY}.pub")
+    (folder / f"{_KEY}.new").replace(folder / _KEY)
+
+
+def own_key(services: Services, name: str) -> str | None:
+    """The public half of the key pair that devvm logs in with; None where it is lost."""
+    folder = services.state.vm(name)
+    if not (folder / _KEY).is_file() or not (folder / f"{_KEY}.pub").is_file():
+        return None
+    return (folder / f"{_KEY}.pub").read_text(encoding="utf-8").strip()
+
+
+def admit(services: Services, way_in: Target, login: str, public_key: str) -> None:
+    """Let a key in to an account of a VM, beside those that are let in already."""
+    argv = ["sudo", "sh", "-s", "--", login, public_key]
+    services.shell.run(way_in, argv, stdin=_ADMIT)
+
+
+def oem_string(public_key: str) -> str:
+    """The SMBIOS string that lets a key in to the account that devvm works with, at boot.
+
+    systemd reads it as a credential with lines of tmpfiles.d (systemd-tmpfiles(8)).
+    """
+    ssh = f"{_VAGRANT_HOME_IN_GUEST}/.ssh"
+    content = base64.b64encode(f"{public_key}\n".encode()).decode()
+    lines = (
+        f"d {ssh} 0700 vagrant vagrant -\n"
+        f"f+~ {ssh}/authorized_keys 0600 vagrant vagrant - {content}\n"
+    )
+    encoded = base64.b64encode(lines.encode()).decode()
+    return f"io.systemd.credential.binary:tmpfiles.extra={encoded}"
+
+
+def write_ssh_files(services: Services, metadata: Metadata, lease: Lease) -> None:
+    """Write what SSH reads: who, where, and the one host key that is accepted."""
+    folder = services.state.vm(metadata.name)
+    key = " ".join(metadata.host_key.split()[:2])
+    write_atomic(folder / "known_hosts", f"{lease.fqdn} {key}\n")
+    control_path = folder / "mux-%r"
+    too_long = len(str(control_path)) + len(metadata.engineer) > _SOCKET_PATH_MAX
+    text = render(
+        assets.templates() / "ssh_config.j2",
+        name=metadata.name,
+        fqdn=lease.fqdn,
+        address=lease.address,
+        engineer=metadata.engineer,
+        folder=str(folder),
+        control_path="" if too_long else str(control_path),
+    )
+    write_atomic(folder / "ssh_config", text)
+
+
+def write_vagrant_files(services: Services, vm: Vm, lease: Lease, public_key: str) -> None:
+    """Write what Vagrant reads, from the domain as it is: Vagrantfile, and whose it is."""
+    assert vm.metadata is not None
+    sizes = {d.role: -(-d.size_bytes // 1024**3) for d in services.hypervisor.disks(vm.fqdn)}
+    write_vagrantfile(
+        services,
+        metadata=vm.metadata,
+        lease=lease,
+        uuid=vm.uuid,
+        driver=vm.driver,
+        cpus=vm.cpus,
+        memory_mib=vm.memory_mib,
+        sizes_gib={ROOT: 20, **sizes},
+        volumes={d.role: d.path.name for d in vm.disks if d.role != ROOT},
+        public_key=public_key,
+    )
+    identifier = services.state.vm(vm.name) / _VAGRANT_ID.format(fqdn=vm.fqdn)
+    identifier.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(identifier, vm.uuid)
+
+
+def missing_files(services: Services, name: str, fqdn: str) -> list[str]:
+    """What a VM's folder lacks."""
+    folder = services.state.vm(name)
+    return [
+        file for file in (*FILES, _VAGRANT_ID.format(fqdn=fqdn)) if not (folder / file).is_file()
+    ]
+
+
+def write_vagrantfile(
+    services: Services,
+    *,
+    metadata: Metadata,
+    lease: Lease,
+    uuid: str,
+    driver: Driver,
+    cpus: int,
+    memory_mib: int,
+    sizes_gib: dict[str, int],
+    volumes: dict[str, str],
+    public_key: str,
+) -> None:
+    """Write a VM's Vagrantfile.
+
+    Args:
+        services: Where to.
+        metadata: What devvm knows of the VM.
+        lease: Its place on the network.
+        uuid: Its domain's.
+        driver: How its processor is provided.
+        cpus: How many it has.
+        memory_mib: How much.
+        sizes_gib: Its disks' sizes, by role.
+        volumes: Names of its volumes, by role, but for the root's, which comes from the box.
+        public_key: The one that devvm logs in with.
+    """
+    config, folder = services.config, services.state.vm(metadata.name)
+    roles = sorted(volumes, key=lambda role: (role != DATA, role))
+    ssh_config = shlex.quote(str(folder / "ssh_config"))
+    box = f"devvm/{metadata.release}"
+    text = render(
+        assets.vagrantfile_template(),
+        fqdn=lease.fqdn,
+        box=box,
+        box_version="1.0.0",
+        boot_timeout=config.vm.boot_timeout_seconds,
+        private_key=str(folder / _KEY),
+        proxy_command=f"ssh -F {ssh_config} -W 127.0.0.1:22 {metadata.name}-vagrant",
+        uri=config.uri,
+        driver=driver.value,
+        cpu_mode="host-passthrough" if driver is Driver.KVM else "maximum",
+        uuid=uuid,
+        title=f"devvm {metadata.name}",
+        description=f"{lease.fqdn}, made by devvm from the box {box}",
+        cpus=cpus,
+        memory_mib=memory_mib,
+        network=config.network.name,
+        network_address=config.network.address,
+        mac=lease.mac,
+        pool=config.pool,
+        root_gib=sizes_gib[ROOT],
+        disks=[
+            {"volume": volumes[role], "size": f"{sizes_gib[role]}G", "serial": role}
+            for role in roles
+        ],
+        oem_strings=[oem_string(public_key)],
+    )
+    write_atomic(folder / "Vagrantfile", text)
+
+
+def _space(services: Services) -> str:
+    return f"{services.hypervisor.free_bytes() / 1024**3:.1f} GiB are free in the pool"

@@ -1,0 +1,1 @@
+"""This host: set up."""

@@ -1,0 +1,107 @@
+"""Host set-up: what a host lacks, and putting it there.
+
+Checking takes a fraction of a second, so every command that needs the host can afford it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from devvm.domain.errors import HostNotReadyError
+from devvm.operations.core.progress import Run
+from devvm.ports.setup import SetupStep
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepStatus:
+    """One step of host set-up and what it would still do."""
+
+    key: str
+    title: str
+    optional: bool
+    needed: tuple[str, ...]
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to do."""
+        return not self.needed
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostStatus:
+    """What a host has and lacks."""
+
+    steps: tuple[StepStatus, ...]
+
+    @property
+    def ready(self) -> bool:
+        """Whether devvm works here: only optional steps are left, if any."""
+        return all(step.done or step.optional for step in self.steps)
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is nothing left to do at all."""
+        return all(step.done for step in self.steps)
+
+    def needed(self) -> list[str]:
+        """Everything that set-up would do, in words."""
+        return [line for step in self.steps for line in step.needed]
+
+
+def check(steps: Iterable[SetupStep]) -> HostStatus:
+    """Look, and change nothing."""
+    return HostStatus(
+        steps=tuple(
+            StepStatus(
+                key=step.key, title=step.title, optional=step.optional,
+                needed=tuple(step.missing()),
+            )
+            for step in steps
+        )
+    )  # fmt: skip
+
+
+def require(steps: Iterable[SetupStep]) -> None:
+    """Return where the host is ready.
+
+    Raises:
+        HostNotReadyError: it isn't; lists what is missing.
+    """
+    status = check(step for step in steps if not step.optional)
+    if not status.ready:
+        raise not_ready(status)
+
+
+def not_ready(status: HostStatus) -> HostNotReadyError:
+    """The error that says what a host lacks; what is optional it does not lack."""
+    lacking = [line for step in status.steps if not step.optional for line in step.needed]
+    return HostNotReadyError(
+        "this host is not ready for devvm",
+        details="still to do:\n" + "\n".join(f"- {line}" for line in lacking),
+        resolution="devvm setup --yes",
+    )
+
+
+def apply(steps: Sequence[SetupStep], run: Run, log: Path) -> HostStatus:
+    """Do what is missing, step by step, and look again.
+
+    Raises:
+        HostNotReadyError: a step was done and still something is missing.
+        DevvmError: a step failed; what was done before it stays, and is not done again.
+    """
+    for step in steps:
+        if not step.missing():
+            continue
+        with run.phase(step.key, step.title):
+            step.apply(run.detail, log)
+            left = [] if step.optional else step.missing()
+            if left:
+                raise HostNotReadyError(
+                    f"set-up did not reach its goal: {step.title.lower()}",
+                    details="still to do:\n" + "\n".join(f"- {line}" for line in left),
+                    resolution="devvm setup",
+                    log=log,
+                )
+    return check(steps)

@@ -1,0 +1,1 @@
+"""What production is: captured, reviewed, with its waivers."""

@@ -1,0 +1,219 @@
+"""`production capture`: look at production's hosts, read-only, and write down what they are."""
+
+from __future__ import annotations
+
+import datetime
+import secrets
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+from devvm.domain.errors import DevvmError, HostNotReadyError, OperationError, UsageError
+from devvm.operations.core.progress import Run, bar
+from devvm.parity import capture as parity
+from devvm.parity import manifest as manifests
+from devvm.parity.manifest import Manifest, ManifestError
+from devvm.system import process
+from devvm.system.state import write_atomic
+
+
+class ProductionHosts(Protocol):
+    """Hosts that can be looked at."""
+
+    def names(self, patterns: Sequence[str]) -> tuple[str, ...]:
+        """The hosts that names, groups or patterns of the inventory mean, each once."""
+
+    def look(self, host: str, *, timeout: float) -> parity.Seen:
+        """Everything that the collectors see on one host; changes nothing there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to capture.
+
+    Attributes:
+        hosts: Names, or groups of the inventory.
+        output: The file to write. What varies there already goes on varying.
+        over: Manifests that this one is a layer on, the lowest first; none: it is production's.
+        only_if: Conditions that hold for the machines of the layer.
+        unless: Conditions that don't.
+        key: A file with the key for hashes over secrets, made where it is not there. Without one
+            the manifest says of secrets only that there are some.
+        packaged_contents: Whether to keep the texts of files that are as their package brought
+            them, to show what differs when one is changed.
+        timeout: Seconds that one host may take.
+        parallel: Hosts that are looked at together.
+    """
+
+    hosts: tuple[str, ...]
+    output: Path
+    over: tuple[Path, ...] = ()
+    only_if: tuple[manifests.Condition, ...] = ()
+    unless: tuple[manifests.Condition, ...] = ()
+    key: Path | None = None
+    packaged_contents: bool = True
+    timeout: float = 180
+    parallel: int = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Captured:
+    """A manifest that was written.
+
+    Attributes:
+        manifest: It.
+        changed: How many items are otherwise than in the file before; None: there was none.
+        new_varies: Items that vary from host to host and did not before, as names of checks.
+    """
+
+    manifest: Manifest
+    changed: int | None
+    new_varies: tuple[str, ...] = field(default=())
+
+
+def capture(hosts: ProductionHosts, plan: Plan, run: Run, today: datetime.date) -> Captured:
+    """Look at all hosts, and write one manifest of what they share, or nothing.
+
+    Raises:
+        UsageError: there is no such host, or a file can't be read or written.
+        OperationError: a host could not be looked at, or not at all of it; names it and says why.
+    """
+    with _files():
+        previous = manifests.load(plan.output) if plan.output.exists() else None
+        below = manifests.load_all(plan.over)
+        key = _key(plan.key) if plan.key else secrets.token_bytes(32)
+    names = hosts.names(plan.hosts)
+    with run.phase("look", f"Looking at {_count(len(names))}"):
+        seen = _look(hosts, names, plan, run, key)
+    with run.phase("write", "Writing the manifest"), _files():
+        manifest = parity.merge(seen, day=today, previous=previous)
+        if plan.key is None:
+            manifest = parity.without_secrets(manifest)
+        if not plan.packaged_contents:
+            manifest = parity.without_packaged_contents(manifest)
+        if plan.over:
+            manifest = parity.over(below.of(seen[0].conditions), manifest)
+        if plan.only_if or plan.unless:
+            manifest = manifest.model_copy(update={"only_if": plan.only_if, "unless": plan.unless})
+        write_atomic(plan.output, manifests.dump(manifest, _COMMENT))
+    return Captured(
+        manifest=manifest,
+        changed=_changed(previous, manifest) if previous else None,
+        new_varies=_new_varies(previous, manifest),
+    )
+
+
+_COMMENT = """\
+Captured by `devvm production capture`: review it as code, and capture again instead of editing.
+Only `varies` is for people: what is added there is kept."""
+
+
+def _look(
+    hosts: ProductionHosts, names: Sequence[str], plan: Plan, run: Run, key: bytes
+) -> list[parity.Seen]:
+    seen: dict[str, parity.Seen] = {}
+    failed: dict[str, DevvmError] = {}
+    pool = ThreadPoolExecutor(max_workers=plan.parallel)
+    waiting: dict[Future[parity.Seen], str] = {
+        pool.submit(hosts.look, name, timeout=plan.timeout): name for name in names
+    }
+    try:
+        while waiting:
+            run.detail(
+                bar(len(seen) + len(failed), len(names), "waiting for", list(waiting.values()))
+            )
+            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in done:
+                name = waiting.pop(future)
+                try:
+                    seen[name] = future.result()
+                except DevvmError as error:
+                    failed[name] = error
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        while wait(waiting, timeout=0.1).not_done:  # an interrupt is the main thread's alone
+            process.kill_those_of_other_threads()
+        raise
+    finally:
+        pool.shutdown(wait=False)
+    if failed:
+        raise _not_seen(failed, len(names))
+    return [replace(one, areas=parity.seal(one.areas, key)) for _, one in sorted(seen.items())]
+
+
+def _not_seen(failed: dict[str, DevvmError], total: int) -> OperationError:
+    names = sorted(failed)
+    some = f"{len(failed)} of {_count(total)}" if total > 1 else names[0]
+    return OperationError(
+        f"{some} could not be looked at, and no manifest was written",
+        details="\n".join(f"{n}: {failed[n].details or failed[n].brief}" for n in names),
+        resolution=failed[names[0]].resolution,
+    )
+
+
+def _count(number: int) -> str:
+    return "1 host" if number == 1 else f"{number} hosts"
+
+
+def _key(file: Path) -> bytes:
+    """The key of hashes over secrets; made, for its owner only, where there is none."""
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text(secrets.token_hex(32) + "\n", encoding="ascii")
+    key = file.read_text(encoding="ascii").strip()
+    if len(key) < 32:
+        raise UsageError(
+            f"{file} is no key: it has {len(key)} characters, and needs 32",
+            resolution="give a file that does not exist yet, and it is made",
+        )
+    return key.encode()
+
+
+def _changed(previous: Manifest, manifest: Manifest) -> int:
+    return sum(len(items) for items in parity.over(previous, manifest).areas.values())
+
+
+def _new_varies(previous: Manifest | None, manifest: Manifest) -> tuple[str, ...]:
+    before = {
+        (area, item, fact)
+        for area, items in (previous.varies if previous else {}).items()
+        for item, facts in items.items()
+        for fact in facts
+    }
+    return tuple(
+        sorted(
+            {
+                f"{manifests.check_name(area, item)}: {fact}"
+                for area, items in manifest.varies.items()
+                for item, facts in items.items()
+                for fact in facts
+                if (area, item, fact) not in before
+            }
+        )
+    )
+
+
+@contextmanager
+def _files() -> Iterator[None]:
+    """A file that can't be read or written is the caller's mistake.
+
+    Raises:
+        UsageError: says which, and why.
+    """
+    try:
+        yield
+    except ManifestError as error:
+        raise UsageError(str(error), resolution="devvm production lint FILE") from None
+    except HostNotReadyError as error:
+        raise UsageError(
+            error.brief, details=error.details, resolution="give another file with --output"
+        ) from None
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename} can't be read or written",
+            details=error.strerror,
+            resolution="give another file",
+        ) from None

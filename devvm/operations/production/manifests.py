@@ -1,0 +1,258 @@
+"""`production show`, `diff`, `lint`, `propose`: manifests from files, and what is beside them."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from devvm.domain.errors import NotFoundError, OperationError, UsageError
+from devvm.parity import layout
+from devvm.parity import lint as linter
+from devvm.parity import roles as roles_of
+from devvm.parity.manifest import Facts, Manifest, ManifestError, check_name, load
+from devvm.parity.propose import Proposal, Source, propose
+from devvm.system.state import write_atomic
+
+#: The names in a folder that says what production is.
+MANIFEST, LAYERS, ROLES = "manifest.yml", "overlay", "roles.yml"
+#: What PyYAML raises on tagged values that are none, besides its own errors.
+_BROKEN_VALUES = (ValueError, LookupError, AttributeError, RecursionError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One item of a manifest.
+
+    Attributes:
+        facts: None: it is not there, or only on some hosts.
+        varies: Facts that vary from host to host.
+    """
+
+    area: str
+    item: str
+    facts: Facts | None
+    varies: tuple[str, ...] = ()
+
+    @property
+    def check(self) -> str:
+        """The name of its check."""
+        return check_name(self.area, self.item)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileFinding:
+    """What is not good, and in which file."""
+
+    file: Path
+    finding: linter.Finding
+
+
+def read(file: Path) -> Manifest:
+    """A manifest.
+
+    Raises:
+        NotFoundError: the file is not there.
+        UsageError: it is no manifest.
+    """
+    if not file.exists():
+        raise NotFoundError(
+            f"there is no manifest {file}",
+            resolution=f"devvm production capture --host HOST --output {file}",
+        )
+    try:
+        return load(file)
+    except ManifestError as error:
+        raise _refused(error) from None
+    except _BROKEN_VALUES as error:
+        what = "too deep" if isinstance(error, RecursionError) else f"a value in it: {error}"
+        raise _refused(f"{file} is no manifest: {what}") from None
+
+
+def every_item(manifest: Manifest) -> list[Item]:
+    """The items of a manifest, and those that only some hosts have, by name."""
+    found = {
+        (area, item): Item(
+            area=area, item=item, facts=facts,
+            varies=tuple(manifest.varies.get(area, {}).get(item, ())),
+        )
+        for area, item, facts in manifest.items()
+    }  # fmt: skip
+    for area, items in manifest.varies.items():
+        for item, names in items.items():
+            found.setdefault(
+                (area, item), Item(area=area, item=item, facts=None, varies=tuple(names))
+            )
+    return [found[key] for key in sorted(found)]
+
+
+def find(manifest: Manifest, pattern: str, file: Path) -> list[Item]:
+    """The items whose check has this name, or matches this pattern; an area's name is all of it.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    items = every_item(manifest)
+    found = [one for one in items if pattern in (one.check, one.area)]
+    found = found or [one for one in items if fnmatchcase(one.check, pattern)]
+    if not found:
+        names = [one.check for one in items]
+        close = difflib.get_close_matches(pattern, names, n=3) or [
+            name for name in names if pattern and pattern in name
+        ]
+        raise NotFoundError(
+            f"there is no item {pattern} in {file}",
+            details=f"did you mean {' or '.join(close[:3])}?" if close else None,
+            resolution=f"devvm production show {shlex.quote(close[0]) + ' ' if close else ''}"
+            f"--manifest {file}",
+        )
+    return found
+
+
+def lint(path: Path, suite: Path, *, fix: bool = False) -> tuple[list[Path], list[FileFinding]]:
+    """What is not good about a manifest, or about a folder's, its layers' and its `roles.yml`.
+
+    Args:
+        path: A file, or the folder.
+        suite: The parity suite, which knows what a secret is.
+        fix: Put files in order first.
+
+    Returns:
+        The files that were looked at, and the findings.
+
+    Raises:
+        UsageError: a file is no manifest, or one that is to be put in order has comments in it.
+    """
+    files = [path]
+    if path.is_dir():
+        files = [path / MANIFEST, *sorted((path / LAYERS).glob("*.yml"))]
+    secrets = _secrets(suite)
+    found, names = [], set()
+    for file in files:
+        manifest, text = _with_text(file)
+        if fix and layout.first_out_of_order(text, manifest) is not None:
+            text = _put_in_order(file, text, manifest)
+        names |= {one.check for one in every_item(manifest)}
+        found += [
+            FileFinding(file=file, finding=finding)
+            for finding in linter.lint(text, manifest, secrets)
+        ]
+    if path.is_dir():
+        file = path / ROLES
+        unused = linter.unused_patterns(_roles(file), names)
+        found += [FileFinding(file=file, finding=finding) for finding in unused]
+        files.append(file)
+    return files, found
+
+
+def proposal(old: Path, new: Path, production: Path, roles: Path) -> Proposal:
+    """What the roles must do otherwise so that machines become what a manifest says.
+
+    Args:
+        old: The manifest of what the stack is.
+        new: The manifest of what production has become.
+        production: The folder with `roles.yml`.
+        roles: The folder of roles.
+
+    Raises:
+        UsageError: a file is no manifest, or they are not of the same machines.
+    """
+    if old.exists() and new.exists() and old.samefile(new):
+        raise UsageError(
+            f"{new} is compared with itself",
+            details="what the stack is must be another file than what production has become",
+            resolution=f"devvm production propose {new} "
+            f"--from <(git show HEAD:production/{MANIFEST})",
+        )
+    was, now = read(old), read(new)
+    for name in ("only_if", "unless"):
+        if set(getattr(was, name)) != set(getattr(now, name)):
+            raise UsageError(
+                f"{old} and {new} are not for the same machines",
+                details=f"their {name} are not the same: one of them is a layer",
+                resolution=f"devvm production propose {new} --from OLD, with two manifests of one "
+                "kind",
+            )
+    return propose(was, now, _roles(production / ROLES), _sources(roles))
+
+
+def _sources(roles: Path) -> dict[str, list[Source]]:
+    """By path on a machine: the files of roles that become it."""
+    found: dict[str, list[Source]] = {}
+    for kind, ending in (("templates", ".j2"), ("files", "")):
+        for folder in sorted(roles.glob(f"*/{kind}")):
+            for file in sorted(one for one in folder.rglob("*") if one.is_file()):
+                path = f"/{file.relative_to(folder).as_posix().removesuffix(ending)}"
+                source = Source(folder.parent.name, f"roles/{file.relative_to(roles).as_posix()}")
+                found.setdefault(path, []).append(source)
+    return found
+
+
+def _with_text(file: Path) -> tuple[Manifest, str]:
+    manifest = read(file)
+    if not file.is_file():
+        raise UsageError(
+            f"{file} is not a file that can be read twice",
+            resolution="devvm production lint FILE, with a file on disk",
+        )
+    return manifest, file.read_bytes().decode("utf-8")
+
+
+def _put_in_order(file: Path, text: str, manifest: Manifest) -> str:
+    lines = layout.comments_inside(text)
+    if lines:
+        raise UsageError(
+            f"{file} has comments that would be lost: line {', '.join(map(str, lines[:5]))}",
+            details="a capture keeps the comment at the top and no other",
+            resolution="move them to the top, then: devvm production lint --fix " + str(file),
+        )
+    better = layout.rewritten(text, manifest)
+    try:
+        write_atomic(file, better, mode=file.stat().st_mode & 0o777)
+    except OSError as error:
+        raise OperationError(
+            f"{file} can't be written", details=str(error), resolution=f"ls -l {file}"
+        ) from None
+    return better
+
+
+def _secrets(suite: Path) -> linter.Secrets:
+    """How the collectors tell secrets: their own code, which stands beside devvm's."""
+    spec = importlib.util.spec_from_file_location(
+        "devvm_parity_common", suite / "collectors" / "common.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return linter.Secrets(redact=module.redact, paths=tuple(module.SECRET_PATHS))
+
+
+def _roles(file: Path) -> roles_of.Roles:
+    try:
+        return roles_of.load(file)
+    except ManifestError as error:
+        raise UsageError(
+            next(_lines(error)),
+            details="\n".join(list(_lines(error))[1:]) or None,
+            resolution=f"correct {file}: it says which role answers for what",
+        ) from None
+
+
+def _refused(error: object) -> UsageError:
+    first, *rest = _lines(error)
+    return UsageError(
+        first,
+        details="\n".join(rest) or None,
+        resolution="a manifest is what this writes: devvm production capture --host HOST "
+        "--output FILE",
+    )
+
+
+def _lines(error: object) -> Iterator[str]:
+    lines: Sequence[str] = str(error).splitlines() or ("it is no manifest",)
+    yield from (line.strip() for line in lines)

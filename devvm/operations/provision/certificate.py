@@ -1,0 +1,123 @@
+"""The TLS certificate of a VM: renewed before it ends, with the key that it has.
+
+It is on the data disk, so it outlives every root of the VM and would expire one day. The VM's
+metadata says when, so that nobody has to ask the VM.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime
+
+from devvm.domain.errors import DevvmError
+from devvm.domain.model import Target, Vm
+from devvm.operations.core import naming
+from devvm.operations.core.progress import Run
+from devvm.operations.guest import ssh
+from devvm.ports.services import Services
+
+#: A VM that starts, or is updated, gets a new one where its own is good for fewer days.
+RENEW_DAYS = 90
+#: One that runs on is spoken of where it has fewer.
+WARN_DAYS = 30
+
+_CHAIN = "/data/identity/site.crt"
+#: Run by root in the VM: each file whole or not at all, the CA first. What is on the data disk is
+#: installed as at boot; nginx reads it again where it runs.
+_INSTALL = """set -eu
+umask 077
+put() {
+    cat >"/data/identity/$1.new"
+    mv -T "/data/identity/$1.new" "/data/identity/$1"
+}
+put ca.crt <<'END'
+@CA@
+END
+put site.crt <<'END'
+@CHAIN@
+END
+sync -f /data
+/usr/lib/devvm/identity
+systemctl try-reload-or-restart nginx.service
+"""
+
+
+def end_of(services: Services, chain: str) -> str:
+    """The day on which a certificate ends, as a VM's metadata has it."""
+    return services.ca.ends(chain).astimezone(UTC).date().isoformat()
+
+
+def days_left(vm: Vm, today: date) -> int | None:
+    """For how many days a VM's certificate is good; None where that is not known."""
+    until = vm.metadata.certificate_until if vm.metadata else ""
+    try:
+        return (date.fromisoformat(until) - today).days
+    except ValueError:
+        return None
+
+
+def ends_soon(vm: Vm, today: date) -> str | None:
+    """Says of a VM whose certificate ends soon, or has ended, when; None of any other."""
+    days = days_left(vm, today)
+    if days is None or days >= WARN_DAYS:
+        return None
+    assert vm.metadata is not None
+    return f"its certificate {'ends' if days >= 0 else 'ended'} on {vm.metadata.certificate_until}"
+
+
+def keep_valid(services: Services, name: str, run: Run, *, refused: bool = False) -> None:
+    """See that the certificate of a VM that lets devvm in does not end soon; its lock is held.
+
+    Where it can't be renewed the VM is as good as before, and a note says so.
+
+    Args:
+        services: What the operation may use.
+        name: The VM's name.
+        run: Where the phase and the note go.
+        refused: Clients do not accept it, whatever day it ends.
+    """
+    vm = services.hypervisor.vm(name)
+    if vm is None or vm.metadata is None:
+        return
+    try:
+        if days_left(vm, _today()) is None:
+            chain = _present(services, ssh.target(services, name, login="vagrant"))
+            vm = _note_end(services, vm, chain)
+        days = days_left(vm, _today())
+        if refused or days is None or days < RENEW_DAYS:
+            renew(services, vm, run)
+    except DevvmError as error:
+        run.note(f"The certificate of {name} could not be renewed: {error}")
+
+
+def renew(services: Services, vm: Vm, run: Run) -> None:
+    """Give a VM that runs a new certificate for the key that it has; its lock is held.
+
+    Raises:
+        OperationError: the VM has no certificate that can be read, or can't be reached.
+    """
+    target = ssh.target(services, vm.name, login="vagrant")
+    with run.phase("certificate", "Renewing its certificate"):
+        chain = services.ca.renew(
+            naming.fqdn_of(services.config, vm.name), _present(services, target)
+        )
+        authority = services.ca.ensure().read_text(encoding="utf-8")
+        script = _INSTALL.replace("@CA@", authority.strip()).replace("@CHAIN@", chain.strip())
+        services.shell.run(target, ["sudo", "sh", "-s"], stdin=script)
+        _note_end(services, vm, chain)
+
+
+def _present(services: Services, target: Target) -> str:
+    _, chain, _ = services.shell.run(target, ["sudo", "cat", _CHAIN])
+    return chain
+
+
+def _note_end(services: Services, vm: Vm, chain: str) -> Vm:
+    assert vm.metadata is not None
+    facts = replace(vm.metadata, certificate_until=end_of(services, chain))
+    services.hypervisor.set_metadata(vm.uuid, facts)
+    return replace(vm, metadata=facts)
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()

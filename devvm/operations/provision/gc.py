@@ -1,0 +1,115 @@
+"""Keeps the chains of layers short, and lets go of what has expired."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from devvm.domain.errors import DevvmError, LockedError
+from devvm.domain.model import Kept, Purpose, Vm, VmState, Volume
+from devvm.operations.core.progress import Run
+from devvm.operations.provision import repair
+from devvm.operations.storage import saved_states
+from devvm.ports.services import Services
+
+
+def tidy(services: Services, name: str, run: Run) -> None:
+    """Let go of what has expired, and merge layers of a running VM that nothing else needs.
+
+    Never fails: it is for later, and is tried again by the next operation. The caller holds the
+    VM's lock; what has expired of others that somebody works on is left for later, too.
+    """
+    try:
+        for other in sorted({kept.vm.name for kept in expired(services)}):
+            held = nullcontext() if other == name else services.state.lock(other, run.command)
+            with suppress(LockedError), held:
+                _let_go(services, other, run)
+        vm = services.hypervisor.vm(name)
+        if vm is not None and vm.state is VmState.RUNNING:
+            drop_void(services, vm)
+            merge(services, vm, run)
+    except DevvmError as error:
+        run.note(f"Tidying up after {name} is left for later: {error}")
+
+
+def _let_go(services: Services, name: str, run: Run) -> None:
+    if services.state.journal(name) is not None:
+        return
+    for kept in expired(services):
+        if kept.vm.name == name and saved_states.find(services, kept.id) is not None:
+            purge(services, kept)
+            run.note(f"Deleted for good, as it had expired: {name}, {kept.label}")
+
+
+def expired(services: Services) -> list[Kept]:
+    """What lies in the trash for longer than it is kept."""
+    now = datetime.now(UTC)
+    return [
+        kept
+        for kept in services.hypervisor.kept()
+        if kept.purpose is Purpose.TRASH
+        and kept.expires_at
+        and datetime.fromisoformat(kept.expires_at) <= now
+    ]
+
+
+def purge(services: Services, kept: Kept) -> list[str]:
+    """Delete a kept state for good; with a VM that was destroyed, its snapshots.
+
+    Returns:
+        The volumes that are gone. Those that something else needs stay.
+    """
+    doomed = with_snapshots(services, kept)
+    paths: set[Path] = set()
+    for state in doomed:
+        paths |= saved_states.layers_under(services, state.disks)
+    for state in reversed(doomed):  # the destroyed VM last: killed before, it can be purged again
+        saved_states.forget_kept(services, state)
+    return saved_states.release(services, paths)
+
+
+def with_snapshots(services: Services, kept: Kept) -> list[Kept]:
+    """A kept state, and the snapshots that go with it where it is a VM that was destroyed."""
+    snapshots = (
+        saved_states.of_vm(services, kept.vm.name, Purpose.SNAPSHOT) if kept.destroyed else []
+    )
+    return [kept, *(other for other in snapshots if other.uuid == kept.uuid)]
+
+
+def drop_void(services: Services, vm: Vm) -> None:
+    """Delete unused layers on what a VM writes to: what they were made on is no more.
+
+    An interrupted merge leaves such. Of a VM that does not run, only after one: somebody may have
+    given its domain an older layer by hand.
+    """
+    below = {volume.path: volume.below for volume in services.hypervisor.volumes()}
+    void: set[Path] = set()
+    written = {disk.path for disk in vm.disks}
+    while more := {path for path in below if below[path] in written | void} - void:
+        void |= more
+    saved_states.release(services, void)
+
+
+def merge(services: Services, vm: Vm, run: Run) -> None:
+    """Write the top layers of a running VM's disks into what only they need."""
+    for disk in vm.disks:
+        volumes = {volume.path: volume for volume in services.hypervisor.volumes()}
+        if disk.path not in volumes:  # somebody's own, outside the pool; or it is gone
+            continue
+        above: list[Path] = []
+        layer = volumes[disk.path]
+        while layer.below in volumes and _is_its_own(services, vm, volumes[layer.below]):
+            above.append(layer.path)
+            layer = volumes[layer.below]
+        if above:
+            run.detail(f"merging {len(above) + 1} layers of the disk {disk.role}")
+            with repair.definition_changes(services, vm.name):
+                services.hypervisor.commit_layers(vm, disk.role, layer.path)
+            saved_states.release(services, above)
+
+
+def _is_its_own(services: Services, vm: Vm, volume: Volume) -> bool:
+    """Whether nothing else needs a layer, and it is this VM's: neither its box's nor another's."""
+    users = set(services.hypervisor.users_of_volume(volume.name))
+    return volume.name.startswith(f"{vm.fqdn}-") and users == {vm.fqdn}

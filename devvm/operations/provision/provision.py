@@ -1,0 +1,224 @@
+"""Bring a VM up on a box, and take one down: what create, the box's verification and others share.
+
+`bring_up` leaves a journal open: the caller closes it when all is well, or undoes everything with
+`take_down`, now or when the next command finds the journal.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from devvm import __version__
+from devvm.config import VmConfig
+from devvm.domain.model import DATA, ROOT, Box, Driver, Engineer, Metadata, Target, Vm, VmState
+from devvm.operations.core import naming
+from devvm.operations.core.journal import CREATE
+from devvm.operations.core.progress import Run
+from devvm.operations.guest import ssh
+from devvm.operations.provision import certificate
+from devvm.operations.storage import base_image, saved_states
+from devvm.ports.services import Services
+
+PLAYBOOK = "personalise.yml"
+_HOST_KEY = "ssh_host_ed25519_key"
+
+
+def bring_up(
+    services: Services,
+    *,
+    name: str,
+    box: Box,
+    vm_config: VmConfig,
+    metadata: Metadata,
+    run: Run,
+) -> Target:
+    """Make a VM and boot it, up to where it lets devvm in.
+
+    The caller holds the VM's lock, and has made sure that nothing of this name exists.
+
+    Returns:
+        The way in, with the account that devvm works with.
+
+    Raises:
+        DevvmError: something failed; the journal is open and `take_down` undoes what was done.
+    """
+    state, hypervisor = services.state, services.hypervisor
+    identifier, token = str(uuid.uuid4()), naming.new_token()
+    fqdn = naming.fqdn_of(services.config, name)
+    state.open_journal(
+        name, CREATE,
+        {"command": run.command, "uuid": identifier, "token": token, "release": box.release},
+    )  # fmt: skip
+    with run.phase("network", "Preparing the network"), state.wait_lock("network"):
+        hypervisor.ensure_network()
+        lease = hypervisor.reserve_lease(name)
+    with run.phase("disks", "Making the disks"):
+        base_image.place(services, box, run)
+        run.detail("making the data disk")
+        volumes = {
+            role: naming.volume_of(fqdn, role, token)
+            for role in (DATA, *(disk.name for disk in vm_config.extra_disks))
+        }
+        identity = _place_data_disk(services, name, volumes[DATA], vm_config.data_gib)
+        metadata = known_by(services, metadata, identity)
+    with run.phase("boot", "Starting the VM"):
+        driver, reason = hypervisor.driver(vm_config.driver)
+        if driver is Driver.QEMU and vm_config.driver == "auto":
+            run.note(f"The VM runs by {reason}")
+        public_key = ssh.new_key(services, name)
+        ssh.write_ssh_files(services, metadata, lease)
+        extra = {disk.name: disk.size_gib for disk in vm_config.extra_disks}
+        ssh.write_vagrantfile(
+            services,
+            metadata=metadata,
+            lease=lease,
+            uuid=identifier,
+            driver=driver,
+            cpus=vm_config.cpus,
+            memory_mib=vm_config.memory_mib,
+            sizes_gib={ROOT: vm_config.root_gib, DATA: vm_config.data_gib, **extra},
+            volumes=volumes,
+            public_key=public_key,
+        )
+        services.vagrant.up(state.vm(name), run.detail, run.log(state))
+        hypervisor.set_metadata(identifier, metadata)
+        return ssh.wait(services, name, run)
+
+
+def personalise(services: Services, name: str, engineer: Engineer, release: str, run: Run) -> None:
+    """Make a VM that lets devvm in its engineer's own.
+
+    Raises:
+        OperationError: a task failed.
+    """
+    own_key = ssh.own_key(services, name)
+    # the VM's own key too, so that `devvm ssh` works whatever keys the person has
+    keys = [*engineer.authorized_keys, *([own_key] if own_key else [])]
+    with run.phase("personalise", f"Making it {engineer.login}'s own"):
+        services.provisioner.apply(
+            PLAYBOOK,
+            ssh.target(services, name, login="vagrant"),
+            variables={
+                "engineer_login": engineer.login,
+                "engineer_authorized_keys": keys,
+                "engineer_git_name": engineer.git_name,
+                "engineer_git_email": engineer.git_email,
+                "devvm_stamp": {
+                    "release": release,
+                    "devvm": __version__,
+                    "converged_at": run.started_at,
+                },
+            },
+            detail=run.detail,
+            log=run.log(services.state),
+        )
+
+
+def name_root(services: Services, vm: Vm, token: str) -> Vm:
+    """Move a new VM's root from the one name that vagrant-libvirt has for it to one of its own.
+
+    Otherwise no VM of this name could be made as long as this root lies in the trash.
+    """
+    first = naming.first_root_of(vm.fqdn)
+    if vm.root is None or vm.root.name != first:
+        return vm
+    below = next(v.below for v in services.hypervisor.volumes() if v.path == vm.root)
+    assert below is not None
+    moved = saved_states.put_root(services, vm.fqdn, below, token, vm.root)
+    services.hypervisor.move_disk(vm, ROOT, moved[ROOT])
+    services.hypervisor.remove_volume(first)
+    found = services.hypervisor.vm(vm.name)
+    assert found is not None
+    return found
+
+
+def take_down(services: Services, name: str) -> None:
+    """Undo what `bring_up` or another operation that makes a VM did, for good.
+
+    Safe to run again, from any state that a killed command left. A domain of the VM's name that
+    devvm did not make is left alone, and so are volumes that this operation did not make.
+    """
+    config, state, hypervisor = services.config, services.state, services.hypervisor
+    journal = state.journal(name) or {}
+    fqdn = naming.fqdn_of(config, name)
+    ssh.disconnect(services, name)
+    if _is_ours(services, name, journal):
+        hypervisor.remove_domain(fqdn)
+        first = config.pool_path / naming.first_root_of(fqdn)
+        saved_states.release(services, [first])
+        if "token" in journal:
+            saved_states.release_made_by(services, name, journal["token"])
+    with state.wait_lock("network"):
+        hypervisor.release_lease(name)
+    state.forget(name)
+
+
+@contextmanager
+def recorded(services: Services, name: str, run: Run) -> Iterator[None]:
+    """Keep the run's phases and durations with the VM, however it ends."""
+    result = "failed"
+    try:
+        yield
+        result = "done"
+    except KeyboardInterrupt:
+        result = "interrupted"
+        raise
+    finally:
+        services.state.add_run(name, run.record(result))
+
+
+def new_identity(services: Services, fqdn: str) -> Mapping[str, str]:
+    """The files that make a machine this one and no other; the private ones exist nowhere else."""
+    private_key, public_key = services.data_disks.new_host_key(fqdn)
+    authority = services.ca.ensure().read_text(encoding="utf-8")
+    site_key, site_chain = services.ca.issue(fqdn)
+    return {
+        _HOST_KEY: private_key,
+        f"{_HOST_KEY}.pub": public_key,
+        "site.key": site_key,
+        "site.crt": site_chain,
+        "ca.crt": authority,
+    }
+
+
+def known_by(services: Services, facts: Metadata, identity: Mapping[str, str]) -> Metadata:
+    """The facts of a VM with an identity: its host key, and when its certificate ends."""
+    return replace(
+        facts,
+        host_key=" ".join(identity[f"{_HOST_KEY}.pub"].split()[:2]),
+        certificate_until=certificate.end_of(services, identity["site.crt"]),
+    )
+
+
+def power_off(services: Services, vm: Vm, *, timeout: float) -> None:
+    """Shut a VM down, by the plug after `timeout` seconds; nothing where it is off."""
+    if vm.state is not VmState.SHUTOFF:
+        ssh.disconnect(services, vm.name)
+        services.hypervisor.shutdown(vm, timeout=timeout, force=True)
+
+
+def _is_ours(services: Services, name: str, journal: Mapping[str, object]) -> bool:
+    """Whether the domain of this name is a VM of devvm's, or what a killed create made of one."""
+    found = services.hypervisor.domain_uuid(naming.fqdn_of(services.config, name))
+    return found is None or journal.get("uuid") == found or services.hypervisor.vm(name) is not None
+
+
+def _place_data_disk(
+    services: Services, name: str, volume: str, size_gib: int
+) -> Mapping[str, str]:
+    """Make the data disk with the VM's identity on it, which is returned.
+
+    The private halves exist on the host only while the disk is made, in a private folder.
+    """
+    identity = new_identity(services, naming.fqdn_of(services.config, name))
+    # in the VM's folder, which goes when a killed create is undone
+    with tempfile.TemporaryDirectory(dir=services.state.vm(name), prefix=".disk-") as folder:
+        image = Path(folder) / "data.qcow2"
+        services.data_disks.make(image, size_gib, identity)
+        services.hypervisor.upload_volume(volume, image, lambda _text: None)
+    return identity

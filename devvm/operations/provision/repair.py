@@ -1,0 +1,154 @@
+"""Take VMs up again whose folder, key, Vagrant files, place on the network or domain is lost.
+
+libvirt knows nearly all of a VM; what it does not know is made anew, and what was deleted in
+libvirt is defined again from what was written down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from devvm.domain.errors import OperationError
+from devvm.domain.model import DATA, DomainChange, DomainDisk, Metadata, Target, Vm, VmState
+from devvm.operations.core import naming
+from devvm.operations.core.progress import Run
+from devvm.operations.guest import ssh
+from devvm.operations.storage import saved_states
+from devvm.ports.services import Services
+from devvm.system.state import write_atomic
+
+DEFINITION = ssh.DEFINITION
+_HOST_KEY_IN_GUEST = "/etc/ssh/ssh_host_ed25519_key.pub"
+
+
+def write_files(services: Services, name: str) -> None:
+    """Write a VM's files from its domain as it is now; nothing where its key is lost."""
+    vm, public_key = services.hypervisor.vm(name), ssh.own_key(services, name)
+    if vm is None or vm.metadata is None or public_key is None:
+        return
+    with services.state.wait_lock("network"):
+        services.hypervisor.ensure_network()
+        lease = services.hypervisor.reserve_lease(name, vm.mac)
+    if vm.metadata.host_key:
+        ssh.write_ssh_files(services, vm.metadata, lease)
+    ssh.write_vagrant_files(services, vm, lease, public_key)
+    definition = services.hypervisor.definition(vm.fqdn)
+    write_atomic(services.state.vm(name) / DEFINITION, definition)
+
+
+@contextmanager
+def definition_changes(services: Services, name: str) -> Iterator[None]:
+    """Have nothing written down of a VM's domain while a step changes which disks it has.
+
+    Killed meanwhile, and the domain deleted then, nobody takes a volume for the VM's newest that
+    was left behind.
+    """
+    (services.state.vm(name) / DEFINITION).unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        write_files(services, name)
+
+
+def new_way_in(services: Services, vm: Vm, run: Run) -> None:
+    """Make what is lost of the way into a VM; whoever may use its domain may have it.
+
+    It leads to the account that devvm works with; `let_in` leads on to the engineer's.
+
+    Raises:
+        OperationError: the VM's host key is not known, and its agent does not tell it.
+    """
+    assert vm.metadata is not None
+    running = vm.state is VmState.RUNNING
+    public_key = ssh.own_key(services, vm.name)
+    if public_key is None:
+        # The key's own only when the VM takes it: killed meanwhile, the next one is tried.
+        public_key = ssh.prepare_key(services, vm.name)
+        definition = services.hypervisor.definition(vm.fqdn)
+        oem_string = ssh.oem_string(public_key)
+        services.hypervisor.define(definition, DomainChange(oem_string=oem_string))
+        if running and not services.hypervisor.authorize_key(vm.fqdn, "vagrant", public_key):
+            run.note(f"{vm.name} takes the new key when it next starts: devvm restart {vm.name}")
+        ssh.take_key(services, vm.name)
+    metadata = vm.metadata
+    if not metadata.host_key:
+        metadata = replace(metadata, host_key=_host_key(services, vm))
+        services.hypervisor.set_metadata(vm.uuid, metadata)
+    write_files(services, vm.name)
+
+
+def let_in(services: Services, target: Target, metadata: Metadata) -> None:
+    """Let devvm's key for a VM in to its engineer's account.
+
+    Raises:
+        OperationError: the VM does not let devvm in.
+    """
+    public_key = ssh.own_key(services, metadata.name)
+    if public_key is not None and metadata.ready:
+        ssh.admit(services, target, metadata.engineer, public_key)
+
+
+def redefine(services: Services, name: str) -> Vm | None:
+    """Define a VM's domain again that somebody deleted, if its disks and its definition are there.
+
+    Returns:
+        The VM, which is off; None where that can't be done.
+    """
+    saved = services.state.vm(name) / DEFINITION
+    if not saved.is_file():
+        return None
+    if services.hypervisor.domain_uuid(naming.fqdn_of(services.config, name)) is not None:
+        return None  # somebody else's by now
+    definition = saved.read_text(encoding="utf-8")
+    disks = _newest(services, name, services.hypervisor.disks_in(definition))
+    if DATA not in disks:
+        return None
+    services.hypervisor.define(definition, DomainChange(disks=disks))
+    return services.hypervisor.vm(name)
+
+
+def _newest(services: Services, name: str, saved: tuple[DomainDisk, ...]) -> dict[str, Path]:
+    """The volumes that a lost VM had last, by role, where there is no doubt.
+
+    Each is the one that was written down, or the one layer on top of it; a killed purge may have
+    left others, of an earlier time.
+    """
+    tops = saved_states.lost_volumes(services, name)
+    found: dict[str, Path] = {}
+    for disk in saved:
+        of_role = [top for top in tops if top.role == disk.role]
+        on_top = [top for top in of_role if disk.path in saved_states.layers_under(services, [top])]
+        candidates = on_top or of_role
+        if len(candidates) == 1:
+            found[disk.role] = candidates[0].path
+    return found
+
+
+def unknown(name: str) -> Metadata:
+    """The facts of a VM of which nothing is known but its name."""
+    return Metadata(name=name, engineer="", release="", created_at="", ready=False)
+
+
+def _host_key(services: Services, vm: Vm) -> str:
+    known_hosts = services.state.vm(vm.name) / "known_hosts"
+    if known_hosts.is_file():  # of a VM that was made before its domain had the key
+        return " ".join(known_hosts.read_text(encoding="utf-8").split()[1:3])
+    answer = None
+    if vm.state is VmState.RUNNING:  # the agent's channel is the host's own: nobody is in between
+        answer = services.hypervisor.read_guest_file(vm.fqdn, _HOST_KEY_IN_GUEST)
+    if not answer:
+        raise OperationError(
+            f"the host key of {vm.name} is not known, and its guest agent does not tell it",
+            details=f"it is {vm.state}; the key can be asked for when it runs",
+            resolution=f"devvm start {vm.name}, then: devvm doctor --fix",
+        )
+    return " ".join(answer.split()[:2])
+
+
+def restore_facts(services: Services, name: str) -> None:
+    """Write devvm's facts into a domain again that lost them, from what was written down."""
+    saved = services.state.vm(name) / DEFINITION
+    services.hypervisor.define(saved.read_text(encoding="utf-8"), DomainChange())

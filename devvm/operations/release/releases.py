@@ -1,0 +1,296 @@
+"""`devvm release …`: create, list, show, diff, retire.
+
+A release on record keeps its roles, its playbooks and what production was. The gate of a rollout
+compares with the latter, so nothing gets on record that its own box does not pass against.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from devvm.domain.errors import NotFoundError, OperationError, UsageError
+from devvm.domain.model import Box
+from devvm.domain.release import changelog
+from devvm.domain.release.identity import same_release, validate_release
+from devvm.domain.release.stack import Difference, Release, difference
+from devvm.operations.box import check
+from devvm.operations.box import in_hand as box_in_hand
+from devvm.operations.core.progress import Run
+from devvm.operations.rollout import store
+from devvm.operations.verify import gate
+from devvm.ports.services import Services
+
+#: What may be typed instead of the name of the newest current release.
+LATEST = "latest"
+#: Of the lock of all records; no VM can have such a name.
+_LOCK = "the record of releases"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """A release on record, and what is there of it on this host.
+
+    Attributes:
+        record: What is on record.
+        vms: The VMs on it, by name.
+        box: Whether there is its box.
+    """
+
+    record: Release
+    vms: tuple[str, ...] = ()
+    box: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Created:
+    """What `create` did.
+
+    Attributes:
+        listed: The release.
+        new: Whether it was not on record before.
+        production_renewed: Whether production has become another one for a release that was.
+    """
+
+    listed: Listed
+    new: bool
+    production_renewed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """What one release is beside another one.
+
+    Attributes:
+        old: The one.
+        new: The other one.
+        words: What the other one brings, a line each.
+        difference: The same, to be counted.
+    """
+
+    old: Release
+    new: Release
+    words: tuple[str, ...]
+    difference: Difference
+
+
+def create(
+    services: Services, run: Run, *, by: str, note: str | None = None, newest: bool = False
+) -> Created:
+    """Put the stack in hand on record, of which there is a box; and production with it.
+
+    A release that is on record gets the production in hand, and is current again if it was
+    retired. Killed at any point, it is as before or as wanted.
+
+    Args:
+        services: The host.
+        run: Told of every step.
+        by: Who does it.
+        note: What that person says of it; None: what was said before, if anything was.
+        newest: Whether to go on as if there were no `packages.lock`.
+
+    Raises:
+        NotFoundError: there is no box of the stack in hand.
+        LockedError: somebody else changes the records.
+        OperationError: the box does not pass against the production in hand.
+    """
+    with _lock(services, run):
+        box = _box(services, newest=newest)
+        known = services.releases.find(box.release)
+        in_hand = services.releases.production_in_hand_sha256()
+        kept = services.releases.production_sha256(known.release) if known else None
+        if in_hand != (kept or box.production_sha256):
+            _demand_passing(services, box, run)
+        if known is None:
+            record = _new_record(services, box, by=by, note=note or "")
+        else:
+            given = known.note if note is None else note
+            record = replace(known, note=given, retired_at=None)
+        if kept != in_hand:
+            services.releases.write(record, services.boxes.package_set(box))
+        elif record != known:
+            services.releases.change(record)
+        else:
+            run.note(f"The release {record.release} is on record already")
+    return Created(
+        listed=_listed(services, [record])[0],
+        new=known is None,
+        production_renewed=known is not None and kept != in_hand,
+    )
+
+
+def list_releases(services: Services) -> list[Listed]:
+    """Every release on record, the newest first.
+
+    Raises:
+        OperationError: a record can't be read.
+    """
+    return _listed(services, services.releases.list())
+
+
+def find(services: Services, name: str) -> Release:
+    """The release of this name, or the newest current one for `latest`.
+
+    Raises:
+        UsageError: that is no release's name, or none on record.
+    """
+    if name == LATEST:
+        found = _newest(services.releases.list())
+        if found is None:
+            raise NotFoundError(
+                "there is no current release on record", resolution="devvm release create"
+            )
+        return found
+    found = services.releases.find(validate_release(name))
+    if found is None:
+        raise NotFoundError(f"the release {name} is not on record", resolution="devvm release list")
+    return found
+
+
+def show(services: Services, name: str) -> Listed:
+    """One release on record.
+
+    Raises:
+        UsageError: there is no such release.
+    """
+    return _listed(services, [find(services, name)])[0]
+
+
+def diff(services: Services, old: str, new: str) -> Compared:
+    """What one release brings beside another one, whichever is the older.
+
+    Raises:
+        UsageError: one of them is not on record.
+        OperationError: one of them can't be read.
+    """
+    a, b = find(services, old), find(services, new)
+    before, after = services.releases.stack(a.release), services.releases.stack(b.release)
+    return Compared(
+        old=a, new=b, words=changelog.words(before, after), difference=difference(before, after)
+    )
+
+
+def retire(services: Services, name: str, run: Run) -> Listed:
+    """Take care that nobody is brought to a release any more; it stays on record.
+
+    Raises:
+        UsageError: there is no such release, VMs are on it, or are being brought to it.
+        LockedError: somebody else changes the records.
+    """
+    with _lock(services, run):
+        listed = show(services, name)
+        _refuse_in_use(services, listed)
+        if listed.record.retired_at:
+            run.note(f"The release {listed.record.release} is retired already")
+            return listed
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        retired = replace(listed.record, retired_at=now)
+        services.releases.change(retired)
+        return replace(listed, record=retired)
+
+
+def _refuse_in_use(services: Services, listed: Listed) -> None:
+    release = listed.record.release
+    refused = f"the release {release} can't be retired"
+    if listed.vms:
+        newest = _newest([r for r in services.releases.list() if r != listed.record])
+        raise UsageError(
+            f"{refused}: VMs are on it",
+            details=", ".join(listed.vms),
+            resolution=f"bring them to another one first: devvm rollout start {newest.release}"
+            if newest
+            else "put another one on record first: devvm release create",
+        )
+    going = next((r for log in store.every(services) if not (r := log.record()).ended), None)
+    if going is not None and going.plan.terms.release == release:
+        raise UsageError(
+            f"{refused}: the rollout {going.plan.id} brings VMs to it",
+            details=f"it is {going.state}",
+            resolution="devvm rollout abort",
+        )
+    facts = [vm.metadata for vm in services.hypervisor.vms() if vm.metadata]
+    due = [vm for vm in facts if vm.update_to == release]
+    if due:
+        raise UsageError(
+            f"{refused}: VMs are on their way to it, or get it when they next start",
+            details=", ".join(vm.name for vm in due),
+            resolution=f"devvm rollout rollback {due[0].update_by}, or: devvm start {due[0].name}"
+            if due[0].update_by
+            else f"devvm update {due[0].name}",
+        )
+
+
+def _lock(services: Services, run: Run) -> AbstractContextManager[None]:
+    return services.state.lock(_LOCK, run.command)
+
+
+def _box(services: Services, *, newest: bool) -> Box:
+    """The box of the stack in hand."""
+    box = box_in_hand.find(services, newest=newest)
+    if box is None:
+        raise NotFoundError(
+            "there is no box of the stack in hand",
+            details="the stack was changed, or the box removed, meanwhile",
+            resolution="devvm release create",
+        )
+    if not box.packages:
+        raise OperationError(
+            f"what packages are in the box {box.release} is not known",
+            details="the record of the box was lost, and what it brings can't be told",
+            resolution="sudo devvm box build --force; devvm release create",
+        )
+    return box
+
+
+def _demand_passing(services: Services, box: Box, run: Run) -> None:
+    """Check a box against the production in hand, which may be another than it was built for."""
+    report = check.check(services, box, run)
+    gate.demand_passed(
+        services, report, run,
+        what=f"the box {box.release}",
+        against="against the production in hand",
+        outcome="the record stays as it was",
+        meanwhile=f"to see it all: devvm box verify {box.release}",
+        mend="sudo devvm box build",
+    )  # fmt: skip
+
+
+def _new_record(services: Services, box: Box, *, by: str, note: str) -> Release:
+    previous = _newest(services.releases.list())
+    brought: tuple[str, ...] = ()
+    if previous is not None:
+        before = services.releases.stack(previous.release)
+        brought = changelog.words(before, services.releases.stack_in_hand(box.packages))
+    return Release(
+        release=box.release,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        created_by=by,
+        note=note,
+        previous=previous.release if previous else None,
+        changes=brought,
+        packages=dict(box.packages),
+    )
+
+
+def _newest(records: Iterable[Release]) -> Release | None:
+    """The newest that is current, of records the newest of which comes first."""
+    return next((record for record in records if record.retired_at is None), None)
+
+
+def _listed(services: Services, records: list[Release]) -> list[Listed]:
+    machines = services.hypervisor.vms()
+    boxes = [box.release for box in services.boxes.list()]
+    return [
+        Listed(
+            record=record,
+            vms=tuple(
+                vm.name
+                for vm in machines
+                if vm.metadata and same_release(vm.metadata.release, record.release)
+            ),
+            box=any(same_release(box, record.release) for box in boxes),
+        )
+        for record in records
+    ]

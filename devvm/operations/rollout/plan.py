@@ -1,0 +1,146 @@
+"""Plans a rollout: who goes when, how, and what each owner will notice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+
+from devvm.domain.errors import NotFoundError, UsageError
+from devvm.domain.model import Vm, VmState
+from devvm.domain.release import strategy as way
+from devvm.domain.release.stack import Release
+from devvm.domain.release.strategy import Kind, Way
+from devvm.domain.rollout import plan as plans
+from devvm.domain.rollout.plan import Plan, Terms
+from devvm.operations.rollout import pins
+from devvm.operations.update import strategy
+from devvm.ports.services import Services
+
+
+class Wait(StrEnum):
+    """What keeps a VM from being changed when its turn comes."""
+
+    PINNED = "pinned"
+    OFF = "off"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A VM in a plan.
+
+    Attributes:
+        name: It.
+        engineer: Whose it is.
+        release: What it is on.
+        wave: When it goes.
+        way: How, as far as the releases tell; its own state may speak for a new root.
+        notice: What its owner will notice.
+        waits: What keeps it from being changed, or at once; None: nothing does.
+        why: The same for people.
+    """
+
+    name: str
+    engineer: str
+    release: str
+    wave: str
+    way: Way
+    notice: str
+    waits: Wait | None = None
+    why: str = ""
+
+
+def make(
+    services: Services, terms: Terms, *, by: str, today: date
+) -> tuple[Plan, tuple[Planned, ...]]:
+    """A plan for the VMs that are not on the release yet; nothing is put on record.
+
+    Args:
+        services: Whose VMs.
+        terms: What was asked for.
+        by: Whose it is.
+        today: The day, for pins.
+
+    Raises:
+        NotFoundError: the release is not on record or has no box, or there is no VM of a name.
+        UsageError: it is retired, or every VM is on it.
+    """
+    release = strategy.in_use(services, terms.release)
+    vms = _candidates(services, terms, release)
+    first = services.config.rollout.canaries
+    pinned = {vm.name: pins.pinned(vm.metadata, today) for vm in vms}
+
+    def rank(vm: Vm) -> tuple[bool, int, str]:
+        """Canaries that are named, then those that can be changed now, which tells something."""
+        ready = vm.state is VmState.RUNNING and not pinned[vm.name]
+        return not ready, first.index(vm.name) if vm.name in first else len(first), vm.name
+
+    vms.sort(key=rank)
+    waves = plans.waves([vm.name for vm in vms], terms.canary, terms.waves)
+    plan = Plan(by=by, terms=terms, waves=waves, changes=release.changes)
+    of_wave = {name: wave.name for wave in waves for name in wave.vms}
+    chosen = _ways(services, vms, release, terms)
+    planned = (
+        _planned(vm, of_wave[vm.name], chosen[vm.name], pinned[vm.name])
+        for vm in vms
+        if vm.name in of_wave
+    )
+    return plan, tuple(planned)
+
+
+def _candidates(services: Services, terms: Terms, release: Release) -> list[Vm]:
+    known = {vm.name: vm for vm in services.hypervisor.vms() if vm.metadata and vm.metadata.ready}
+    if strangers := [name for name in terms.only if name not in known]:
+        raise NotFoundError(
+            f"there is no VM {strangers[0]}, or it is not finished", resolution="devvm list"
+        )
+    wanted = terms.only or tuple(sorted(known))
+    found = [known[name] for name in wanted if not strategy.is_on(known[name], release.release)]
+    if not found:
+        raise UsageError(
+            f"every VM is on {release.release} already" if wanted else "there are no VMs",
+            resolution="devvm list",
+        )
+    return found
+
+
+def _ways(services: Services, vms: list[Vm], release: Release, terms: Terms) -> dict[str, Way]:
+    """The way of each VM; VMs of one release go the same way."""
+    if terms.rebuild:
+        return {vm.name: way.rebuild("asked for") for vm in vms}
+    by_release: dict[str, Way] = {}
+    for vm in vms:
+        has = vm.metadata.release if vm.metadata else ""
+        if has not in by_release:
+            by_release[has] = strategy.choose_way(services, vm, release)
+    return {vm.name: by_release[vm.metadata.release if vm.metadata else ""] for vm in vms}
+
+
+def _planned(vm: Vm, wave: str, chosen: Way, pin: str | None) -> Planned:
+    assert vm.metadata is not None
+    waits, why = None, ""
+    if pin:
+        waits, why = Wait.PINNED, pin
+    elif vm.state is not VmState.RUNNING:
+        waits, why = Wait.OFF, "does not run: brought there when it next starts"
+    return Planned(
+        name=vm.name,
+        engineer=vm.metadata.engineer,
+        release=vm.metadata.release,
+        wave=wave,
+        way=chosen,
+        notice="nothing" if pin else notice(chosen),
+        waits=waits,
+        why=why,
+    )
+
+
+def notice(chosen: Way) -> str:
+    """What a person notices of an update, in a sentence."""
+    if chosen.kind is Kind.REBUILD:
+        return (
+            "The VM restarts on a new system; what is not on its data disk (homes, checkouts, "
+            "databases) goes to the trash."
+        )
+    what = f"Services of {', '.join(chosen.roles) or 'changed packages'} may restart"
+    return f"{what}; the VM itself only where it has to be rebuilt."

@@ -1,0 +1,254 @@
+"""The record of a rollout on the host: its plan, and every event, in the order of happening.
+
+An event is one line, appended and flushed to the disk before what it announces is done; so a
+rollout that was killed, or a host that was, is known as far as it got. It is the audit log, too.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from devvm.domain.errors import LockedError, NotFoundError, OperationError
+from devvm.domain.rollout import older_events
+from devvm.domain.rollout import state as record
+from devvm.domain.rollout.plan import Plan
+from devvm.domain.rollout.state import Event, Record
+from devvm.ports.services import Services
+from devvm.system.state import write_atomic
+
+Request = Literal["pause", "abort"]
+
+_ID = re.compile(r"r[1-9][0-9]{0,5}")
+_PLAN, _EVENTS, _REQUEST = "plan.json", "events.jsonl", "request"
+_LOCK = ".rollout"  # no VM can have this name
+_FORMAT = 1
+
+
+class RolloutLog:
+    """One rollout's files.
+
+    Args:
+        folder: Where they are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @property
+    def id(self) -> str:
+        """The rollout's name."""
+        return self._folder.name
+
+    def plan(self) -> tuple[Plan, str]:
+        """The plan, and when it was made.
+
+        Raises:
+            OperationError: it can't be read.
+        """
+        path = self._folder / _PLAN
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            known = data["format"] == _FORMAT
+            plan, at = record.plan_of(data["plan"]), str(data["at"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise _unreadable(path, error) from None
+        if not known:
+            raise _unreadable(path, f"it has format {data['format']}, this devvm reads {_FORMAT}")
+        return plan, at
+
+    def events(self) -> list[Event]:
+        """All that has happened, in its order; an event of which only a part is written is none.
+
+        Raises:
+            OperationError: it can't be read.
+        """
+        path = self._folder / _EVENTS
+        try:
+            return list(_events(path.read_bytes()))
+        except FileNotFoundError:
+            return []
+        except (OSError, KeyError, TypeError) as error:
+            raise _unreadable(path, error) from None
+
+    def record(self) -> Record:
+        """What it all adds up to.
+
+        Raises:
+            OperationError: it can't be read.
+        """
+        plan, at = self.plan()
+        return record.add_up(plan, at, self.events())
+
+    def append(self, event: Event, *, durable: bool = True) -> None:
+        """Write an event down.
+
+        Args:
+            event: What happened.
+            durable: Whether it is on the disk when this returns.
+
+        Raises:
+            OperationError: it can't be written; what there is of it then counts as nothing.
+        """
+        line = json.dumps(event.data(), ensure_ascii=False).encode() + b"\n"
+        path = self._folder / _EVENTS
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o660)
+            try:
+                if os.fstat(descriptor).st_uid == os.geteuid():
+                    os.fchmod(descriptor, 0o660)  # the umask took the group's right to write
+                fcntl.flock(descriptor, fcntl.LOCK_EX)  # a VM that starts may write as well
+                _write(descriptor, b"\n" + line if _is_torn(descriptor) else line)
+                if durable:
+                    os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise OperationError(
+                f"{path} can't be written",
+                details=error.strerror,
+                resolution="make room: devvm trash list, devvm box list; then: "
+                "devvm rollout resume",
+            ) from None
+
+    def ask_for(self, request: Request) -> None:
+        """Ask the process that carries the rollout out to pause or to abort it."""
+        write_atomic(self._folder / _REQUEST, request)
+
+    def request(self) -> Request | None:
+        """What somebody has asked for since."""
+        with suppress(OSError):
+            text = (self._folder / _REQUEST).read_text(encoding="utf-8").strip()
+            return next((known for known in get_args(Request) if known == text), None)
+        return None
+
+    def obey(self) -> None:
+        """What was asked for is done."""
+        (self._folder / _REQUEST).unlink(missing_ok=True)
+
+
+def new(services: Services, plan: Plan) -> RolloutLog:
+    """Put a plan on record as a new rollout, which gives it its name; the lock is held."""
+    numbers = [int(log.id[1:]) for log in every(services)]
+    identifier = f"r{max(numbers, default=0) + 1}"
+    folder = services.state.rollouts / identifier
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o2770)  # for everybody who may use libvirt, as the folder that it is in
+    named = record.plan_data(replace(plan, id=identifier))
+    content = {"format": _FORMAT, "at": now(), "plan": named}
+    write_atomic(folder / _PLAN, json.dumps(content, indent=2))
+    return RolloutLog(folder)
+
+
+def every(services: Services) -> list[RolloutLog]:
+    """Every rollout on record, the oldest first."""
+    root = services.state.rollouts
+    found = [path for path in root.iterdir() if _ID.fullmatch(path.name)] if root.is_dir() else []
+    there = [path for path in found if (path / _PLAN).is_file()]
+    return [RolloutLog(path) for path in sorted(there, key=lambda path: int(path.name[1:]))]
+
+
+def find(services: Services, identifier: str | None) -> RolloutLog:
+    """A rollout by its name; the latest without one.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    logs = every(services)
+    found = [log for log in logs if identifier in (None, log.id)]
+    if not found:
+        raise NotFoundError(
+            f"there is no rollout {identifier}" if identifier else "there has been no rollout yet",
+            details=f"there are: {', '.join(log.id for log in logs[-5:])}" if logs else None,
+            resolution="devvm rollout list" if logs else "devvm rollout start RELEASE",
+        )
+    return found[-1]
+
+
+@contextmanager
+def held(services: Services, command: str) -> Iterator[None]:
+    """Be the only process on this host that carries a rollout out.
+
+    Raises:
+        LockedError: another does.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(services.state.lock(_LOCK, command))
+        except LockedError as error:
+            raise LockedError(
+                "a rollout is being carried out",
+                details=error.details,
+                resolution="devvm rollout status --follow",
+            ) from None
+        yield
+
+
+def holder(services: Services) -> str | None:
+    """Who carries a rollout out now, in words; None where nobody does."""
+    return services.state.holder(_LOCK)
+
+
+def now() -> str:
+    """The time as events have it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _is_torn(descriptor: int) -> bool:
+    """Whether the last line has no end: a host, or a process, died while it was written."""
+    size = os.fstat(descriptor).st_size
+    return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    """Write all of it: the kernel may take a part, as where the disk is nearly full.
+
+    Raises:
+        OSError: the rest can't be written.
+    """
+    while content:
+        content = content[os.write(descriptor, content) :]
+
+
+def _events(content: bytes) -> Iterator[Event]:
+    """The events in a record's bytes.
+
+    A part of a line is no JSON, wherever it was cut, and perhaps no UTF-8 either. It may be
+    followed by events: the next one that was written began on a line of its own.
+
+    Raises:
+        KeyError, TypeError: a line is whole and no event.
+    """
+    for line in content.split(b"\n"):
+        try:
+            data = json.loads(line.decode())
+        except ValueError:
+            continue
+        yield _event(data)
+
+
+def _event(data: Mapping[str, Any]) -> Event:
+    event = Event(
+        at=data["at"],
+        by=data["by"],
+        what=data["what"],
+        vm=data.get("vm"),
+        facts=data.get("facts", {}),
+    )
+    return older_events.completed(event)
+
+
+def _unreadable(path: Path, error: object) -> OperationError:
+    return OperationError(
+        f"{path} can't be read",
+        details=str(error),
+        resolution="restore it from a backup; the VMs themselves are in order: devvm list",
+    )

@@ -1,0 +1,307 @@
+"""One VM in a rollout: whether it may be changed now, and changing it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from devvm.domain.errors import DevvmError, LockedError
+from devvm.domain.model import Report, Vm, VmState
+from devvm.domain.release.stack import Release
+from devvm.domain.release.strategy import Kind, Way
+from devvm.domain.rollout.plan import Plan
+from devvm.domain.rollout.state import VmProgress
+from devvm.domain.rollout.state import VmState as Step
+from devvm.operations.core.progress import Run
+from devvm.operations.guest import sessions, unsaved_work
+from devvm.operations.rollout import pins
+from devvm.operations.rollout import plan as rollout_plan
+from devvm.operations.storage import saved_states
+from devvm.operations.transaction import recovery
+from devvm.operations.update import rollback, strategy, update
+from devvm.ports.services import Services
+
+#: Seconds until an answer, or somebody else's lock, is looked at again.
+_LOOK_AGAIN = 15.0
+
+_THERE = "it is on it already"
+
+Tell = Callable[[Step, dict[str, Any]], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a step came to.
+
+    Attributes:
+        step: How the VM is now; None: as it was, and to be looked at again.
+        facts: What belongs to it.
+        again_at: When to look again.
+    """
+
+    step: Step | None
+    facts: dict[str, Any]
+    again_at: datetime | None = None
+
+
+def step(
+    services: Services,
+    plan: Plan,
+    release: Release,
+    progress: VmProgress,
+    run: Run,
+    *,
+    by: str,
+    now: datetime,
+    tell: Tell,
+) -> Outcome:
+    """Bring a VM to the release, or say why not now, or not at all.
+
+    Args:
+        services: What the operation may use.
+        plan: The rollout's.
+        release: The release.
+        progress: How far the VM is.
+        run: Where phases go.
+        by: Whose rollout it is.
+        now: The time.
+        tell: Told before anything is changed.
+
+    Raises:
+        HostNotReadyError: the host lacks something: no VM can be changed now.
+        DevvmError: the VM could not be brought there.
+    """
+    name = progress.name
+    try:
+        if progress.tries:  # begun by a process that was killed
+            with recovery.changing(services, name, run):
+                pass
+        vm = services.hypervisor.vm(name)
+        refusal = _refusal(vm, release, progress, now)
+        if refusal is not None:
+            return refusal
+        assert vm is not None
+        if not progress.tries and not strategy.is_on(vm, release.release):
+            if vm.state is not VmState.RUNNING:
+                return _due(services, plan, release, progress, now)
+            waiting = _people(services, plan, release, vm, progress, by=by, now=now)
+            if waiting is not None:
+                return waiting
+        return _change(services, plan, release, vm, progress, run, now=now, tell=tell)
+    except LockedError as error:
+        why = f"somebody is changing it: {error.details}"
+        return Outcome(step=None, facts={"why": why}, again_at=_soon(now))
+
+
+def back(
+    services: Services, release: Release, progress: VmProgress, run: Run
+) -> tuple[Step, dict[str, Any]]:
+    """Bring a VM back that is on the release by this rollout, or on its way there.
+
+    Raises:
+        DevvmError: it can't be brought back.
+    """
+    name = progress.name
+    with recovery.changing(services, name, run, start=True):
+        pass
+    vm = services.hypervisor.vm(name)
+    if vm is None:
+        return Step.LEFT, {"why": "it is not there any more"}
+    began = strategy.began(vm, release)
+    going = progress.state is Step.GOING_BACK  # and perhaps back already, without its work
+    if not strategy.is_on(vm, release.release) and not began and not going:
+        if progress.state is Step.UPDATING:
+            return Step.FAILED, {"why": "stopped; it is as it was before"}
+        return Step.BACK, {"why": f"it is on {vm.metadata.release if vm.metadata else '-'}"}
+    assert vm.metadata is not None
+    token = vm.metadata.restore_point if began else progress.token
+    if vm.state is VmState.RUNNING:
+        _say(services, name, "this VM restarts now and goes back to the release before")
+    report = rollback.go_back(services, name, release.release, token, run)
+    return Step.BACK, {"why": f"on {report.release} again", "checks": _checks(report)}
+
+
+def forget_due(services: Services, plan: Plan, release: Release, name: str) -> bool:
+    """Let a VM that does not run stay on its release when it next starts.
+
+    Returns:
+        Whether it stays; it does not where it has started and is on its way, or there.
+
+    Raises:
+        LockedError: somebody is changing it.
+    """
+    with services.state.lock(name, f"rollout {plan.id}"):
+        vm = services.hypervisor.vm(name)
+        if vm is None or vm.metadata is None:
+            return True
+        if strategy.is_on(vm, release.release) or strategy.began(vm, release):
+            return False
+        if vm.metadata.update_to == release.release:
+            rollback.no_update(services, name)
+        return True
+
+
+def done(updated: update.Updated, seconds: float) -> dict[str, Any]:
+    """What belongs to a VM that is on the release now."""
+    return {
+        "checks": _checks(updated.report),
+        "seconds": round(seconds, 1),
+        "token": updated.previous or "",
+    }
+
+
+def _refusal(
+    vm: Vm | None, release: Release, progress: VmProgress, now: datetime
+) -> Outcome | None:
+    if vm is None:
+        return _left("it is not there any more")
+    if vm.metadata is None or not vm.metadata.ready:
+        return _left(f"its create has not ended: devvm destroy {vm.name}")
+    if progress.tries:
+        return None
+    if strategy.is_on(vm, release.release) and not vm.metadata.update_to:
+        return _left(_THERE)
+    pin = pins.pinned(vm.metadata, now.date())
+    return _left(pin) if pin else None
+
+
+def _left(why: str) -> Outcome:
+    return Outcome(step=Step.LEFT, facts={"why": why})
+
+
+def _soon(now: datetime) -> datetime:
+    return now + timedelta(seconds=_LOOK_AGAIN)
+
+
+def _due(
+    services: Services, plan: Plan, release: Release, progress: VmProgress, now: datetime
+) -> Outcome:
+    """Note in a VM that does not run that it is to be brought to the release when it starts."""
+    name = progress.name
+    with services.state.lock(name, f"rollout {plan.id}"):
+        vm = services.hypervisor.vm(name)  # as it is now that nobody else changes it
+        refusal = _refusal(vm, release, progress, now)
+        if refusal is not None:
+            return refusal
+        assert vm is not None
+        assert vm.metadata is not None
+        if vm.state is VmState.RUNNING:
+            return Outcome(step=None, facts={}, again_at=now)
+        facts = replace(vm.metadata, update_to=release.release, update_by=plan.id)
+        services.hypervisor.set_metadata(vm.uuid, facts)
+    return Outcome(step=Step.DUE, facts={"why": "it does not run; brought there when it starts"})
+
+
+def _people(
+    services: Services,
+    plan: Plan,
+    release: Release,
+    vm: Vm,
+    progress: VmProgress,
+    *,
+    by: str,
+    now: datetime,
+) -> Outcome | None:
+    """Ask who is active, or see what they say; None: go ahead."""
+    name = progress.name
+    within = services.config.rollout.active_minutes * 60
+    try:
+        if progress.state is not Step.ASKED:
+            found = sessions.active(services, name, within_seconds=within)
+            if not found or not plan.terms.ask_minutes:
+                return None
+            notice = rollout_plan.notice(strategy.choose_way(services, vm, release))
+            minutes = plan.terms.ask_minutes
+            sessions.ask(services, name, release.release, minutes, by, notice=notice)
+            deadline = now + timedelta(minutes=plan.terms.ask_minutes)
+            who = ", ".join(dict.fromkeys(session.login for session in found))
+            facts = {"why": f"{who} is active", "deadline": deadline.isoformat(timespec="seconds")}
+            return Outcome(step=Step.ASKED, facts=facts, again_at=min(deadline, _soon(now)))
+        answer = sessions.answer(services, name)
+        if answer == "later":
+            sessions.clear(services, name)
+            return Outcome(step=Step.LATER, facts={"why": "put off by who works in it"})
+        deadline = datetime.fromisoformat(progress.deadline)
+        idle = not sessions.active(services, name, within_seconds=within)
+        if answer == "now" or idle or now >= deadline:
+            sessions.clear(services, name)
+            return None
+        return Outcome(step=None, facts={}, again_at=min(deadline, _soon(now)))
+    except DevvmError as error:
+        return _left(f"it does not let devvm in, see devvm doctor: {error.brief}")
+
+
+class _NotBegunError(Exception):
+    """What is seen of a VM under its lock speaks against changing it."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__()
+        self.outcome = outcome
+
+
+def _change(
+    services: Services,
+    plan: Plan,
+    release: Release,
+    vm: Vm,
+    progress: VmProgress,
+    run: Run,
+    *,
+    now: datetime,
+    tell: Tell,
+) -> Outcome:
+    begun_at: float | None = None
+
+    def begin(found: Vm, chosen: Way, token: str) -> None:
+        nonlocal begun_at
+        outcome = _refusal(found, release, progress, now)
+        if outcome is None and chosen.kind is Kind.REBUILD:
+            outcome = _at_risk(services, vm.name)
+        if outcome is not None:
+            raise _NotBegunError(outcome)
+        tell(Step.UPDATING, {"way": str(chosen.kind), "reason": chosen.reason, "token": token})
+        begun_at = run.seconds
+
+    there = strategy.is_on(vm, release.release)
+    rebuild = plan.terms.rebuild and not there
+    request = update.UpdateRequest(name=vm.name, release=release.release, rebuild=rebuild)
+    try:
+        updated = update.update(services, request, run, begin=begin)
+    except _NotBegunError as refusal:
+        return refusal.outcome
+    except DevvmError:
+        if begun_at is not None:
+            _say(services, vm.name, "the update failed, and this VM is as it was before")
+        raise
+    if begun_at is None:  # there already: by a process that ended before it could say so
+        if not progress.tries and not there:
+            return _left(_THERE)
+        kept = progress.token if saved_states.find(services, progress.token, of=vm.fqdn) else ""
+        facts = {"checks": _checks(updated.report), "token": kept}
+        return Outcome(step=Step.DONE, facts=facts)
+    _say(services, vm.name, f"this VM is on release {release.release} now")
+    return Outcome(step=Step.DONE, facts=done(updated, run.seconds - begun_at))
+
+
+def _at_risk(services: Services, name: str) -> Outcome | None:
+    """What keeps a VM from a new root, which its owner has to agree to."""
+    lost = unsaved_work.look(services, name).lost
+    if not lost:
+        return None
+    return _left(
+        f"a rebuild would take {lost[0].path} out of sight, which holds work that is nowhere "
+        f"else; devvm update {name} asks its owner"
+    )
+
+
+def _say(services: Services, name: str, text: str) -> None:
+    with suppress(DevvmError):  # nobody has to hear it
+        sessions.tell(services, name, text)
+
+
+def _checks(report: Report) -> str:
+    passed = len(report.checks) - len(list(report.failures()))
+    return f"{passed} of {len(report.checks)}"

@@ -1,0 +1,1 @@
+"""Saved states of VMs, and the images below them."""

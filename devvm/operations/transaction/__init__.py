@@ -1,0 +1,1 @@
+"""An operation that is done or undone, whenever it is killed."""

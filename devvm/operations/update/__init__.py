@@ -1,0 +1,1 @@
+"""Bringing a VM to another release."""

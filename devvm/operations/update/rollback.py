@@ -1,0 +1,121 @@
+"""Brings a VM back to the state that was kept before an update, with the work done since."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+
+from devvm.domain.errors import DevvmError, NotFoundError, OperationError
+from devvm.domain.model import Report, VmState
+from devvm.operations.core.progress import Run
+from devvm.operations.guest import home_backup, ssh
+from devvm.operations.provision import provision, repair
+from devvm.operations.storage import saved_states
+from devvm.operations.transaction import recovery
+from devvm.operations.update import strategy
+from devvm.operations.vm import create, lifecycle, restore
+from devvm.ports.services import Services
+
+
+def go_back(services: Services, name: str, release: str, kept_id: str, run: Run) -> Report:
+    """Bring a VM back to the state that was kept before an update, with the work done since.
+
+    The state that it had goes to the trash. Run again after it was killed, it goes on.
+
+    Args:
+        services: What the operation may use.
+        name: The VM's name.
+        release: What the update brought it to, or was to.
+        kept_id: Names the state that was kept.
+        run: Where phases go.
+
+    Returns:
+        What was found in the VM then, against the release that it is on again.
+
+    Raises:
+        NotFoundError: there is no such VM, or that state is not kept any more.
+        LockedError: somebody is changing this VM.
+        OperationError: a step failed.
+    """
+    with recovery.changing(services, name, run, start=False) as before:
+        vm = lifecycle.present(services, name)
+        was_off = vm.state is VmState.SHUTOFF and not (before and before.was_running)
+        exchange(services, name, release, kept_id, run)
+        report = _see_it_back(services, name, run)
+        if was_off:
+            vm = lifecycle.present(services, name)
+            provision.power_off(services, vm, timeout=recovery.STOP_TIMEOUT)
+    return report
+
+
+def exchange(services: Services, name: str, release: str, kept_id: str, run: Run) -> None:
+    """Give a VM a kept state, and the work done since; the lock is held."""
+    vm = lifecycle.present(services, name)
+    kept = saved_states.find(services, kept_id, of=vm.fqdn)
+    left = not strategy.is_on(vm, release) and not (
+        vm.metadata and vm.metadata.restore_point == kept_id
+    )
+    if left:  # by a try that was killed then, or for another release
+        pass
+    elif kept is not None:
+        if vm.state is VmState.SHUTOFF:  # its work can be taken along only while it runs
+            with suppress(OperationError):
+                lifecycle.power_on(services, vm, run)
+        with run.phase("work", "Taking along what was written meanwhile"):
+            home_backup.save(services, name, kept_id, run)
+        vm = lifecycle.present(services, name)
+        restore.exchange(services, vm, kept, run, before=None, consume=True)
+        no_update(services, name)
+    else:
+        raise NotFoundError(
+            f"the state of {name} to go back to is not kept any more",
+            details=f"{kept_id} is not in the trash: it expired, or somebody emptied it",
+            resolution=f"devvm trash show {name}",
+        )
+    home_backup.put_back(services, name, run)
+
+
+def report_back(services: Services, name: str, run: Run) -> None:
+    """See that a VM which was brought back works, and say it."""
+    try:
+        report = _see_it_back(services, name, run)
+    except DevvmError as error:
+        run.note(f"{name} is as it was before, and could not be checked: {error}")
+        return
+    failures = len(list(report.failures()))
+    run.note(
+        f"{name} is back on {report.release}: {len(report.checks) - failures} of "
+        f"{len(report.checks)} checks pass"
+    )
+
+
+def no_update(
+    services: Services, name: str, *, release: str | None = None, mariadb: str | None = None
+) -> None:
+    """Note that no update is under way in a VM any more, and what it came to."""
+    vm = lifecycle.present(services, name)
+    assert vm.metadata is not None
+    changed = replace(
+        vm.metadata,
+        release=release or vm.metadata.release,
+        mariadb=mariadb or vm.metadata.mariadb,
+        update_to="",
+        update_by="",
+        restore_point="",
+    )
+    if changed != vm.metadata:
+        services.hypervisor.set_metadata(vm.uuid, changed)
+        repair.write_files(services, name)
+
+
+def _see_it_back(services: Services, name: str, run: Run) -> Report:
+    vm = lifecycle.present(services, name)
+    if vm.state is not VmState.RUNNING:
+        lifecycle.power_on(services, vm, run)
+    ssh.wait(services, name, run)
+    vm = lifecycle.present(services, name)
+    assert vm.metadata is not None
+    its_own = services
+    if services.releases.find(vm.metadata.release) is not None:
+        its_own = strategy.of_release(services, vm.metadata.release)
+    return create.examine_vm(its_own, name, vm.metadata.release, run)

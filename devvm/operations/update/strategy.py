@@ -1,0 +1,133 @@
+"""Which way a VM gets to a release on record: what the releases say, and what the VM does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from devvm.domain.errors import NotFoundError, UsageError
+from devvm.domain.model import Vm
+from devvm.domain.release import stack
+from devvm.domain.release import strategy as way
+from devvm.domain.release.identity import same_release
+from devvm.domain.release.stack import Release
+from devvm.domain.release.strategy import Kind, Way
+from devvm.operations.core.progress import Run
+from devvm.operations.guest import ssh
+from devvm.operations.vm import create
+from devvm.ports.services import Services
+
+#: Run in the guest with the mirror's address: whether packages can be had.
+_REACH = """import sys, urllib.request
+urllib.request.urlopen(sys.argv[1] + "/dists/", timeout=10).close()
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A way that was chosen for a VM, perhaps minutes ago.
+
+    Attributes:
+        way: Which.
+        vm: The VM as it was before it was looked at.
+    """
+
+    way: Way
+    vm: Vm
+
+    def holds_for(self, vm: Vm) -> bool:
+        """Whether the VM still is what the way was chosen for."""
+        return _grounds(self.vm) == _grounds(vm)
+
+
+def is_on(vm: Vm, release: str) -> bool:
+    """Whether a VM is on a release, as far as devvm knows."""
+    return vm.metadata is not None and same_release(vm.metadata.release, release)
+
+
+def began(vm: Vm, release: Release) -> bool:
+    """Whether an update of the VM to the release began where it stands, and has not ended."""
+    facts = vm.metadata
+    return facts is not None and facts.update_to == release.release and bool(facts.restore_point)
+
+
+def of_release(services: Services, release: str) -> Services:
+    """The services with the roles, playbooks and the production of a release on record.
+
+    Raises:
+        NotFoundError: it is not on record, and not the stack in hand either.
+    """
+    provisioner, verifier = services.stacks.provisioner(release), services.stacks.verifier(release)
+    return replace(services, provisioner=provisioner, verifier=verifier)
+
+
+def on_record(services: Services, release: str) -> Release:
+    """A release to which VMs can be brought.
+
+    Raises:
+        NotFoundError: it is not on record, or has no box here.
+    """
+    found = services.releases.find(release)
+    if found is None:
+        raise NotFoundError(
+            f"the release {release} is not on record on this host",
+            resolution="devvm release list, or: devvm release create",
+        )
+    create.require_box(services, found.release)
+    return found
+
+
+def in_use(services: Services, release: str) -> Release:
+    """A release that VMs may still be brought to.
+
+    Raises:
+        NotFoundError: it is not on record, or has no box here.
+        UsageError: it is retired.
+    """
+    found = on_record(services, release)
+    if found.retired_at:
+        raise UsageError(
+            f"the release {found.release} is retired",
+            details=f"since {found.retired_at}",
+            resolution="devvm release list",
+        )
+    return found
+
+
+def choose_way(services: Services, vm: Vm, release: Release) -> Way:
+    """By which way a VM gets to a release, as far as that is told by what the releases are."""
+    has = vm.metadata.release if vm.metadata else ""
+    old = services.releases.find(has)
+    if old is None:
+        return way.rebuild(f"what changes since {has or 'its release'} is not on record")
+    before, after = services.releases.stack(old.release), services.releases.stack(release.release)
+    return way.choose(stack.difference(before, after))
+
+
+def find_way(services: Services, vm: Vm, release: Release, run: Run) -> Way:
+    """As `choose_way`, and whether this VM can go that way as it is; looks into the VM."""
+    chosen = choose_way(services, vm, release)
+    if chosen.kind is Kind.REBUILD or began(vm, release):
+        return chosen
+    assert vm.metadata is not None
+    target = ssh.target(services, vm.name, login="vagrant")
+    mirror = services.config.box.mirror[0]
+    if chosen.packages:
+        run.detail("looking whether packages can be had")
+        code, _, _ = services.shell.run(
+            target, ["python3", "-", mirror], stdin=_REACH, check=False, timeout=60
+        )
+        if code:
+            return way.rebuild("packages change, and the VM can't reach their mirror")
+    its_own = of_release(services, vm.metadata.release)
+    failures = list(create.examine_vm(its_own, vm.name, vm.metadata.release, run).failures())
+    if failures:
+        others = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
+        return way.rebuild(f"it differs from its own release: {failures[0].name}{others}")
+    return chosen
+
+
+def _grounds(vm: Vm) -> tuple[object, ...]:
+    """What a choice rests on, as far as others can change it: not its pin, say."""
+    facts = vm.metadata
+    noted = facts and (facts.release, facts.generation, facts.restore_point)
+    return vm.uuid, vm.disks, noted

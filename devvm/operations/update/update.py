@@ -1,0 +1,285 @@
+"""`update`: bring a VM to a release, where it stands or on a new root; or back to where it was.
+
+Either way a state to go back to is kept first, and only a VM that passes every check stays on the
+release. What the VM is being brought to stands in its own metadata, so that a killed update is
+known to whoever looks next, and typed again goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from devvm.domain.errors import DevvmError, LockedError, OperationError, ParityError
+from devvm.domain.model import Kept, Purpose, Report, Vm, VmState
+from devvm.domain.release import strategy as way
+from devvm.domain.release.stack import Release
+from devvm.domain.release.strategy import Kind, Way
+from devvm.operations.core import journal, naming
+from devvm.operations.core.progress import Run
+from devvm.operations.guest import home_backup, ssh
+from devvm.operations.guest import journal as guest_log
+from devvm.operations.provision import certificate, gc, provision
+from devvm.operations.storage import saved_states
+from devvm.operations.transaction import recovery
+from devvm.operations.update import rollback, strategy
+from devvm.operations.update.strategy import Choice
+from devvm.operations.vm import create, lifecycle, rebuild, snapshots
+from devvm.ports.services import Services
+
+#: Told of an update that begins: the VM, the way, and what will name the state that is kept.
+Begin = Callable[[Vm, Way, str], None]
+
+_PLAYBOOK = "update.yml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateRequest:
+    """What a person or a rollout asked for.
+
+    Attributes:
+        name: The VM's name.
+        release: The release to bring it to, on record.
+        rebuild: Whether a new root is wanted in any case.
+        choice: By which way, where that was looked for already, to be agreed on.
+    """
+
+    name: str
+    release: str
+    rebuild: bool = False
+    choice: Choice | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Updated:
+    """A VM on a release, checked.
+
+    Attributes:
+        vm: It.
+        report: What was found.
+        way: How it got there; None where it was there already.
+        previous: Names the state that it can go back to, in the trash.
+    """
+
+    vm: Vm
+    report: Report
+    way: Way | None = None
+    previous: str | None = None
+
+
+def update(
+    services: Services, request: UpdateRequest, run: Run, *, begin: Begin | None = None
+) -> Updated:
+    """Bring a VM to a release; where it fails, or the VM does not pass then, back as it was.
+
+    Only the machine changes. The data disk stays, and what is migrated on it is kept as it was.
+    The VM's lock is held from before it is looked at, so that what is done fits what was seen.
+
+    Args:
+        services: What the operation may use.
+        request: What is asked for.
+        run: Where phases go.
+        begin: Told before anything is changed: the VM, the way, and what will name the state that
+            is kept. What it raises ends the update.
+
+    Raises:
+        NotFoundError: there is no such VM, or the release is not on record.
+        UsageError: the release is retired, or can't use the VM's data.
+        HostNotReadyError: the host lacks disk space or libvirt.
+        LockedError: somebody is changing this VM, or has since the choice was made.
+        ParityError: the VM did not pass; it is as it was before.
+        OperationError: a step failed; the VM is as it was before.
+    """
+    name, release = request.name, strategy.in_use(services, request.release)
+    theirs = strategy.of_release(services, release.release)
+    with recovery.changing(services, name, run) as before:
+        rebuilt = bool(before and before.done(journal.REBUILD))
+        vm = _up(services, name, run)
+        home_backup.put_back(services, name, run)  # that a killed way back has left
+        if strategy.is_on(vm, release.release) and (rebuilt or not request.rebuild):
+            report = create.examine_vm(theirs, name, release.release, run)
+            rollback.no_update(services, name, release=release.release)
+            return Updated(vm=lifecycle.get(services, name), report=report)
+        chosen = _chosen(services, request, vm, release, run)
+        token = _token(services, vm, release, chosen)
+        if begin is not None:
+            begin(vm, chosen, token)
+        elif request.choice is None:
+            run.note(f"{name}: {chosen.kind}, as {chosen.reason}")
+        if chosen.kind is Kind.REBUILD:
+            return _rebuild(services, theirs, vm, release, chosen, token, run)
+        updated = _converge(services, theirs, name, release, chosen, token, run)
+        if begin is None:  # in a rollout the next operation does: it looks at all VMs
+            gc.tidy(services, name, run)
+        return updated
+
+
+def choose(services: Services, vm: Vm, release: Release, run: Run, *, rebuild: bool) -> Choice:
+    """By which way a VM that runs gets to a release; looks into the VM, which takes a while."""
+    return Choice(way=_find_way(services, vm, release, run, rebuild=rebuild), vm=vm)
+
+
+def _chosen(services: Services, request: UpdateRequest, vm: Vm, release: Release, run: Run) -> Way:
+    """The way that was chosen already, or one that is chosen now; the lock is held."""
+    choice = request.choice
+    if choice is None:
+        return _find_way(services, vm, release, run, rebuild=request.rebuild)
+    if not choice.holds_for(vm):
+        raise LockedError(
+            f"{vm.name} was changed while its update was prepared",
+            details="what was found out about it before may not be so any more",
+            resolution=f"devvm update {vm.name} --release {release.release}",
+        )
+    return choice.way
+
+
+def _find_way(services: Services, vm: Vm, release: Release, run: Run, *, rebuild: bool) -> Way:
+    return way.rebuild("asked for") if rebuild else strategy.find_way(services, vm, release, run)
+
+
+def _up(services: Services, name: str, run: Run) -> Vm:
+    """A VM that is finished, and runs now: only into one that runs can be looked."""
+    vm = _finished(services, name)
+    if vm.state is not VmState.RUNNING:
+        with provision.recorded(services, name, run):
+            lifecycle.bring_up(services, vm, run)
+    return lifecycle.present(services, name)
+
+
+def _converge(
+    services: Services,
+    theirs: Services,
+    name: str,
+    release: Release,
+    chosen: Way,
+    token: str,
+    run: Run,
+) -> Updated:
+    with provision.recorded(services, name, run):
+        vm = _finished(services, name)
+        if vm.state is not VmState.RUNNING:  # somebody inside has shut it down since
+            lifecycle.power_on(services, vm, run)
+        else:  # one that never stops has no other time for it
+            certificate.keep_valid(services, name, run)
+        vm = lifecycle.present(services, name)
+        assert vm.metadata is not None
+        create.require_space(services, None)
+        rebuild.refuse_older_data(services, vm, create.require_box(services, release.release))
+        kept = _restore_point(services, vm, release, token, run)
+        with (
+            _back_on_failure(services, name, release, kept, run),
+            guest_log.kept_on_failure(services, name, run),
+        ):
+            roles = ", ".join(chosen.roles) or "nothing but packages"
+            with run.phase("converge", f"Applying {roles}"):
+                theirs.provisioner.apply(
+                    _PLAYBOOK,
+                    ssh.target(services, name, login="vagrant"),
+                    variables={
+                        **services.config.box.role_variables,
+                        "update_packages": list(chosen.packages),
+                        "update_removed": list(chosen.removed),
+                    },
+                    detail=run.detail,
+                    log=run.log(services.state),
+                    tags=("packages", *chosen.roles),
+                )
+            provision.personalise(theirs, name, vm.metadata.owner, release.release, run)
+            report = create.judge_vm(theirs, name, release.release, run)
+            rebuild.demand_passed(services, report, run)
+        mariadb = release.packages.get("mariadb-server", "") or vm.metadata.mariadb
+        rollback.no_update(services, name, release=release.release, mariadb=mariadb)
+    vm = lifecycle.get(services, name)
+    return Updated(vm=vm, report=report, way=chosen, previous=kept.id)
+
+
+def _rebuild(
+    services: Services,
+    theirs: Services,
+    vm: Vm,
+    release: Release,
+    chosen: Way,
+    token: str,
+    run: Run,
+) -> Updated:
+    assert vm.metadata is not None
+    name, owner = vm.name, vm.metadata.owner
+    home_backup.mark(services, name, token)
+    wanted = rebuild.RebuildRequest(name=name, engineer=owner, release=release.release, token=token)
+    try:
+        done = rebuild.carry_out(theirs, wanted, run)
+    except (OperationError, ParityError) as error:
+        if services.state.journal(name) is None and services.hypervisor.vm(name) is not None:
+            rollback.report_back(services, name, run)
+        raise _failed(name, release, error, run.log(services.state)) from error
+    return Updated(vm=done.vm, report=done.report, way=chosen, previous=done.previous)
+
+
+def _finished(services: Services, name: str) -> Vm:
+    vm = lifecycle.present(services, name)
+    if vm.metadata is None or not vm.metadata.engineer or not vm.metadata.ready:
+        raise OperationError(
+            f"{name} is not finished, or devvm does not know whose it is",
+            resolution=f"devvm rebuild {name}",
+        )
+    return vm
+
+
+def _token(services: Services, vm: Vm, release: Release, chosen: Way) -> str:
+    """What names the state to go back to; one that a killed try has kept stays that."""
+    if chosen.kind is Kind.CONVERGE and strategy.began(vm, release):
+        assert vm.metadata is not None
+        if saved_states.find(services, vm.metadata.restore_point, of=vm.fqdn) is not None:
+            return vm.metadata.restore_point
+    return naming.new_token()
+
+
+def _restore_point(services: Services, vm: Vm, release: Release, token: str, run: Run) -> Kept:
+    """The state to go back to: kept now, or by an earlier try that was killed."""
+    assert vm.metadata is not None
+    kept = saved_states.find(services, token, of=vm.fqdn)
+    if kept is not None:
+        return kept
+    with run.phase("restore-point", "Keeping the disks as they are"):
+        home_backup.mark(services, vm.name, token)
+        label = f"before the update to {release.release}"
+        kept = snapshots.take(services, vm, label, run, token=token, purpose=Purpose.TRASH)
+    facts = replace(vm.metadata, update_to=release.release, restore_point=kept.id)
+    services.hypervisor.set_metadata(vm.uuid, facts)
+    return kept
+
+
+@contextmanager
+def _back_on_failure(
+    services: Services, name: str, release: Release, kept: Kept, run: Run
+) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        log = run.log(services.state)
+        try:
+            rollback.exchange(services, name, release.release, kept.id, run)
+        except DevvmError as second:
+            run.note(
+                f"Going back failed too: {second}. Nothing is lost: "
+                f"devvm recover {name} --item {kept.id}"
+            )
+            raise error from second
+        if not isinstance(error, DevvmError):
+            raise
+        rollback.report_back(services, name, run)
+        raise _failed(name, release, error, log) from error
+
+
+def _failed(name: str, release: Release, error: DevvmError, log: Path) -> DevvmError:
+    """What a person is told: what failed, and where it is written down."""
+    kind = ParityError if isinstance(error, ParityError) else OperationError
+    return kind(
+        f"{name} could not be brought to {release.release}: {error.brief}",
+        details=error.details,
+        resolution=error.resolution,
+        log=error.log or log,
+        cause=error,
+    )

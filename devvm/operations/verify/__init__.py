@@ -1,0 +1,1 @@
+"""Whether VMs match production."""

@@ -1,0 +1,244 @@
+"""Check every VM that runs, side by side."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+
+from devvm.domain.errors import DevvmError, InterruptedOperationError
+from devvm.domain.model import CheckResult, Outcome, PhaseRecord, Report, Vm, VmState
+from devvm.operations.core.progress import Run, bar
+from devvm.operations.guest import ssh
+from devvm.operations.verify import verify
+from devvm.ports.services import Services
+from devvm.system import process
+
+#: Checks with one message from which on they are told as one.
+_ALIKE = 3
+#: Seconds between two looks at what an interrupt has ended.
+_PAUSE = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfRelease:
+    """How the VMs of one release are.
+
+    Attributes:
+        release: It.
+        vms: How many of its VMs were checked.
+        match: How many of them are as production is.
+        differ: How many are not.
+    """
+
+    release: str
+    vms: int
+    match: int
+    differ: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfCheck:
+    """A check that fails somewhere, or several that fail alike.
+
+    Attributes:
+        name: Its name; of several, `FIRST ... LAST`.
+        checks: How many checks it stands for.
+        vms: The VMs on which it fails, by name.
+        message: What the first of them says.
+    """
+
+    name: str
+    checks: int
+    vms: tuple[str, ...]
+    message: str
+
+
+#: By the names of checks, and the VMs on which they fail.
+_Failures = dict[str, dict[str, CheckResult]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetReport:
+    """How all the VMs of a host are.
+
+    Attributes:
+        reports: Of the VMs that were checked, by name.
+        not_running: The VMs that don't run, by name.
+        not_checked: The VMs that run and could not be checked, and why, in a line.
+        seconds: How long it all took.
+    """
+
+    reports: Mapping[str, Report] = field(default_factory=dict)
+    not_running: tuple[str, ...] = ()
+    not_checked: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def passed(self) -> bool:
+        """Whether every VM that runs was checked, and is as production is."""
+        return not self.not_checked and not self.differing
+
+    @property
+    def differing(self) -> tuple[str, ...]:
+        """The VMs that are not as production is, by name."""
+        return tuple(name for name, report in self.reports.items() if not report.passed)
+
+    def by_release(self) -> tuple[OfRelease, ...]:
+        """The VMs that were checked by release, the newest first."""
+        passed: dict[str, list[bool]] = {}
+        for report in self.reports.values():
+            passed.setdefault(report.release, []).append(report.passed)
+        return tuple(
+            OfRelease(release=name, vms=len(each), match=sum(each), differ=len(each) - sum(each))
+            for name, each in sorted(passed.items(), reverse=True)
+        )
+
+    def by_check(self) -> tuple[OfCheck, ...]:
+        """What fails, and where: on the most VMs first.
+
+        Errors of one area with one message are one: that a server is down is not said once for
+        each of its settings.
+        """
+        alike: dict[tuple[str, str], _Failures] = {}
+        single: _Failures = {}
+        for vm, report in self.reports.items():
+            for check in report.failures():
+                key = check.name.partition("/")[0], check.message
+                error = check.outcome is Outcome.ERROR
+                failures = alike.setdefault(key, {}) if error else single
+                failures.setdefault(check.name, {})[vm] = check
+        several = []
+        for failures in alike.values():
+            if len(failures) >= _ALIKE:
+                several.append(failures)
+                continue
+            for name, found in failures.items():
+                single.setdefault(name, {}).update(found)
+        several += [{name: found} for name, found in single.items()]
+        return tuple(sorted(map(_of_check, several), key=lambda one: (-len(one.vms), one.name)))
+
+
+def verify_all(services: Services, run: Run, *, parallel: int) -> FleetReport:
+    """Check every VM that runs; a run is kept with each, as `verify` does.
+
+    What keeps one VM from being checked is in the report, and keeps no other.
+
+    Args:
+        services: What the operation may use.
+        run: Where the phase goes.
+        parallel: How many VMs are checked together.
+
+    Raises:
+        HostNotReadyError: libvirt does not answer.
+    """
+    start = time.monotonic()
+    vms = sorted(services.hypervisor.vms(), key=lambda vm: vm.name)
+    running = [vm for vm in vms if vm.state is VmState.RUNNING]
+    reports: dict[str, Report] = {}
+    failed: dict[str, DevvmError] = {}
+    if running:
+        title = f"Checking {'1 VM' if len(running) == 1 else f'{len(running)} VMs'}"
+        with run.phase("verify", title):
+            _look(services, running, run, parallel, reports, failed)
+    return FleetReport(
+        reports=dict(sorted(reports.items())),
+        not_running=tuple(vm.name for vm in vms if vm.state is not VmState.RUNNING),
+        not_checked={name: _reason(error) for name, error in sorted(failed.items())},
+        seconds=round(time.monotonic() - start, 2),
+    )
+
+
+def _look(
+    services: Services,
+    vms: Sequence[Vm],
+    run: Run,
+    parallel: int,
+    reports: dict[str, Report],
+    failed: dict[str, DevvmError],
+) -> None:
+    """Check these VMs, and put down for each what came of it."""
+    stop, left = threading.Event(), deque(vms)
+    at_work: dict[Future[Report], str] = {}
+    pool = ThreadPoolExecutor(max_workers=parallel)
+    try:
+        while left or at_work:
+            while left and len(at_work) < parallel:
+                vm = left.popleft()
+                at_work[pool.submit(_examine, services, vm, stop)] = vm.name
+            run.detail(
+                bar(len(reports) + len(failed), len(vms), "checking", list(at_work.values()))
+            )
+            for future in wait(at_work, return_when=FIRST_COMPLETED).done:
+                name = at_work.pop(future)
+                try:
+                    reports[name] = future.result()
+                except DevvmError as error:
+                    failed[name] = error
+    except BaseException:
+        stop.set()
+        while wait(at_work, timeout=_PAUSE).not_done:
+            process.kill_those_of_other_threads()
+        raise
+    finally:
+        pool.shutdown(wait=False)
+
+
+def _examine(services: Services, vm: Vm, stop: threading.Event) -> Report:
+    """Check one VM, in a thread of its own; the run is kept among the VM's."""
+    run = Run(f"verify {vm.name}", _Silent(stop))
+    release = vm.metadata.release if vm.metadata else "unknown"
+    result = "failed"
+    try:
+        target = ssh.target(services, vm.name, login="vagrant")
+        report = verify.examine(services, target, name=vm.name, release=release, run=run)
+        result = "done" if report.passed else "failed"
+    except BaseException:
+        result = "interrupted" if stop.is_set() else "failed"
+        raise
+    finally:
+        services.state.add_run(vm.name, run.record(result))
+    return report
+
+
+class _Silent:
+    """Shows nothing of one VM's run, and ends it at its next sign of life once that is wanted."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+
+    def phase_started(self, name: str, title: str) -> None:
+        pass
+
+    def detail(self, text: str) -> None:  # noqa: ARG002
+        if self._stop.is_set():
+            raise InterruptedOperationError("the check was interrupted")
+
+    def phase_finished(self, record: PhaseRecord) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        pass
+
+
+def _of_check(failures: _Failures) -> OfCheck:
+    names = sorted(failures)
+    found = {vm: check for name in reversed(names) for vm, check in failures[name].items()}
+    first = found[min(found)]
+    return OfCheck(
+        name=names[0] if len(names) == 1 else f"{names[0]} ... {names[-1]}",
+        checks=len(names),
+        vms=tuple(sorted(found)),
+        message=first.message or first.difference or str(first.outcome),
+    )
+
+
+def _reason(error: DevvmError) -> str:
+    """Why a VM could not be checked, in a line."""
+    lines = (error.details or "").strip().splitlines()
+    if len(lines) == 1:
+        return f"{error.brief}: {lines[0]}"
+    return f"{error.brief}: see {error.log}" if error.log else error.brief

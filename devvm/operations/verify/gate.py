@@ -1,0 +1,88 @@
+"""What has to pass every check, and what a person is told where it does not: whose task that is.
+
+The person who sees such an error usually can't edit the roles. So it names the roles concerned, and
+says how to go on meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from devvm.domain.errors import DevvmError, OperationError
+from devvm.domain.model import Report
+from devvm.domain.release.identity import same_release
+from devvm.operations.core.progress import Run
+from devvm.ports.services import Services
+
+#: Checks that an error names; the others are counted.
+_NAMED = 20
+
+
+def demand_passed(
+    services: Services,
+    report: Report,
+    run: Run,
+    *,
+    what: str,
+    outcome: str,
+    mend: str,
+    against: str = "",
+    meanwhile: str = "",
+    kind: type[DevvmError] = OperationError,
+) -> None:
+    """See that every check passed.
+
+    Args:
+        services: The host.
+        report: What was found.
+        run: Whose log has it all.
+        what: What was checked: `the box`, or a VM's name.
+        outcome: What follows for it: `it is not registered`.
+        mend: What the people who maintain the roles type once they have mended them.
+        against: What it was checked against, if that isn't obvious.
+        meanwhile: How to go on; empty: with another box, if there is one.
+        kind: The error to raise.
+
+    Raises:
+        DevvmError: not every check passed, or there was none.
+    """
+    if report.passed:
+        return
+    failures = list(report.failures())
+    lines = [f"{c.name}: {c.message.splitlines()[0]}" if c.message else c.name for c in failures]
+    left = len(lines) - _NAMED
+    other = another_release(services, report.release)
+    if other and not meanwhile:
+        meanwhile = f"meanwhile there is another box: devvm create --release {other}"
+    raise kind(
+        f"{what} does not pass {len(failures)} of {len(report.checks)} checks"
+        f"{f' {against}' if against else ''}; {outcome}",
+        details="\n".join(
+            [
+                *(lines[:_NAMED] or ["no check ran"]),
+                *([f"and {left} more"] if left > 0 else []),
+                *([f"Whose task: {whose_task(report)}"] if lines else []),
+            ]
+        ),
+        resolution="; ".join(
+            [
+                "send the log to the platform team",
+                *([meanwhile] if meanwhile else []),
+                f"whoever maintains the roles mends them, then: {mend}",
+            ]
+        ),
+        log=run.log(services.state),
+    )
+
+
+def whose_task(report: Report) -> str:
+    """Who mends what failed, and which roles answer for how many checks, the most first."""
+    counted = Counter(check.role for check in report.failures())
+    roles = ", ".join(f"{role} {count}" for role, count in counted.most_common())
+    return f"the platform team's (roles: {roles})"
+
+
+def another_release(services: Services, release: str) -> str | None:
+    """The newest release, other than this one, of which there is a box; None: there is none."""
+    others = (box.release for box in services.boxes.list())
+    return next((other for other in others if not same_release(other, release)), None)

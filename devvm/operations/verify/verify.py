@@ -1,0 +1,114 @@
+"""Check a VM with the parity suite."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from devvm.domain.errors import NotFoundError, OperationError
+from devvm.domain.model import Box, Report, Target, Vm, VmState
+from devvm.operations.core.progress import Run
+from devvm.operations.guest import ssh
+from devvm.operations.verify import last_result
+from devvm.ports.services import Services
+
+
+def verify(services: Services, name: str, run: Run, *, junit: Path | None = None) -> Report:
+    """Check the VM `name`; the run is kept among the VM's.
+
+    Args:
+        services: What the operation may use.
+        name: The VM's name.
+        run: Where phases go.
+        junit: A file for the results as JUnit XML.
+
+    Raises:
+        NotFoundError: there is no such VM.
+        OperationError: it does not run, or the suite could not run on it. Checks that fail are no
+            error: they are in the report.
+    """
+    vm = services.hypervisor.vm(name)
+    if vm is None:
+        raise NotFoundError(
+            f"there is no VM {name}", resolution=f"devvm list, or devvm create {name}"
+        )
+    require_running(vm)
+    release = vm.metadata.release if vm.metadata else "unknown"
+    result = "failed"
+    try:
+        target = ssh.target(services, name, login="vagrant")
+        report = examine(services, target, name=name, release=release, run=run, junit=junit)
+        result = "done" if report.passed else "failed"
+    finally:
+        services.state.add_run(name, run.record(result))
+    return report
+
+
+def require_running(vm: Vm) -> Vm:
+    """The VM, which must run to be checked.
+
+    Raises:
+        OperationError: it does not.
+    """
+    if vm.state is not VmState.RUNNING:
+        raise OperationError(
+            f"{vm.name} does not run",
+            details=f"it is {vm.state}, and only a running VM can be checked",
+            resolution=f"devvm start {vm.name}",
+        )
+    return vm
+
+
+def examine(
+    services: Services,
+    target: Target,
+    *,
+    name: str,
+    release: str,
+    run: Run,
+    junit: Path | None = None,
+) -> Report:
+    """Check a machine that lets us in, as the phase `verify` of a larger command.
+
+    What was found is kept in the VM's folder, for `devvm list`.
+
+    Raises:
+        OperationError: the suite could not run.
+    """
+    start = time.monotonic()
+    packages, packages_from = packages_of(services, release)
+    with run.phase("verify", f"Checking {name}"):
+        checks = services.verifier.check(
+            target,
+            detail=run.detail,
+            log=run.log(services.state),
+            packages=packages,
+            junit=junit,
+        )
+    seconds = round(time.monotonic() - start, 2)
+    report = Report(
+        vm=name, release=release, checks=checks, seconds=seconds, packages_from=packages_from
+    )
+    last_result.keep(services.state, report)
+    return report
+
+
+def packages_of(
+    services: Services, release: str, box: Box | None = None
+) -> tuple[Mapping[str, str] | None, Literal["box", "record"] | None]:
+    """The versions of packages in a release, and what tells them; None where nothing does.
+
+    Args:
+        services: The host.
+        release: The release.
+        box: Its box, which may not be registered yet; None: the one that is.
+    """
+    box = box or services.boxes.find(release)
+    if box and box.packages:
+        return box.packages, "box"
+    record = services.releases.find(release)
+    if record and record.packages:
+        return record.packages, "record"
+    return None, None

@@ -1,0 +1,1 @@
+"""One VM: made, changed, and back."""

@@ -1,0 +1,62 @@
+"""`ssh`, `exec`, `console`, `logs`: into a VM, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from devvm.domain.model import Target
+from devvm.operations.guest import ssh as way_in
+from devvm.operations.vm import lifecycle
+from devvm.ports.services import Services
+
+
+def ssh(services: Services, name: str, argv: Sequence[str] = ()) -> int:
+    """A shell in the VM on this terminal, or a command in it; exits with its code.
+
+    Raises:
+        NotFoundError: there is no such VM.
+        OperationError: it does not run.
+    """
+    return services.shell.interactive(_session(services, name), argv)
+
+
+def run_command(services: Services, name: str, argv: Sequence[str]) -> int:
+    """One command in the VM, with this process's input and output; exits with its code.
+
+    Raises:
+        NotFoundError: there is no such VM.
+        OperationError: it does not run.
+    """
+    return services.shell.interactive(_session(services, name), argv)
+
+
+def console(services: Services, name: str) -> int:
+    """The VM's serial console on this terminal, until the person leaves it with Ctrl-].
+
+    Raises:
+        NotFoundError: there is no such VM.
+        OperationError: it does not run.
+    """
+    return services.hypervisor.console(lifecycle.running(services, name).fqdn)
+
+
+def logs(services: Services, name: str, unit: str | None, lines: int) -> str:
+    """The last lines of the VM's journal, or of one systemd unit's.
+
+    Raises:
+        NotFoundError: there is no such VM.
+        OperationError: it does not run.
+    """
+    lifecycle.running(services, name)
+    target = way_in.target(services, name, login="vagrant")
+    chosen = [f"--unit={unit}"] if unit else []
+    command = ["sudo", "journalctl", "--no-pager", f"--lines={lines}", *chosen]
+    _, out, _ = services.shell.run(target, command)
+    return out
+
+
+def _session(services: Services, name: str) -> Target:
+    vm = lifecycle.running(services, name)
+    # A create that failed and was kept may have no engineer's account yet.
+    ready = vm.metadata is not None and vm.metadata.ready
+    return way_in.target(services, name, login="engineer" if ready else "vagrant")

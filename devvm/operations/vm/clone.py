@@ -1,0 +1,186 @@
+"""`clone`: a second VM with the disks of a first, and an identity of its own."""
+
+from __future__ import annotations
+
+import base64
+import io
+import tarfile
+import uuid
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from devvm.domain.errors import UsageError
+from devvm.domain.model import DomainChange, Kept, Metadata, Report, Target, Vm, validate_new_name
+from devvm.operations.core import journal, naming
+from devvm.operations.core.progress import Run
+from devvm.operations.guest import ssh
+from devvm.operations.provision import provision, repair
+from devvm.operations.storage import saved_states
+from devvm.operations.transaction import recovery
+from devvm.operations.vm import create, lifecycle, snapshots
+from devvm.ports.services import Services
+
+#: Run by root in the guest: take the identity that is written into it, and forget the old one.
+_TAKE_IDENTITY = """set -eu
+umask 077
+rm -rf /data/identity.new
+mkdir /data/identity.new
+base64 -d <<'END' | tar -x -C /data/identity.new
+@IDENTITY@
+END
+chown -R 0:0 /data/identity.new
+rm -rf /data/identity.old
+mv /data/identity /data/identity.old
+mv /data/identity.new /data/identity
+rm -rf /data/identity.old
+: >/etc/machine-id
+sync
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cloned:
+    """The new VM, and what was found when it was checked."""
+
+    vm: Vm
+    report: Report
+    url: str
+
+
+def clone(
+    services: Services, source: str, name: str, run: Run, *, snapshot: str | None = None
+) -> Cloned:
+    """Make a VM with the disks of another, as they are now or as a snapshot has them.
+
+    The first VM runs on. The new one has host keys, a certificate, a name and an address of its
+    own; the engineer, accounts and data are the first one's.
+
+    Raises:
+        UsageError: the name can't be one.
+        ExistsError: there is a VM of the new name.
+        NotFoundError: there is no such VM or snapshot.
+        HostNotReadyError: the host lacks memory or libvirt.
+        LockedError: somebody is changing one of the VMs.
+        OperationError: a step failed; there is no new VM, and the first one is as it was.
+    """
+    validate_new_name(name)
+    if name == source:
+        raise UsageError(
+            f"{name} can't be a clone of itself", resolution=f"devvm clone {source} --as {name}-2"
+        )
+    with ExitStack() as locks:
+        # in one order, so that two clones the other way round do not wait for each other
+        outcomes = {
+            vm: locks.enter_context(recovery.changing(services, vm, run))
+            for vm in sorted((source, name))
+        }
+        before = outcomes[name]
+        same = before and before.journal.get("source") == source
+        if not (before and same and before.done(journal.CLONE)):
+            create.refuse_if_exists(services, name)
+            vm = lifecycle.present(services, source)
+            create.require_memory(services, vm.memory_mib)
+            create.require_space(services, None)
+            with provision.recorded(services, name, run):
+                _make(services, vm, name, snapshot, run)
+        found = services.hypervisor.vm(name)
+        assert found is not None
+        assert found.metadata is not None
+        report = create.examine_vm(services, name, found.metadata.release, run)
+    return Cloned(vm=found, report=report, url=naming.url_of(services.config, name))
+
+
+def _make(services: Services, source: Vm, name: str, snapshot: str | None, run: Run) -> None:
+    kept = snapshots.find(services, source.name, snapshot) if snapshot else None
+    identifier, token = str(uuid.uuid4()), naming.new_token()
+    begun = {
+        "command": run.command,
+        "uuid": identifier,
+        "token": token,
+        "source": source.name,
+        "kept": kept.id if kept else token,
+        "temporary": kept is None,
+    }
+    services.state.open_journal(name, journal.CLONE, begun)
+    with recovery.settled_on_failure(services, name, run):
+        if kept is None:
+            with run.phase("snapshot", f"Keeping the disks of {source.name}"):
+                kept = snapshots.take(services, source, f"for-{name}", run, token=token,
+                                      temporary=True)  # fmt: skip
+        facts = _define(services, kept, name, identifier, token, run)
+        found = services.hypervisor.vm(name)
+        assert found is not None
+        target = lifecycle.power_on(services, found, run)
+        facts = _renew_identity(services, target, facts, run)
+        services.hypervisor.set_metadata(identifier, replace(facts, ready=True))
+        repair.let_in(services, target, replace(facts, ready=True))
+        repair.write_files(services, name)
+        recovery.settle(services, name, run, killed=False)
+
+
+def _define(
+    services: Services, kept: Kept, name: str, identifier: str, token: str, run: Run
+) -> Metadata:
+    hypervisor, fqdn = services.hypervisor, naming.fqdn_of(services.config, name)
+    with run.phase("disks", "Making the disks"):
+        with services.state.wait_lock("network"):
+            hypervisor.ensure_network()
+            lease = hypervisor.reserve_lease(name)
+        facts = replace(
+            kept.vm,
+            name=name,
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            ready=False,
+            generation=1,
+            pinned_until="",  # what is wanted of the first VM is not wanted of this one
+            pinned_by="",
+            pin_reason="",
+            update_to="",
+            update_by="",
+            restore_point="",
+        )
+        public_key = ssh.new_key(services, name)
+        change = DomainChange(
+            name=fqdn,
+            uuid=identifier,
+            title=f"devvm {name}",
+            mac=lease.mac,
+            disks=saved_states.put_layers(services, fqdn, kept.disks, token),
+            facts=facts,
+            oem_string=ssh.oem_string(public_key),
+        )
+        saved_states.define_from(services, kept, change)
+        repair.write_files(services, name)  # with the host key that it still has
+    return facts
+
+
+def _renew_identity(services: Services, target: Target, facts: Metadata, run: Run) -> Metadata:
+    """Give the clone its own keys and start it again; it answers with them from then on."""
+    with run.phase("identity", "Giving it an identity of its own"):
+        identity = provision.new_identity(services, naming.fqdn_of(services.config, facts.name))
+        packed = base64.encodebytes(_packed(identity)).decode().strip()
+        script = _TAKE_IDENTITY.replace("@IDENTITY@", packed)
+        services.shell.run(target, ["sudo", "sh", "-s"], stdin=script)
+        found = services.hypervisor.vm(facts.name)
+        assert found is not None
+        provision.power_off(services, found, timeout=recovery.STOP_TIMEOUT)
+        facts = provision.known_by(services, facts, identity)
+        services.hypervisor.set_metadata(found.uuid, facts)
+        repair.write_files(services, facts.name)
+    found = services.hypervisor.vm(facts.name)
+    assert found is not None
+    lifecycle.power_on(services, found, run)
+    return facts
+
+
+def _packed(files: Mapping[str, str]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, text in files.items():
+            data = text.encode()
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(data), 0o600
+            archive.addfile(entry, io.BytesIO(data))
+    return buffer.getvalue()

@@ -1,0 +1,316 @@
+"""`create`: from a box to a VM that is an engineer's own, checked and ready."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from devvm.domain.errors import ExistsError, HostNotReadyError, NotFoundError, OperationError
+from devvm.domain.model import Box, Engineer, Metadata, Purpose, Report, Vm, validate_new_name
+from devvm.operations.box import in_hand
+from devvm.operations.core import journal, naming
+from devvm.operations.core.progress import Run
+from devvm.operations.guest import ssh
+from devvm.operations.provision import provision, repair
+from devvm.operations.storage import saved_states
+from devvm.operations.transaction import recovery
+from devvm.operations.verify import gate
+from devvm.operations.verify.verify import examine
+from devvm.operations.vm import lifecycle
+from devvm.ports.services import Services
+
+_GIB = 1024**3
+#: Room that a VM needs in the pool to boot and be personalised, beside the box's image.
+_HEADROOM = 2 * _GIB
+#: Seconds until a VM that does not pass is looked at once more.
+_SECOND_LOOK = 20.0
+#: What an emulator or KVM needs beside the guest's own memory.
+_OVERHEAD_MIB = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateRequest:
+    """What a person asked for."""
+
+    name: str
+    engineer: Engineer
+    release: str | None = None
+    #: Leave what a failed create made, to look at it.
+    keep: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateResult:
+    """The VM, and what was found when it was checked. It may not have passed.
+
+    Attributes:
+        vm: It.
+        report: What was found.
+        url: Its site.
+        ssh_command: What to type to get in.
+        ca_certificate: Of the CA that signed the VM's certificate, for a browser.
+        log: What it was made and checked with, in full.
+        other_release: The newest other release of which there is a box; None: there is none.
+    """
+
+    vm: Vm
+    report: Report
+    url: str
+    ssh_command: str
+    ca_certificate: Path
+    log: Path | None = None
+    other_release: str | None = None
+
+
+def find_box(services: Services, release: str | None, *, newest: bool = False) -> Box | None:
+    """The box that `create` would use: of `release`, or of the stack in hand; None: build one.
+
+    With `newest`, as if there were no `packages.lock`.
+    """
+    return services.boxes.find(release) if release else in_hand.find(services, newest=newest)
+
+
+def create(services: Services, request: CreateRequest, run: Run) -> CreateResult:
+    """Make a VM, personalise it, check it.
+
+    Everything is undone when something fails or the person interrupts, but for `request.keep`.
+    What a create of this VM left that was killed is undone first; one that was killed when all
+    was done is checked again, and that is it.
+
+    Raises:
+        UsageError: the name can't be one.
+        ExistsError: there is such a VM, or somebody else's domain of its name.
+        NotFoundError: there is no box.
+        HostNotReadyError: the host lacks memory, disk space, or libvirt.
+        LockedError: somebody is changing this VM.
+        OperationError: a step failed.
+    """
+    name = validate_new_name(request.name)
+    services.hypervisor.check()
+    with recovery.changing(services, name, run) as before:
+        if before and before.done(journal.CREATE):
+            return _check(services, name, run)
+        with run.phase("check", "Checking the host"):
+            refuse_if_exists(services, name)
+            box = require_box(services, request.release)
+            require_memory(services, services.config.vm.memory_mib)
+            require_space(services, box)
+        metadata = _metadata(request, box)
+        with provision.recorded(services, name, run), _undone(services, request, metadata, run):
+            provision.bring_up(
+                services, name=name, box=box, vm_config=services.config.vm,
+                metadata=metadata, run=run,
+            )  # fmt: skip
+            provision.personalise(services, name, request.engineer, box.release, run)
+            report = examine_vm(services, name, box.release, run)
+            _finish(services, name)
+            services.state.close_journal(name)
+            return _result(services, name, report, run)
+
+
+def check(services: Services, name: str) -> None:
+    """Raise at once what `create` would refuse, before a box is built for it.
+
+    Raises:
+        UsageError: the name can't be one.
+        ExistsError: there is such a VM, or somebody else's domain of its name.
+        HostNotReadyError: the host lacks memory, or libvirt.
+    """
+    validate_new_name(name)
+    services.hypervisor.check()
+    if services.state.journal(name) is None:  # what a killed command left is ended by `create`
+        refuse_if_exists(services, name)
+        require_memory(services, services.config.vm.memory_mib)
+
+
+def examine_vm(services: Services, name: str, release: str, run: Run) -> Report:
+    """Check a VM that runs, as the phase `verify` of a larger command."""
+    target = ssh.target(services, name, login="vagrant")
+    return examine(services, target, name=name, release=release, run=run)
+
+
+def judge_vm(services: Services, name: str, release: str, run: Run) -> Report:
+    """As `examine_vm`, before a VM is judged: what fails at first is looked at once more.
+
+    A guest that has just booted or restarted its services, on a host with much to do, may answer
+    too late once; and who does not pass is brought back.
+    """
+    report = examine_vm(services, name, release, run)
+    if report.passed:
+        return report
+    failed = len(list(report.failures()))
+    run.note(f"{name} does not pass {failed} of {len(report.checks)} checks; looking once more")
+    services.pause(_SECOND_LOOK)
+    return examine_vm(services, name, release, run)
+
+
+def refuse_if_exists(services: Services, name: str) -> None:
+    """See that there is nothing of this name, whoever made it.
+
+    Raises:
+        ExistsError: there is.
+    """
+    fqdn = naming.fqdn_of(services.config, name)
+    if services.hypervisor.vm(name) is not None:
+        raise ExistsError(
+            f"{name} exists already",
+            resolution=f"to use it: devvm ssh {name}; to delete it: devvm destroy {name}",
+        )
+    if services.hypervisor.domain_uuid(fqdn) is not None:
+        raise ExistsError(
+            f"there is a libvirt domain {fqdn} that devvm did not make",
+            details="perhaps it was made with Vagrant or virsh, or its metadata was removed",
+            resolution=f"choose another name, or look at it: virsh dominfo {fqdn}",
+        )
+    left = saved_states.lost_volumes(services, name)
+    if left:
+        raise ExistsError(
+            f"there are disks of an earlier {name}, whose domain is gone",
+            details="devvm does not write over data that somebody may miss: "
+            + ", ".join(disk.path.name for disk in left),
+            resolution=f"to have the VM back: devvm recover {name}; to put them into the trash: "
+            f"devvm destroy {name}",
+        )
+    first = naming.first_root_of(fqdn)
+    if services.hypervisor.volume_exists(first):
+        users = services.hypervisor.users_of_volume(first)
+        raise ExistsError(
+            f"the name that Vagrant gives to the root disk of {name} is taken",
+            details=f"the volume {first} is needed by {', '.join(users)}",
+            resolution=f"devvm trash empty {name}, or choose another name",
+        )
+
+
+def require_box(services: Services, release: str | None) -> Box:
+    """The box of a release, or of the present stack.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    box = find_box(services, release)
+    if box is None:
+        raise NotFoundError(
+            f"there is no box of {f'the release {release}' if release else 'the present stack'}",
+            resolution="devvm box build",
+        )
+    return box
+
+
+def require_memory(services: Services, memory_mib: int) -> None:
+    """See that the host can give so much memory to one VM more.
+
+    Raises:
+        HostNotReadyError: it can't.
+    """
+    wanted = memory_mib + _OVERHEAD_MIB
+    total, free = services.hypervisor.memory_mib()
+    if wanted > free:
+        fits = max(0, free - _OVERHEAD_MIB)
+        raise HostNotReadyError(
+            f"the host has not enough memory for a VM of {memory_mib} MiB",
+            details=f"{fits} MiB of {total} MiB can be given to a VM",
+            resolution="devvm stop a VM that is not needed, or ask for less: --memory, or the "
+            "setting vm.memory_mib",
+        )
+
+
+def require_space(services: Services, box: Box | None) -> None:
+    """See that the pool has room for one more root on a box, or on layers that are there.
+
+    Raises:
+        HostNotReadyError: it has not.
+    """
+    needed = _HEADROOM
+    if box and not services.hypervisor.volume_exists(services.vagrant.volume_name(box)):
+        needed += box.size_bytes
+    free = services.hypervisor.free_bytes()
+    if free < needed:
+        trash = any(k.purpose is Purpose.TRASH for k in services.hypervisor.kept())
+        raise HostNotReadyError(
+            f"{services.config.pool_path} has not enough space for a VM",
+            details=f"{needed / _GIB:.1f} GiB are needed, {free / _GIB:.1f} GiB are free",
+            resolution="delete what is not needed: "
+            + ("devvm trash list, " if trash else "")
+            + "devvm box list, devvm list",
+        )
+
+
+@contextmanager
+def _undone(
+    services: Services, request: CreateRequest, metadata: Metadata, run: Run
+) -> Iterator[None]:
+    """Undo the create when the block fails; with `keep`, leave a domain that there is."""
+    name = request.name
+    with recovery.settled_on_failure(services, name, run):
+        try:
+            yield
+        except BaseException:
+            if request.keep and _has_domain(services, metadata):
+                services.state.close_journal(name)
+                run.note(f"What was made of {name} is kept; devvm destroy {name} removes it")
+            raise
+
+
+def _has_domain(services: Services, metadata: Metadata) -> bool:
+    """Whether the create got as far as a domain, which is marked as devvm's then."""
+    begun = services.state.journal(metadata.name) or {}
+    fqdn = naming.fqdn_of(services.config, metadata.name)
+    uuid = services.hypervisor.domain_uuid(fqdn)
+    if uuid is None or uuid != begun.get("uuid"):
+        return False
+    if services.hypervisor.vm(metadata.name) is None:
+        services.hypervisor.set_metadata(uuid, metadata)
+    return True
+
+
+def _metadata(request: CreateRequest, box: Box) -> Metadata:
+    engineer = request.engineer
+    return Metadata(
+        name=request.name,
+        engineer=engineer.login,
+        release=box.release,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        authorized_keys=engineer.authorized_keys,
+        git_name=engineer.git_name,
+        git_email=engineer.git_email,
+        mariadb=box.packages.get("mariadb-server", ""),
+    )
+
+
+def _finish(services: Services, name: str) -> None:
+    """The VM is complete: from here on no command takes it for a remnant."""
+    vm = services.hypervisor.vm(name)
+    if vm is None or vm.metadata is None:
+        raise OperationError(
+            f"{name} was deleted while it was made", resolution=f"devvm create {name}"
+        )
+    journalled = services.state.journal(name) or {}
+    vm = provision.name_root(services, vm, journalled["token"])
+    assert vm.metadata is not None
+    services.hypervisor.set_metadata(vm.uuid, replace(vm.metadata, ready=True))
+    repair.write_files(services, name)
+
+
+def _check(services: Services, name: str, run: Run) -> CreateResult:
+    vm = services.hypervisor.vm(name)
+    assert vm is not None
+    assert vm.metadata is not None
+    lifecycle.power_on(services, vm, run)
+    return _result(services, name, examine_vm(services, name, vm.metadata.release, run), run)
+
+
+def _result(services: Services, name: str, report: Report, run: Run) -> CreateResult:
+    vm = services.hypervisor.vm(name)
+    assert vm is not None
+    return CreateResult(
+        vm=vm,
+        report=report,
+        url=naming.url_of(services.config, name),
+        ssh_command=f"devvm ssh {name}",
+        ca_certificate=services.ca.ensure(),
+        log=run.log(services.state),
+        other_release=gate.another_release(services, report.release),
+    )

@@ -1,0 +1,98 @@
+"""`verify --fix`: apply again the roles that answer for what differs, and check again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import yaml
+
+from devvm.domain.errors import OperationError
+from devvm.domain.model import CheckResult, Report
+from devvm.operations.core.progress import Run
+from devvm.operations.guest import ssh
+from devvm.operations.provision import certificate, provision
+from devvm.operations.transaction import recovery
+from devvm.operations.verify.verify import examine, require_running
+from devvm.operations.vm import lifecycle
+from devvm.ports.services import Services
+from devvm.system import assets
+
+_STACK = "site.yml"
+#: Checks of what is shown to browsers: trusted, and for how long.
+_TLS = "tls/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mended:
+    """What applying roles again came to.
+
+    Attributes:
+        before: What was found first.
+        after: What was found afterwards; the same where there was nothing to mend.
+        roles: The roles that were applied.
+        changed: How many of their tasks changed something.
+    """
+
+    before: Report
+    after: Report
+    roles: tuple[str, ...] = ()
+    changed: int = 0
+
+    @property
+    def mended(self) -> tuple[CheckResult, ...]:
+        """The checks that failed, and do no more."""
+        left = {check.name for check in self.after.failures()}
+        return tuple(check for check in self.before.failures() if check.name not in left)
+
+
+def mend(services: Services, name: str, run: Run) -> Mended:
+    """Check a VM, apply the roles that answer for what differs, and check it again.
+
+    The engineer's own account and checkout are left as `personalise` leaves them: nothing of a
+    person's work is touched. Interrupted, it can be typed again.
+
+    Raises:
+        NotFoundError: there is no such VM.
+        LockedError: somebody is changing this VM.
+        OperationError: it does not run, can't be checked, or a role failed.
+    """
+    with recovery.changing(services, name, run), provision.recorded(services, name, run):
+        vm = require_running(lifecycle.present(services, name))
+        if vm.metadata is None or not vm.metadata.engineer:
+            raise OperationError(
+                f"devvm does not know whose {name} is", resolution=f"devvm rebuild {name}"
+            )
+        release = vm.metadata.release
+        target = ssh.target(services, name, login="vagrant")
+        before = examine(services, target, name=name, release=release, run=run)
+        if before.passed:
+            return Mended(before=before, after=before)
+        if any(check.name.startswith(_TLS) for check in before.failures()):
+            certificate.keep_valid(services, name, run, refused=True)
+        roles = _roles(before)
+        changed = _apply(services, name, roles, run) if roles else 0
+        # The stack's roles know nothing of the overlay, and may have taken back what it changed.
+        provision.personalise(services, name, vm.metadata.owner, release, run)
+        after = examine(services, target, name=name, release=release, run=run)
+        return Mended(before=before, after=after, roles=roles, changed=changed)
+
+
+def _roles(report: Report) -> tuple[str, ...]:
+    """The roles of the stack that answer for what failed, in the stack's order."""
+    concerned = {check.role for check in report.failures()}
+    plays = yaml.safe_load((assets.playbooks() / _STACK).read_text(encoding="utf-8"))
+    every = [entry["role"] for play in plays for entry in play["roles"]]
+    return tuple(role for role in every if role in concerned)
+
+
+def _apply(services: Services, name: str, roles: tuple[str, ...], run: Run) -> int:
+    with run.phase("converge", f"Applying {', '.join(roles)}"):
+        done = services.provisioner.apply(
+            _STACK,
+            ssh.target(services, name, login="vagrant"),
+            variables=services.config.box.role_variables,
+            detail=run.detail,
+            log=run.log(services.state),
+            tags=roles,
+        )
+    return done.changed

@@ -1,0 +1,239 @@
+"""`rebuild`: a new root for a VM, on a box; its name, address, keys and data stay.
+
+A transaction: the old root and the data as they were are kept until the new VM has passed every
+check, and whatever happens before that brings the old VM back.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from devvm.domain.errors import NotFoundError, OperationError, ParityError, UsageError
+from devvm.domain.model import (
+    ROOT,
+    Box,
+    DomainChange,
+    Engineer,
+    Metadata,
+    Purpose,
+    Report,
+    Vm,
+    VmState,
+)
+from devvm.operations.core import journal, naming
+from devvm.operations.core.progress import Run
+from devvm.operations.guest import journal as guest_log
+from devvm.operations.guest import ssh
+from devvm.operations.provision import gc, provision, repair
+from devvm.operations.storage import base_image, saved_states
+from devvm.operations.transaction import recovery
+from devvm.operations.verify import gate
+from devvm.operations.vm import create, lifecycle
+from devvm.ports.services import Services
+
+_DATABASE = "mariadb-server"
+_SERIES = re.compile(r"(?:\d+:)?(\d+)\.(\d+)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RebuildRequest:
+    """What a person asked for."""
+
+    name: str
+    #: For a VM of which devvm does not know who may log in.
+    engineer: Engineer
+    release: str | None = None
+    #: Names what is made and kept, where the caller has to know it in advance.
+    token: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RebuildResult:
+    """The VM on its new root, which passed every check, and where the old root is."""
+
+    vm: Vm
+    report: Report
+    previous: str | None  # of the kept state in the trash
+
+
+def rebuild(services: Services, request: RebuildRequest, run: Run) -> RebuildResult:
+    """Give a VM a new root; undo everything unless the VM then passes every check.
+
+    Raises:
+        NotFoundError: there is no such VM, or no box of the release.
+        UsageError: the release can't use the VM's data.
+        HostNotReadyError: the host lacks memory, disk space, or libvirt.
+        LockedError: somebody is changing this VM.
+        ParityError: the new VM did not pass; the old one is back.
+        OperationError: a step failed; the old VM is back.
+    """
+    name = request.name
+    with recovery.changing(services, name, run, start=False) as before:
+        same = before and before.journal.get("release") == request.release
+        if before and same and before.done(journal.REBUILD):
+            return _result(services, name, run, before.journal["token"])
+        return carry_out(services, request, run, was_running=bool(before and before.was_running))
+
+
+def carry_out(
+    services: Services, request: RebuildRequest, run: Run, *, was_running: bool = False
+) -> RebuildResult:
+    """As `rebuild`, where the VM's lock is held and nothing is left of an earlier command.
+
+    Args:
+        services: What the operation may use.
+        request: What is asked for.
+        run: Where phases go.
+        was_running: Whether the VM counts as running where it is off.
+
+    Raises:
+        DevvmError: as `rebuild`.
+    """
+    name = request.name
+    vm, token = _present(services, name, run), request.token or naming.new_token()
+    begun = {
+        "command": run.command,
+        "token": token,
+        "was_running": was_running or vm.state is VmState.RUNNING,
+        "release": request.release,
+    }
+    services.state.open_journal(name, journal.REBUILD, begun)
+    with provision.recorded(services, name, run), recovery.settled_on_failure(services, name, run):
+        with run.phase("check", "Checking the host"):
+            box = create.require_box(services, request.release)
+            refuse_older_data(services, vm, box)
+            if vm.state is VmState.SHUTOFF:
+                create.require_memory(services, vm.memory_mib)
+            create.require_space(services, box)
+        assert vm.metadata is not None
+        facts = _facts(vm.metadata, request.engineer, box)
+        _replace_root(services, vm, box, facts, token, run)
+        lifecycle.power_on(services, _vm(services, name), run)
+        with guest_log.kept_on_failure(services, name, run):
+            provision.personalise(services, facts.name, facts.owner, box.release, run)
+            report = create.judge_vm(services, name, box.release, run)
+            demand_passed(services, report, run)
+        present = _vm(services, name).metadata  # its certificate may be a new one
+        assert present is not None
+        services.hypervisor.set_metadata(vm.uuid, replace(present, ready=True))
+        recovery.settle(services, name, run, killed=False)
+    gc.tidy(services, name, run)
+    return _result(services, name, run, token, report)
+
+
+def _present(services: Services, name: str, run: Run) -> Vm:
+    vm = services.hypervisor.vm(name) or repair.redefine(services, name)
+    if vm is None:
+        lifecycle.get(services, name)  # raises where there is nothing at all
+        raise NotFoundError(
+            f"the libvirt domain of {name} is gone, and what it was is not written down",
+            resolution=f"devvm recover {name}",
+        )
+    if ssh.missing_files(services, name, vm.fqdn):
+        repair.new_way_in(services, vm, run)
+    return _vm(services, name)
+
+
+def refuse_older_data(services: Services, vm: Vm, box: Box) -> None:
+    """See that no old server starts on files that a newer one has upgraded.
+
+    Raises:
+        UsageError: that of the box's release would.
+    """
+    assert vm.metadata is not None
+    present = services.boxes.find(vm.metadata.release)
+    in_box = present.packages.get(_DATABASE, "") if present else ""
+    has = _series(vm.metadata.mariadb or in_box)
+    gets = _series(box.packages.get(_DATABASE, ""))
+    if has and gets and gets < has:
+        raise UsageError(
+            f"the data of {vm.name} can't go back to the release {box.release}",
+            details=f"MariaDB {'.'.join(map(str, has))} has written it, and that release has "
+            f"{'.'.join(map(str, gets))}, which can't read it",
+            resolution="go back to the data as they were before, which are kept: "
+            f"devvm trash show {vm.name}",
+        )
+
+
+def _series(version: str) -> tuple[int, int] | None:
+    match = _SERIES.match(version)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def _facts(metadata: Metadata, engineer: Engineer, box: Box) -> Metadata:
+    known = bool(metadata.authorized_keys or metadata.git_name)
+    return replace(
+        metadata,
+        release=box.release,
+        ready=False,
+        generation=metadata.generation + 1,
+        engineer=metadata.engineer or engineer.login,
+        authorized_keys=metadata.authorized_keys if known else engineer.authorized_keys,
+        git_name=metadata.git_name if known else engineer.git_name,
+        git_email=metadata.git_email if known else engineer.git_email,
+        mariadb=box.packages.get(_DATABASE, "") or metadata.mariadb,
+        update_to="",
+        update_by="",
+        restore_point="",
+    )
+
+
+def _replace_root(
+    services: Services, vm: Vm, box: Box, facts: Metadata, token: str, run: Run
+) -> None:
+    with run.phase("stop", "Shutting the VM down"):
+        provision.power_off(services, vm, timeout=recovery.STOP_TIMEOUT)
+    with run.phase("disks", "Setting the old root aside"):
+        image = base_image.place(services, box, run)
+        assert vm.metadata is not None
+        persistent = [disk for disk in vm.disks if disk.role != ROOT]
+        disks = saved_states.put_layers(services, vm.fqdn, persistent, token)
+        disks |= saved_states.put_root(services, vm.fqdn, image, token, vm.root)
+        saved_states.keep(
+            services,
+            vm,
+            token=token,
+            purpose=Purpose.PREVIOUS,
+            label=f"before the rebuild to {box.release}",
+        )
+        change = DomainChange(disks=disks, facts=facts)
+        services.hypervisor.define(services.hypervisor.definition(vm.fqdn), change)
+
+
+def demand_passed(services: Services, report: Report, run: Run) -> None:
+    """See that a VM passed every check.
+
+    Raises:
+        ParityError: it did not; whoever calls this brings it back as it was.
+    """
+    gate.demand_passed(
+        services, report, run,
+        what=report.vm,
+        against=f"on the release {report.release}",
+        outcome="it is as it was before",
+        meanwhile=f"meanwhile {report.vm} can be used as it was",
+        mend="devvm box build",
+        kind=ParityError,
+    )  # fmt: skip
+
+
+def _result(
+    services: Services, name: str, run: Run, token: str, report: Report | None = None
+) -> RebuildResult:
+    vm = _vm(services, name)
+    assert vm.metadata is not None
+    if report is None:
+        lifecycle.power_on(services, vm, run)
+        report = create.examine_vm(services, name, vm.metadata.release, run)
+    kept = saved_states.find(services, token)
+    return RebuildResult(vm=vm, report=report, previous=kept.id if kept else None)
+
+
+def _vm(services: Services, name: str) -> Vm:
+    found = services.hypervisor.vm(name)
+    if found is None:
+        raise OperationError(
+            f"{name} was deleted meanwhile", resolution=f"devvm doctor --fix; devvm recover {name}"
+        )
+    return found

@@ -1,0 +1,60 @@
+"""`resize`: a larger data disk, its file system included."""
+
+from __future__ import annotations
+
+from devvm.domain.errors import OperationError, UsageError
+from devvm.domain.model import DATA, Disk, VmState
+from devvm.operations.core import journal
+from devvm.operations.core.progress import Run
+from devvm.operations.guest import ssh
+from devvm.operations.provision import provision
+from devvm.operations.transaction import recovery
+from devvm.operations.vm import lifecycle
+from devvm.ports.services import Services
+
+_GIB = 1024**3
+_GROW = """set -eu
+resize2fs "$(findmnt -n -o SOURCE /data)"
+"""
+
+
+def resize(services: Services, name: str, data_gib: int, run: Run) -> Disk:
+    """Make a VM's data disk larger, while it runs or not.
+
+    The file system grows at once in a VM that runs, and at its next start otherwise.
+
+    Raises:
+        NotFoundError: there is no such VM.
+        UsageError: the disk is larger already.
+        LockedError: somebody is changing this VM.
+        OperationError: it could not be made larger.
+    """
+    wanted = data_gib * _GIB
+    with recovery.changing(services, name, run), provision.recorded(services, name, run):
+        vm = lifecycle.present(services, name)
+        disk = _data_disk(services, vm.fqdn)
+        if wanted < disk.size_bytes:
+            raise UsageError(
+                f"the data disk of {name} has {disk.size_bytes / _GIB:.0f} GiB",
+                details="a disk can't be made smaller: it might cut off what is on it",
+                resolution=f"devvm resize {name} --data {disk.size_bytes // _GIB + 1}G",
+            )
+        facts = {"command": run.command, "sizes": {DATA: wanted}}
+        services.state.open_journal(name, journal.RESIZE, facts)
+        with recovery.settled_on_failure(services, name, run):
+            with run.phase("resize", f"Making the data disk {data_gib} GiB large"):
+                if wanted > disk.size_bytes:
+                    services.hypervisor.resize_disk(vm, DATA, wanted)
+                if vm.state is VmState.RUNNING:
+                    run.detail("growing the file system")
+                    target = ssh.target(services, name, login="vagrant")
+                    services.shell.run(target, ["sudo", "sh", "-s"], stdin=_GROW)
+            services.state.close_journal(name)
+        return _data_disk(services, vm.fqdn)
+
+
+def _data_disk(services: Services, fqdn: str) -> Disk:
+    for disk in services.hypervisor.disks(fqdn):
+        if disk.role == DATA:
+            return disk
+    raise OperationError(f"{fqdn} has no data disk", resolution="devvm doctor")

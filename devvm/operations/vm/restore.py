@@ -1,0 +1,97 @@
+"""Gives a VM a state of its own that was kept, and keeps the one that it has."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from devvm.domain.model import DomainChange, Kept, Metadata, Purpose, Vm, VmState
+from devvm.operations.core import journal, naming
+from devvm.operations.core.progress import Run
+from devvm.operations.provision import provision, repair
+from devvm.operations.storage import saved_states
+from devvm.operations.transaction import recovery
+from devvm.operations.vm import lifecycle
+from devvm.ports.services import Services
+
+
+def exchange(
+    services: Services,
+    vm: Vm,
+    kept: Kept,
+    run: Run,
+    *,
+    before: recovery.Settled | None,
+    consume: bool = False,
+) -> None:
+    """Bring a VM to a state that is kept; the present one goes to the trash.
+
+    The VM runs afterwards if it ran before. The caller holds the lock.
+
+    Args:
+        services: What the operation may use.
+        vm: The VM as it is.
+        kept: The state to bring it to.
+        run: Where phases go.
+        before: What an earlier command had begun; the VM may be off because of it.
+        consume: Keep that state no longer: the VM has it now.
+
+    Raises:
+        OperationError: a step failed; the VM is as it was, or as it was to be.
+    """
+    token = naming.new_token()
+    was_running = vm.state is VmState.RUNNING or bool(before and before.was_running)
+    services.state.open_journal(
+        vm.name,
+        journal.RESTORE,
+        {
+            "command": run.command,
+            "token": token,
+            "was_running": was_running,
+            "kept": kept.id,
+            "consume": consume,
+        },
+    )
+    with recovery.settled_on_failure(services, vm.name, run):
+        with run.phase("stop", "Shutting the VM down"):
+            provision.power_off(services, vm, timeout=recovery.STOP_TIMEOUT)
+        with run.phase("disks", "Exchanging the disks"):
+            disks = saved_states.put_layers(services, vm.fqdn, kept.disks, token)
+            label = f"before going back to {kept.label}"
+            saved_states.keep(services, vm, token=token, purpose=Purpose.TRASH, label=label)
+            facts = kept.vm if vm.metadata is None else _facts(kept, vm)
+            change = DomainChange(disks=disks, facts=facts)
+            services.hypervisor.define(services.hypervisor.definition(vm.fqdn), change)
+            repair.write_files(services, vm.name)
+            if consume:
+                saved_states.forget_kept(services, kept)
+        if was_running:
+            found = services.hypervisor.vm(vm.name)
+            assert found is not None
+            lifecycle.power_on(services, found, run)
+        services.state.close_journal(vm.name)
+
+
+def writable(services: Services, kept: Kept, fqdn: str, token: str) -> dict[str, Path]:
+    """Volumes that hold a kept state and may be written to, by role.
+
+    Its own, where nothing else lies on them; new layers otherwise.
+    """
+    covered = {volume.below for volume in services.hypervisor.volumes()}
+    shared = [disk for disk in kept.disks if disk.path in covered]
+    own = {disk.role: disk.path for disk in kept.disks if disk not in shared}
+    return own | saved_states.put_layers(services, fqdn, shared, token)
+
+
+def _facts(kept: Kept, vm: Vm) -> Metadata:
+    """What was known of the VM then; who it is, and who may enter, has not changed since."""
+    assert vm.metadata is not None
+    return replace(
+        kept.vm,
+        generation=vm.metadata.generation,
+        authorized_keys=vm.metadata.authorized_keys,
+        host_key=vm.metadata.host_key,
+        pinned_until=vm.metadata.pinned_until,
+        pinned_by=vm.metadata.pinned_by,
+        pin_reason=vm.metadata.pin_reason,
+    )

@@ -1,0 +1,223 @@
+"""`snapshot`: a VM's disks as they are at one moment, kept under a name.
+
+Not libvirt's snapshots: those it keeps inside the disks or as objects that stand in the way of
+later changes of the domain.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from devvm.domain.errors import ExistsError, NotFoundError, UsageError
+from devvm.domain.model import Kept, Purpose, Vm, VmState
+from devvm.operations.core import journal, naming
+from devvm.operations.core.progress import Run
+from devvm.operations.provision import provision, repair
+from devvm.operations.storage import saved_states
+from devvm.operations.transaction import recovery
+from devvm.operations.vm import lifecycle, restore
+from devvm.ports.services import Services
+
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """A snapshot and what it takes."""
+
+    kept: Kept
+    #: Bytes in the newest layers of its disks; what they share with others is not counted.
+    used_bytes: int
+
+
+def create(services: Services, name: str, label: str, run: Run) -> Snapshot:
+    """Keep a VM's disks as they are now; it runs on, if it runs.
+
+    Raises:
+        UsageError: the label can't be one.
+        ExistsError: there is a snapshot of this name.
+        NotFoundError: there is no such VM.
+        LockedError: somebody is changing this VM.
+        OperationError: a step failed; nothing has changed.
+    """
+    validate_label(label)
+    with recovery.changing(services, name, run) as before:
+        done = before and before.done(journal.SNAPSHOT) and before.journal["label"] == label
+        if not done:
+            vm = _vm(services, name)
+            _refuse_if_exists(services, vm, label)
+            with (
+                provision.recorded(services, name, run),
+                run.phase("snapshot", "Keeping the disks"),
+            ):
+                take(services, vm, label, run)
+        return _measured(services, find(services, name, label))
+
+
+def take(
+    services: Services,
+    vm: Vm,
+    label: str,
+    run: Run,
+    *,
+    token: str | None = None,
+    temporary: bool = False,
+    purpose: Purpose = Purpose.SNAPSHOT,
+) -> Kept:
+    """Keep a VM's disks as they are now. The caller holds the lock.
+
+    Args:
+        services: What the operation may use.
+        vm: The VM.
+        label: The snapshot's name.
+        run: Where phases go.
+        token: Its identifier; by default a new one.
+        temporary: It is part of a larger operation, and not kept unless that ends well.
+        purpose: What it is kept for; what is in the trash expires.
+
+    Raises:
+        OperationError: a step failed; nothing has changed.
+    """
+    token = token or naming.new_token()
+    off = vm.state is VmState.SHUTOFF
+    disks = {disk.role: disk.path for disk in vm.disks}
+    facts = {
+        "command": run.command,
+        "token": token,
+        "label": label,
+        "disks": {role: str(path) for role, path in disks.items()},
+        "consistency": "off" if off else "crash",
+        "temporary": temporary,
+        "purpose": purpose,
+    }
+    services.state.open_journal(vm.name, journal.SNAPSHOT, facts)
+    with recovery.settled_on_failure(services, vm.name, run):
+        on_top = saved_states.put_layers(services, vm.fqdn, vm.disks, token)
+        if not off:
+            run.detail("freezing its file systems")
+        consistency = services.hypervisor.split_disks(vm, on_top)
+        if consistency == "crash":
+            run.note(
+                f"The guest agent of {vm.name} did not answer: the snapshot is as after a power "
+                "cut, and journals make it whole when it is used"
+            )
+        kept = saved_states.keep(
+            services,
+            vm,
+            token=token,
+            purpose=purpose,
+            label=label,
+            disks=disks,
+            consistency=consistency,
+        )
+        repair.write_files(services, vm.name)
+        services.state.close_journal(vm.name)
+    return kept
+
+
+def list_snapshots(services: Services, name: str) -> list[Snapshot]:
+    """A VM's snapshots, the oldest first.
+
+    Raises:
+        NotFoundError: there is no such VM.
+    """
+    vm = _vm(services, name)
+    found = saved_states.of_vm(services, name, Purpose.SNAPSHOT)
+    return [_measured(services, kept) for kept in found if kept.uuid == vm.uuid]
+
+
+def restore_snapshot(services: Services, name: str, label: str, run: Run) -> Vm:
+    """Bring a VM to a snapshot; its present state goes to the trash.
+
+    Raises:
+        NotFoundError: there is no such VM or snapshot.
+        LockedError: somebody is changing this VM.
+        OperationError: a step failed; the VM is as it was.
+    """
+    with recovery.changing(services, name, run, start=False) as before:
+        vm = _vm(services, name)
+        kept = find(services, name, label)
+        if not (before and before.done(journal.RESTORE) and before.journal["kept"] == kept.id):
+            with provision.recorded(services, name, run):
+                restore.exchange(services, vm, kept, run, before=before)
+        elif before.was_running:
+            lifecycle.power_on(services, _vm(services, name), run)
+        return _vm(services, name)
+
+
+def delete(services: Services, name: str, label: str, run: Run) -> list[str]:
+    """Delete a snapshot for good; the volumes that are gone. The VM is as it was.
+
+    Raises:
+        NotFoundError: there is no such VM or snapshot.
+        LockedError: somebody is changing this VM.
+    """
+    with recovery.changing(services, name, run) as before:
+        try:
+            kept = find(services, name, label)
+        except NotFoundError:
+            if before and before.done(journal.PURGE) and label in before.journal["labels"]:
+                return []
+            raise
+        with run.phase("delete", f"Deleting the snapshot {label}"):
+            return recovery.purge(services, name, [kept], run)
+
+
+def find(services: Services, name: str, label: str) -> Kept:
+    """A snapshot of a VM by its name.
+
+    Raises:
+        NotFoundError: there is no such VM or snapshot.
+    """
+    vm = _vm(services, name)
+    for kept in saved_states.of_vm(services, name, Purpose.SNAPSHOT):
+        if kept.label == label and kept.uuid == vm.uuid:
+            return kept
+    raise NotFoundError(f"{name} has no snapshot {label}", resolution=f"devvm snapshot list {name}")
+
+
+def check(services: Services, name: str, label: str) -> None:
+    """Return where there is such a snapshot, or something unfinished to end.
+
+    Raises:
+        NotFoundError: there is neither.
+    """
+    if services.state.journal(name) is None:
+        find(services, name, label)
+
+
+def validate_label(label: str) -> str:
+    """Return `label` if it can name a snapshot.
+
+    Raises:
+        UsageError: it can't.
+    """
+    if not _LABEL.fullmatch(label):
+        shown = label if len(label) <= 60 else f"{label[:57]}..."
+        raise UsageError(
+            f"{shown!r} can't name a snapshot",
+            details="use 1 to 40 of a-z, A-Z, 0-9, '.', '_' and '-', beginning with a letter or "
+            "a digit",
+            resolution="choose another, for example: before-upgrade",
+        )
+    return label
+
+
+def _refuse_if_exists(services: Services, vm: Vm, label: str) -> None:
+    for kept in saved_states.of_vm(services, vm.name, Purpose.SNAPSHOT):
+        if kept.label == label and kept.uuid == vm.uuid:
+            raise ExistsError(
+                f"{vm.name} has a snapshot {label} already",
+                details=f"of {kept.kept_at}",
+                resolution=f"choose another name, or: devvm snapshot delete {vm.name} {label}",
+            )
+
+
+def _vm(services: Services, name: str) -> Vm:
+    return lifecycle.present(services, name)
+
+
+def _measured(services: Services, kept: Kept) -> Snapshot:
+    used = {volume.path: volume.used_bytes for volume in services.hypervisor.volumes()}
+    return Snapshot(kept=kept, used_bytes=sum(used.get(disk.path, 0) for disk in kept.disks))

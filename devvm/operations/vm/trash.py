@@ -1,0 +1,273 @@
+"""`destroy`, `recover`, `trash`: what is destroyed or replaced can be had back for a while."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from devvm.domain.errors import ExistsError, NotFoundError, UsageError
+from devvm.domain.model import DomainChange, Kept, Purpose, Report, Vm
+from devvm.operations.core import journal, naming
+from devvm.operations.core.progress import Run
+from devvm.operations.guest import ssh
+from devvm.operations.provision import gc, provision, repair
+from devvm.operations.storage import saved_states
+from devvm.operations.transaction import recovery
+from devvm.operations.vm import create, lifecycle, restore
+from devvm.ports.services import Services
+
+
+@dataclass(frozen=True, kw_only=True)
+class Destroyed:
+    """What became of a VM that was destroyed."""
+
+    name: str
+    kept: Kept | None  # in the trash; None where there was nothing to keep, or it was deleted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recovered:
+    """A VM that is back, and what was found when it was checked."""
+
+    vm: Vm
+    report: Report
+
+
+def destroy(services: Services, name: str, run: Run, *, purge: bool = False) -> Destroyed:
+    """Move a VM with its disks, or the remnants of one, to the trash. Asks nothing.
+
+    Args:
+        services: What the operation may use.
+        name: The VM's name.
+        run: Where phases go.
+        purge: Delete it for good instead.
+
+    Raises:
+        NotFoundError: there is nothing of this name.
+    """
+    with recovery.changing(services, name, run, start=False) as before:
+        token = _destroyed_by(services, name, before)
+        facts = {"command": run.command, "purge": purge}
+        if token is None:
+            vm, token = lifecycle.get(services, name), naming.new_token()
+            services.state.open_journal(
+                name, journal.DESTROY, {**facts, "uuid": vm.uuid, "token": token}
+            )
+        elif purge and saved_states.find(services, token) is not None:
+            services.state.open_journal(name, journal.DESTROY, {**facts, "token": token})
+        if services.state.journal(name) is not None:
+            what = f"Deleting {name} for good" if purge else f"Moving {name} to the trash"
+            with recovery.settled_on_failure(services, name, run), run.phase("destroy", what):
+                recovery.settle(services, name, run, killed=False)
+        done = Destroyed(name=name, kept=saved_states.find(services, token))
+        gc.tidy(services, name, run)
+    return done
+
+
+def _destroyed_by(services: Services, name: str, before: recovery.Settled | None) -> str | None:
+    """The token of what an earlier command destroyed or undid; None where something is left."""
+    if before is None:
+        return None
+    undone = before.operation in (journal.CREATE, journal.CLONE)
+    if before.done(journal.DESTROY) or (undone and not lifecycle.exists(services, name)):
+        return str(before.journal.get("token", ""))
+    return None
+
+
+def recover(services: Services, name: str, run: Run, *, identifier: str | None = None) -> Recovered:
+    """Bring a VM back from the trash, and start it.
+
+    Args:
+        services: What the operation may use.
+        name: The VM's name.
+        run: Where phases go.
+        identifier: Which of the states in the trash; by default the VM that was destroyed last.
+            A state of a VM that is there takes that VM's place, whose own state then goes to the
+            trash.
+
+    Raises:
+        NotFoundError: there is nothing of it in the trash.
+        ExistsError: there is a VM of this name, and no state was named.
+        LockedError: somebody is changing this VM.
+        OperationError: a step failed; it is in the trash as before.
+    """
+    with recovery.changing(services, name, run, start=False) as before:
+        done = before and (
+            (before.done(journal.RECOVER) and identifier in (None, before.journal["kept"]))
+            or (before.done(journal.RESTORE) and before.journal["kept"] == identifier)
+        )
+        if not done:
+            vm = services.hypervisor.vm(name)
+            kept = _choose(services, name, identifier, vm, run)
+            with provision.recorded(services, name, run):
+                if vm is not None and kept is not None:
+                    restore.exchange(services, vm, kept, run, before=before, consume=True)
+                elif kept is not None:
+                    return _bring_back(services, name, kept, run)
+        return _checked(services, name, run)
+
+
+def takes_the_place(services: Services, name: str) -> bool:
+    """Whether there is a VM whose place a state from the trash would take."""
+    return services.hypervisor.vm(name) is not None
+
+
+def items(services: Services, name: str | None = None) -> list[Kept]:
+    """What is in the trash, of one VM or of all, the oldest first."""
+    trash = [kept for kept in services.hypervisor.kept() if kept.purpose is Purpose.TRASH]
+    return [kept for kept in trash if name is None or kept.vm.name == name]
+
+
+def show(services: Services, which: str) -> list[Kept]:
+    """The states in the trash that a VM's name or an identifier means.
+
+    Raises:
+        NotFoundError: there are none.
+    """
+    found = [kept for kept in items(services) if which in (kept.vm.name, kept.id)]
+    if not found:
+        raise NotFoundError(
+            f"there is nothing of {which} in the trash", resolution="devvm trash list"
+        )
+    return found
+
+
+def doomed(services: Services, which: str) -> list[Kept]:
+    """As `show`; nothing where a killed command has deleted them and not ended.
+
+    Raises:
+        NotFoundError: there are none.
+    """
+    try:
+        return show(services, which)
+    except NotFoundError:
+        begun = _unfinished(services)
+        if which in begun or any(which in one["kept"] for one in begun.values()):
+            return []
+        raise
+
+
+def empty(services: Services, doomed: Sequence[Kept], run: Run) -> list[str]:
+    """Delete states in the trash for good; the volumes that are gone.
+
+    What a killed command began to delete goes, too.
+
+    Raises:
+        LockedError: somebody is changing one of these VMs.
+    """
+    removed: list[str] = []
+    for name in sorted({kept.vm.name for kept in doomed} | set(_unfinished(services))):
+        with recovery.changing(services, name, run):
+            there = [kept for kept in items(services, name) if kept in doomed]
+            if there:
+                with run.phase("purge", f"Deleting what is in the trash of {name} for good"):
+                    removed += recovery.purge(services, name, there, run)
+    return removed
+
+
+def _unfinished(services: Services) -> dict[str, recovery.Journal]:
+    """The journals of killed commands that were deleting something, by the VM's name."""
+    journals = {name: services.state.journal(name) for name in services.state.names()}
+    return {
+        n: begun for n, begun in journals.items() if begun and begun["operation"] == journal.PURGE
+    }
+
+
+def _choose(
+    services: Services, name: str, identifier: str | None, vm: Vm | None, run: Run
+) -> Kept | None:
+    """Which state to bring back; None where the domain only had to be defined again."""
+    states = items(services, name)
+    if identifier is not None:
+        found = next((kept for kept in states if kept.id == identifier), None)
+        if found is None:
+            raise NotFoundError(
+                f"there is no state {identifier} of {name} in the trash",
+                resolution=f"devvm trash show {name}" if states else "devvm trash list",
+            )
+        _refuse_if_not_whole(found)
+        return found
+    if vm is not None:
+        raise ExistsError(
+            f"{name} is there",
+            details="an earlier state of it takes its place when it is named"
+            if states
+            else "and nothing of it is in the trash",
+            resolution=f"devvm trash show {name}, then: devvm recover {name} --item ID"
+            if states
+            else f"devvm ssh {name}",
+        )
+    if repair.redefine(services, name) is not None:
+        run.note(f"The domain of {name} had been deleted; its disks are there, and it is back")
+        return None
+    whole = [kept for kept in states if kept.whole]
+    if not whole:
+        for kept in states:
+            _refuse_if_not_whole(kept)
+        lifecycle.get(services, name)
+        raise NotFoundError(
+            f"there is nothing of {name} in the trash", resolution="devvm trash list"
+        )
+    return next((kept for kept in reversed(whole) if kept.destroyed), whole[-1])
+
+
+def _refuse_if_not_whole(kept: Kept) -> None:
+    if not kept.whole:
+        raise UsageError(
+            f"of {kept.vm.name} there are disks only: what kind of VM it was is not known",
+            details=", ".join(str(disk.path) for disk in kept.disks),
+            resolution="its data disk holds the files under state/; "
+            "qemu-nbd or guestmount opens it",
+        )
+
+
+def _bring_back(services: Services, name: str, kept: Kept, run: Run) -> Recovered:
+    token = naming.new_token()
+    hypervisor, fqdn = services.hypervisor, naming.fqdn_of(services.config, name)
+    if hypervisor.domain_uuid(fqdn) is not None:
+        raise ExistsError(
+            f"there is a libvirt domain {fqdn} that devvm did not make",
+            resolution=f"look at it: virsh dominfo {fqdn}; rename or remove it, then: "
+            f"devvm recover {name}",
+        )
+    services.state.open_journal(
+        name, journal.RECOVER, {"command": run.command, "token": token, "kept": kept.id}
+    )
+    with recovery.settled_on_failure(services, name, run):
+        with run.phase("disks", f"Taking {name} out of the trash"):
+            disks = restore.writable(services, kept, fqdn, token)
+            with services.state.wait_lock("network"):
+                hypervisor.ensure_network()
+                lease = hypervisor.reserve_lease(name, kept.mac)
+            public_key = ssh.new_key(services, name)
+            change = DomainChange(
+                name=fqdn,
+                uuid=kept.uuid or str(uuid.uuid4()),
+                title=f"devvm {name}",
+                mac=lease.mac,
+                disks=disks,
+                facts=kept.vm,
+                oem_string=ssh.oem_string(public_key),
+            )
+            saved_states.define_from(services, kept, change)
+            repair.write_files(services, name)
+            saved_states.forget_kept(services, kept)
+        recovered = _checked(services, name, run)
+        services.state.close_journal(name)
+    return recovered
+
+
+def _checked(services: Services, name: str, run: Run) -> Recovered:
+    """Start a VM that is back, let its new key in, and check it."""
+    vm = services.hypervisor.vm(name)
+    assert vm is not None
+    assert vm.metadata is not None
+    if ssh.missing_files(services, name, vm.fqdn):
+        repair.new_way_in(services, vm, run)
+    target = lifecycle.power_on(services, vm, run)
+    repair.let_in(services, target, vm.metadata)
+    report = create.examine_vm(services, name, vm.metadata.release, run)
+    found = services.hypervisor.vm(name)
+    assert found is not None
+    return Recovered(vm=found, report=report)

@@ -1,0 +1,1 @@
+"""What operations need of the outside: interfaces, which adapters implement."""

@@ -1,0 +1,177 @@
+"""The port to a libvirt host: domains, their disks and volumes, the network. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from devvm.domain.model import (
+    Disk,
+    DomainChange,
+    DomainDisk,
+    Driver,
+    Kept,
+    Lease,
+    Metadata,
+    Vm,
+    Volume,
+)
+
+#: Told what is being done now.
+Detail = Callable[[str], None]
+
+
+class Host(Protocol):
+    """The host itself, and what VMs share."""
+
+    def check(self) -> None:
+        """Raise `HostNotReadyError` unless libvirt answers."""
+
+    def driver(self, wanted: str) -> tuple[Driver, str]:
+        """The driver for `auto`, `kvm` or `qemu`, and the reason in words."""
+
+    def memory_mib(self) -> tuple[int, int]:
+        """Memory of the host: total, and free for a new VM (caches count as free)."""
+
+    def ensure_pool(self) -> None:
+        """Make devvm's storage pool if it is not there, and start it."""
+
+    def ensure_network(self) -> None:
+        """Make devvm's network if it is not there, and start it."""
+
+    def free_bytes(self) -> int:
+        """Space left in the pool."""
+
+    def leases(self) -> dict[str, Lease]:
+        """The fixed leases on the network, by VM."""
+
+    def reserve_lease(self, name: str, mac: str | None = None) -> Lease:
+        """Fix a MAC, an address and the DNS name for a VM; the same ones when asked again.
+
+        With `mac`, it is that one: another that the name has is given up.
+        """
+
+    def release_lease(self, name: str) -> None:
+        """Give the VM's MAC, address and DNS name back; nothing where there are none."""
+
+
+class Domains(Protocol):
+    """Domains: VMs, and states of VMs that are kept, which are domains that never run."""
+
+    def vms(self) -> list[Vm]:
+        """Every VM of this configuration's, by name; one libvirt call."""
+
+    def vm(self, name: str) -> Vm | None:
+        """One VM of devvm's, or None."""
+
+    def kept(self) -> list[Kept]:
+        """Every state of a VM that is kept, the oldest first."""
+
+    def kept_state(self, name: str) -> Kept | None:
+        """The kept state that the domain of this name is; None where it is none, or not there."""
+
+    def other_domains(self) -> dict[str, str]:
+        """The other domains, by name: why each is neither a VM of devvm's nor a kept state."""
+
+    def domain_uuid(self, fqdn: str) -> str | None:
+        """The UUID of the domain of this name, whoever made it; None where there is none."""
+
+    def definition(self, fqdn: str) -> str:
+        """A domain's definition as it is for the next start; opaque."""
+
+    def disks_in(self, definition: str) -> tuple[DomainDisk, ...]:
+        """The disks that a definition names."""
+
+    def define(self, definition: str, change: DomainChange) -> None:
+        """Define a domain as `definition` does, but for `change`; replaces one of its UUID."""
+
+    def define_bare(
+        self, name: str, uuid: str, volumes: tuple[DomainDisk, ...], facts: Kept
+    ) -> None:
+        """Define a domain that does nothing but own volumes."""
+
+    def undefine(self, fqdn: str) -> None:
+        """Forget a domain that is off; its volumes stay. Nothing where it is gone."""
+
+    def rename_domain(self, fqdn: str, new: str) -> None:
+        """Give a domain that is off another name."""
+
+    def set_metadata(self, uuid: str, metadata: Metadata) -> None:
+        """Write what devvm knows into the domain."""
+
+    def start(self, vm: Vm) -> None:
+        """Power on; nothing where it runs."""
+
+    def shutdown(self, vm: Vm, *, timeout: float, force: bool) -> None:
+        """Shut the guest down in order; with `force`, pull the plug after `timeout` seconds."""
+
+    def remove_domain(self, fqdn: str) -> None:
+        """Power off and undefine a domain; its volumes stay. Nothing where it is gone."""
+
+    def console(self, fqdn: str) -> int:
+        """The guest's serial console on this terminal, until the person leaves it."""
+
+    def read_guest_file(self, fqdn: str, path: str) -> str | None:
+        """A small file of a running guest, by its agent; None where there is no answer."""
+
+    def authorize_key(self, fqdn: str, login: str, public_key: str) -> bool:
+        """Let a key in to an account of a running guest, by its agent; False: no answer."""
+
+
+class Volumes(Protocol):
+    """The pool's volumes: boxes' images, and the layers that VMs' disks consist of."""
+
+    def disks(self, fqdn: str) -> list[Disk]:
+        """A domain's disks, with their sizes."""
+
+    def volumes(self) -> list[Volume]:
+        """Every volume of the pool, as its file is now."""
+
+    def volume_exists(self, name: str) -> bool:
+        """Whether the pool has a volume of this name."""
+
+    def unused_volumes(self) -> list[Volume]:
+        """Volumes named as VMs' are that no domain needs; a layer before what is below it."""
+
+    def users_of_volume(self, name: str) -> list[str]:
+        """Names of the domains whose disks are this volume or layers on it."""
+
+    def volume_sha256(self, name: str) -> str | None:
+        """The hash over a volume's file; None where there is no such volume."""
+
+    def upload_volume(self, name: str, source: Path, detail: Detail, *, mend: bool = False) -> Path:
+        """Put a qcow2 file into the pool, whole or not at all; its path. Nothing where it is.
+
+        With `mend`, write it again over one that is there and has been damaged.
+        """
+
+    def layer(self, name: str, below: Path, size_bytes: int | None = None) -> Path:
+        """Make an empty volume on top of another, as large or larger; its path."""
+
+    def remove_volume(self, name: str) -> None:
+        """Delete a volume of devvm's pool for good; nothing where it is gone.
+
+        Raises:
+            OperationError: a domain needs it.
+        """
+
+    def split_disks(self, vm: Vm, on_top: Mapping[str, Path]) -> str:
+        """Put new layers on a VM's disks, by role; the VM runs on, if it runs.
+
+        Returns:
+            How the disks below were brought to rest: `off`, `frozen` or `crash`.
+        """
+
+    def move_disk(self, vm: Vm, role: str, destination: Path) -> None:
+        """Go on, in a running VM, with a disk's newest layer in another volume."""
+
+    def commit_layers(self, vm: Vm, role: str, layer: Path) -> None:
+        """Write, in a running VM, what lies above a disk's layer into it, and go on in it."""
+
+    def resize_disk(self, vm: Vm, role: str, size_bytes: int) -> None:
+        """Make a disk larger; its file system is the guest's matter."""
+
+
+class Hypervisor(Host, Domains, Volumes, Protocol):
+    """A libvirt host."""

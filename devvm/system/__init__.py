@@ -1,0 +1,1 @@
+"""Processes, files, locks, templates: what has nothing to do with VMs."""

@@ -1,0 +1,87 @@
+"""Finds roles, playbooks, templates and the parity suite: in a checkout or in the package.
+
+Nobody else guesses paths.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_CHECKOUT = _PACKAGE.parent
+
+
+def _find(name: str, *, in_checkout: str | None = None) -> Path:
+    packaged = _PACKAGE / "_assets" / name
+    return packaged if packaged.exists() else _CHECKOUT / (in_checkout or name)
+
+
+def roles() -> Path:
+    """The folder of Ansible roles."""
+    return _find("roles")
+
+
+def playbooks() -> Path:
+    """The folder of playbooks."""
+    return _find("playbooks")
+
+
+def package_lock() -> Path:
+    """The stack's `packages.lock`, beside its roles and playbooks, whether there is one or not."""
+    return roles().with_name("packages.lock")
+
+
+def templates() -> Path:
+    """The folder of host-side templates."""
+    return _find("templates")
+
+
+def vagrantfile_template() -> Path:
+    """`Vagrantfile.j2`."""
+    return _find("Vagrantfile.j2")
+
+
+def box_vagrantfile() -> Path:
+    """The Vagrantfile that a box carries, for people who use it without devvm."""
+    return templates() / "box.Vagrantfile"
+
+
+def parity_suite() -> Path:
+    """The testinfra suite that `devvm verify` runs."""
+    return _find("parity", in_checkout="tests/parity")
+
+
+def production() -> Path:
+    """The folder that says what production is: manifest, layers, roles, waivers."""
+    return _find("production")
+
+
+def callback_plugins() -> Path:
+    """The folder of devvm's Ansible callback plugin."""
+    return _PACKAGE / "ansible_plugins" / "callback"
+
+
+def host_packages() -> Path:
+    """The list of Debian packages that a host needs."""
+    return _PACKAGE / "data" / "host-packages.txt"
+
+
+def look_for_work() -> Path:
+    """The script that looks in a guest for work that is nowhere else."""
+    return _PACKAGE / "data" / "look-for-work.sh"
+
+
+def keep_work() -> Path:
+    """The script that, in a guest, takes a person's work along to an earlier state of its disks."""
+    return _PACKAGE / "data" / "keep-work.sh"
+
+
+def people() -> Path:
+    """The script that, in a guest, tells who is logged in, and asks them."""
+    return _PACKAGE / "data" / "people.sh"
+
+
+def launcher() -> Path | None:
+    """`bin/devvm` of the checkout; None where devvm is installed as a package."""
+    path = _CHECKOUT / "bin" / "devvm"
+    return path if path.is_file() and not (_PACKAGE / "_assets").exists() else None

@@ -1,0 +1,356 @@
+"""The host's state folder: only what libvirt can't tell.
+
+Vagrantfiles, the journal of an unfinished operation, locks, pinned host keys, run records. Every
+write is atomic; a file that can't be read is said, never shrugged off.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import getpass
+import json
+import os
+import re
+import secrets
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from devvm.domain.errors import HostNotReadyError, LockedError, OperationError
+from devvm.domain.model import PhaseRecord, RunRecord
+from devvm.system import trees
+
+#: How many runs `devvm show` can look back on.
+_RUNS_KEPT = 10
+#: A rollout over a large fleet writes one for each VM, which its record names.
+_LOGS_KEPT = 2000
+#: What a log's name has before the name of a VM. Commands of two words must be known ones, or
+#: `stop my-dev1` would be a command on dev1, and `box build` one on a VM called build.
+_GROUPS = r"(?:box|production|release|snapshot|trash)-"
+_ON_A_VM = rf"(?:snapshot-(?:create|restore|delete)|verify---fix|(?!{_GROUPS})[a-z]+)"
+#: Seconds for which somebody who only looks at a lock may hold it.
+_LOOKING = 0.3
+
+
+def write_atomic(path: Path, text: str, *, mode: int = 0o660) -> None:
+    """Replace a file whole: a reader, or a crash, sees the old text or the new one.
+
+    The new one has no name until it is whole, so a process that is killed meanwhile leaves nothing.
+
+    Raises:
+        OperationError: there is no space left.
+        HostNotReadyError: it can't be written for another reason.
+    """
+    with _writing(path):
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        try:
+            with os.fdopen(_nameless(temporary), "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fchmod(file.fileno(), mode)
+                os.fsync(file.fileno())
+                if not os.fstat(file.fileno()).st_nlink:
+                    # with a folder, which an absolute path has no use for, Python follows the link
+                    os.link(f"/proc/self/fd/{file.fileno()}", temporary, src_dir_fd=0)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def _nameless(path: Path) -> int:
+    """A new file in the folder of `path`, without a name; with that one where it must have one."""
+    try:
+        return os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, 0o600)
+    except OSError as error:
+        # a file system, or a kernel, that has no such files
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+            raise
+    return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+
+
+class State:
+    """The state folder.
+
+    Args:
+        root: `state_dir` of the configuration.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.boxes = root / "boxes"
+        self.build = root / "build"
+        self.ca = root / "ca"
+        self.vms = root / "vms"
+        self.locks = root / "locks"
+        self.logs = root / "logs"
+        self.releases = root / "releases"
+        self.rollouts = root / "rollouts"
+
+    def ensure(self) -> None:
+        """Make the folders. `devvm setup` made the root one, for the group of libvirt's users.
+
+        Raises:
+            HostNotReadyError: the folder can't be made or written to.
+        """
+        try:
+            for folder in (
+                self.boxes,
+                self.ca,
+                self.vms,
+                self.locks,
+                self.logs,
+                self.releases,
+                self.rollouts,
+            ):
+                if not folder.is_dir():
+                    folder.mkdir(parents=True, exist_ok=True)
+                    folder.chmod(0o2770)  # for the whole group, whatever the umask is
+            with tempfile.TemporaryFile(dir=self.locks):
+                pass
+        except OSError as error:
+            raise HostNotReadyError(
+                f"the state folder {self.root} can't be written",
+                details=str(error),
+                resolution="devvm setup",
+            ) from None
+
+    def vm(self, name: str) -> Path:
+        """The folder of one VM."""
+        return self.vms / name
+
+    def new_log(self, command: str) -> Path:
+        """A new file for the raw output of one run; the oldest are removed."""
+        stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
+        path = self.logs / f"{stamp}-{command.replace(' ', '-')}-{os.getpid()}.log"
+        with _writing(path):
+            path.touch(mode=0o640)
+        for old in sorted(self.logs.glob("*.log"))[:-_LOGS_KEPT]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def logs_of(self, name: str) -> list[Path]:
+        """The log files of commands on one VM, oldest first."""
+        pattern = re.compile(rf"[0-9T]+-{_ON_A_VM}-{re.escape(name)}-[0-9]+\.log")
+        return sorted(p for p in self.logs.glob("*.log") if pattern.fullmatch(p.name))
+
+    @contextmanager
+    def lock(self, name: str, command: str) -> Iterator[None]:
+        """Hold the lock of one VM (or `box-RELEASE`, `network`) while something is changed.
+
+        The kernel drops the lock when its holder dies, so a dead holder never blocks anyone.
+
+        Raises:
+            LockedError: somebody holds it; says who, since when, doing what.
+        """
+        descriptor = _open_lock(self.locks / f"{name}.lock")
+        try:
+            if not _taken(descriptor):
+                raise _locked(name, os.read(descriptor, 4096))
+            holder = {
+                "pid": os.getpid(),
+                "user": getpass.getuser(),
+                "command": command,
+                "since": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+            with suppress(OSError):  # no space left: the lock holds all the same
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+            yield
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def wait_lock(self, name: str) -> Iterator[None]:
+        """Hold a lock that is only ever held for moments (the network's, an upload's).
+
+        Its file has a name that no VM can have, so that a VM may be called `network`.
+        """
+        descriptor = _open_lock(self.locks / f".{name}.lock")
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def journal(self, name: str) -> dict[str, Any] | None:
+        """The operation on this VM that has begun and not ended, if there is one.
+
+        Raises:
+            OperationError: the journal can't be read.
+        """
+        return _read(self._journal(name), "operation", "started_at", mend="devvm doctor --fix")
+
+    def journal_is_damaged(self, name: str) -> str | None:
+        """Why a VM's journal can't be read; None where it can, or there is none."""
+        try:
+            self.journal(name)
+        except OperationError as error:
+            return f"{error.brief}: {error.details}"
+        return None
+
+    def set_journal_aside(self, name: str) -> None:
+        """Go on without a journal that can't be read; it stays to be looked at."""
+        self._journal(name).replace(self._journal(name).with_suffix(".damaged"))
+
+    def open_journal(self, name: str, operation: str, facts: Mapping[str, Any]) -> None:
+        """Note, before the first change, what is about to be done and what undoing it needs.
+
+        Raises:
+            OperationError: there is no space left; nothing was begun.
+            HostNotReadyError: it can't be written for another reason.
+        """
+        with _writing(self.vm(name)):
+            self.vm(name).mkdir(parents=True, exist_ok=True)
+        entry = {
+            "operation": operation,
+            "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            **facts,
+        }
+        write_atomic(self._journal(name), json.dumps(entry, indent=2))
+
+    def close_journal(self, name: str) -> None:
+        """The operation has ended, done or undone."""
+        self._journal(name).unlink(missing_ok=True)
+
+    def add_run(self, name: str, record: RunRecord) -> None:
+        """Keep a run's phases and durations; in place of earlier ones that can't be read."""
+        if self.vm(name).is_dir():
+            earlier: list[RunRecord] = []
+            with suppress(OperationError):
+                earlier = self.runs(name)[-(_RUNS_KEPT - 1) :]
+            entries = [asdict(run) for run in (*earlier, record)]
+            with suppress(OperationError):  # no space left: what was done is done all the same
+                write_atomic(self._runs(name), json.dumps({"version": 1, "runs": entries}))
+
+    def runs(self, name: str) -> list[RunRecord]:
+        """The last runs on this VM, oldest first.
+
+        Raises:
+            OperationError: they can't be read.
+        """
+        data = _read(self._runs(name), "runs", mend=f"rm {self._runs(name)}") or {"runs": []}
+        try:
+            return [
+                RunRecord(**{**run, "phases": tuple(PhaseRecord(**p) for p in run["phases"])})
+                for run in data["runs"]
+            ]
+        except (KeyError, TypeError) as error:
+            raise _damaged(self._runs(name), error, mend=f"rm {self._runs(name)}") from None
+
+    def forget(self, name: str) -> None:
+        """Remove a VM's folder; killed meanwhile, it is as if it had not been there."""
+        for left in self.vms.glob(f".{name}.gone-*"):  # by one that was killed
+            with suppress(OSError):
+                trees.remove(left)
+        gone = self.vms / f".{name}.gone-{os.getpid()}"
+        with suppress(FileNotFoundError):
+            self.vm(name).rename(gone)
+        with suppress(OSError):
+            trees.remove(gone)
+
+    def names(self) -> list[str]:
+        """The VMs that have a folder."""
+        if not self.vms.is_dir():
+            return []
+        folders = (path for path in self.vms.iterdir() if path.is_dir())
+        return sorted(path.name for path in folders if not path.name.startswith("."))
+
+    def _journal(self, name: str) -> Path:
+        return self.vm(name) / "journal.json"
+
+    def _runs(self, name: str) -> Path:
+        return self.vm(name) / "runs.json"
+
+    def holder(self, name: str) -> str | None:
+        """Who holds a VM's lock now, in words; None where nobody does."""
+        descriptor = _open_lock(self.locks / f"{name}.lock")
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _locked(name, os.read(descriptor, 4096)).details
+        finally:
+            os.close(descriptor)
+        return None
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        what, why = f"{path} can't be written", error.strerror or str(error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            room = "make room: devvm trash list, devvm box list"
+            raise OperationError(what, details=why, resolution=room) from None
+        raise HostNotReadyError(what, details=why, resolution="devvm setup") from None
+
+
+def _open_lock(path: Path) -> int:
+    """Open a lock's file, for everybody of the folder's group whoever made it.
+
+    Raises:
+        HostNotReadyError: this person may not.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o660)
+    except OSError as error:
+        raise HostNotReadyError(
+            f"the lock {path} can't be opened", details=error.strerror, resolution="devvm setup"
+        ) from None
+    if os.fstat(descriptor).st_uid == os.geteuid():
+        os.fchmod(descriptor, 0o660)  # the umask took the group's right to write
+    return descriptor
+
+
+def _taken(descriptor: int) -> bool:
+    """Whether a lock is ours now; who only looks at it lets go of it at once."""
+    deadline = time.monotonic() + _LOOKING
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_LOOKING / 10)
+        else:
+            return True
+
+
+def _read(path: Path, *keys: str, mend: str) -> dict[str, Any] | None:
+    """A JSON object with these keys at least; None where there is no such file."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error, mend) from None
+    if not isinstance(data, dict) or not data.keys() >= set(keys):
+        raise _damaged(path, f"it does not have {', '.join(keys)}", mend)
+    return data
+
+
+def _damaged(path: Path, why: object, mend: str) -> OperationError:
+    return OperationError(f"{path} can't be read", details=str(why), resolution=mend)
+
+
+def _locked(name: str, content: bytes) -> LockedError:
+    try:
+        holder = json.loads(content)
+        who = (
+            f"{holder['user']} (process {holder['pid']}) holds it since {holder['since']}: "
+            f"{holder['command']}"
+        )
+    except (ValueError, KeyError):
+        who = "another process holds it"
+    return LockedError(
+        f"{name} is being changed by somebody else",
+        details=who,
+        resolution="wait for it to end, then type the command again",
+    )
