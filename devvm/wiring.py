@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from devvm.config import Config
 from devvm.domain.errors import NotFoundError
-from devvm.domain.release.identity import content_hash, hash_of
+from devvm.domain.release.identity import hash_of
+from devvm.operations.core import working_tree
 from devvm.system import assets
 from devvm.system.state import State
 
@@ -99,7 +100,7 @@ class _Stacks:
         if folders is not None:
             return folders
         box = self.boxes.find(release)
-        if (box.content if box else hash_of(release)) == content_hash():
+        if (box.content if box else hash_of(release)) == working_tree.content():
             return self.in_hand
         raise NotFoundError(
             f"the release {release} is not on record", resolution="devvm release list"

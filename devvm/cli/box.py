@@ -78,12 +78,12 @@ def build(
 
 def list_boxes(context: typer.Context, json: options.Json = False) -> None:
     """List the boxes on this host."""
-    from devvm.domain.release import identity as release
     from devvm.operations.box import boxes
+    from devvm.operations.core import working_tree
 
     session = Session.of(context)
     goldens = boxes.list_boxes(session.services())
-    current = release.content_hash()
+    current = working_tree.content()
     session.output.result(
         views.boxes(goldens, current), lambda: _show_list(session, goldens, current)
     )

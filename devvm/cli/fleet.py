@@ -40,11 +40,10 @@ def report(
     Logs in to no VM: what is said of parity is what the last check of each VM found.
     """
     from devvm.operations.fleet import report as fleet_report
-    from devvm.operations.rollout import control
 
     session = Session.of(context)
     services = session.services()
-    overview = fleet_report.look(services, rollouts=control.lines(services, _ROLLOUTS))
+    overview = fleet_report.look(services, rollouts=_ROLLOUTS)
     data = fleet_views.overview(overview)
     if html:
         from devvm.html import fleet_report as html_fleet

@@ -26,10 +26,10 @@ def version(context: typer.Context, json: options.Json = False) -> None:
 
     And of the stack's release, where packages.lock fixes its packages.
     """
-    from devvm.domain.release.identity import in_hand
+    from devvm.operations.core import working_tree
 
     session = Session.of(context)
-    stack = in_hand()
+    stack = working_tree.look()
     data = {
         "devvm": devvm.__version__,
         "stack": stack.content,

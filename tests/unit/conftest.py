@@ -9,7 +9,6 @@ import pytest
 from parity import checks, observe
 
 from devvm.domain.release import identity
-from devvm.system import assets
 from tests.unit.parity_bench import LocalHost
 
 REPOSITORY = Path(__file__).parents[2]
@@ -37,10 +36,9 @@ def nothing_is_waited_for():
     real = identity.content_hash
     ours = functools.cache(lambda *roots: real(roots))
 
-    def content_hash(folders=()):
-        roots = tuple(folders) or (assets.roles(), assets.playbooks())
-        here = all(root.is_relative_to(REPOSITORY) for root in roots)
-        return ours(*roots) if here else real(folders)
+    def content_hash(folders):
+        here = all(root.is_relative_to(REPOSITORY) for root in folders)
+        return ours(*folders) if here else real(folders)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _descriptor: None)

@@ -21,8 +21,9 @@ from devvm.domain.errors import (
 )
 from devvm.domain.model import AnsibleResult, DomainDisk, Outcome, Target
 from devvm.domain.package_set import Package, PackageSet
-from devvm.domain.release.identity import content_hash, hash_of, release_hash
+from devvm.domain.release.identity import hash_of, release_hash
 from devvm.operations.box import boxes, in_hand
+from devvm.operations.core import working_tree
 from devvm.ports.box import BuildServices
 from devvm.system import assets
 from tests.unit.memory_state import Layer
@@ -201,8 +202,8 @@ def leftovers(world):
 def test_a_built_box_is_registered_with_what_is_known_of_it(world):
     made = build(world)
     packages = world.tools.mirror.packages
-    assert hash_of(made.release) == release_hash(content_hash(), packages)
-    assert made.content == content_hash()
+    assert hash_of(made.release) == release_hash(working_tree.content(), packages)
+    assert made.content == working_tree.content()
     assert made.packages == packages.versions
     assert world.store.package_set(made) == packages
     assert world.tools.sources == world.tools.mirror.source_lines()
@@ -302,7 +303,7 @@ def test_a_box_that_does_not_pass_is_gone_from_everywhere(world):
 
 def test_a_build_killed_while_it_put_its_folder_away_leaves_nothing_after_the_next(world):
     build(world)
-    folder = world.state.build / content_hash()
+    folder = world.state.build / working_tree.content()
     (folder / "root").mkdir(parents=True)
     world.tools.calls.clear()
     build(world)  # the box is there
@@ -316,7 +317,7 @@ def test_a_build_that_goes_on_stays_where_an_older_box_of_the_stack_is_there(wor
     with pytest.raises(KeyboardInterrupt):
         build(world, force=True)
     build(world)
-    assert (world.state.build / content_hash() / "stages.json").exists()
+    assert (world.state.build / working_tree.content() / "stages.json").exists()
 
 
 @pytest.mark.parametrize("step", ["add_box", "upload_box", "define", "boot", "wait", "verify"])
@@ -354,7 +355,7 @@ def test_builds_of_other_stacks_are_cleared_away_unless_somebody_is_at_it(world)
 
 
 def test_only_one_builds_a_box(world):
-    lock = world.state.lock(f"box-{content_hash()}", "devvm box build")
+    lock = world.state.lock(f"box-{working_tree.content()}", "devvm box build")
     with lock, pytest.raises(LockedError):
         build(world)
 
@@ -371,7 +372,7 @@ def test_too_little_space_is_said_before_anything_is_done(world):
 def test_another_stack_s_box_can_not_be_built(world):
     with pytest.raises(UsageError, match="can't be built here") as caught:
         build(world, release=OTHER)
-    assert content_hash() in caught.value.details
+    assert working_tree.content() in caught.value.details
 
 
 def test_a_release_that_is_none_is_bad_input(world):
@@ -514,7 +515,7 @@ def test_a_mirror_that_has_moved_makes_another_release_of_the_same_stack(world):
 def test_a_box_of_an_older_devvm_is_a_box_of_the_stack(world):
     made = build(world)
     facts = {k: v for k, v in world.store.details(made).items() if k != "package_set"}
-    old = replace(made, release=f"2026.01.01-{content_hash()}")
+    old = replace(made, release=f"2026.01.01-{working_tree.content()}")
     boxes.remove(world.services, world.tools.services, made.release, world.run("box remove"))
     (world.state.boxes / "x").write_text("box")
     old = world.store.register(

@@ -13,7 +13,6 @@ from devvm.operations.fleet import status
 from devvm.operations.fleet.status import Standing
 from devvm.operations.verify import last_result
 from devvm.operations.vm import clone, snapshots, trash
-from tests import made_up_fleet
 from tests.unit.world import GIB, RELEASE, World
 
 NEWER, NEWEST = "2026.12.01-bbbbbbbbbbbb", "2026.12.08-cccccccccccc"
@@ -37,8 +36,8 @@ def world(tmp_path):
     return made
 
 
-def look(world, *rollouts):
-    return fleet_report.look(world.services, rollouts)
+def look(world):
+    return fleet_report.look(world.services, rollouts=5)
 
 
 def fails(world, name, *checks):
@@ -156,11 +155,6 @@ def test_a_host_without_vms(tmp_path):
     fleet = look(World(tmp_path))
     assert (fleet.vms, fleet.releases, fleet.checks, fleet.rollouts) == ((), (), (), ())
     assert fleet.hosts[0].vms == 0
-
-
-def test_rollouts_are_taken_as_they_are(world):
-    lines = made_up_fleet.rollouts(made_up_fleet.overview(20).vms)
-    assert look(world, *lines).rollouts == lines
 
 
 def test_libvirt_that_does_not_answer_is_said(world):

@@ -7,6 +7,7 @@ import pytest
 
 from devvm.domain.errors import UsageError
 from devvm.domain.release import identity
+from devvm.operations.core import working_tree
 from devvm.system import assets
 
 
@@ -45,17 +46,17 @@ def test_the_day_is_not_part_of_the_identity():
     ],
 )
 def test_a_changed_stack_is_another_release(stack, change):
-    before = identity.content_hash()
+    before = working_tree.content()
     change(stack)
-    assert identity.content_hash() != before
+    assert working_tree.content() != before
 
 
 def test_documentation_and_caches_do_not_count(stack):
-    before = identity.content_hash()
+    before = working_tree.content()
     (stack / "roles/nginx/README.md").write_text("words")
     (stack / "roles/nginx/__pycache__").mkdir()
     (stack / "roles/nginx/__pycache__/x.pyc").write_text("")
-    assert identity.content_hash() == before
+    assert working_tree.content() == before
 
 
 @pytest.mark.parametrize("name", ["templates/.gitconfig.j2", "files/about/README.md"])
@@ -63,18 +64,18 @@ def test_what_a_role_brings_to_machines_counts(stack, name):
     path = stack / "roles/nginx" / name
     path.parent.mkdir(parents=True)
     path.write_text("before")
-    before = identity.content_hash()
+    before = working_tree.content()
     path.write_text("after")
-    assert identity.content_hash() != before
+    assert working_tree.content() != before
 
 
 def test_where_the_stack_lies_does_not_count(stack, tmp_path_factory, monkeypatch):
-    before = identity.content_hash()
+    before = working_tree.content()
     copy = tmp_path_factory.mktemp("copy") / "stack"
     shutil.copytree(stack, copy)
     monkeypatch.setattr(assets, "roles", lambda: copy / "roles")
     monkeypatch.setattr(assets, "playbooks", lambda: copy / "playbooks")
-    assert identity.content_hash() == before
+    assert working_tree.content() == before
 
 
 @pytest.mark.parametrize("name", ["", "latest", "2026.11.23", "2026.11.23-XYZ", "../x"])
@@ -91,9 +92,9 @@ LINE = (
 
 
 def test_a_stack_whose_packages_are_not_fixed_is_no_release_yet(stack):
-    in_hand = identity.in_hand()
+    in_hand = working_tree.look()
     assert (in_hand.content, in_hand.packages, in_hand.hash) == (
-        identity.content_hash(),
+        working_tree.content(),
         None,
         None,
     )
@@ -101,11 +102,11 @@ def test_a_stack_whose_packages_are_not_fixed_is_no_release_yet(stack):
 
 def test_a_lock_makes_the_stack_a_release_and_its_comments_do_not_count(stack):
     (stack / "packages.lock").write_text(LINE)
-    first = identity.in_hand()
-    assert first.content == identity.content_hash()
+    first = working_tree.look()
+    assert first.content == working_tree.content()
     assert first.hash not in (None, first.content)
     (stack / "packages.lock").write_text(f"# resolved on another day\n{LINE}")
-    assert identity.in_hand().hash == first.hash
+    assert working_tree.look().hash == first.hash
 
 
 @pytest.mark.parametrize(
@@ -113,25 +114,25 @@ def test_a_lock_makes_the_stack_a_release_and_its_comments_do_not_count(stack):
 )
 def test_another_package_is_another_release_of_the_same_stack(stack, old, new):
     (stack / "packages.lock").write_text(LINE)
-    first = identity.in_hand()
+    first = working_tree.look()
     (stack / "packages.lock").write_text(LINE.replace(old, new))
-    second = identity.in_hand()
+    second = working_tree.look()
     assert first.content == second.content
     assert first.hash != second.hash
 
 
 def test_where_a_package_comes_from_is_not_part_of_the_release(stack):
     (stack / "packages.lock").write_text(LINE)
-    first = identity.in_hand()
+    first = working_tree.look()
     (stack / "packages.lock").write_text(
         LINE.replace("main other pool/main", "security other pool/updates")
     )
-    assert identity.in_hand().hash == first.hash
+    assert working_tree.look().hash == first.hash
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"nonsense\n", b""])
 def test_a_lock_that_can_not_be_read_is_named(stack, content):
     (stack / "packages.lock").write_bytes(content)
     with pytest.raises(UsageError, match=r"packages\.lock") as caught:
-        identity.in_hand()
+        working_tree.look()
     assert "devvm release lock" in caught.value.resolution

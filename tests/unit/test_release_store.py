@@ -17,6 +17,7 @@ from devvm.domain.errors import HostNotReadyError, NotFoundError, OperationError
 from devvm.domain.package_set import PackageSet, parse
 from devvm.domain.release.identity import content_hash, new_release, release_hash
 from devvm.domain.release.stack import Release
+from devvm.operations.core import working_tree
 from devvm.system import assets
 from devvm.system.state import State
 
@@ -54,7 +55,7 @@ def hand(tmp_path):
 
 
 #: As an older devvm named the release of the stack in hand: by its content alone.
-IN_HAND = new_release(content_hash())
+IN_HAND = new_release(working_tree.content())
 
 
 @pytest.fixture

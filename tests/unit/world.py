@@ -7,14 +7,13 @@ answers any more until `again()`.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from devvm.config import Config
 from devvm.domain.model import DATA, ROOT, Box, DomainDisk, Engineer, Target, Vm, VmState
-from devvm.domain.release.identity import content_hash
+from devvm.operations.core import working_tree
 from devvm.operations.core.progress import Run
 from devvm.operations.vm import create
 from devvm.ports.services import BoxStore, Services
@@ -37,8 +36,6 @@ from tests.unit.stand_ins import (
 __all__ = ["GIB", "POOL", "RELEASE", "Killed", "World"]
 
 RELEASE = "2026.11.23-1a2b3c4d5e6f"
-#: Of the stack in hand; it takes a while to name it.
-_content = functools.cache(content_hash)
 ANN = Engineer(
     login="ann", authorized_keys=("ssh-ed25519 ANN",), git_name="Ann Lee", git_email="ann@x.test"
 )
@@ -59,7 +56,7 @@ class World:
         self.box = Box(
             release=RELEASE, path=Path("/boxes/devvm.box"), sha256="0" * 64, built_at="",
             size_bytes=GIB, verified=True, debian="12", image_sha256="1" * 64,
-            packages={"mariadb-server": "1:10.11.14-0+deb12u2"}, content=_content(),
+            packages={"mariadb-server": "1:10.11.14-0+deb12u2"}, content=working_tree.content(),
         )  # fmt: skip
         self.domain = self.config.network.domain
         self.shell, self.provisioner = Shell(self.host), Provisioner(self.host)

@@ -67,7 +67,7 @@ def look(devvm):
         if baseline.POOL in baseline.pools()
         else [],
         "leases": baseline.leases(),
-        "vms": sorted(p.name for p in (devvm.system.state / "vms").iterdir()),
+        "vms": sorted(p.name for p in (devvm.state / "vms").iterdir()),
     }
 
 
@@ -145,7 +145,7 @@ def made(devvm, box, tmp_path_factory):
     devvm("exec", "dev1", "--", "sh", "-c", WORK)
     devvm("release", "create", "--note", "as it was")
     shown = devvm("show", "dev1", "--json").json
-    kept = baseline.Baseline(devvm.system.state, tmp_path_factory.mktemp("baseline"))
+    kept = baseline.Baseline(devvm.state, tmp_path_factory.mktemp("baseline"))
     kept.take()
     yield Made(created.json, shown, key, kept)
     kept.forget()

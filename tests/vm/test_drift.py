@@ -91,7 +91,7 @@ def test_the_shipped_layer_is_what_a_vm_is(dev1, made, devvm, tmp_path):
     below = [production / "manifest.yml", *sorted((production / "overlay").glob("[12]*.yml"))]
     devvm(
         "production", "capture", "--host", "dev1-vagrant",
-        "--ssh-config", str(devvm.system.state / "vms" / "dev1" / "ssh_config"),
+        "--ssh-config", str(devvm.state / "vms" / "dev1" / "ssh_config"),
         *(f"--over={file}" for file in below), "--unless", "container",
         "--no-packaged-contents", "--output", str(output),
     )  # fmt: skip
@@ -103,7 +103,7 @@ def test_the_shipped_layer_is_what_a_vm_is(dev1, made, devvm, tmp_path):
 
 
 def test_people_who_know_testinfra_run_the_suite_themselves(dev1, devvm, box, tmp_path):
-    config = devvm.system.state / "vms" / "dev1" / "ssh_config"
+    config = devvm.state / "vms" / "dev1" / "ssh_config"
     packages = tmp_path / "packages.json"
     shown = devvm("box", "show", box["release"], "--json").json
     packages.write_text(json.dumps(shown["packages"]))

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.vm
 
 @pytest.fixture(scope="module")
 def site(vm, devvm):
-    return Site(vm["url"], devvm.system.state / "ca" / "ca.crt")
+    return Site(vm["url"], devvm.state / "ca" / "ca.crt")
 
 
 def _wait(condition, seconds=120):
@@ -90,7 +90,7 @@ def test_verify_passes_and_writes_junit(vm, devvm, tmp_path):
 
 
 def test_the_engineers_own_key_opens_the_account(vm, devvm):
-    known_hosts = devvm.system.state / "vms" / "dev1" / "known_hosts"
+    known_hosts = devvm.state / "vms" / "dev1" / "known_hosts"
     ssh = [
         "ssh", "-F", "none", "-i", vm["key"], "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes",
         "-o", f"UserKnownHostsFile={known_hosts}", "-o", "StrictHostKeyChecking=yes",
@@ -120,14 +120,14 @@ def test_logs_are_those_of_one_unit_and_so_many_lines(vm, devvm):
 
 
 def test_people_who_know_vagrant_get_in_with_vagrant(vm, devvm):
-    folder = devvm.system.state / "vms" / "dev1"
+    folder = devvm.state / "vms" / "dev1"
     ssh = ["vagrant", "ssh", "--command", "id -un"]
     done = subprocess.run(ssh, cwd=folder, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "vagrant"), done.stderr
 
 
 def test_no_host_holds_the_vms_private_host_key(vm, devvm):
-    for path in (devvm.system.state / "vms" / "dev1").rglob("*"):
+    for path in (devvm.state / "vms" / "dev1").rglob("*"):
         if path.is_file() and b"PRIVATE KEY" in path.read_bytes():
             assert path.name == "id_ecdsa"
             assert path.stat().st_mode & 0o077 == 0
@@ -155,7 +155,7 @@ def _answers(site):
 
 def test_stopped_deleted_mended_and_started(dev1, devvm):
     """One boot for all of it: what the VM has afterwards was on its disks and in its definition."""
-    site = Site(dev1["url"], devvm.system.state / "ca" / "ca.crt")
+    site = Site(dev1["url"], devvm.state / "ca" / "ca.crt")
     site.add(login="ann", name="Ann", title="Engineer", bio="Was here before.")
     devvm("stop", "dev1")
     assert devvm("show", "dev1", "--json").json["vm"]["state"] == "shut off"

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.vm
 
 
 def _everything(devvm):
-    boxes = sorted(p.name for p in (devvm.system.state / "boxes").iterdir())
+    boxes = sorted(p.name for p in (devvm.state / "boxes").iterdir())
     return look(devvm) | {"boxes": boxes}
 
 
@@ -132,7 +132,7 @@ def test_no_space_in_the_pool(devvm, box, settings, small):
         f'pool = "devvm-small"\npool_path = "{small}/pool"',
     )
     _refused(devvm("create", "dev9", "--json", code=4, **env), "space")
-    assert not (devvm.system.state / "vms" / "dev9").exists()
+    assert not (devvm.state / "vms" / "dev9").exists()
     assert "dev9" not in virsh("list", "--all", "--name")
 
 

@@ -35,7 +35,7 @@ def two(made, devvm, tmp_path_factory):
     """dev1 and dev1-copy, both running."""
     made.baseline.restore()
     copy = devvm("clone", "dev1", "--as", "dev1-copy", "--json").json
-    kept = Baseline(devvm.system.state, tmp_path_factory.mktemp("two"))
+    kept = Baseline(devvm.state, tmp_path_factory.mktemp("two"))
     kept.take()
     yield Two(made.created, copy, kept)
     kept.forget()
@@ -71,7 +71,7 @@ def releases(devvm, archive, box, tmp_path_factory):
     locked = made["good"]("release", "lock").stdout
     assert PACKAGE in locked
     assert "+news1" in locked
-    bad = stacks.give_box(devvm.system.state, folders["bad"], good).release
+    bad = stacks.give_box(devvm.state, folders["bad"], good).release
     yield made
     for release in (bad, good):
         devvm("box", "remove", release)
@@ -120,13 +120,13 @@ def test_a_clone_is_another_machine_with_the_same_work(two, devvm):
     two.baseline.restore()
     assert work(devvm, "dev1-copy") == ALL_THERE
     keys = [
-        (devvm.system.state / "vms" / name / "known_hosts").read_text().split()[2]
+        (devvm.state / "vms" / name / "known_hosts").read_text().split()[2]
         for name in ("dev1", "dev1-copy")
     ]
     assert keys[0] != keys[1]
     ids = [devvm("exec", n, "--", "cat", "/etc/machine-id").stdout for n in ("dev1", "dev1-copy")]
     assert ids[0] != ids[1]
-    site = Site(copy["url"], devvm.system.state / "ca" / "ca.crt")
+    site = Site(copy["url"], devvm.state / "ca" / "ca.crt")
     assert site.json("/healthz")["status"] == "ok"
     assert {vm["name"] for vm in devvm("list", "--json").json["vms"]} == {"dev1", "dev1-copy"}
     healthy(devvm)
@@ -161,7 +161,7 @@ def _has_a_rollout(devvm):
 def test_a_rollout_of_two_vms_and_back(pair, releases, devvm, tmp_path):
     """Canary, pause, an owner's own update, resume; a second rollout; back from the first."""
     first = pair.created["vm"]["release"]
-    site = Site(pair.created["url"], devvm.system.state / "ca" / "ca.crt")
+    site = Site(pair.created["url"], devvm.state / "ca" / "ca.crt")
     site.add(None, login="ann", name="Ann", title="Engineer", bio="Was here before.")
     devvm("exec", "dev1", "--", "sh", "-c", "echo before >notes; echo gone >gone")
     # what differs from its own release gets a new root

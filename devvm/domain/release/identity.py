@@ -12,14 +12,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from devvm.domain import package_set
 from devvm.domain.errors import UsageError
 from devvm.domain.package_set import PackageSet
-from devvm.system import assets
 
 #: Raised when the box pipeline itself changes what is in a box, with the same roles.
 BOX_FORMAT = 1
@@ -28,67 +25,22 @@ _LEFT_BY_TOOLS = re.compile(r"__pycache__|\.git|\..*_cache")
 _RELEASE = re.compile(r"\d{4}\.\d{2}\.\d{2}-[0-9a-f]{12}")
 
 
-def content_hash(folders: Sequence[Path] = ()) -> str:
+def content_hash(folders: Sequence[Path]) -> str:
     """The stack's content hash: 12 hexadecimal digits over roles and playbooks.
 
     What does not get into a machine does not count. File modes count: Ansible copies them.
 
     Args:
-        folders: The stack's `roles` and `playbooks`; by default those of the stack in hand.
+        folders: The stack's `roles` and `playbooks`.
     """
     digest = hashlib.sha256(f"format {BOX_FORMAT}\n".encode())
-    for root in folders or (assets.roles(), assets.playbooks()):
+    for root in folders:
         for path in files(root):
             name = f"{root.name}/{path.relative_to(root).as_posix()}"
             executable = bool(path.stat().st_mode & 0o100)
             digest.update(f"{name}\0{executable}\0".encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:12]
-
-
-@dataclass(frozen=True, kw_only=True)
-class InHand:
-    """The stack in hand.
-
-    Attributes:
-        content: Its content hash.
-        packages: The packages that it is fixed to; None where it has no `packages.lock`.
-    """
-
-    content: str
-    packages: PackageSet | None = None
-
-    @property
-    def hash(self) -> str | None:
-        """The hash of its release; None where what its box gets is not fixed."""
-        return release_hash(self.content, self.packages) if self.packages else None
-
-
-def in_hand() -> InHand:
-    """The stack in hand: nothing but its files is looked at.
-
-    Raises:
-        UsageError: its `packages.lock` can't be read.
-    """
-    return InHand(content=content_hash(), packages=lock_in_hand())
-
-
-def lock_in_hand() -> PackageSet | None:
-    """What the `packages.lock` beside the stack in hand fixes; None where there is none.
-
-    Raises:
-        UsageError: it can't be read; names file and line.
-    """
-    path = assets.package_lock()
-    try:
-        return package_set.parse(path.read_bytes().decode(), str(path))
-    except FileNotFoundError:
-        return None
-    except UnicodeDecodeError:
-        reason = "it is not text in UTF-8"
-    except OSError as error:
-        reason = error.strerror or str(error)
-    raise UsageError(f"{path}: {reason}", resolution="mend the file, or: devvm release lock")
 
 
 def release_hash(content: str, packages: PackageSet) -> str:

@@ -20,7 +20,6 @@ from devvm.domain.errors import (
 )
 from devvm.domain.model import Box, Purpose, Report
 from devvm.domain.release.identity import (
-    content_hash,
     hash_of,
     new_release,
     release_hash,
@@ -31,6 +30,7 @@ from devvm.operations.box import packages as box_packages
 from devvm.operations.box.check import check
 from devvm.operations.box.pipeline import BoxBuild
 from devvm.operations.box.stages import StageLog
+from devvm.operations.core import working_tree
 from devvm.operations.core.progress import Run
 from devvm.operations.storage import saved_states
 from devvm.operations.verify import gate
@@ -58,7 +58,8 @@ def show(services: Services, release: str) -> Box:
     if found is None:
         raise NotFoundError(
             f"there is no box of release {release} on this host",
-            details=f"a box is built from the stack in hand, whose content is {content_hash()}",
+            details="a box is built from the stack in hand, whose content is "
+            f"{working_tree.content()}",
             resolution="devvm box list",
         )
     return found
@@ -98,7 +99,7 @@ def build(
         existing = services.boxes.find(validate_release(release))
         if existing:
             return _there_already(services, tools, existing, run)
-    content = content_hash()
+    content = working_tree.content()
     if not (release or force or newest) and in_hand.find(services) is None:
         tools.roots.check()
         with _lock(services, content, run):
@@ -229,7 +230,7 @@ def _discard(tools: BuildServices, folder: Path) -> None:
 
 def _drop_remains(services: Services, tools: BuildServices, run: Run) -> None:
     """Remove what is left of a build's folder, where that was being removed when it was killed."""
-    content = content_hash()
+    content = working_tree.content()
     folder = services.state.build / content
     with suppress(LockedError, PermissionError):  # somebody builds; or only root may look
         if folder.exists() and not StageLog(folder).seconds():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from devvm.domain.model import Box
-from devvm.domain.release import identity as releases
+from devvm.domain.release import identity
+from devvm.operations.core import working_tree
 from devvm.ports.services import Services
 
 
@@ -20,7 +21,7 @@ def find(services: Services, *, newest: bool = False) -> Box | None:
     Raises:
         UsageError: the lock can't be read.
     """
-    stack = releases.in_hand()
+    stack = working_tree.look()
     if stack.hash is not None and not newest:
-        return services.boxes.find(releases.new_release(stack.hash))
+        return services.boxes.find(identity.new_release(stack.hash))
     return next((box for box in services.boxes.list() if box.content == stack.content), None)

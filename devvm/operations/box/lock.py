@@ -9,8 +9,9 @@ from pathlib import Path
 
 from devvm.domain.errors import HostNotReadyError, NotFoundError, UsageError
 from devvm.domain.package_set import Package, PackageSet
-from devvm.domain.release import identity as releases
+from devvm.domain.release import identity
 from devvm.operations.box import packages as box_packages
+from devvm.operations.core import working_tree
 from devvm.operations.core.progress import Run
 from devvm.parity.debian import is_older
 from devvm.ports.box import PackageArchive, PackageCache
@@ -111,7 +112,7 @@ def lock(
     return Locked(
         path=path,
         packages=new,
-        hash=releases.release_hash(releases.content_hash(), new),
+        hash=identity.release_hash(working_tree.content(), new),
         changes=changes(old, new) if old else (),
         first=old is None,
         written=written,
@@ -124,9 +125,9 @@ def of_release(services: Services, cache: PackageCache, release: str) -> Package
     Raises:
         NotFoundError: they are not known on this host.
     """
-    name = releases.validate_release(release)
+    name = identity.validate_release(release)
     found = next(box_packages.known(services, name), None)
-    found = found or cache.remembered(releases.hash_of(name))
+    found = found or cache.remembered(identity.hash_of(name))
     if found is None:
         raise NotFoundError(
             f"which packages the release {release} has, exactly, is not known on this host",
@@ -161,7 +162,7 @@ def _kind(old: Package | None, new: Package | None) -> Kind:
 def _present(run: Run) -> PackageSet | None:
     """What is in the file; None where it is not there, or can't be read and has to be replaced."""
     try:
-        return releases.lock_in_hand()
+        return working_tree.lock()
     except UsageError as error:
         run.note(f"The packages.lock that is there is replaced: {error.brief}")
         return None

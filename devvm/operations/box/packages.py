@@ -7,8 +7,10 @@ from pathlib import Path
 
 from devvm.domain.errors import OperationError, UsageError
 from devvm.domain.package_set import Package, PackageSet
-from devvm.domain.release import identity as releases
+from devvm.domain.release import identity
+from devvm.operations.core import working_tree
 from devvm.operations.core.progress import Run
+from devvm.operations.core.working_tree import WorkingTree
 from devvm.ports.box import BuildServices
 from devvm.ports.services import Services
 
@@ -41,7 +43,7 @@ def decide(
             be used.
         OperationError: the mirror can't be used.
     """
-    stack = releases.in_hand()
+    stack = working_tree.look()
     if release is not None:
         return _of_release(services, tools, release, stack)
     declared = tools.declarations.packages()
@@ -71,13 +73,13 @@ def known(services: Services, release: str) -> Iterator[PackageSet]:
 
 
 def _of_release(
-    services: Services, tools: BuildServices, release: str, stack: releases.InHand
+    services: Services, tools: BuildServices, release: str, stack: WorkingTree
 ) -> PackageSet:
-    wanted = releases.hash_of(release)
+    wanted = identity.hash_of(release)
     kept = [stack.packages, *known(services, release), tools.cache.remembered(wanted)]
     found = [packages for packages in kept if packages is not None]
     for packages in found:
-        if releases.release_hash(stack.content, packages) == wanted:
+        if identity.release_hash(stack.content, packages) == wanted:
             return packages
     refused = f"the box of release {release} can't be built here"
     if services.boxes.find(release) is None and not found and wanted != stack.content:
@@ -145,7 +147,7 @@ def collect(services: Services, tools: BuildServices) -> int:
         sets = [packages for name in names for packages in known(services, name)]
     except OperationError:  # something can't be read: what it needs is not known, so all stays
         return 0
-    return tools.cache.collect({releases.hash_of(name) for name in names}, sets, KEPT_DAYS)
+    return tools.cache.collect({identity.hash_of(name) for name in names}, sets, KEPT_DAYS)
 
 
 def demand_exact(packages: PackageSet, tree: dict[tuple[str, str], str], *, by: str) -> None:

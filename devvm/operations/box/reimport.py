@@ -15,9 +15,11 @@ from devvm.domain import package_set
 from devvm.domain.errors import UsageError
 from devvm.domain.model import Box
 from devvm.domain.package_set import PackageSet
-from devvm.domain.release import identity as releases
+from devvm.domain.release import identity
 from devvm.operations.box.check import check
+from devvm.operations.core import working_tree
 from devvm.operations.core.progress import Run
+from devvm.operations.core.working_tree import WorkingTree
 from devvm.ports.box import BuildServices
 from devvm.ports.services import Services
 
@@ -37,7 +39,7 @@ def adopt(services: Services, tools: BuildServices, run: Run) -> Box | None:
     Raises:
         DevvmError: the VM for checking it could not be made.
     """
-    stack = releases.in_hand()
+    stack = working_tree.look()
     lost = _lost(services, stack)
     if lost is None:
         return None
@@ -54,7 +56,7 @@ def adopt(services: Services, tools: BuildServices, run: Run) -> Box | None:
     if not report.passed:
         return None
     if packages is not None:
-        tools.cache.remember(releases.hash_of(box.release), packages)
+        tools.cache.remember(identity.hash_of(box.release), packages)
     facts = {
         "built_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "content": stack.content,
@@ -67,7 +69,7 @@ def adopt(services: Services, tools: BuildServices, run: Run) -> Box | None:
     return tools.writer.register(candidate, facts)
 
 
-def _lost(services: Services, stack: releases.InHand) -> tuple[Box, PackageSet | None] | None:
+def _lost(services: Services, stack: WorkingTree) -> tuple[Box, PackageSet | None] | None:
     """A box of the stack in hand that is with Vagrant and in the pool, the same in both."""
     for volume in services.hypervisor.volumes():
         match = _RELEASE.search(volume.name)
@@ -82,8 +84,8 @@ def _lost(services: Services, stack: releases.InHand) -> tuple[Box, PackageSet |
         if not services.vagrant.box_registered(box):
             continue
         packages = _packages(services, box)
-        name = releases.release_hash(stack.content, packages) if packages else stack.content
-        if releases.hash_of(box.release) != name or name != (stack.hash or name):
+        name = identity.release_hash(stack.content, packages) if packages else stack.content
+        if identity.hash_of(box.release) != name or name != (stack.hash or name):
             continue
         if not services.hypervisor.users_of_volume(volume.name):
             continue

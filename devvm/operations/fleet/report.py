@@ -11,9 +11,12 @@ from devvm.config import Config
 from devvm.domain.model import CheckResult, Report, Vm, VmState, Volume
 from devvm.domain.release.age import behind
 from devvm.domain.release.stack import Release
+from devvm.domain.rollout.state import Record
+from devvm.domain.rollout.state import VmState as Step
 from devvm.operations.core import naming
 from devvm.operations.fleet import status as standing
 from devvm.operations.fleet.status import Standing
+from devvm.operations.rollout import store
 from devvm.operations.verify.fleet import FleetReport, OfCheck
 from devvm.operations.vm import lifecycle
 from devvm.ports.services import Services
@@ -166,12 +169,12 @@ class Overview:
         return sum(bool(one.standing.parity and not one.standing.parity.passed) for one in self.vms)
 
 
-def look(services: Services, rollouts: Sequence[RolloutLine]) -> Overview:
+def look(services: Services, *, rollouts: int) -> Overview:
     """Look at every VM of this host, without logging in to any.
 
     Args:
         services: What the operation may use.
-        rollouts: The rollouts that are on record, the newest first.
+        rollouts: How many of the newest rollouts it shows.
 
     Raises:
         HostNotReadyError: libvirt does not answer.
@@ -195,8 +198,43 @@ def look(services: Services, rollouts: Sequence[RolloutLine]) -> Overview:
         vms=vms,
         releases=_releases(vms, on_record),
         checks=_checks(vms),
-        rollouts=tuple(rollouts),
+        rollouts=_rollouts(services, rollouts),
         hosts=(_host(services, machines, volumes, set().union(*layers.values())),),
+    )
+
+
+def _rollouts(services: Services, newest: int) -> tuple[RolloutLine, ...]:
+    """The newest rollouts, the newest first."""
+    logs = store.every(services)[-newest:]
+    return tuple(_rollout(log.record()) for log in reversed(logs))
+
+
+def _rollout(record: Record) -> RolloutLine:
+    waves = []
+    for wave in record.plan.waves:
+        counts = record.counts(wave)
+        done = counts[Step.DONE]
+        failed = counts[Step.FAILED] + counts[Step.STUCK]
+        waiting = counts[Step.ASKED] + counts[Step.DUE] + counts[Step.LATER]
+        waves.append(
+            WaveLine(
+                name=wave.name,
+                total=len(wave.vms),
+                done=done,
+                failed=failed,
+                waiting=waiting,
+                left=len(wave.vms) - done - failed - waiting,
+                vms=tuple((vm.name, str(vm.state), vm.why) for vm in record.of(wave)),
+            )
+        )
+    return RolloutLine(
+        id=record.plan.id,
+        release=record.plan.terms.release,
+        state=str(record.state),
+        started_at=record.started_at,
+        ended_at=record.ended_at,
+        by=record.plan.by,
+        waves=tuple(waves),
     )
 
 

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from devvm.domain.errors import UsageError
 from devvm.domain.rollout.plan import Plan
 from devvm.domain.rollout.state import Record, State
-from devvm.domain.rollout.state import VmState as Step
-from devvm.operations.fleet.report import RolloutLine, WaveLine
 from devvm.operations.rollout import store
 from devvm.operations.rollout.engine import Rollout
 from devvm.operations.rollout.store import Request, RolloutLog
@@ -130,41 +128,6 @@ def roll_back(services: Services, identifier: str | None, make: Make, *, command
 def records(services: Services) -> list[Record]:
     """Every rollout, the oldest first."""
     return [log.record() for log in store.every(services)]
-
-
-def lines(services: Services, newest: int) -> tuple[RolloutLine, ...]:
-    """The newest rollouts for a report, the newest first."""
-    logs = store.every(services)[-newest:]
-    return tuple(_line(log.record()) for log in reversed(logs))
-
-
-def _line(record: Record) -> RolloutLine:
-    waves = []
-    for wave in record.plan.waves:
-        counts = record.counts(wave)
-        done = counts[Step.DONE]
-        failed = counts[Step.FAILED] + counts[Step.STUCK]
-        waiting = counts[Step.ASKED] + counts[Step.DUE] + counts[Step.LATER]
-        waves.append(
-            WaveLine(
-                name=wave.name,
-                total=len(wave.vms),
-                done=done,
-                failed=failed,
-                waiting=waiting,
-                left=len(wave.vms) - done - failed - waiting,
-                vms=tuple((vm.name, str(vm.state), vm.why) for vm in record.of(wave)),
-            )
-        )
-    return RolloutLine(
-        id=record.plan.id,
-        release=record.plan.terms.release,
-        state=str(record.state),
-        started_at=record.started_at,
-        ended_at=record.ended_at,
-        by=record.plan.by,
-        waves=tuple(waves),
-    )
 
 
 def _has_ended(record: Record) -> UsageError:

@@ -10,7 +10,7 @@ import pytest
 
 import devvm
 from devvm.domain.errors import ExitCode, InterruptedOperationError, LockedError
-from devvm.domain.release import identity
+from devvm.operations.core import working_tree
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -28,14 +28,14 @@ def _failing(monkeypatch, error):
     def fail():
         raise error
 
-    monkeypatch.setattr(identity, "content_hash", fail)
+    monkeypatch.setattr(working_tree, "look", fail)
 
 
 def test_version(cli):
     result = cli("version", "--json")
     assert result.code == 0
     assert result.json["devvm"] == devvm.__version__
-    assert result.json["stack"] == identity.content_hash()
+    assert result.json["stack"] == working_tree.content()
     assert cli("version").stdout.startswith(f"devvm {devvm.__version__}, stack ")
     assert cli("--version").stdout == f"devvm {devvm.__version__}\n"
 
@@ -85,9 +85,7 @@ def test_a_reader_that_went_away_is_not_told(cli, monkeypatch):
     _failing(monkeypatch, BrokenPipeError(errno.EPIPE, "Broken pipe"))
     process = _python(
         "-c",
-        "import sys, devvm.domain.release.identity as r\n"
-        "from devvm.cli.app import main\n"
-        "sys.exit(main(['config', 'show']))",
+        "import sys\nfrom devvm.cli.app import main\nsys.exit(main(['config', 'show']))",
     )
     process.stdout.close()
     assert process.stderr.read() == ""
@@ -173,7 +171,7 @@ def test_light_commands_load_nothing_heavy(argv):
 def test_signals_let_what_was_begun_be_undone(number):
     code = (
         "import sys, time\n"
-        "import devvm.domain.release.identity as release\n"
+        "import devvm.operations.core.working_tree as tree\n"
         "from devvm.cli.app import main\n"
         "def slow():\n"
         "    try:\n"
@@ -181,7 +179,7 @@ def test_signals_let_what_was_begun_be_undone(number):
         "        time.sleep(30)\n"
         "    finally:\n"
         "        print('undone', flush=True)\n"
-        "release.content_hash = slow\n"
+        "tree.look = slow\n"
         "sys.exit(main(['version']))\n"
     )
     process = _python("-c", code)
@@ -195,7 +193,7 @@ def test_signals_let_what_was_begun_be_undone(number):
 def test_a_second_signal_does_not_stop_the_undoing():
     code = (
         "import sys, time\n"
-        "import devvm.domain.release.identity as release\n"
+        "import devvm.operations.core.working_tree as tree\n"
         "from devvm.cli.app import main\n"
         "def slow():\n"
         "    try:\n"
@@ -205,7 +203,7 @@ def test_a_second_signal_does_not_stop_the_undoing():
         "        print('undoing', flush=True)\n"
         "        time.sleep(1)\n"
         "        print('undone', flush=True)\n"
-        "release.content_hash = slow\n"
+        "tree.look = slow\n"
         "sys.exit(main(['version']))\n"
     )
     process = _python("-c", code)

@@ -10,7 +10,8 @@ from devvm.cli import create as create_command
 from devvm.cli import rebuild as rebuild_command
 from devvm.cli import release as release_command
 from devvm.domain.package_set import Package, PackageSet
-from devvm.domain.release import identity as release
+from devvm.domain.release import identity
+from devvm.operations.core import working_tree
 from devvm.operations.guest import unsaved_work
 from devvm.operations.release import releases
 from devvm.operations.vm import create, lifecycle, rebuild
@@ -53,7 +54,7 @@ def mirror(monkeypatch, tmp_path):
 def test_the_first_lock(cli, mirror):
     done = cli("release", "lock")
     assert done.code == 0
-    assert release.lock_in_hand() == NEW
+    assert working_tree.lock() == NEW
     assert done.stdout == f"{mirror.path}: 2 packages, none was fixed before\n"
     assert "Next: put it into a pull request" in done.stderr
 
@@ -62,7 +63,7 @@ def test_what_changes_is_told_package_by_package(cli, mirror):
     mirror.path.write_text(OLD.text())
     checked = cli("release", "lock", "--check")
     assert checked.code == 3
-    assert release.lock_in_hand() == OLD
+    assert working_tree.lock() == OLD
     assert "Nothing was written. Next: devvm release lock" in checked.stderr
     head, *rows, last = cli("release", "lock").stdout.splitlines()
     assert head.split() == ["PACKAGE", "IS", "WAS", "NOW"]
@@ -72,7 +73,7 @@ def test_what_changes_is_told_package_by_package(cli, mirror):
         ["nginx", "newer", "1.22-1", "1.22-2"],
     ]
     assert last.endswith("2 packages, 3 otherwise than before")
-    assert release.lock_in_hand() == NEW
+    assert working_tree.lock() == NEW
 
 
 def test_a_lock_that_says_it_already_stays_to_the_last_byte(cli, mirror):
@@ -92,7 +93,7 @@ def test_keys(cli, mirror):
     assert found["changes"][2] == {
         "name": "nginx", "kind": "newer", "old": "1.22-1", "new": "1.22-2",
     }  # fmt: skip
-    assert found["hash"] == release.in_hand().hash
+    assert found["hash"] == working_tree.look().hash
     assert (found["written"], found["first"]) == (True, False)
 
 
@@ -100,7 +101,7 @@ def test_a_broken_lock_is_replaced_and_that_is_said(cli, mirror):
     mirror.path.write_text("<<<<<<< HEAD\n")
     done = cli("release", "lock")
     assert "packages.lock:1: a merge was left undecided" in done.stderr
-    assert release.lock_in_hand() == NEW
+    assert working_tree.lock() == NEW
 
 
 def test_of_a_release_that_was_built_here(cli, mirror, services):
@@ -108,14 +109,14 @@ def test_of_a_release_that_was_built_here(cli, mirror, services):
     unknown = cli("release", "lock", "--release", RELEASE)
     assert unknown.code == 2
     assert f"which packages the release {RELEASE} has, exactly, is not known" in unknown.stderr
-    mirror.of_release[release.hash_of(RELEASE)] = OLD
+    mirror.of_release[identity.hash_of(RELEASE)] = OLD
     assert cli("release", "lock", "--release", RELEASE).code == 0
-    assert release.lock_in_hand() == OLD
-    mirror.of_release[release.hash_of(RELEASE)] = PackageSet(packages=(package("acl", "1"),))
+    assert working_tree.lock() == OLD
+    mirror.of_release[identity.hash_of(RELEASE)] = PackageSet(packages=(package("acl", "1"),))
     lacking = cli("release", "lock", "--release", RELEASE)
     assert lacking.code == 2
     assert "nginx" in lacking.stderr
-    assert release.lock_in_hand() == OLD
+    assert working_tree.lock() == OLD
 
 
 def test_a_devvm_that_is_installed_as_a_package_has_no_stack_to_change(cli, mirror, monkeypatch):
@@ -142,14 +143,14 @@ def asked(monkeypatch, services, box, mirror):
     there = []
     services.boxes = SimpleNamespace(
         list=lambda: there,
-        find=lambda name: next((b for b in there if release.same_release(b.release, name)), None),
+        find=lambda name: next((b for b in there if identity.same_release(b.release, name)), None),
     )
 
     def build_box(session, services, *, release=None, newest=False, yes=False):
         seen.built.append((release, newest))
         there.append(replace(box, release=NEWEST, content=content))
 
-    content = release.content_hash()
+    content = working_tree.content()
     for module in (create_command, rebuild_command, release_command):
         monkeypatch.setattr(module, "build_box", build_box)
     monkeypatch.setattr(create, "check", lambda *_: None)

@@ -7,7 +7,8 @@ import pytest
 
 from devvm.cli import release as command
 from devvm.domain.errors import OperationError
-from devvm.domain.release.identity import content_hash, new_release
+from devvm.domain.release.identity import new_release
+from devvm.operations.core import working_tree
 from tests.unit.cli.documented import documented, documented_for
 from tests.unit.fleet_world import NEW, ROLE
 from tests.unit.world import RELEASE
@@ -21,9 +22,9 @@ def hand(world):
     """The stack in hand is another one than those on record, and there is a box of it."""
     world.releases.files_in_hand = {**world.releases.stacks[NEW].files, ROLE: b"http2 maybe;\n"}
     for box in world.boxes.boxes:
-        if box.content == content_hash():
+        if box.content == working_tree.content():
             world.boxes.boxes[world.boxes.boxes.index(box)] = replace(box, content="")
-    world.boxes.boxes.append(replace(world.box, release=HAND, content=content_hash()))
+    world.boxes.boxes.append(replace(world.box, release=HAND, content=working_tree.content()))
     return world
 
 
