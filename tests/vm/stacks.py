@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import yaml
-from devvm.state import State
 
 from devvm.adapters.image.box_store import FolderBoxStore
 from devvm.adapters.release_store import FolderReleaseStore
 from devvm.domain.model import Box
 from devvm.domain.release.identity import content_hash, new_release, release_hash
+from devvm.system.state import State
 
 REPOSITORY = Path(__file__).parent.parent.parent
 _NGINX = "roles/nginx/templates/etc/nginx/nginx.conf.j2"

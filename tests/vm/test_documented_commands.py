@@ -54,7 +54,7 @@ _ELSEWHERE = {
     "devvm release diff 2026.11.23-1a2b3c4d5e6f latest": _ROLLOUT,
     "devvm release retire 2026.11.23-1a2b3c4d5e6f": _BAD,
     "devvm release retire latest": _BAD,
-    "devvm box remove 2026.11.23-1a2b3c4d5e6f": "tests/vm/test_recovery.py::bad_release",
+    "devvm box remove 2026.11.23-1a2b3c4d5e6f": "tests/vm/test_rollout.py::releases",
     "devvm update dev1": _ROLLOUT,
     "devvm pin dev1 --until $(date -d friday +%F) --reason 'demo on Friday'": _ROLLOUT,
     "devvm unpin dev1": _ROLLOUT,
