@@ -22,7 +22,7 @@ from devvm.domain.rollout.plan import Terms  # noqa: E402
 from devvm.domain.rollout.state import VmState  # noqa: E402
 from devvm.operations.rollout import control  # noqa: E402
 from devvm.operations.rollout.engine import Rollout  # noqa: E402
-from tests.unit.fleet_world import NEW, FleetWorld  # noqa: E402
+from tests.support.fleet_world import NEW, FleetWorld  # noqa: E402
 
 
 def roll_out(size: int, parallel: int, delay: float) -> tuple[float, float]:

@@ -15,29 +15,16 @@ from typing import Any
 
 import typer
 
-from devvm.cli import (
-    access,
-    box,
-    config,
-    create,
-    doctor,
-    fleet,
-    pin,
-    production,
-    rebuild,
-    release,
-    rollout,
-    setup,
-    snapshots,
-    trash,
-    update,
-    verify,
-    version,
-    vms,
-)
+from devvm.cli import release
+from devvm.cli.box import box
+from devvm.cli.fleet import fleet
+from devvm.cli.host import config, doctor, setup, version
 from devvm.cli.logfile import personal_log
 from devvm.cli.output import Output
+from devvm.cli.production import production
+from devvm.cli.rollout import pin, rollout
 from devvm.cli.session import Session
+from devvm.cli.vm import access, create, rebuild, snapshots, trash, update, verify, vms
 from devvm.domain.errors import (
     DevvmError,
     ExitCode,

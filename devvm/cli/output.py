@@ -19,7 +19,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from devvm.cli import words
+from devvm.cli import formatting
 from devvm.cli.progress import LiveReporter, PlainReporter, SilentReporter
 from devvm.domain.errors import DevvmError, ExitCode
 from devvm.operations.core.progress import Reporter
@@ -62,7 +62,7 @@ class Output:
 
     def line(self, content: str = "") -> None:
         """A line of a result."""
-        self._stdout.print(Text(words.safe(content)), soft_wrap=True)
+        self._stdout.print(Text(formatting.safe(content)), soft_wrap=True)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """A result of several rows: no borders, so that it can be read and cut alike."""
@@ -70,7 +70,7 @@ class Output:
         for column in columns:  # on a terminal, the last one takes what room there is
             table.add_column(column, no_wrap=column != columns[-1], overflow="fold")
         for row in rows:
-            table.add_row(*(Text(words.safe(cell), style=_style(cell)) for cell in row))
+            table.add_row(*(Text(formatting.safe(cell), style=_style(cell)) for cell in row))
         self._print_result(table)
 
     def facts(self, title: str, rows: Iterable[tuple[str, str]], *, good: bool = True) -> None:
@@ -82,8 +82,8 @@ class Output:
         table.add_column(style="dim", no_wrap=True)
         table.add_column(overflow="fold")
         for name, value in rows:
-            table.add_row(Text(name), Text(words.safe(value)))
-        heading = Text(words.safe(title), style="bold")
+            table.add_row(Text(name), Text(formatting.safe(value)))
+        heading = Text(formatting.safe(title), style="bold")
         if self._stdout.is_terminal:
             border = "green" if good else "yellow"
             self._stdout.print(
@@ -106,14 +106,14 @@ class Output:
     def note(self, content: str, *, style: str = "") -> None:
         """A line that a person should see and a program should not."""
         self._quieten()
-        self._stderr.print(Text(words.safe(content), style=style), soft_wrap=True)
+        self._stderr.print(Text(formatting.safe(content), style=style), soft_wrap=True)
 
     def item(self, content: str) -> None:
         """One of several lines under a note; on a terminal, its further lines are indented."""
         self._quieten()
         width = self._stderr.width - 1 if self._stderr.is_terminal else _UNLIMITED
         for line in textwrap.wrap(
-            words.safe(content), width, initial_indent="  - ", subsequent_indent="    ",
+            formatting.safe(content), width, initial_indent="  - ", subsequent_indent="    ",
             break_on_hyphens=False,
         ):  # fmt: skip
             self._stderr.print(Text(line), soft_wrap=True)
@@ -153,10 +153,10 @@ class Output:
             return
         first = "Interrupted" if error.exit_code is ExitCode.INTERRUPTED else "Error"
         self._stderr.print(
-            Text.assemble((f"{first}: ", "bold red"), (words.safe(error.brief), "bold")),
+            Text.assemble((f"{first}: ", "bold red"), (formatting.safe(error.brief), "bold")),
             soft_wrap=True,
         )
-        for line in words.safe(error.details or "").splitlines():
+        for line in formatting.safe(error.details or "").splitlines():
             self._stderr.print(Text(f"  {line}"), soft_wrap=True)
         self._labelled("Next", error.resolution, "bold cyan")
         self._labelled("Log", str(error.log) if error.log else None, "dim")
@@ -164,7 +164,7 @@ class Output:
     def _labelled(self, label: str, value: str | None, style: str) -> None:
         if value:
             self._stderr.print(
-                Text.assemble((f"{label}: ", style), words.safe(value)), soft_wrap=True
+                Text.assemble((f"{label}: ", style), formatting.safe(value)), soft_wrap=True
             )
 
     # Questions ---------------------------------------------------------------------------
@@ -182,7 +182,7 @@ class Output:
     def ask(self, prompt: str) -> str:
         """A line that the person types; the end of input is `n`."""
         self._quieten()
-        self._stderr.print(Text(words.safe(prompt)), end="")
+        self._stderr.print(Text(formatting.safe(prompt)), end="")
         line = sys.stdin.readline()
         return line.rstrip("\n") if line else "n"
 

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from devvm.cli import words
+from devvm.cli import formatting
 from devvm.domain.model import PhaseRecord
 
 _TITLE_WIDTH = 34
@@ -72,14 +72,14 @@ class PlainReporter:
     def phase_finished(self, record: PhaseRecord) -> None:
         """`boot: done in 34 s`."""
         verb = f"{record.result} after" if record.result == "failed" else f"{record.result} in"
-        self._line(f"{record.name}: {verb} {words.duration(record.seconds)}")
+        self._line(f"{record.name}: {verb} {formatting.duration(record.seconds)}")
 
     def note(self, text: str) -> None:
         """`note: ...`."""
         self._line(f"note: {text}")
 
     def _line(self, line: str) -> None:
-        self._console.print(Text(words.safe(line)), soft_wrap=True)
+        self._console.print(Text(formatting.safe(line)), soft_wrap=True)
 
 
 class LiveReporter:
@@ -112,7 +112,7 @@ class LiveReporter:
 
     def note(self, text: str) -> None:
         """A dim line of its own; the moving line stays below it."""
-        self._console.print(Text(f"   {words.safe(text)}", style="dim"))
+        self._console.print(Text(f"   {formatting.safe(text)}", style="dim"))
 
     def close(self) -> None:
         """Take the moving line away, so that something else can be written."""
@@ -143,8 +143,8 @@ def _row(mark: Text, title: str, seconds: float, detail: str) -> Text:
     name = Text(title)
     name.truncate(_TITLE_WIDTH, overflow="ellipsis", pad=True)
     row = Text.assemble(" ", mark, " ", name, no_wrap=True, overflow="ellipsis")
-    row.append(f" {words.duration(seconds):>{_TIME_WIDTH}}", style="dim")
-    first_line = words.safe(detail).partition("\n")[0]
+    row.append(f" {formatting.duration(seconds):>{_TIME_WIDTH}}", style="dim")
+    first_line = formatting.safe(detail).partition("\n")[0]
     if first_line:
         row.append(f"  {first_line}", style="dim")
     return row

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from devvm.cli import completion, options, panels, readiness, words
-from devvm.cli.boxes import build_box
+from devvm.cli import completion, formatting, options, panels
+from devvm.cli.box.build import build_box
+from devvm.cli.host import readiness
 from devvm.cli.session import Session
 from devvm.domain.errors import ExitCode
 
@@ -141,7 +142,7 @@ def _lock_data(locked: Locked) -> dict[str, Any]:
 
 
 def _show_locked(session: Session, locked: Locked) -> None:
-    packages = words.plural(len(locked.packages), "package")
+    packages = formatting.plural(len(locked.packages), "package")
     if locked.changes:
         session.output.table(
             ("PACKAGE", "IS", "WAS", "NOW"),
@@ -180,7 +181,7 @@ def _show_list(session: Session, found: list[Listed]) -> None:
         [
             (
                 listed.record.release,
-                words.age(listed.record.created_at),
+                formatting.age(listed.record.created_at),
                 listed.record.created_by,
                 str(len(listed.vms)),
                 "yes" if listed.box else "no",

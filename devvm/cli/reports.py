@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from devvm.cli import views, words
+from devvm.cli import formatting, serializers
 from devvm.cli.session import Session
 from devvm.parity import moved
 
@@ -41,8 +41,8 @@ def show(session: Session, report: Report, *, every: bool = False) -> None:
 
 def checked(report: Report) -> list[tuple[str, str]]:
     """The facts of a command's result that say what came of the check; what is newer, too."""
-    counts = views.report(report)
-    total = words.plural(counts["checks_total"], "check")
+    counts = serializers.report(report)
+    total = formatting.plural(counts["checks_total"], "check")
     also = _counts(counts)
     passed = f"{counts['checks_passed']} of {total} passed{f', {also}' if also else ''}"
     newer = moved.in_a_line(report.moved())
@@ -51,11 +51,11 @@ def checked(report: Report) -> list[tuple[str, str]]:
 
 def verdict(report: Report) -> str:
     """The report in a line."""
-    data = views.report(report)
-    counts = _counts(data)
+    data = serializers.report(report)
+    counts, total = _counts(data), formatting.plural(data["checks_total"], "check")
     return (
-        f"{report.vm}: {data['checks_passed']} of {words.plural(data['checks_total'], 'check')} "
-        f"passed{f', {counts}' if counts else ''} in {words.duration(report.seconds)} "
+        f"{report.vm}: {data['checks_passed']} of {total} passed"
+        f"{f', {counts}' if counts else ''} in {formatting.duration(report.seconds)} "
         f"(release {report.release})"
     )
 
@@ -109,7 +109,7 @@ def write_html(report: Report, file: Path) -> None:
     from devvm.html import parity_report
 
     page = parity_report.render(
-        views.report(report),
+        serializers.report(report),
         generated_at=datetime.now(UTC),
         newer=moved.in_a_line(report.moved()),
     )
@@ -146,7 +146,7 @@ def _show(session: Session, checks: Iterable[CheckResult]) -> None:
         else:
             first, last = together[0], together[-1]
             session.output.line(f"{first.name} ... {last.name}: {first.outcome}")
-            session.output.line(f"  {words.plural(len(together), 'check')}: {first.message}")
+            session.output.line(f"  {formatting.plural(len(together), 'check')}: {first.message}")
             session.output.line()
 
 

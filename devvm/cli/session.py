@@ -49,7 +49,7 @@ class Session:
             HostNotReadyError: libvirt does not run, or this person may not use it.
         """
         from devvm import wiring
-        from devvm.cli import readiness
+        from devvm.cli.host import readiness
 
         config = self.config(overrides)
         readiness.require(self, config)

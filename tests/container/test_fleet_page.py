@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from devvm.cli import fleet_views
+from devvm.cli.fleet import fleet_serializers
 from devvm.html import fleet_report
-from tests import made_up_fleet
 from tests.container.browser import browser
+from tests.support import made_up_fleet
 
 pytestmark = pytest.mark.container
 
@@ -28,7 +28,7 @@ def chromium(tmp_path_factory):
 @pytest.fixture(scope="session")
 def url(tmp_path_factory):
     page = tmp_path_factory.mktemp("page") / "fleet.html"
-    page.write_text(fleet_report.render(fleet_views.overview(made_up_fleet.overview(60))))
+    page.write_text(fleet_report.render(fleet_serializers.overview(made_up_fleet.overview(60))))
     return page.as_uri()
 
 
@@ -212,7 +212,7 @@ def test_nor_is_what_has_no_end(chromium, tmp_path, width):
         hosts=(replace(fleet.hosts[0], uri=f"qemu+ssh://{word}/system"),),
     )  # fmt: skip
     file = tmp_path / "fleet.html"
-    file.write_text(fleet_report.render(fleet_views.overview(long)))
+    file.write_text(fleet_report.render(fleet_serializers.overview(long)))
     chromium.look(width)
     chromium.open(file.as_uri())
     assert beyond(chromium) == []
@@ -269,7 +269,7 @@ def test_without_scripts_all_is_there_too(chromium, url):
 
 def test_a_fleet_of_five_hundred_is_quick(chromium, tmp_path):
     page = tmp_path / "fleet.html"
-    page.write_text(fleet_report.render(fleet_views.overview(made_up_fleet.overview(500))))
+    page.write_text(fleet_report.render(fleet_serializers.overview(made_up_fleet.overview(500))))
     chromium.look(1280)
     chromium.open(page.as_uri())
     assert len(chromium.evaluate(SHOWN)) == 500

@@ -13,7 +13,7 @@ from devvm.adapters.openssh import OpenSsh
 from devvm.domain.model import Metadata
 from devvm.operations.provision import certificate
 from devvm.system import assets
-from tests.unit.world import World
+from tests.support.world import World
 
 pytestmark = pytest.mark.container
 

@@ -15,7 +15,7 @@ import pytest
 from devvm.adapters.notify.irc import Irc
 from devvm.domain.errors import DevvmError
 from devvm.domain.rollout.message import Message
-from tests.unit.tls import Certificate, self_signed
+from tests.support.tls import Certificate, self_signed
 
 pytestmark = pytest.mark.container
 

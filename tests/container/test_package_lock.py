@@ -39,7 +39,7 @@ from devvm.system import assets
 from devvm.system.state import State
 from tests.support import debs
 from tests.support.mirror import Mirror, Served
-from tests.unit.stand_ins import Reporter
+from tests.support.stand_ins import Reporter
 
 pytestmark = pytest.mark.container
 

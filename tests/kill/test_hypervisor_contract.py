@@ -9,9 +9,9 @@ from tests.kill import kill_guests
 from tests.kill.kill_host import Host, call, corner
 from tests.kill.kill_stand_ins import domain_xml
 from tests.kill.worker import fill
-from tests.unit.hypervisor_node import Node
-from tests.unit.memory_host import GIB
-from tests.unit.test_hypervisor_contract import Contract
+from tests.support.hypervisor_node import Node
+from tests.support.memory_host import GIB
+from tests.unit.adapters.libvirt.test_hypervisor_contract import Contract
 
 pytestmark = pytest.mark.kill
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from devvm.domain.model import ROOT
-from tests.unit.fleet_world import FleetWorld
-from tests.unit.memory_state import Layer
-from tests.unit.world import POOL
+from tests.support.fleet_world import FleetWorld
+from tests.support.memory_state import Layer
+from tests.support.world import POOL
 
 
 @pytest.fixture

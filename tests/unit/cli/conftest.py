@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from devvm.cli import readiness
 from devvm.cli.app import main
+from devvm.cli.host import readiness
 from devvm.config import Config
 from devvm.domain.model import (
     Box,
@@ -143,12 +143,12 @@ def box():
 def world(monkeypatch, tmp_path, services):
     """A host in memory with a fleet, on which commands act."""
     from devvm import wiring
-    from devvm.cli import rollout_carry, rollout_look
-    from tests.unit.fleet_world import FleetWorld
+    from devvm.cli.rollout import look, runner
+    from tests.support.fleet_world import FleetWorld
 
     world = FleetWorld(tmp_path / "world")
     monkeypatch.setattr(wiring, "build_services", lambda config: world.services)
     monkeypatch.setattr(wiring, "messenger", lambda config: world.messenger, raising=False)
-    monkeypatch.setattr(rollout_look, "_FOLLOW_EVERY", 0.02)
-    monkeypatch.setattr(rollout_carry, "_LOOK_EVERY", 0.05)
+    monkeypatch.setattr(look, "_FOLLOW_EVERY", 0.02)
+    monkeypatch.setattr(runner, "_LOOK_EVERY", 0.05)
     return world

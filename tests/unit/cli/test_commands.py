@@ -7,15 +7,16 @@ from datetime import timedelta
 import pytest
 
 from devvm import wiring
-from devvm.cli import boxes, words
+from devvm.cli import formatting
+from devvm.cli.box import build
 from devvm.cli.output import Output
 from devvm.domain.errors import HostNotReadyError
 from devvm.domain.model import CheckResult, Outcome, VmState
 from devvm.operations.box import boxes as box
 from devvm.operations.box import packages as box_packages
 from devvm.operations.host import setup
+from tests.support.fleet_world import NEW
 from tests.unit.cli.documented import RELEASE, documented, documented_for, fake
-from tests.unit.fleet_world import NEW
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_list(cli, half):
 def test_list_says_whose_certificate_ends_and_what_renews_it(cli, dev):
     vm = dev.services.hypervisor.vm("dev001")
     for days in (31, 12, -400):
-        until = (words.today() + timedelta(days=days)).isoformat()
+        until = (formatting.today() + timedelta(days=days)).isoformat()
         facts = replace(vm.metadata, certificate_until=until)
         dev.services.hypervisor.set_metadata(vm.uuid, facts)
         assert cli("show", "dev001", "--json").json["vm"]["certificate_until"] == until
@@ -230,7 +231,7 @@ def test_verify_fix_looks_at_the_host_once(cli, dev, monkeypatch):
 @pytest.fixture
 def without_box(world, monkeypatch):
     """A host without a box; what building one was asked for."""
-    from devvm.cli import create as command
+    from devvm.cli.vm import create as command
 
     built, there = [], list(world.boxes.boxes)
     world.boxes.boxes.clear()
@@ -421,7 +422,7 @@ def test_box_verify(cli, world):
 
 
 def test_box_remove(cli, world, monkeypatch):
-    """What it is built with, and what is kept of its packages: tests/unit/test_box.py."""
+    """What is kept of its packages: tests/unit/operations/box/test_boxes.py."""
     monkeypatch.setattr(wiring, "build_box_services", lambda config: None)
     monkeypatch.setattr(box_packages, "collect", lambda services, tools: None)
     monkeypatch.setattr(Output, "can_ask", property(lambda self: True))
@@ -442,8 +443,8 @@ def test_a_box_in_use_is_not_removed(cli, dev, monkeypatch):
 
 
 def test_box_build_as_root(cli, world, monkeypatch):
-    """How one is built: tests/unit/test_box.py."""
-    monkeypatch.setattr(boxes.os, "geteuid", lambda: 0)
+    """How one is built: tests/unit/operations/box/test_boxes.py."""
+    monkeypatch.setattr(build.os, "geteuid", lambda: 0)
     monkeypatch.setattr(wiring, "build_box_services", lambda config: None)
     calls = fake(monkeypatch, box, "build", world.box)
     assert set(cli("box", "build", "--force", "--json").json) == documented("Box")
@@ -452,7 +453,7 @@ def test_box_build_as_root(cli, world, monkeypatch):
 
 
 def test_box_build_as_another_goes_through_sudo(cli, services, monkeypatch, tmp_path):
-    from devvm.cli import readiness
+    from devvm.cli.host import readiness
     from devvm.system import process
 
     started = []
@@ -461,7 +462,7 @@ def test_box_build_as_another_goes_through_sudo(cli, services, monkeypatch, tmp_
         started.append((argv, env))
         return 4
 
-    monkeypatch.setattr(boxes.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(build.os, "geteuid", lambda: 1000)
     monkeypatch.setattr(readiness, "become_root", lambda session, purpose: None)
     monkeypatch.setattr(process, "interactive", interactive)
     (tmp_path / "config.toml").touch()
@@ -487,14 +488,14 @@ def test_other_documented_keys(cli, monkeypatch):
     data = cli("setup", "--json").json
     assert set(data) == documented("Host")
     status = setup.StepStatus(key="a", title="A", optional=False, needed=())
-    from devvm.cli import views
+    from devvm.cli import serializers
 
-    step = views.host(setup.HostStatus(steps=(status,)))["steps"][0]
+    step = serializers.host(setup.HostStatus(steps=(status,)))["steps"][0]
     assert set(step) == {"key", "title", "optional", "done", "needed"}
 
 
 def test_a_host_that_is_not_ready_ends_with_4(cli, services, monkeypatch):
-    from devvm.cli import readiness
+    from devvm.cli.host import readiness
 
     def refuse(session, config):
         raise HostNotReadyError("this host is not ready", resolution="devvm setup --yes")

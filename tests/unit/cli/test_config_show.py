@@ -1,7 +1,7 @@
 import json
 from pathlib import Path
 
-from devvm.cli.config import settings
+from devvm.cli.host.config import settings
 from devvm.config import Config
 
 REPOSITORY = Path(__file__).parents[3]

@@ -14,7 +14,7 @@ from devvm.operations.fleet.report import Overview
 from devvm.operations.fleet.status import Standing
 from devvm.operations.vm import lifecycle
 from devvm.operations.vm.lifecycle import VmDetails
-from tests import made_up_fleet
+from tests.support import made_up_fleet
 from tests.unit.cli.documented import RELEASE, documented, documented_for, fake
 
 FLEET = made_up_fleet.overview(60)

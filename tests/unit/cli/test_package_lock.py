@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from devvm import wiring
-from devvm.cli import create as create_command
-from devvm.cli import rebuild as rebuild_command
 from devvm.cli import release as release_command
+from devvm.cli.vm import create as create_command
+from devvm.cli.vm import rebuild as rebuild_command
 from devvm.domain.package_set import Package, PackageSet
 from devvm.domain.release import identity
 from devvm.operations.core import working_tree

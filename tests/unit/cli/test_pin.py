@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from devvm.cli import words
+from devvm.cli import formatting
 from tests.unit.cli.documented import documented, documented_for
 
 
@@ -17,7 +17,7 @@ def dev(world):
 
 @pytest.fixture
 def until():
-    return (words.today() + timedelta(days=3)).isoformat()
+    return (formatting.today() + timedelta(days=3)).isoformat()
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_show_says_that_a_vm_is_pinned(cli, dev, typed, until):
 def test_a_pin_that_is_over_is_none(cli, dev, typed):
     cli(*typed)
     domain = dev.host.domains["dev001.devvm.test"]
-    yesterday = (words.today() - timedelta(days=1)).isoformat()
+    yesterday = (formatting.today() - timedelta(days=1)).isoformat()
     over = replace(domain, facts=replace(domain.facts, pinned_until=yesterday))
     dev.host.domains[domain.name] = over
     assert "Pinned" not in cli("show", "dev001").stdout

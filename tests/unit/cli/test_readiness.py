@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from devvm import wiring
-from devvm.cli import readiness
+from devvm.cli.host import readiness
 from devvm.cli.output import Output
 from devvm.cli.session import Session
 from devvm.config import Config

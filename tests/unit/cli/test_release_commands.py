@@ -9,9 +9,9 @@ from devvm.cli import release as command
 from devvm.domain.errors import OperationError
 from devvm.domain.release.identity import new_release
 from devvm.operations.core import working_tree
+from tests.support.fleet_world import NEW, ROLE
+from tests.support.world import RELEASE
 from tests.unit.cli.documented import documented, documented_for
-from tests.unit.fleet_world import NEW, ROLE
-from tests.unit.world import RELEASE
 
 HAND = "2026.12.01-cccccccccccc"
 KEYS = documented("Release")

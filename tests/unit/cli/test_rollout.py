@@ -11,7 +11,7 @@ from datetime import date
 import pytest
 
 from devvm import wiring
-from devvm.cli import words
+from devvm.cli import formatting
 from devvm.cli.output import Output
 from devvm.domain.errors import OperationError
 from devvm.domain.rollout.plan import Terms
@@ -20,9 +20,9 @@ from devvm.operations.release import releases
 from devvm.operations.rollout import control, notify, pins, store
 from devvm.operations.rollout import plan as rollout_plan
 from devvm.operations.vm import lifecycle, trash
+from tests.support.fleet_world import NEW
+from tests.support.world import RELEASE
 from tests.unit.cli.documented import documented, documented_for
-from tests.unit.fleet_world import NEW
-from tests.unit.world import RELEASE
 
 START = ("rollout", "start", "latest", "--yes")
 
@@ -224,8 +224,8 @@ def test_the_plan_that_was_agreed_on_is_carried_out(cli, world, monkeypatch):
         world.give("dev000")
         trash.destroy(world.services, "dev001", world.run("destroy dev001"))
         lifecycle.start(world.services, "dev002", world.run("start dev002"))
-        pins.pin(world.services, "dev004", until=words.today(), reason="demo", by="ann",
-                 today=words.today(), command="pin dev004")  # fmt: skip
+        pins.pin(world.services, "dev004", until=formatting.today(), reason="demo", by="ann",
+                 today=formatting.today(), command="pin dev004")  # fmt: skip
 
     answering(monkeypatch, meanwhile)
     cli("rollout", "start", "latest", "--json")

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
-from devvm.cli import rollout_words
-from devvm.cli.rollout_view import Lines, Picture
+from devvm.cli.rollout import sentences
+from devvm.cli.rollout.text import Lines, Picture
 from devvm.domain.rollout import plan
 from devvm.domain.rollout.plan import Plan, Terms
 from devvm.domain.rollout.state import Event, Ledger
@@ -101,7 +101,7 @@ def test_of_many_what_matters_is_named_and_the_rest_counted():
     assert "more: devvm rollout status" in text
     assert "asked: dev315 (ann is active, until " in text
     assert "and 184 more" in text
-    assert f"quiet hours: dev500 until {rollout_words.clock(QUIET)}" in text
+    assert f"quiet hours: dev500 until {sentences.clock(QUIET)}" in text
     assert "nobody is woken" not in text  # it is not at work
 
 

@@ -7,8 +7,8 @@ import pytest
 from devvm.cli.output import Output
 from devvm.domain.errors import OperationError
 from devvm.domain.model import DATA, VmState
+from tests.support.world import RELEASE
 from tests.unit.cli.documented import documented, documented_for
-from tests.unit.world import RELEASE
 
 
 @pytest.fixture

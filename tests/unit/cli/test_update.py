@@ -5,9 +5,9 @@ import pytest
 from devvm.cli.output import Output
 from devvm.domain.model import VmState
 from devvm.operations.update import update
+from tests.support.fleet_world import BASE_FILES, NEW
+from tests.support.world import RELEASE
 from tests.unit.cli.documented import documented, documented_for
-from tests.unit.fleet_world import BASE_FILES, NEW
-from tests.unit.world import RELEASE
 
 IMAGE = "2026.12.01-bbbbbbbbbbbb"
 

@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from devvm.cli import words
+from devvm.cli import formatting
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from devvm.cli import words
     ],
 )
 def test_safe_leaves_nothing_that_drives_a_terminal(raw, expected):
-    assert words.safe(raw) == expected
+    assert formatting.safe(raw) == expected
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_safe_leaves_nothing_that_drives_a_terminal(raw, expected):
      (3725, "1 h 02 min")],
 )  # fmt: skip
 def test_duration(seconds, expected):
-    assert words.duration(seconds) == expected
+    assert formatting.duration(seconds) == expected
 
 
 @pytest.mark.parametrize(
@@ -41,13 +41,13 @@ def test_duration(seconds, expected):
     ],
 )
 def test_age(since, expected):
-    assert words.age(since, datetime(2026, 11, 23, 12, tzinfo=UTC)) == expected
+    assert formatting.age(since, datetime(2026, 11, 23, 12, tzinfo=UTC)) == expected
 
 
 def test_sizes_and_plurals():
-    assert words.memory(2048) == "2 GiB"
-    assert words.memory(1536) == "1536 MiB"
-    assert words.size(512 * 1024**2) == "512 MiB"
-    assert words.size(1536 * 1024**2) == "1.5 GiB"
-    assert words.plural(1, "check") == "1 check"
-    assert words.plural(2, "check") == "2 checks"
+    assert formatting.memory(2048) == "2 GiB"
+    assert formatting.memory(1536) == "1536 MiB"
+    assert formatting.size(512 * 1024**2) == "512 MiB"
+    assert formatting.size(1536 * 1024**2) == "1.5 GiB"
+    assert formatting.plural(1, "check") == "1 check"
+    assert formatting.plural(2, "check") == "2 checks"

@@ -1,0 +1,183 @@
+"""`devvm box ...`: the golden images of releases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from devvm.cli import formatting, options, panels, reports, serializers
+from devvm.cli.box.build import build_box
+from devvm.cli.host import readiness
+from devvm.cli.session import Session
+from devvm.domain.errors import ExitCode, UsageError
+from devvm.parity import moved
+
+if TYPE_CHECKING:
+    from devvm.domain.model import Box
+
+ReleaseArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RELEASE", show_default=False, autocompletion=options.completion.releases,
+        help="The release, as `devvm box list` shows it.",
+    ),
+]  # fmt: skip
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the group of commands."""
+    app = typer.Typer(
+        help="Build, list, verify and remove boxes: the golden images that VMs are cloned from.",
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.command(epilog="Example:  devvm box build")(build)
+    app.command("list", epilog="Example:  devvm box list --json")(list_boxes)
+    app.command(epilog="Example:  devvm box show 2026.11.23-1a2b3c4d5e6f")(show)
+    app.command(epilog="Example:  devvm box verify 2026.11.23-1a2b3c4d5e6f")(verify)
+    app.command(epilog="Example:  devvm box remove 2026.11.23-1a2b3c4d5e6f")(remove)
+    parent.add_typer(app, name="box", rich_help_panel=panels.HOST)
+
+
+def build(
+    context: typer.Context,
+    release: options.Release = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Build it again, finished stages included.")
+    ] = False,
+    newest: options.Newest = False,
+    result: Annotated[
+        bool, typer.Option("--result/--no-result", hidden=True, help="Print the box at the end.")
+    ] = True,
+    yes: options.Yes = False,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Build the box of this devvm's stack, verify it in a real VM and register it.
+
+    It gets the packages of packages.lock, or else those that the mirror has now. With --release, a
+    box is built again with the packages that it had. Needs root (asks sudo). An interrupted build
+    goes on where it was.
+    """
+    from devvm import wiring
+    from devvm.operations.box import boxes
+    from devvm.operations.vm import create
+
+    session = Session.of(context)
+    config = session.config()
+    readiness.ensure(session, config, yes=yes)
+    services = wiring.build_services(config)
+    built = build_box(session, services, release=release, force=force, newest=newest, yes=yes)
+    if not result:
+        return
+    built = built or create.find_box(services, release, newest=newest)
+    assert built is not None
+    golden = boxes.show(services, built.release)
+    session.output.result(
+        serializers.box(golden, packages=True), lambda: _show_box(session, golden)
+    )
+
+
+def list_boxes(context: typer.Context, json: options.Json = False) -> None:
+    """List the boxes on this host."""
+    from devvm.operations.box import boxes
+    from devvm.operations.core import working_tree
+
+    session = Session.of(context)
+    goldens = boxes.list_boxes(session.services())
+    current = working_tree.content()
+    session.output.result(
+        serializers.boxes(goldens, current), lambda: _show_list(session, goldens, current)
+    )
+
+
+def _show_list(session: Session, goldens: list[Box], current: str) -> None:
+    if not goldens:
+        session.output.note("There are no boxes on this host. Next: devvm box build")
+        return
+    session.output.table(
+        ("RELEASE", "AGE", "SIZE", "DEBIAN", "VERIFIED", "STACK"),
+        [
+            (
+                golden.release,
+                formatting.age(golden.built_at),
+                formatting.size(golden.size_bytes),
+                golden.debian,
+                "yes" if golden.verified else "no",
+                "this devvm's" if golden.content == current else "another",
+            )
+            for golden in goldens
+        ],
+    )
+
+
+def show(context: typer.Context, release: ReleaseArgument, json: options.Json = False) -> None:
+    """Show one box, with the packages in it."""
+    from devvm.operations.box import boxes
+
+    session = Session.of(context)
+    golden = boxes.show(session.services(), release)
+    session.output.result(
+        serializers.box(golden, packages=True), lambda: _show_box(session, golden)
+    )
+
+
+def _show_box(session: Session, golden: Box) -> None:
+    newer = moved.in_a_line(golden.moved)
+    rows = [
+        ("File", str(golden.path)),
+        ("Size", formatting.size(golden.size_bytes)),
+        ("SHA-256", golden.sha256),
+        ("Built", golden.built_at),
+        ("Verified", "yes" if golden.verified else "no"),
+        ("Debian", golden.debian),
+        ("Packages", str(len(golden.packages))),
+        *([("", newer)] if newer else []),
+        ("Vagrant", golden.vagrant_name),
+    ]
+    session.output.facts(golden.release, rows, good=golden.verified)
+
+
+def verify(
+    context: typer.Context,
+    release: ReleaseArgument,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Check a box in a VM of its own, which is removed afterwards. Exits with 3 on a failure."""
+    from devvm.operations.box import boxes
+
+    session = Session.of(context)
+    report = boxes.verify(session.services(), release, session.run("box verify"))
+    session.output.result(serializers.report(report), lambda: reports.show(session, report))
+    if not report.passed:
+        raise typer.Exit(ExitCode.DIFFERS)
+
+
+def remove(
+    context: typer.Context,
+    release: ReleaseArgument,
+    yes: options.Yes = False,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Remove a box. Refuses while a VM is based on it.
+
+    Its packages are kept for 90 days more, so that it can be built again (needs root to free them).
+    """
+    from devvm import wiring
+    from devvm.operations.box import boxes
+
+    session = Session.of(context)
+    services = session.services()
+    tools = wiring.build_box_services(services.config)
+    # It can be built again, so a script need not confirm.
+    asks = session.output.can_ask and not yes
+    if asks and not session.output.confirm(f"Remove the box {release}?"):
+        raise UsageError(f"{release} was not removed")
+    boxes.remove(services, tools, release, session.run("box remove"))
+    session.output.result(
+        {"release": release, "removed": True},
+        lambda: session.output.line(f"{release} is gone"),
+    )

@@ -1,0 +1,100 @@
+"""Building a box from a command: in this process for root, through sudo for others."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from devvm.cli.host import readiness
+from devvm.cli.session import Session
+from devvm.domain.errors import ExitCode, OperationError, UsageError
+
+if TYPE_CHECKING:
+    from devvm.domain.model import Box
+    from devvm.ports.services import Services
+
+
+def build_box(
+    session: Session,
+    services: Services,
+    *,
+    release: str | None = None,
+    force: bool = False,
+    newest: bool = False,
+    yes: bool = False,
+) -> Box | None:
+    """Build the box of this devvm's stack.
+
+    Returns:
+        The box; None where a process that sudo started has built it.
+
+    Raises:
+        HostNotReadyError: this person may not become root.
+        DevvmError: the build failed.
+        typer.Exit: it failed in the process that sudo started, which has said so already.
+    """
+    refuse_both(release, newest=newest)
+    if os.geteuid() == 0:
+        from devvm import wiring
+        from devvm.operations.box import boxes
+
+        builders = wiring.build_box_services(services.config)
+        run = session.run("box build")
+        return boxes.build(services, builders, run, release=release, force=force, newest=newest)
+    readiness.become_root(session, "build a box")
+    command = ["box", "build", "--no-result"]
+    command += ["--release", release] if release else []
+    command += ["--force"] if force else []
+    command += ["--newest"] if newest else []
+    command += ["--yes"] if yes else []
+    command += ["--quiet"] if session.output.quiet else []
+    code = _as_root(command)
+    if code:
+        _give_up(session, code)
+    return None
+
+
+def refuse_both(release: str | None, *, newest: bool) -> None:
+    """See that not both a release and what the mirror has now are asked for.
+
+    Raises:
+        UsageError: both are.
+    """
+    if release and newest:
+        raise UsageError(
+            "--release and --newest can't be given together",
+            details="a release has the packages that it has; --newest makes another one",
+            resolution="leave one of them out",
+        )
+
+
+def _as_root(command: list[str]) -> int:
+    """Run devvm as root with this person's configuration, on this terminal."""
+    from devvm.system import process
+
+    kept = {
+        "XDG_CONFIG_HOME": os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config"),
+        **{name: value for name, value in os.environ.items() if name.startswith("DEVVM_")},
+    }
+    proxies = [name for name in ("http_proxy", "https_proxy", "no_proxy") if name in os.environ]
+    preserved = f"--preserve-env={','.join([*kept, *proxies])}"
+    return process.interactive(
+        ["sudo", preserved, "--", sys.executable, "-m", "devvm", *command], env=kept
+    )
+
+
+def _give_up(session: Session, code: int) -> None:
+    if not session.output.json:
+        raise typer.Exit(code)
+    error = OperationError(
+        "the box could not be built",
+        details="the messages on standard error say why",
+        resolution="sudo devvm box build",
+    )
+    if code in set(ExitCode):
+        error.exit_code = ExitCode(code)
+    raise error

@@ -1,0 +1,1 @@
+"""Commands on all VMs of the host."""

@@ -1,0 +1,130 @@
+"""The fleet as JSON: stable keys (docs/json.md), whatever our types are called inside."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from devvm.cli import serializers
+
+if TYPE_CHECKING:
+    from devvm.domain.model import Vm
+    from devvm.operations.fleet.report import (
+        FleetVm,
+        HostLine,
+        Overview,
+        ReleaseLine,
+        RolloutLine,
+        WaveLine,
+    )
+    from devvm.operations.fleet.status import Standing
+    from devvm.operations.verify.fleet import OfCheck
+    from devvm.operations.verify.last_result import ParityRecord
+
+
+def vm(machine: Vm, standing: Standing) -> dict[str, Any]:
+    """A VM, and how it stands."""
+    return {
+        **serializers.vm(machine),
+        "behind": standing.behind,
+        "parity": parity(standing.parity) if standing.parity else None,
+    }
+
+
+def parity(record: ParityRecord) -> dict[str, Any]:
+    """What came of the last check of a VM."""
+    return {
+        "at": record.at,
+        "passed": record.passed,
+        "failed": record.checks_failed,
+        "ahead": record.checks_ahead,
+        "packages_moved": serializers.moved_packages(record.moved),
+        "total": record.checks_total,
+    }
+
+
+def overview(fleet: Overview) -> dict[str, Any]:
+    """The whole fleet."""
+    return {
+        "at": fleet.at,
+        "vms": [_vm(one) for one in fleet.vms],
+        "releases": [_release(one) for one in fleet.releases],
+        "by_check": [by_check(of) for of in fleet.checks],
+        "rollouts": [_rollout(one) for one in fleet.rollouts],
+        "hosts": [_host(one) for one in fleet.hosts],
+    }
+
+
+def by_check(of: OfCheck) -> dict[str, Any]:
+    """A check that fails somewhere."""
+    return {
+        "check": of.name,
+        "checks_total": of.checks,
+        "vms": list(of.vms),
+        "message": of.message,
+    }
+
+
+def _vm(one: FleetVm) -> dict[str, Any]:
+    metadata = one.vm.metadata
+    return {
+        **vm(one.vm, one.standing),
+        "update_to": (metadata and metadata.update_to) or None,
+        "disk_used_bytes": one.used_bytes,
+    }
+
+
+def _release(one: ReleaseLine) -> dict[str, Any]:
+    record = one.record
+    return {
+        "release": one.release,
+        "on_record": record is not None,
+        "created_at": record.created_at if record else None,
+        "created_by": record.created_by if record else None,
+        "note": record.note if record else None,
+        "changes": list(record.changes) if record else [],
+        "retired_at": record.retired_at if record else None,
+        "behind": one.behind,
+        "vms_total": one.vms,
+        "vms_matching": one.match,
+        "vms_differing": one.differ,
+    }
+
+
+def _rollout(one: RolloutLine) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "release": one.release,
+        "state": one.state,
+        "started_at": one.started_at,
+        "ended_at": one.ended_at,
+        "by": one.by,
+        "waves": [_wave(wave) for wave in one.waves],
+    }
+
+
+def _wave(wave: WaveLine) -> dict[str, Any]:
+    return {
+        "name": wave.name,
+        "total": wave.total,
+        "done": wave.done,
+        "failed": wave.failed,
+        "waiting": wave.waiting,
+        "left": wave.left,
+        "vms": [{"name": name, "state": state, "why": why} for name, state, why in wave.vms],
+    }
+
+
+def _host(one: HostLine) -> dict[str, Any]:
+    return {
+        "uri": one.uri,
+        "vms": one.vms,
+        "running": one.running,
+        "memory_mib": one.memory_mib,
+        "memory_free_mib": one.memory_free_mib,
+        "memory_running_mib": one.memory_running_mib,
+        "memory_vms_mib": one.memory_vms_mib,
+        "pool_vms_bytes": one.pool_vms_bytes,
+        "pool_kept_bytes": one.pool_kept_bytes,
+        "pool_boxes_bytes": one.pool_boxes_bytes,
+        "pool_free_bytes": one.pool_free_bytes,
+    }

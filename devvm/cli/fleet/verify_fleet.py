@@ -1,0 +1,148 @@
+"""`devvm verify --all`: whether every VM of this host is as production is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from devvm.cli import formatting, serializers
+from devvm.cli.fleet import fleet_serializers
+from devvm.cli.session import Session
+from devvm.domain.errors import ExitCode
+from devvm.parity import moved
+
+if TYPE_CHECKING:
+    from devvm.domain.model import Report
+    from devvm.operations.verify.fleet import FleetReport, OfCheck
+
+#: VMs that are named in a row; the others are counted.
+_NAMED = 3
+
+
+def verify_all(session: Session, *, parallel: int) -> None:
+    """Check every VM that runs, and show what differs by check, by release and by VM.
+
+    Args:
+        session: Where to.
+        parallel: How many VMs are checked together.
+
+    Raises:
+        typer.Exit: with 3 where a VM differs, otherwise with 1 where one could not be checked.
+    """
+    from devvm.operations.verify import fleet as operation
+
+    run = session.run("verify --all")
+    fleet = operation.verify_all(session.services(), run, parallel=parallel)
+    session.output.result(_data(fleet), lambda: _show(session, fleet))
+    if fleet.differing:
+        raise typer.Exit(ExitCode.DIFFERS)
+    if fleet.not_checked:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _data(fleet: FleetReport) -> dict[str, Any]:
+    return {
+        "passed": fleet.passed,
+        "vms": [serializers.report(report) for report in fleet.reports.values()],
+        "not_running": list(fleet.not_running),
+        "not_checked": [
+            {"name": name, "reason": reason} for name, reason in fleet.not_checked.items()
+        ],
+        "by_release": [
+            {
+                "release": of.release,
+                "vms_total": of.vms,
+                "vms_matching": of.match,
+                "vms_differing": of.differ,
+            }
+            for of in fleet.by_release()
+        ],
+        "by_check": [fleet_serializers.by_check(of) for of in fleet.by_check()],
+        "seconds": fleet.seconds,
+    }
+
+
+def _show(session: Session, fleet: FleetReport) -> None:
+    output = session.output
+    if not (fleet.reports or fleet.not_checked or fleet.not_running):
+        output.note("There are no VMs on this host. Next: devvm create")
+        return
+    show_checks(session, fleet.by_check())
+    if releases := fleet.by_release():
+        output.table(
+            ("RELEASE", "VMS", "MATCH", "DIFFER"),
+            [(of.release, str(of.vms), str(of.match), str(of.differ)) for of in releases],
+        )
+        output.line()
+    output.table(("VM", "RELEASE", "RESULT", "TIME"), _rows(fleet))
+    output.line()
+    packages = {one.name: one for report in fleet.reports.values() for one in report.moved()}
+    if packages:
+        output.line(moved.in_a_line([packages[name] for name in sorted(packages)]))
+        output.line()
+    for name, reason in fleet.not_checked.items():
+        output.line(f"{name}: not checked")
+        output.line(f"  {reason}")
+        output.line()
+    output.line(_verdict(fleet))
+
+
+def show_checks(session: Session, failing: Sequence[OfCheck]) -> None:
+    """What fails on which VMs; nothing where nothing does."""
+    if failing:
+        session.output.table(
+            ("CHECK", "VMS", "EXAMPLE"), [(of.name, _vms(of.vms), _example(of)) for of in failing]
+        )
+        session.output.line()
+
+
+def _rows(fleet: FleetReport) -> list[tuple[str, str, str, str]]:
+    """The worst first: what differs most, what could not be checked, the good, the stopped."""
+    reports = sorted(fleet.reports.values(), key=lambda r: (r.passed, -_failed(r), r.vm))
+    checked = [(r.vm, r.release, _result(r), formatting.duration(r.seconds)) for r in reports]
+    differing = len(fleet.differing)
+    return [
+        *checked[:differing],
+        *((name, "-", "not checked", "-") for name in fleet.not_checked),
+        *checked[differing:],
+        *((name, "-", "not running", "-") for name in fleet.not_running),
+    ]
+
+
+def _result(report: Report) -> str:
+    failed = _failed(report)
+    counts = [f"{failed} failed" if failed else "passed" if report.passed else "no checks"]
+    for word, checks in (("waived", report.waived()), ("ahead", report.ahead())):
+        counts += [f"{number} {word}" for number in [len(list(checks))] if number]
+    return ", ".join(counts)
+
+
+def _failed(report: Report) -> int:
+    return len(list(report.failures()))
+
+
+def _verdict(fleet: FleetReport) -> str:
+    """The fleet in a line."""
+    differ, unknown, off = len(fleet.differing), len(fleet.not_checked), len(fleet.not_running)
+    stopped = f"{off} {'does' if off == 1 else 'do'} not run"
+    total = len(fleet.reports) + unknown
+    if not total:
+        return f"No VM runs: {stopped}. Next: devvm start NAME"
+    counts = [f"{len(fleet.reports) - differ} as production"]
+    counts += [f"{differ} differ{'s' if differ == 1 else ''}"] if differ else []
+    counts += [f"{unknown} could not be checked"] if unknown else []
+    return f"{formatting.plural(total, 'VM')}: {', '.join(counts)}" + (
+        f"; {stopped}" if off else ""
+    )
+
+
+def _vms(names: Sequence[str]) -> str:
+    named = ", ".join(names[:_NAMED])
+    return named if len(names) <= _NAMED else f"{named} and {len(names) - _NAMED} more"
+
+
+def _example(of: OfCheck) -> str:
+    first = of.message.strip().partition("\n")[0]
+    return first if of.checks == 1 else f"{formatting.plural(of.checks, 'check')}: {first}"

@@ -1,0 +1,1 @@
+"""Commands on this host and on devvm itself."""

@@ -1,0 +1,92 @@
+"""`devvm doctor`: what is wrong on this host, and mending it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from devvm.cli import formatting, options, panels
+from devvm.cli.session import Session
+from devvm.domain.errors import ExitCode
+
+if TYPE_CHECKING:
+    from devvm.operations.doctor.doctor import Busy, Treated
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(rich_help_panel=panels.HOST, epilog="Example:  devvm doctor --fix")(doctor)
+
+
+def doctor(
+    context: typer.Context,
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended.")] = False,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Look for what is unfinished, lost or damaged: VMs, disks, boxes, places on the network.
+
+    Changes nothing without --fix. Exits with 1 where something is left to mend, and with 4 where
+    the host itself is not ready.
+    """
+    from devvm.operations.doctor import doctor as operation
+
+    session = Session.of(context)
+    services = session.services()
+    before = operation.examine(services)
+    if fix:
+        results = operation.mend(services, session.run("doctor"))
+    else:
+        results = tuple(operation.Treated(finding=f, mended=False) for f in before.findings)
+    left = [result for result in results if not result.mended]
+    session.output.result(
+        {
+            "healthy": not left,
+            "findings": [_data(result) for result in results],
+            "busy": [{"name": held.name, "holder": held.holder} for held in before.busy],
+        },
+        lambda: _show(session, results, before.busy, fix=fix),
+    )
+    if left:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _data(result: Treated) -> dict[str, Any]:
+    finding = result.finding
+    return {
+        "kind": finding.kind,
+        "subject": finding.subject,
+        "problem": finding.problem,
+        "advice": finding.advice or None,
+        "can_be_mended": finding.mend is not None,
+        "mended": result.mended,
+        "error": result.error,
+    }
+
+
+def _show(
+    session: Session, results: tuple[Treated, ...], busy: tuple[Busy, ...], *, fix: bool
+) -> None:
+    output = session.output
+    for held in busy:
+        output.note(f"{held.name} is being changed now and was not looked at: {held.holder}")
+    if not results:
+        output.line("All is well")
+        return
+    for result in results:
+        finding = result.finding
+        state = "mended" if result.mended else "found"
+        output.line(f"{state}: {finding.subject}: {finding.problem}")
+        if result.error:
+            output.line(f"  it could not be mended: {result.error}")
+        elif not result.mended and finding.mend is not None:
+            output.line("  Next: devvm doctor --fix")
+        if not result.mended and finding.advice:
+            output.line(f"  Next: {finding.advice}")
+    left = sum(not result.mended for result in results)
+    output.line()
+    if fix:
+        output.line(f"{formatting.plural(len(results) - left, 'thing')} mended, {left} left")
+    else:
+        output.line(f"{formatting.plural(left, 'thing')} found")

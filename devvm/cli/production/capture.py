@@ -1,0 +1,163 @@
+"""`devvm production capture`: what production's hosts are, in a file."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from devvm.cli import formatting, options
+from devvm.cli.session import Session
+
+if TYPE_CHECKING:
+    from devvm.config import Config
+    from devvm.operations.production.capture import Captured
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog="Example:  devvm production capture --host web1 --host web2")(capture)
+
+
+def capture(
+    context: typer.Context,
+    host: Annotated[
+        list[str],
+        typer.Option(
+            "--host", metavar="HOST", show_default=False,
+            help="A host, as ssh knows it; with --inventory, a host or a group of that. "
+            "May be given more than once.",
+        ),
+    ],
+    inventory: Annotated[
+        Path | None,
+        typer.Option("--inventory", metavar="FILE", exists=True, show_default=False,
+                     help="An Ansible inventory, which says how hosts are reached."),
+    ] = None,
+    ssh_config: Annotated[
+        Path | None,
+        typer.Option("--ssh-config", metavar="FILE", exists=True, dir_okay=False,
+                     show_default=False,
+                     help="An OpenSSH configuration instead of your own."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", dir_okay=False, show_default=False,
+                     help="The file to write; by default production/manifest.yml."),
+    ] = None,
+    over: Annotated[
+        list[Path] | None,
+        typer.Option("--over", metavar="FILE", exists=True, dir_okay=False, show_default=False,
+                     help="Write a layer: only what is beyond or other than this manifest. "
+                     "Once for each, the lowest first."),
+    ] = None,
+    only_if: Annotated[
+        list[str] | None,
+        typer.Option("--only-if", metavar="CONDITION", show_default=False,
+                     help="Of a layer: for machines of which this holds (docs/parity.md)."),
+    ] = None,
+    unless: Annotated[
+        list[str] | None,
+        typer.Option("--unless", metavar="CONDITION", show_default=False,
+                     help="Of a layer: for machines of which this does not hold."),
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option("--key", metavar="FILE", dir_okay=False, show_default=False,
+                     help="Keep keyed hashes over secrets, so that equality can be proven later. "
+                     "The key is made if it is not there. Never commit it."),
+    ] = None,
+    packaged_contents: Annotated[
+        bool,
+        typer.Option("--packaged-contents/--no-packaged-contents",
+                     help="Keep the texts of files that are as their package brought them, too: "
+                     "to show what differs when one is changed."),
+    ] = True,
+    timeout: Annotated[
+        float,
+        typer.Option("--timeout", metavar="SECONDS", min=1, max=3600,
+                     help="How long one host may take."),
+    ] = 180,
+    parallel: Annotated[
+        int,
+        typer.Option("--parallel", metavar="N", min=1, max=32, help="Hosts looked at together."),
+    ] = 4,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:  # fmt: skip
+    """Look at production's hosts, and write down what they are: a manifest.
+
+    Read-only and at low priority, in one SSH connection a host, as any user that may read all with
+    sudo. Secrets don't leave the hosts. Where hosts differ the manifest says so, and keeps what
+    they share. If one host can't be seen as a whole, nothing is written.
+    """
+    from devvm import wiring
+    from devvm.operations.production import capture as operation
+
+    session = Session.of(context)
+    config = session.config()
+    plan = operation.Plan(
+        hosts=tuple(host),
+        output=output or _default_output(config),
+        over=tuple(over or ()),
+        only_if=options.conditions(only_if),
+        unless=options.conditions(unless),
+        key=key,
+        packaged_contents=packaged_contents,
+        timeout=timeout,
+        parallel=parallel,
+    )
+    hosts = wiring.production_hosts(
+        overlay="dev" if over else "none", ssh_config=ssh_config, inventory=inventory
+    )
+    run = session.run("production capture")
+    done = operation.capture(hosts, plan, run, datetime.now(UTC).date())
+    count = sum(len(items) for items in done.manifest.areas.values())
+    data = {
+        "file": str(plan.output),
+        "hosts": list(done.manifest.hosts),
+        "items": {area: len(items) for area, items in sorted(done.manifest.areas.items())},
+        "changed": done.changed,
+        "new_varies": list(done.new_varies),
+    }
+    session.output.result(data, lambda: _show(session, done, plan.output, count))
+
+
+def _default_output(config: Config) -> Path:
+    """The manifest of the stack that devvm runs from.
+
+    Raises:
+        UsageError: devvm is installed as a package, whose files are not for editing.
+    """
+    from devvm import wiring
+    from devvm.domain.errors import UsageError
+    from devvm.system import assets
+
+    if config.production_dir is None and assets.launcher() is None:
+        raise UsageError(
+            "where to? A manifest belongs to the repository of your stack",
+            resolution="--output FILE, or the setting production_dir",
+        )
+    return wiring.production(config) / "manifest.yml"
+
+
+def _show(session: Session, done: Captured, file: Path, count: int) -> None:
+    output = session.output
+    output.table(
+        ("AREA", "ITEMS"),
+        [(area, str(len(items))) for area, items in sorted(done.manifest.areas.items())],
+    )
+    output.line()
+    if done.new_varies:
+        output.line("From host to host these differ; they are not compared:")
+        for name in done.new_varies:
+            output.line(f"  {name}")
+        output.line()
+    hosts = formatting.plural(len(done.manifest.hosts), "host")
+    output.line(f"{formatting.plural(count, 'item')} of {hosts}, in {file}")
+    if done.changed is not None:
+        output.line(
+            f"{formatting.plural(done.changed, 'item')} otherwise than in the manifest before"
+        )

@@ -1,0 +1,213 @@
+"""`devvm rollout plan`, `status`, `list`, `log`: look at rollouts; nothing is changed."""
+
+from __future__ import annotations
+
+import json as json_format
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from devvm.cli import completion, formatting, options
+from devvm.cli.rollout import options as rollout_options
+from devvm.cli.rollout import sentences
+from devvm.cli.session import Session
+from devvm.domain.errors import ExitCode
+
+if TYPE_CHECKING:
+    from devvm.domain.rollout.state import Record
+    from devvm.operations.rollout.store import RolloutLog
+    from devvm.ports.services import Services
+
+#: Seconds between two looks at a rollout that is followed.
+_FOLLOW_EVERY = 1.0
+
+Id = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="ID", show_default=False, help="A rollout, such as r3; by default the latest."
+    ),
+]
+All = Annotated[bool, typer.Option("--all", help="Every VM by name, however many there are.")]
+
+
+def plan(
+    context: typer.Context,
+    release: rollout_options.Release = None,
+    canary: rollout_options.Canary = None,
+    wave: rollout_options.Waves = None,
+    max_failures: rollout_options.MaxFailures = None,
+    parallel: rollout_options.Parallel = None,
+    rebuild: rollout_options.Rebuild = None,
+    ask_minutes: rollout_options.AskMinutes = None,
+    vm: rollout_options.Vms = None,
+    plan: rollout_options.PlanFile = None,
+    everything: All = False,
+    json: options.Json = False,
+) -> None:
+    """Show who would go when, how, and what each owner would notice."""
+    from devvm import wiring
+    from devvm.cli.rollout import serializers, show
+    from devvm.operations.rollout import plan as rollout_plan
+
+    session = Session.of(context)
+    services = session.services()
+    given = {
+        "release": release, "canary": canary, "waves": wave, "max_failures": max_failures,
+        "parallel": parallel, "rebuild": rebuild, "ask_minutes": ask_minutes, "vms": vm,
+    }  # fmt: skip
+    terms = rollout_options.terms(services, given, plan)
+    by = wiring.invoker().login
+    made, planned = rollout_plan.make(services, terms, by=by, today=formatting.today())
+    session.output.result(
+        serializers.plan(made, planned),
+        lambda: show.plan(session, made, planned, everything=everything),
+    )
+
+
+def status(
+    context: typer.Context,
+    identifier: Id = None,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", "-f", help="Go on until it has ended, or is paused; with --json "
+                     "a line for each event."),
+    ] = False,
+    everything: All = False,
+    json: options.Json = False,
+) -> None:  # fmt: skip
+    """Show how a rollout is."""
+    from devvm.cli.rollout import serializers, show
+    from devvm.operations.rollout import store
+
+    session = Session.of(context)
+    services = session.services()
+    log = store.find(services, identifier)
+    if follow and session.output.json:
+        gone = _follow_events(session, services, log)
+    else:
+        gone = follow and _follow(session, services, log)
+        busy = _holder(services)
+        record = log.record()
+        session.output.result(
+            {"rollout": serializers.record(record), "holder": None if record.ended else busy},
+            lambda: show.record(session, record, busy=busy, everything=everything),
+        )
+    if gone:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _holder(services: Services) -> str | None:
+    """Who carries a rollout out; looked at before its record, which may end meanwhile."""
+    from devvm.operations.rollout import store
+
+    return store.holder(services)
+
+
+def _follow(session: Session, services: Services, log: RolloutLog) -> bool:
+    """Show how a rollout goes on; whether its process is gone before its end."""
+    from devvm.cli.rollout.text import Lines, Picture
+
+    output, record = session.output, log.record()
+    lines = Lines(output.note, since=record, notes_only=output.shows_live)
+    if not output.shows_live:
+        counts = sentences.counts(record.counts())
+        output.note(f"{record.plan.id}: {record.state}: {counts}")
+    with output.live(Picture(lambda: record)):
+        while True:
+            busy = _holder(services)
+            record = log.record()
+            lines.look(record)
+            if _is_over(record, busy):
+                return _is_gone(record)
+            time.sleep(_FOLLOW_EVERY)
+
+
+def _follow_events(session: Session, services: Services, log: RolloutLog) -> bool:
+    """Print events, as they are written; whether the rollout's process is gone before its end."""
+    from devvm.cli.rollout import serializers
+    from devvm.domain.rollout.state import add_up
+
+    plan, at = log.plan()
+    seen = 0
+    while True:
+        busy = _holder(services)
+        events = log.events()
+        for event in events[seen:]:
+            line = json_format.dumps(serializers.event(event), ensure_ascii=False)
+            session.output.write(f"{line}\n")
+        seen = len(events)
+        record = add_up(plan, at, events)
+        if _is_over(record, busy):
+            if gone := _is_gone(record):
+                session.output.note(
+                    "No process carries it out: it was killed. Next: devvm rollout resume"
+                )
+            return gone
+        time.sleep(_FOLLOW_EVERY)
+
+
+def _is_over(record: Record, busy: str | None) -> bool:
+    from devvm.domain.rollout.state import State
+
+    return record.ended or record.state is State.PAUSED or busy is None
+
+
+def _is_gone(record: Record) -> bool:
+    from devvm.domain.rollout.state import State
+
+    return not (record.ended or record.state is State.PAUSED)
+
+
+def list_rollouts(context: typer.Context, json: options.Json = False) -> None:
+    """List every rollout on record, the latest first."""
+    from devvm.cli.rollout import serializers, show
+    from devvm.operations.rollout import control
+
+    session = Session.of(context)
+    records = control.records(session.services())[::-1]
+    session.output.result(
+        {"rollouts": [serializers.record(one, vms=False) for one in records]},
+        lambda: show.listed(session, records),
+    )
+
+
+def log(
+    context: typer.Context,
+    identifier: Id = None,
+    vm: Annotated[
+        str | None,
+        typer.Option(
+            "--vm",
+            metavar="NAME",
+            show_default=False,
+            autocompletion=completion.vm_names,
+            help="Only what is of this VM.",
+        ),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="With every phase.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Show what happened in a rollout: when, who, what, and what came of it."""
+    from devvm.cli.rollout import serializers, show
+    from devvm.domain.errors import NotFoundError
+    from devvm.domain.rollout.state import Mark
+    from devvm.operations.rollout import store
+
+    session = Session.of(context)
+    found = store.find(session.services(), identifier)
+    if vm is not None and vm not in (known := found.plan()[0].vms):
+        raise NotFoundError(
+            f"the VM {vm} is not in the rollout {found.id}",
+            details=f"in it are: {sentences.names(known)}",
+            resolution=f"devvm rollout status {found.id} --all",
+        )
+    events = [
+        event
+        for event in found.events()
+        if vm in (None, event.vm) and (everything or event.what != Mark.PHASE)
+    ]
+    session.output.result(
+        {"id": found.id, "events": [serializers.event(event) for event in events]},
+        lambda: show.events(session, events),
+    )

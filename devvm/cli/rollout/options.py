@@ -1,0 +1,130 @@
+"""What can be asked of a rollout: options, and a plan file with the same keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from devvm.cli import completion
+from devvm.domain.errors import UsageError
+
+if TYPE_CHECKING:
+    from devvm.domain.rollout.plan import Terms
+    from devvm.ports.services import Services
+
+_TERMS = "Terms (before those of a plan file)"
+
+Release = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RELEASE", show_default=False, autocompletion=completion.recorded,
+        help="A release on record, or `latest`; may stand in the plan file.",
+    ),
+]  # fmt: skip
+
+Canary = Annotated[
+    int | None,
+    typer.Option(
+        "--canary", min=0, max=10_000, metavar="N", show_default="1", rich_help_panel=_TERMS,
+        help="How many VMs go first; when one of them fails, all stops.",
+    ),
+]  # fmt: skip
+
+Waves = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--wave", metavar="SIZE", show_default="10%, 50%, 100%", rich_help_panel=_TERMS,
+        help="How far a wave gets: a share of all VMs, such as 50%, or so many more; repeatable.",
+    ),
+]  # fmt: skip
+
+MaxFailures = Annotated[
+    int | None,
+    typer.Option(
+        "--max-failures", min=0, max=10_000, metavar="N", show_default="0",
+        rich_help_panel=_TERMS, help="In a wave, more failed VMs than this stop all.",
+    ),
+]  # fmt: skip
+
+Parallel = Annotated[
+    int | None,
+    typer.Option(
+        "--parallel", min=1, max=64, metavar="N", show_default="2", rich_help_panel=_TERMS,
+        help="How many VMs are changed together.",
+    ),
+]  # fmt: skip
+
+Rebuild = Annotated[
+    bool | None,
+    typer.Option(
+        "--rebuild/--no-rebuild", show_default=False, rich_help_panel=_TERMS,
+        help="Give every VM a new root, also where the change does not need one.",
+    ),
+]  # fmt: skip
+
+AskMinutes = Annotated[
+    int | None,
+    typer.Option(
+        "--ask-minutes", min=0, max=1440, metavar="N", show_default="rollout.ask_minutes",
+        rich_help_panel=_TERMS,
+        help="How long people who are active have to answer; 0: nobody is asked.",
+    ),
+]  # fmt: skip
+
+Vms = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--vm", metavar="NAME", show_default=False, autocompletion=completion.vm_names,
+        rich_help_panel=_TERMS, help="Only this VM; repeatable. By default all of this host.",
+    ),
+]  # fmt: skip
+
+PlanFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--plan", metavar="FILE", show_default=False,
+        help="YAML with any of: release, canary, waves, max_failures, parallel, rebuild, "
+        "ask_minutes, vms.",
+    ),
+]  # fmt: skip
+
+
+def terms(services: Services, given: Mapping[str, Any], plan_file: Path | None) -> Terms:
+    """What is asked for: options before the plan file, and that before the defaults.
+
+    Args:
+        services: Which releases there are.
+        given: The options, by the keys of a plan file; None: not given.
+        plan_file: Where the others may stand.
+
+    Raises:
+        UsageError: no release is named, there is no such one, or the file can't be accepted.
+        typer.BadParameter: a wave's size can't be.
+    """
+    from devvm.cli.rollout import plan_file as rollout_file
+    from devvm.domain.rollout import plan
+    from devvm.operations.release import releases
+
+    if given.get("waves"):
+        try:
+            plan.check_shares(given["waves"])
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="'--wave'") from None
+    asked: dict[str, Any] = {"ask_minutes": services.config.rollout.ask_minutes}
+    if plan_file is not None:
+        asked |= rollout_file.read(plan_file)
+    asked |= {key: value for key, value in given.items() if value not in (None, [])}
+    name = asked.pop("release", None)
+    if name is None:
+        raise UsageError(
+            "which release?",
+            details="neither the command line nor a plan file names one",
+            resolution="devvm rollout plan latest; devvm rollout start latest",
+        )
+    release = releases.find(services, name).release
+    asked["only"] = tuple(dict.fromkeys(asked.pop("vms", ())))  # each once
+    asked["waves"] = tuple(asked.get("waves", plan.WAVES))
+    return plan.Terms(release=release, **asked)

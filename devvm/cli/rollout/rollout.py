@@ -1,0 +1,308 @@
+"""`devvm rollout ...`: bring a release to the fleet: start, pause, resume, abort, roll back."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from devvm.cli import formatting, options, panels
+from devvm.cli.confirm import confirm
+from devvm.cli.rollout import look, sentences
+from devvm.cli.rollout import options as rollout_options
+from devvm.cli.session import Session
+from devvm.domain.errors import ExitCode, InterruptedOperationError
+
+if TYPE_CHECKING:
+    from devvm.domain.rollout.state import Record, VmState
+    from devvm.operations.rollout.control import Make
+    from devvm.operations.rollout.engine import Rollout
+    from devvm.ports.services import Services
+
+Id = look.Id
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the group of commands."""
+    app = typer.Typer(
+        help="Bring a release to the fleet: a canary first, then wave by wave.",
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.command(epilog="Example:  devvm rollout plan latest")(look.plan)
+    app.command(
+        epilog="Example:  devvm rollout start latest --canary 2 --wave 10% --wave 50% --wave 100%"
+    )(start)
+    app.command(epilog="Example:  devvm rollout status --follow")(look.status)
+    app.command(epilog="Example:  devvm rollout pause")(pause)
+    app.command(epilog="Example:  devvm rollout resume")(resume)
+    app.command(epilog="Example:  devvm rollout abort")(abort)
+    app.command(epilog="Example:  devvm rollout rollback r3")(rollback)
+    app.command("list", epilog="Example:  devvm rollout list")(look.list_rollouts)
+    app.command(epilog="Example:  devvm rollout log --vm dev1")(look.log)
+    app.command("try-hooks", epilog="Example:  devvm rollout try-hooks")(try_hooks)
+    parent.add_typer(app, name="rollout", rich_help_panel=panels.FLEET)
+
+
+def start(
+    context: typer.Context,
+    release: rollout_options.Release = None,
+    canary: rollout_options.Canary = None,
+    wave: rollout_options.Waves = None,
+    max_failures: rollout_options.MaxFailures = None,
+    parallel: rollout_options.Parallel = None,
+    rebuild: rollout_options.Rebuild = None,
+    ask_minutes: rollout_options.AskMinutes = None,
+    vm: rollout_options.Vms = None,
+    plan: rollout_options.PlanFile = None,
+    yes: options.Yes = False,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Bring every VM to a release, the canary first, then wave by wave.
+
+    After each VM: it is back, it is as production, the site is healthy; otherwise it goes back to
+    where it was. A failed canary stops all, and brings the canary back. This process carries the
+    rollout out; killed, or paused with Ctrl-C, `devvm rollout resume` goes on.
+    """
+    from devvm import wiring
+    from devvm.cli.rollout import show as rollout_show
+    from devvm.operations.rollout import control
+    from devvm.operations.rollout import plan as rollout_plan
+
+    session = Session.of(context)
+    services = session.services()
+    given = {
+        "release": release, "canary": canary, "waves": wave, "max_failures": max_failures,
+        "parallel": parallel, "rebuild": rebuild, "ask_minutes": ask_minutes, "vms": vm,
+    }  # fmt: skip
+    terms = rollout_options.terms(services, given, plan)
+    by = wiring.invoker().login
+    made, planned = rollout_plan.make(services, terms, by=by, today=formatting.today())
+    said = rollout_show.summary(made, planned)
+    _confirm(session, said, yes=yes)
+
+    def work(make: Make) -> None:
+        with control.started(services, made, command="rollout start") as log:
+            make(log).carry_out()
+
+    _carry_out(session, services, work)
+
+
+def pause(context: typer.Context, identifier: Id = None, json: options.Json = False) -> None:
+    """Begin with no VM any more; the process that carries it out ends once no VM is half way."""
+    from devvm.operations.rollout import control
+
+    session = Session.of(context)
+    log, busy = control.ask(session.services(), identifier, "pause")
+    record = log.record()
+    _show_asked(session, record, "pause", busy=busy)
+
+
+def resume(
+    context: typer.Context,
+    identifier: Id = None,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Go on with a rollout that was paused, or whose process was killed, where it was."""
+    from devvm.operations.rollout import control, store
+
+    session = Session.of(context)
+    services = session.services()
+    before = store.find(services, identifier).record()
+
+    def work(make: Make) -> None:
+        with control.taken_up(services, identifier, command="rollout resume") as log:
+            make(log).carry_out()
+
+    _carry_out(session, services, work, since=before)
+
+
+def abort(
+    context: typer.Context,
+    identifier: Id = None,
+    yes: options.Yes = False,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """End a rollout; VMs that are on the release stay there.
+
+    A VM that is half way there is finished first, or goes back where no process is at it.
+    """
+    from devvm.operations.rollout import control, store
+
+    session = Session.of(context)
+    services = session.services()
+    before = store.find(services, identifier).record()
+    if not before.ended:
+        _confirm(session, _abort_words(before), yes=yes)
+    log, busy = control.ask(services, before.plan.id, "abort")
+    if busy:
+        _show_asked(session, log.record(), "abort", busy=busy)
+        return
+
+    def work(make: Make) -> None:
+        control.abort(services, before.plan.id, make, command="rollout abort")
+
+    _carry_out(session, services, work, since=before, more={"asked": False})
+
+
+def _abort_words(record: Record) -> str:
+    from devvm.domain.rollout.state import VmState
+
+    text = f"The rollout {record.plan.id} ends: no VM is begun with any more."
+    if done := _named(record, VmState.DONE):
+        text += (
+            f" On {record.plan.terms.release} already: {sentences.names(done)}; to bring back "
+            f"what is there: devvm rollout rollback {record.plan.id}."
+        )
+    return text
+
+
+def rollback(
+    context: typer.Context,
+    identifier: Id = None,
+    yes: options.Yes = False,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Bring every VM of a rollout back to its own previous state.
+
+    Databases go back to what they were; what people wrote in homes and checkouts since is taken
+    along. The state that a VM has now goes to the trash.
+    """
+    from devvm.operations.rollout import control, store
+
+    session = Session.of(context)
+    services = session.services()
+    before = store.find(services, identifier).record()
+    if names := _on_it(before):
+        _confirm(session, _rollback_words(before, names), yes=yes)
+
+    def work(make: Make) -> None:
+        control.roll_back(services, before.plan.id, make, command="rollout rollback")
+
+    _carry_out(session, services, work, since=before)
+
+
+def _on_it(record: Record) -> list[str]:
+    from devvm.domain.rollout.state import VmState
+
+    return _named(
+        record, VmState.DONE, VmState.UPDATING, VmState.GOING_BACK, VmState.STUCK
+    )  # fmt: skip
+
+
+def _rollback_words(record: Record, names: list[str]) -> str:
+    go = "goes back to what it was" if len(names) == 1 else "go back to what they were"
+    return (
+        f"{formatting.plural(len(names), 'VM')} ({sentences.names(names)}) {go} before "
+        f"{record.plan.id} came by: databases, too, are as they were then. What people wrote in "
+        "homes and checkouts since is taken along. The present state of each goes to the trash."
+    )
+
+
+def try_hooks(context: typer.Context, json: options.Json = False) -> None:
+    """Send a test message through the hooks and the chat that are configured."""
+    from devvm import wiring
+    from devvm.operations.rollout import notify
+
+    session = Session.of(context)
+    config = session.config()
+    hooks = config.rollout.hooks
+    configured = {
+        "command": hooks.command, "webhook": hooks.webhook, "irc": config.rollout.irc.server,
+    }  # fmt: skip
+    told = [name for name, setting in configured.items() if setting]
+    complaints = notify.try_out(wiring.messenger(config), wiring.invoker().login)
+    output = session.output
+
+    def show() -> None:
+        if not told:
+            output.note("Nothing is configured: see rollout.hooks and rollout.irc in "
+                        "docs/configuration.md")  # fmt: skip
+        for complaint in complaints:
+            output.line(complaint)
+        if told and not complaints:
+            output.line(f"A test message was sent: {', '.join(told)}")
+
+    output.result({"configured": told, "complaints": complaints}, show)
+    if complaints:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _confirm(session: Session, said: str, *, yes: bool) -> None:
+    if not yes:
+        confirm(session, said, shlex.join(["devvm", *session.argv, "--yes"]))
+    elif not session.output.quiet:
+        session.output.note(said)
+
+
+def _show_asked(session: Session, record: Record, what: str, *, busy: bool) -> None:
+    """What the process that carries a rollout out will do, now that it was asked."""
+    from devvm.cli.rollout import serializers
+    from devvm.domain.rollout.state import State, VmState
+
+    identifier, half_way = record.plan.id, _named(record, VmState.UPDATING)
+    if not busy:
+        said = f"No process carries {identifier} out; devvm rollout resume goes on"
+    elif record.state in (State.STOPPING, State.ROLLING_BACK):
+        said = f"{identifier} is {record.state}, and finishes that: devvm rollout status --follow"
+    else:
+        when = f"as soon as {sentences.names(half_way)} " if half_way else "within seconds"
+        when += ("is done" if len(half_way) == 1 else "are done") if half_way else ""
+        said = f"{identifier} will {what} {when}: devvm rollout status --follow"
+    session.output.result(
+        {"rollout": serializers.record(record), "asked": busy},
+        lambda: session.output.line(said),
+    )
+
+
+def _carry_out(
+    session: Session,
+    services: Services,
+    work: Callable[[Make], Any],
+    *,
+    since: Record | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> None:
+    """Do some work on a rollout, and say what came of it; JSON has `more` as well."""
+    from devvm.cli.rollout.runner import Carrier
+
+    carrier = Carrier(session, services)
+    rollout = carrier.run(work, since=since)
+    _end(session, rollout, interrupted=bool(carrier.interrupted), more=more or {})
+
+
+def _end(session: Session, rollout: Rollout, *, interrupted: bool, more: Mapping[str, Any]) -> None:
+    """What it came to, in words and as an exit code.
+
+    Raises:
+        InterruptedOperationError: it is paused, as the person wanted.
+        typer.Exit: with 1 where it has failed, or pauses for want of something.
+    """
+    from devvm.cli.rollout import serializers
+    from devvm.cli.rollout import show as rollout_show
+    from devvm.domain.rollout.state import State
+
+    record = rollout.ledger.record
+    if interrupted and record.state is State.PAUSED:
+        raise InterruptedOperationError(
+            f"the rollout {record.plan.id} is paused",
+            details=sentences.counts(record.counts()),
+            resolution="devvm rollout resume",
+        )
+    session.output.result(
+        {"rollout": serializers.record(record), **more},
+        lambda: rollout_show.record(session, record, busy=None),
+    )
+    unwanted = record.state is State.PAUSED and not sentences.paused_by_request(record)
+    if record.state is State.FAILED or rollout.stuck or unwanted:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _named(record: Record, *states: VmState) -> list[str]:
+    return [vm.name for vm in record.vms.values() if vm.state in states]

@@ -1,0 +1,292 @@
+"""Rollouts as text: the plan, how one is or has ended, the list, the audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from devvm.cli import formatting
+from devvm.cli.rollout import sentences
+from devvm.cli.session import Session
+from devvm.domain.release.strategy import Kind
+from devvm.domain.rollout.state import Event, Record, State, VmProgress, VmState
+from devvm.operations.rollout.plan import Wait
+
+if TYPE_CHECKING:
+    from devvm.domain.rollout.plan import Plan, Terms
+    from devvm.operations.rollout.plan import Planned
+
+#: VMs that are named in a wave of a plan, and groups of alike ones; `--all` shows all.
+_NAMED, _GROUPS = 12, 6
+#: Lines of a changelog that are shown; `devvm release show` has all.
+_CHANGES = 12
+#: Rows of VMs, and failures with their reasons, that are shown; `--all` shows all.
+_ROWS, _FAILURES = 20, 5
+#: Lines of why a VM failed.
+_REASONS = 7
+_BAD = (VmState.STUCK, VmState.FAILED)
+
+
+# The plan ------------------------------------------------------------------------------------
+
+
+def plan(session: Session, made: Plan, planned: Sequence[Planned], *, everything: bool) -> None:
+    """Who goes when, how, and what each owner will notice."""
+    terms = made.terms
+    changes = list(made.changes) or ["nothing that can be told in words"]
+    if len(changes) > _CHANGES and not everything:
+        more = f"and {len(changes) - _CHANGES} more: devvm release show {terms.release}"
+        changes = [*changes[:_CHANGES], more]
+    rows = [("" if number else "Brings", line) for number, line in enumerate(changes)]
+    rows += [("", ""), *_terms(terms)]
+    if any(one.way.kind is Kind.CONVERGE for one in planned):
+        rows.append(("Rebuilt", "is also a VM that differs from its own release"))
+        rows.append(("", "or has to get packages and can't reach their mirror"))
+    session.output.facts(f"{terms.release} for {formatting.plural(len(planned), 'VM')}", rows)
+    for wave in made.waves:
+        session.output.line()
+        of_wave = [one for one in planned if one.wave == wave.name]
+        title = f"{wave.name}: {formatting.plural(len(of_wave), 'VM')}"
+        session.output.facts(title, _wave(of_wave, everything=everything))
+    if not everything and len(planned) > _NAMED:
+        session.output.note("Every VM by name: --all, or --json")
+
+
+def _terms(terms: Terms) -> list[tuple[str, str]]:
+    asked = f"asked, and have {terms.ask_minutes} minutes to answer"
+    return [
+        ("At once", formatting.plural(terms.parallel, "VM")),
+        ("Stops", "when a canary fails; in a wave, when "
+         + (f"more than {terms.max_failures} VMs fail" if terms.max_failures else "a VM fails")),
+        ("People", f"who are active are {asked if terms.ask_minutes else 'not asked'}"),
+    ]  # fmt: skip
+
+
+def _wave(planned: Sequence[Planned], *, everything: bool) -> list[tuple[str, str]]:
+    alike: dict[tuple[object, ...], list[Planned]] = {}
+    for one in planned:
+        key = (one.release, one.way.kind, one.way.reason, one.notice, one.waits)
+        alike.setdefault(key, []).append(one)
+    groups = sorted(alike.values(), key=len, reverse=True)
+    shown = groups if everything else groups[:_GROUPS]
+    most = len(planned) if everything else max(2, _NAMED // len(shown))
+    rows: list[tuple[str, str]] = []
+    for group in shown:
+        rows += [("", "")] * bool(rows) + _group(group, most)
+    if len(groups) > len(shown):
+        others = sum(map(len, groups[len(shown) :]))
+        rows += [("", ""), ("VMs", f"and {others} more, in {len(groups) - len(shown)} other ways")]
+    return rows
+
+
+def _group(group: Sequence[Planned], most: int) -> list[tuple[str, str]]:
+    first = group[0]
+    rows = [
+        ("VMs", sentences.names([_named(one) for one in group], most)),
+        ("From", first.release),
+        ("How", sentences.way(first.way.kind, first.way.reason)),
+        ("Noticed", first.notice),
+    ]
+    whys = list(dict.fromkeys(one.why for one in group if one.why))  # each pin has its own
+    if whys:
+        rows.append(("But", sentences.names(whys, 2)))
+    return rows
+
+
+def _named(one: Planned) -> str:
+    return one.name if one.engineer == one.name else f"{one.name} ({one.engineer})"
+
+
+def summary(made: Plan, planned: Sequence[Planned]) -> str:
+    """A plan in a few sentences, before the question."""
+    waves = ", ".join(f"{wave.name} {len(wave.vms)}" for wave in made.waves)
+    text = f"{made.terms.release} goes out to {formatting.plural(len(planned), 'VM')}: {waves}."
+    rebuilt = sum(one.way.kind is Kind.REBUILD for one in planned)
+    if rebuilt:
+        text += f" {rebuilt} of them {'get' if rebuilt > 1 else 'gets'} a new root."
+    pinned = sum(one.waits is Wait.PINNED for one in planned)
+    if pinned:
+        text += f" {pinned} {'are' if pinned > 1 else 'is'} pinned, and left."
+    off = sum(one.waits is Wait.OFF for one in planned)
+    if off:
+        verbs = ("do", "are", "they start") if off > 1 else ("does", "is", "it starts")
+        text += f" {off} {verbs[0]} not run, and {verbs[1]} brought there when {verbs[2]}."
+    return text
+
+
+# One rollout ---------------------------------------------------------------------------------
+
+
+def record(session: Session, found: Record, *, busy: str | None, everything: bool = False) -> None:
+    """How a rollout is, or has ended, and what to type next.
+
+    Args:
+        session: Where to.
+        found: The rollout.
+        busy: Who carries it out now; None where nobody does.
+        everything: Every VM, however many there are.
+    """
+    output = session.output
+    good = found.state in (State.RUNNING, State.DONE, State.ROLLED_BACK)
+    output.facts(f"Rollout {found.plan.id}: {found.state}", _facts(found, busy), good=good)
+    output.line()
+    output.table(
+        ("WAVE", "VMS", "HOW THEY ARE"),
+        [
+            (wave.name, str(len(wave.vms)), sentences.counts(found.counts(wave)))
+            for wave in found.plan.waves
+        ],
+    )
+    output.line()
+    _vms(session, found, everything=everything)
+    failed = [vm for vm in found.vms.values() if vm.state in _BAD]
+    for vm in failed if everything else failed[:_FAILURES]:
+        _failure(session, vm)
+    for sentence in _next(found, busy):
+        output.line(sentence)
+
+
+def _facts(found: Record, busy: str | None) -> list[tuple[str, str]]:
+    end = found.ended_at or datetime.now(UTC)
+    took = formatting.duration(sentences.seconds_between(found.started_at, end))
+    rows = [("Release", found.plan.terms.release)]
+    if found.why:
+        rows.append(("Why", found.why))
+    rows += [
+        ("By", found.plan.by),
+        ("Started", formatting.date(found.started_at)),
+        ("Took" if found.ended_at else "Since", took),
+        ("VMs", f"{len(found.vms)}: {sentences.counts(found.counts())}"),
+    ]
+    if busy:
+        rows.append(("Process", busy))
+    return rows
+
+
+def _vms(session: Session, found: Record, *, everything: bool) -> None:
+    """The VMs that somebody may want to know of first."""
+    plain = (VmState.WAITING, VmState.DONE, VmState.BACK)
+    order = [*_BAD, *(state for state in VmState if state not in (*_BAD, *plain)), *plain]
+    vms = sorted(found.vms.values(), key=lambda vm: order.index(vm.state))
+    few = everything or len(vms) <= _ROWS
+    shown = vms if few else [vm for vm in vms if vm.state not in plain][:_ROWS]
+    if shown:
+        session.output.table(("VM", "WAVE", "STATE", "SINCE", "WHAT"), [_row(vm) for vm in shown])
+    if len(vms) > len(shown):
+        session.output.line(f"{len(vms) - len(shown)} more: --all")
+    session.output.line()
+
+
+def _row(vm: VmProgress) -> tuple[str, ...]:
+    what = vm.phase or sentences.what(vm) or "-"
+    return vm.name, vm.wave, str(vm.state), formatting.age(vm.since) or "-", what
+
+
+def _failure(session: Session, vm: VmProgress) -> None:
+    after = "could not be brought back" if vm.state is VmState.STUCK else "is as it was before"
+    session.output.line(f"{vm.name} {vm.state}, and {after}:")
+    reasons = vm.why.splitlines()
+    for line in reasons[:_REASONS]:
+        session.output.line(f"  {line}")
+    if len(reasons) > _REASONS:
+        session.output.line(f"  and {len(reasons) - _REASONS} more, in the log")
+    if vm.log:
+        session.output.line(f"  Log: {vm.log}")
+    session.output.line()
+
+
+def _next(found: Record, busy: str | None) -> Iterable[str]:
+    """What became of the VMs, and what to type next."""
+    identifier, counts = found.plan.id, found.counts()
+    if counts[VmState.STUCK]:
+        yield f"Not brought back: {_of(found, VmState.STUCK)}. Next: devvm doctor"
+    if busy and not found.ended:
+        yield "Next: devvm rollout status --follow"
+        return
+    match found.state:
+        case State.DONE:
+            if counts[VmState.DUE]:
+                yield f"Brought there when they next start: {_of(found, VmState.DUE)}"
+            yield f"Next: devvm list; to go back: devvm rollout rollback {identifier}"
+        case State.FAILED:
+            if counts[VmState.BACK]:
+                yield f"Back on their own release: {_of(found, VmState.BACK)}"
+            if counts[VmState.WAITING]:
+                yield f"Not touched: {formatting.plural(counts[VmState.WAITING], 'VM')}"
+            if counts[VmState.DONE]:
+                done = formatting.plural(counts[VmState.DONE], "VM")
+                yield f"Still on it: {done} of earlier waves: devvm rollout rollback {identifier}"
+            yield "Next: mend the release, then: devvm release create; devvm rollout start latest"
+        case State.ABORTED:
+            if counts[VmState.DONE]:
+                done = formatting.plural(counts[VmState.DONE], "VM")
+                yield f"{done} on it stay there; to go back: devvm rollout rollback {identifier}"
+            yield "Next: devvm list"
+        case State.ROLLED_BACK:
+            yield "Next: devvm list"
+        case State.PAUSED:
+            yield "Next: devvm rollout resume, or: devvm rollout abort"
+        case _:
+            yield "No process carries it out: it was killed. Next: devvm rollout resume"
+
+
+def _of(found: Record, state: VmState) -> str:
+    return sentences.names([vm.name for vm in found.vms.values() if vm.state is state])
+
+
+# All of them, and what happened in one -------------------------------------------------------
+
+
+def listed(session: Session, records: Sequence[Record]) -> None:
+    """Every rollout, the latest first."""
+    if not records:
+        session.output.note("There has been no rollout yet. Next: devvm rollout plan latest")
+        return
+    session.output.table(
+        ("ROLLOUT", "RELEASE", "STATE", "BY", "STARTED", "VMS"),
+        [
+            (
+                one.plan.id, one.plan.terms.release, str(one.state), one.plan.by,
+                formatting.date(one.started_at),
+                f"{len(one.vms)}: {sentences.counts(one.counts())}",
+            )
+            for one in records
+        ],
+    )  # fmt: skip
+
+
+def events(session: Session, happened: Sequence[Event]) -> None:
+    """The audit log."""
+    if not happened:
+        session.output.note("Nothing has happened")
+        return
+    session.output.table(
+        ("WHEN (UTC)", "WHO", "VM", "WHAT", "RESULT"),
+        [(_when(one.at), one.by, one.vm or "-", one.what, _result(one)) for one in happened],
+    )
+
+
+def _when(at: str) -> str:
+    try:
+        return f"{datetime.fromisoformat(at).astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    except ValueError:
+        return at
+
+
+def _result(happened: Event) -> str:
+    facts = happened.facts
+    parts = [str(facts[key]) for key in ("name", "text", "title") if facts.get(key)]
+    if facts.get("way"):
+        parts.append(sentences.way(str(facts["way"]), str(facts.get("reason", ""))))
+    if facts.get("checks"):
+        parts.append(f"{facts['checks']} checks pass")
+    if isinstance(facts.get("seconds"), (int, float)):
+        parts.append(formatting.duration(facts["seconds"]))
+    if facts.get("why"):
+        parts.append(sentences.first_line(str(facts["why"])))
+    if facts.get("deadline"):
+        parts.append(f"until {sentences.clock(str(facts['deadline']))}")
+    if facts.get("log"):
+        parts.append(str(facts["log"]))
+    return ", ".join(parts) or "-"

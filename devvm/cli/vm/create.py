@@ -1,0 +1,145 @@
+"""`devvm create`: from nothing to a VM that works and is checked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from devvm.cli import options, panels, reports, serializers
+from devvm.cli.box.build import build_box, refuse_both
+from devvm.cli.host import readiness
+from devvm.cli.session import Session
+from devvm.domain.errors import ExitCode
+from devvm.domain.model import validate_new_name
+
+if TYPE_CHECKING:
+    from devvm.operations.core.progress import Run
+    from devvm.operations.vm.create import CreateResult
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(rich_help_panel=panels.VM, epilog="Example:  devvm create dev1 --memory 4G")(create)
+
+
+def create(
+    context: typer.Context,
+    name: options.NewName = None,
+    engineer: Annotated[
+        str | None,
+        typer.Option(
+            "--engineer",
+            metavar="LOGIN",
+            show_default=False,
+            help="Login of the account inside; by default yours, or NAME where you are root.",
+        ),
+    ] = None,
+    ssh_key: options.SshKeys = None,
+    release: options.Release = None,
+    newest: options.Newest = False,
+    cpus: options.Cpus = None,
+    memory: options.Memory = None,
+    root_disk: options.RootDisk = None,
+    data_disk: options.DataDisk = None,
+    driver: options.Driver = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep what a failed create made, to look at it.")
+    ] = False,
+    yes: options.Yes = False,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Make a VM with the full stack, checked and ready to work in.
+
+    Sets the host up and builds the box first where that has not been done, after asking once.
+    Exits with 3 when the VM is made and a check fails.
+    """  # fmt: skip
+    from devvm import wiring
+    from devvm.domain.release import identity as releases
+    from devvm.operations.vm import create as operation
+
+    session = Session.of(context)
+    vm_name = validate_new_name(session.vm_name(name))
+    if release is not None:
+        releases.validate_release(release)
+    invoker = wiring.invoker()
+    own = vm_name if invoker.login == "root" else invoker.login
+    login = own if engineer is None else engineer
+    person = invoker.engineer(login, ssh_key or ())
+    config = session.config(options.machine_overrides(cpus, memory, root_disk, data_disk, driver))
+    readiness.ensure(session, config, yes=yes)
+    services = wiring.build_services(config)
+    operation.check(services, vm_name)  # before minutes of building a box
+    refuse_both(release, newest=newest)
+    golden = operation.find_box(services, release, newest=newest)
+    if golden is None:
+        session.output.note(
+            "There is no box of this stack here yet. Building it takes minutes, once."
+        )
+        # A box is checked in a VM as the host's configuration has it, not as this one is asked for.
+        standard = wiring.build_services(session.config())
+        build_box(session, standard, release=release, newest=newest, yes=yes)
+        golden = operation.find_box(services, release, newest=newest)
+    request = operation.CreateRequest(
+        name=vm_name,
+        engineer=person,
+        release=golden.release if newest and golden else release,
+        keep=keep,
+    )
+    run = session.run(f"create {vm_name}")
+    result = operation.create(services, request, run)
+    session.output.result(_data(result, run), lambda: _show(session, result))
+    if not result.report.passed:
+        raise typer.Exit(ExitCode.DIFFERS)
+
+
+def _data(result: CreateResult, run: Run) -> dict[str, Any]:
+    return {
+        "vm": serializers.vm(result.vm),
+        "url": result.url,
+        "ssh_command": result.ssh_command,
+        "ca_certificate": str(result.ca_certificate),
+        "report": serializers.report(result.report),
+        "run": serializers.run(run.record("done")),
+    }
+
+
+def _show(session: Session, result: CreateResult) -> None:
+    name, passed, lease = result.vm.name, result.report.passed, result.vm.lease
+    rows = [
+        ("Get in", result.ssh_command),
+        ("Site", result.url),
+        ("Address", lease.address if lease else "-"),
+        ("Release", result.report.release),
+        *reports.checked(result.report),
+        ("Browser", f"import {result.ca_certificate} once, and it trusts the site"),
+        ("", ""),
+    ]
+    if passed:
+        rows += [
+            ("Next", f"devvm ssh {name}"),
+            ("", "then edit ~/about: the site shows it at once"),
+        ]
+        session.output.facts(f"{name} is ready", rows)
+    else:
+        rows += _whose_task(result)
+        reports.show_failures(session, result.report)
+        session.output.line()
+        session.output.facts(f"{name} is made, and not as it should be", rows, good=False)
+
+
+def _whose_task(result: CreateResult) -> list[tuple[str, str]]:
+    """Of a VM that is not as it should be: who mends that, and how to go on."""
+    from devvm.operations.verify import gate
+
+    name, other = result.vm.name, result.other_release
+    rows = [
+        ("Whose task", gate.whose_task(result.report)),
+        *([("Send them", str(result.log))] if result.log else []),
+        ("Next", f"devvm verify {name}"),
+        ("Meanwhile", f"{result.ssh_command}: it runs, and differs from production as told above"),
+    ]
+    if other:
+        rows.append(("", f"or: devvm destroy {name}; devvm create {name} --release {other}"))
+    return rows

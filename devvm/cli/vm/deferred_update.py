@@ -1,0 +1,62 @@
+"""A VM that starts, and was off when its rollout came by: brought to the release then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from devvm.cli import formatting
+from devvm.cli.session import Session
+from devvm.domain.errors import DevvmError
+
+if TYPE_CHECKING:
+    from devvm.domain.model import Vm
+    from devvm.operations.core.progress import Run
+    from devvm.ports.services import Services
+
+
+def bring(
+    session: Session, services: Services, vm: Vm, run: Run, *, wanted: bool
+) -> dict[str, Any] | None:
+    """Bring a VM that has been started to the release that it is due for.
+
+    A failure is told and is none of the command's: the VM was to be started, and is.
+
+    Args:
+        session: The command's.
+        services: What operations may use.
+        vm: It.
+        run: Where phases go.
+        wanted: Whether the person wants that now.
+
+    Returns:
+        What came of it, for JSON; None where the VM may stay on its release.
+    """
+    from devvm import wiring
+    from devvm.cli.output import error_data
+    from devvm.operations.rollout import deferred
+
+    release = deferred.due(vm, formatting.today())
+    if release is None:
+        return None
+    assert vm.metadata is not None
+    if not wanted:
+        session.output.note(f"{vm.name} stays due for {release}: devvm update {vm.name}")
+        return {"release": release, "result": "put off", "error": None}
+    rollout = vm.metadata.update_by
+    why = (
+        f"did not run when the rollout {rollout} came by"
+        if rollout
+        else "was on its way to another release when that was interrupted"
+    )
+    session.output.note(f"{vm.name} {why}; bringing it to {release} now")
+    try:
+        deferred.bring(services, vm.name, run, by=wiring.invoker().login)
+    except DevvmError as error:
+        session.output.note(f"{error.brief}. It is started, and as it was.", style="yellow")
+        for line in (error.details or "").splitlines():
+            session.output.note(f"  {line}")
+        if error.log:
+            session.output.note(f"Log: {error.log}")
+        return {"release": release, "result": "failed", "error": error_data(error)}
+    session.output.note(f"{vm.name} is on {release}")
+    return {"release": release, "result": "done", "error": None}

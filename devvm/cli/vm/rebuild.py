@@ -1,0 +1,90 @@
+"""`devvm rebuild`: a clean VM, with the data that it had."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from devvm.cli import options, panels, reports, serializers
+from devvm.cli.box.build import build_box, refuse_both
+from devvm.cli.host import readiness
+from devvm.cli.session import Session
+from devvm.cli.vm import unsaved_work
+
+if TYPE_CHECKING:
+    from devvm.operations.vm.rebuild import RebuildResult
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(rich_help_panel=panels.VM, epilog="Example:  devvm rebuild dev1")(rebuild)
+
+
+def rebuild(
+    context: typer.Context,
+    name: options.Name = None,
+    release: options.Release = None,
+    newest: options.Newest = False,
+    yes: options.Yes = False,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Give a VM a clean system; its name, address, host keys and data disk stay.
+
+    First says what is not on the data disk. The old system is kept until the new one has passed
+    every check, and is back if anything fails; afterwards it lies in the trash.
+    """
+    from devvm import wiring
+    from devvm.domain.release import identity as releases
+    from devvm.operations.vm import create, lifecycle
+    from devvm.operations.vm import rebuild as operation
+
+    session = Session.of(context)
+    vm_name = session.vm_name(name)
+    if release is not None:
+        releases.validate_release(release)
+    config = session.config()
+    readiness.ensure(session, config, yes=yes)
+    services = wiring.build_services(config)
+    lifecycle.check(services, vm_name)
+    again = f"devvm rebuild {vm_name}{f' --release {release}' if release else ''} --yes"
+    found = unsaved_work.agree(session, services, vm_name, again, yes=yes)
+    refuse_both(release, newest=newest)
+    golden = create.find_box(services, release, newest=newest)
+    if golden is None:
+        session.output.note("There is no box of this stack here yet. Building it takes minutes.")
+        build_box(session, services, release=release, newest=newest, yes=yes)
+        golden = create.find_box(services, release, newest=newest)
+    invoker = wiring.invoker()
+    login = vm_name if invoker.login == "root" else invoker.login
+    request = operation.RebuildRequest(
+        name=vm_name,
+        engineer=invoker.engineer(login, ()),
+        release=golden.release if newest and golden else release,
+    )
+    run = session.run(f"rebuild {vm_name}")
+    result = operation.rebuild(services, request, run)
+    session.output.result(
+        {
+            "vm": serializers.vm(result.vm),
+            "report": serializers.report(result.report),
+            "previous": result.previous,
+            "risk": serializers.risk(found),
+            "run": serializers.run(run.record("done")),
+        },
+        lambda: _show(session, result),
+    )
+
+
+def _show(session: Session, result: RebuildResult) -> None:
+    vm = result.vm
+    session.output.facts(
+        f"{vm.name} is rebuilt",
+        [
+            ("Release", result.report.release),
+            *reports.checked(result.report),
+            ("Before", f"in the trash: devvm recover {vm.name} --item {result.previous}"),
+            ("Next", f"devvm ssh {vm.name}"),
+        ],
+    )

@@ -1,0 +1,200 @@
+"""`snapshot ...`, `clone`: a VM's disks as they were at one moment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from devvm.cli import formatting, options, panels, reports, serializers
+from devvm.cli.confirm import confirm
+from devvm.cli.session import Session
+from devvm.domain.errors import ExitCode
+
+if TYPE_CHECKING:
+    from devvm.operations.vm.clone import Cloned
+    from devvm.operations.vm.snapshots import Snapshot
+
+Label = Annotated[
+    str, typer.Argument(metavar="SNAPSHOT", show_default=False, help="The snapshot's name.")
+]
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the commands."""
+    app = typer.Typer(
+        help="Keep a VM's disks as they are, and go back to them.",
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.command(epilog="Example:  devvm snapshot create dev1 before-upgrade")(create)
+    app.command("list", epilog="Example:  devvm snapshot list dev1")(list_snapshots)
+    app.command(epilog="Example:  devvm snapshot restore dev1 before-upgrade")(restore)
+    app.command(epilog="Example:  devvm snapshot delete dev1 before-upgrade")(delete)
+    parent.add_typer(app, name="snapshot", rich_help_panel=panels.SAFETY)
+    parent.command(
+        rich_help_panel=panels.SAFETY, epilog="Example:  devvm clone dev1 --as dev1-copy"
+    )(clone)
+
+
+def create(
+    context: typer.Context,
+    name: options.RequiredName,
+    label: Label,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Keep a VM's disks, root and data together, as they are now. It runs on, if it runs."""
+    from devvm.operations.vm import snapshots
+
+    session = Session.of(context)
+    vm_name = session.vm_name(name)
+    snapshots.validate_label(label)
+    run = session.run(f"snapshot create {vm_name}")
+    made = snapshots.create(session.services(), vm_name, label, run)
+    session.output.result(
+        {"snapshot": serializers.snapshot(made), "run": serializers.run(run.record("done"))},
+        lambda: session.output.line(f"{vm_name} has the snapshot {label}"),
+    )
+
+
+def list_snapshots(
+    context: typer.Context, name: options.Name = None, json: options.Json = False
+) -> None:
+    """List a VM's snapshots."""
+    from devvm.operations.vm import snapshots
+
+    session = Session.of(context)
+    vm_name = session.vm_name(name)
+    found = snapshots.list_snapshots(session.services(), vm_name)
+    session.output.result(
+        {"snapshots": [serializers.snapshot(snapshot) for snapshot in found]},
+        lambda: _show_list(session, vm_name, found),
+    )
+
+
+def _show_list(session: Session, name: str, found: list[Snapshot]) -> None:
+    if not found:
+        session.output.note(f"{name} has no snapshots")
+        return
+    states = {"off": "shut off", "frozen": "running, frozen", "crash": "running, not frozen"}
+    session.output.table(
+        ("SNAPSHOT", "AGE", "SIZE", "RELEASE", "TAKEN WHILE"),
+        [
+            (
+                snapshot.kept.label,
+                formatting.age(snapshot.kept.kept_at),
+                formatting.size(snapshot.used_bytes),
+                snapshot.kept.vm.release,
+                states.get(snapshot.kept.consistency, snapshot.kept.consistency),
+            )
+            for snapshot in found
+        ],
+    )
+
+
+def restore(
+    context: typer.Context,
+    name: options.RequiredName,
+    label: Label,
+    yes: options.Yes = False,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Bring a VM back to a snapshot. Its present state goes to the trash."""
+    from devvm.operations.vm import snapshots
+
+    session = Session.of(context)
+    vm_name = session.vm_name(name)
+    services = session.services()
+    snapshots.check(services, vm_name, label)  # what isn't there needs no confirmation
+    if not yes:
+        confirm(
+            session,
+            f"This brings {vm_name}, data included, back to {label}; its present state goes to "
+            "the trash.",
+            f"devvm snapshot restore {vm_name} {label} --yes",
+        )
+    run = session.run(f"snapshot restore {vm_name}")
+    machine = snapshots.restore_snapshot(services, vm_name, label, run)
+    session.output.result(
+        {"vm": serializers.vm(machine), "run": serializers.run(run.record("done"))},
+        lambda: session.output.line(
+            f"{vm_name} is as it was in {label}, and {machine.state}; "
+            "what it was before is in the trash"
+        ),
+    )
+
+
+def delete(
+    context: typer.Context,
+    name: options.RequiredName,
+    label: Label,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Delete a snapshot for good. The VM itself is not touched."""
+    from devvm.operations.vm import snapshots
+
+    session = Session.of(context)
+    vm_name = session.vm_name(name)
+    run = session.run(f"snapshot delete {vm_name}")
+    removed = snapshots.delete(session.services(), vm_name, label, run)
+    session.output.result(
+        {"snapshot": label, "removed": removed, "run": serializers.run(run.record("done"))},
+        lambda: session.output.line(f"The snapshot {label} of {vm_name} is gone"),
+    )
+
+
+def clone(
+    context: typer.Context,
+    source: options.RequiredName,
+    name: Annotated[
+        str,
+        typer.Option("--as", metavar="NAME", show_default=False, help="Name of the new VM."),
+    ],
+    snapshot: Annotated[
+        str | None,
+        typer.Option(
+            "--snapshot", metavar="SNAPSHOT", show_default=False,
+            help="The disks as in this snapshot; by default as they are now.",
+        ),
+    ] = None,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:  # fmt: skip
+    """Make a second VM with the disks of a first, and keys, name and address of its own.
+
+    Exits with 3 when the VM is made and a check fails.
+    """
+    from devvm.operations.vm import clone as operation
+
+    session = Session.of(context)
+    original, vm_name = session.vm_name(source), session.vm_name(name)
+    run = session.run(f"clone {original}")
+    done = operation.clone(session.services(), original, vm_name, run, snapshot=snapshot)
+    session.output.result(
+        {
+            "vm": serializers.vm(done.vm),
+            "url": done.url,
+            "ssh_command": f"devvm ssh {vm_name}",
+            "report": serializers.report(done.report),
+            "run": serializers.run(run.record("done")),
+        },
+        lambda: _show_clone(session, original, done),
+    )
+    if not done.report.passed:
+        raise typer.Exit(ExitCode.DIFFERS)
+
+
+def _show_clone(session: Session, source: str, done: Cloned) -> None:
+    reports.show_failures(session, done.report)
+    session.output.facts(
+        f"{done.vm.name} is a copy of {source}",
+        [
+            ("Get in", f"devvm ssh {done.vm.name}"),
+            ("Site", done.url),
+            *reports.checked(done.report),
+        ],
+        good=done.report.passed,
+    )

@@ -1,0 +1,140 @@
+"""`devvm update`: one VM on a release on record, where it stands or on a new root."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from devvm.cli import completion, options, panels, reports, serializers
+from devvm.cli.rollout import sentences
+from devvm.cli.session import Session
+from devvm.cli.vm import unsaved_work
+from devvm.domain.errors import ExitCode
+
+if TYPE_CHECKING:
+    from devvm.domain.release.strategy import Way
+    from devvm.operations.core.progress import Run
+    from devvm.operations.update.strategy import Choice
+    from devvm.operations.update.update import Updated
+    from devvm.ports.services import Services
+
+ReleaseOption = Annotated[
+    str,
+    typer.Option(
+        "--release", metavar="RELEASE", autocompletion=completion.recorded,
+        help="A release on record, as `devvm release list` shows it, or `latest`.",
+    ),
+]  # fmt: skip
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(rich_help_panel=panels.VM, epilog="Example:  devvm update dev1")(update)
+
+
+def update(
+    context: typer.Context,
+    name: options.Name = None,
+    release: ReleaseOption = "latest",
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Give it a new root in any case.")
+    ] = False,
+    yes: options.Yes = False,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Bring a VM to a release, by the gentler way that will do.
+
+    Where the change allows it, Ansible applies what changed; otherwise the VM gets a new root on
+    the release's box. Its data disk stays. Where it fails, the VM is as it was before.
+    """
+    from devvm.operations.release import releases
+    from devvm.operations.update import update as operation
+
+    session = Session.of(context)
+    vm_name = session.vm_name(name)
+    services = session.services()
+    wanted = releases.find(services, release).release
+    run = session.run(f"update {vm_name}")
+    choice = _choice(session, services, vm_name, wanted, run, rebuild=rebuild, yes=yes)
+    request = operation.UpdateRequest(name=vm_name, release=wanted, rebuild=rebuild, choice=choice)
+    updated = operation.update(services, request, run)
+    session.output.result(
+        {
+            "vm": serializers.vm(updated.vm),
+            "report": serializers.report(updated.report),
+            "way": _way_data(updated.way),
+            "previous": updated.previous,
+            "run": serializers.run(run.record("done")),
+        },
+        lambda: _show(session, updated),
+    )
+    if not updated.report.passed:  # of one that was there already
+        raise typer.Exit(ExitCode.DIFFERS)
+
+
+def _choice(
+    session: Session,
+    services: Services,
+    name: str,
+    release: str,
+    run: Run,
+    *,
+    rebuild: bool,
+    yes: bool,
+) -> Choice | None:
+    """By which way; agreed on where it is a new root. None where the VM is there already."""
+    from devvm.domain.model import VmState
+    from devvm.domain.release.strategy import Kind
+    from devvm.operations.update import strategy
+    from devvm.operations.update import update as operation
+    from devvm.operations.vm import lifecycle
+
+    vm = lifecycle.present(services, name)
+    if vm.metadata is None or not vm.metadata.ready:
+        return None  # the operation says what to do
+    if strategy.is_on(vm, release) and not rebuild:
+        return None
+    record = strategy.on_record(services, release)
+    if vm.state is not VmState.RUNNING:  # only one that runs can be looked into
+        vm = lifecycle.start(services, name, run)
+    choice = operation.choose(services, vm, record, run, rebuild=rebuild)
+    if choice.way.kind is Kind.REBUILD:
+        again = f"devvm update {name} --release {release}{' --rebuild' if rebuild else ''} --yes"
+        unsaved_work.agree(session, services, name, again, yes=yes)
+    return choice
+
+
+def _way_data(way: Way | None) -> dict[str, Any] | None:
+    if way is None:
+        return None
+    return {
+        "kind": str(way.kind),
+        "reason": way.reason,
+        "roles": list(way.roles),
+        "packages": list(way.packages),
+        "removed": list(way.removed),
+    }
+
+
+def _show(session: Session, updated: Updated) -> None:
+    vm, checked = updated.vm, reports.checked(updated.report)
+    if updated.way is None:
+        release = updated.report.release
+        session.output.line(f"{vm.name} is on {release} already; {checked[0][1]}")
+        for _, newer in checked[1:]:
+            session.output.line(newer)
+        if not updated.report.passed:
+            session.output.note(f"What differs: devvm verify {vm.name}")
+        return
+    rows = [
+        ("Release", updated.report.release),
+        ("Way", sentences.way(updated.way.kind, updated.way.reason)),
+        *checked,
+    ]
+    if updated.previous:
+        item = f"devvm recover {vm.name} --item {updated.previous}"
+        rows.append(("Before", f"in the trash: {item}"))
+    rows.append(("Next", f"devvm ssh {vm.name}"))
+    session.output.facts(f"{vm.name} is updated", rows)

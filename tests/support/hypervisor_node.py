@@ -1,0 +1,134 @@
+"""A hypervisor to try the contract on, and what no port can do to it; here, one in memory."""
+
+from pathlib import Path
+from typing import Protocol
+
+from devvm.domain.model import DATA, ROOT, DomainDisk, Kept, Metadata, Purpose, Vm, VmState
+from devvm.ports import services
+from tests.support.memory_host import GIB, POOL, Domain, Host, Hypervisor
+from tests.support.memory_state import Layer
+
+DEV1 = Metadata(
+    name="dev1", engineer="ann", release="2026.11.23-1a2b3c4d5e6f",
+    created_at="2026-11-23T10:00:00+00:00",
+)  # fmt: skip
+KEPT = Kept(
+    id="0123abcd", purpose=Purpose.SNAPSHOT, label="one", kept_at="2026-11-24T10:00:00+00:00",
+    expires_at=None, uuid="", mac="", consistency="off", vm=DEV1,
+)  # fmt: skip
+UUIDS = ("11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222")
+MACS = ("52:54:00:aa:00:01", "52:54:00:aa:00:02")
+
+
+class Node(Protocol):
+    """A host with nothing on it but an empty pool and network, and what no port can do to it."""
+
+    hypervisor: services.Hypervisor
+    pool: Path
+    domain: str
+
+    def base(self, name: str) -> Path:
+        """A volume of 1 GiB on which nothing is written yet."""
+
+    def define(
+        self, fqdn: str, uuid: str, mac: str, disks: dict[str, Path], *, answers: bool = True
+    ) -> None:
+        """A domain that devvm knows nothing of, and that is off."""
+
+    def write(self, fqdn: str, role: str, place: int) -> None:
+        """Have a running guest write something at a place of its disk."""
+
+    def written(self, volume: Path, place: int) -> bool:
+        """Whether that is on a volume or the layers below it."""
+
+    def image(self, path: Path) -> Path:
+        """A qcow2 file of 1 GiB."""
+
+    def lose_pool(self) -> None:
+        """The pool is gone; its files are not."""
+
+    def lose_network(self) -> None:
+        """The network is gone, and the leases with it."""
+
+    def fill(self) -> None:
+        """No byte is free in the pool."""
+
+
+class MemoryNode:
+    """A host in memory."""
+
+    def __init__(self) -> None:
+        self.host = Host(agent=False)
+        self.pool, self.domain = POOL, "devvm.test"
+        self.hypervisor: services.Hypervisor = Hypervisor(self.host, self.domain)
+
+    def base(self, name: str) -> Path:
+        self.host.volumes[name] = Layer(size=GIB)
+        return POOL / name
+
+    def define(
+        self, fqdn: str, uuid: str, mac: str, disks: dict[str, Path], *, answers: bool = True
+    ) -> None:
+        self.host.answers = answers
+        found = (
+            DomainDisk(device=f"vd{letter}", role=role, path=path)
+            for letter, (role, path) in zip("ab", disks.items(), strict=False)
+        )
+        self.host.domains[fqdn] = Domain(name=fqdn, uuid=uuid, mac=mac, disks=tuple(found))
+
+    def write(self, fqdn: str, role: str, place: int) -> None:
+        (path,) = (d.path for d in self.host.domains[fqdn].live if d.role == role)
+        self.host.volumes[path.name].files[str(place)] = "written"
+
+    def written(self, volume: Path, place: int) -> bool:
+        return str(place) in self.host.read(volume)
+
+    def image(self, path: Path) -> Path:
+        path.write_bytes(b"QFI\xfb".ljust(24, b"\0") + GIB.to_bytes(8, "big"))
+        return path
+
+    def lose_pool(self) -> None:
+        self.host.pool = False
+
+    def lose_network(self) -> None:
+        self.host.network = False
+
+    def fill(self) -> None:
+        self.host.free = 0
+
+
+_node: Node = MemoryNode()  # held against the protocol by mypy
+
+
+def make(node: Node, *, answers: bool = True) -> Vm:
+    """A VM that is off."""
+    disks = {ROOT: node.base("base-root"), DATA: node.base("base-data")}
+    node.define(f"dev1.{node.domain}", UUIDS[0], MACS[0], disks, answers=answers)
+    node.hypervisor.set_metadata(UUIDS[0], DEV1)
+    found = node.hypervisor.vm("dev1")
+    assert found is not None
+    return found
+
+
+def run(hypervisor: services.Hypervisor, vm: Vm) -> Vm:
+    """The VM, running."""
+    hypervisor.start(vm)
+    found = hypervisor.vm(vm.name)
+    assert found is not None
+    return found
+
+
+def state(hypervisor: services.Hypervisor) -> VmState:
+    found = hypervisor.vm("dev1")
+    assert found is not None
+    return found.state
+
+
+def on_top(hypervisor: services.Hypervisor, vm: Vm) -> dict[str, Path]:
+    """New layers on all of a VM's disks, by role."""
+    names = {ROOT: "top-root", DATA: "top-data"}
+    return {disk.role: hypervisor.layer(names[disk.role], disk.path) for disk in vm.disks}
+
+
+def sizes(hypervisor: services.Hypervisor, vm: Vm) -> dict[str, int]:
+    return {disk.role: disk.size_bytes for disk in hypervisor.disks(vm.fqdn)}

@@ -1,0 +1,396 @@
+"""A libvirt host in memory: domains, volumes with what is written in them, a network.
+
+It keeps the promises of `devvm.ports.hypervisor`, and fails a test where devvm would
+damage data: a running VM that writes where something else reads.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from devvm.domain.errors import HostNotReadyError, OperationError
+from devvm.domain.model import (
+    Disk,
+    DomainChange,
+    DomainDisk,
+    Driver,
+    Kept,
+    Lease,
+    Metadata,
+    Vm,
+    VmState,
+    Volume,
+)
+from devvm.ports import services
+from devvm.ports.services import Detail
+from tests.support.memory_state import GIB, HOST_KEY, POOL, Domain, Guest, Host, Killed, Layer
+
+__all__ = ["GIB", "HOST_KEY", "POOL", "Domain", "Guest", "Host", "Hypervisor", "Killed", "Layer"]
+
+
+#: What a layer takes that nothing has been written in yet.
+_EMPTY_LAYER = 196_608
+_HOST_KEY_IN_GUEST = "/etc/ssh/ssh_host_ed25519_key.pub"
+
+
+class Hypervisor:
+    """The port, over the host; a process that was killed gets no answer any more."""
+
+    def __init__(self, host: Host, domain: str) -> None:
+        self.host = host
+        self.domain = domain
+
+    def __getattribute__(self, name: str) -> Any:
+        if name not in {"host", "domain", "world"} and self.host.dead:
+            raise Killed
+        return object.__getattribute__(self, name)
+
+    def check(self) -> None:
+        self.host.step("check")
+
+    def driver(self, wanted: str) -> tuple[Driver, str]:
+        return Driver.QEMU, "emulation, as always here"
+
+    def memory_mib(self) -> tuple[int, int]:
+        return self.host.memory
+
+    def ensure_pool(self) -> None:
+        self.host.step("ensure_pool")
+        self.host.pool = True
+
+    def ensure_network(self) -> None:
+        self.host.step("ensure_network")
+        if not self.host.network:  # a new one
+            self.host.leases.clear()
+        self.host.network = True
+
+    def free_bytes(self) -> int:
+        return self.host.free
+
+    def leases(self) -> dict[str, Lease]:
+        return dict(self.host.leases) if self.host.network else {}
+
+    def reserve_lease(self, name: str, mac: str | None = None) -> Lease:
+        self.host.step("reserve_lease")
+        if not self.host.network:
+            raise OperationError(f"{name}: no address can be reserved", details="no network")
+        found = self.host.leases.get(name)
+        if found is not None and mac in (None, found.mac):
+            return found
+        others = [lease for other, lease in self.host.leases.items() if other != name]
+        if mac in {lease.mac for lease in others}:
+            raise OperationError(f"{name}: no address can be reserved", details=f"{mac} is taken")
+        addresses = {lease.address for lease in others}
+        number = next((n for n in range(1, 250) if f"10.1.2.{n + 2}" not in addresses), None)
+        if number is None:
+            raise HostNotReadyError(f"the network has no address left for {name}")
+        lease = Lease(
+            mac=mac or f"52:54:00:00:00:{number:02x}",
+            address=f"10.1.2.{number + 2}",
+            fqdn=f"{name}.{self.domain}",
+        )
+        self.host.leases[name] = lease
+        return lease
+
+    def release_lease(self, name: str) -> None:
+        self.host.step("release_lease")
+        if self.host.network:
+            self.host.leases.pop(name, None)
+
+    def vms(self) -> list[Vm]:
+        found = [vm for name in self.host.domains if (vm := self._vm(name))]
+        return sorted(found, key=lambda vm: vm.name)
+
+    def vm(self, name: str) -> Vm | None:
+        return self._vm(f"{name}.{self.domain}")
+
+    def kept(self) -> list[Kept]:
+        found = [
+            replace(domain.facts, disks=domain.disks)
+            for domain in self.host.domains.values()
+            if isinstance(domain.facts, Kept)
+        ]
+        return sorted(found, key=lambda kept: (kept.kept_at, kept.id))
+
+    def kept_state(self, name: str) -> Kept | None:
+        domain = self.host.domains.get(name)
+        if domain is None or not isinstance(domain.facts, Kept):
+            return None
+        return replace(domain.facts, disks=domain.disks)
+
+    def other_domains(self) -> dict[str, str]:
+        return {
+            domain.name: "devvm did not make it"
+            for domain in self.host.domains.values()
+            if domain.facts is None
+        }
+
+    def domain_uuid(self, fqdn: str) -> str | None:
+        domain = self.host.domains.get(fqdn)
+        return domain.uuid if domain else None
+
+    def definition(self, fqdn: str) -> str:
+        self.host.definitions.append(self._get(fqdn))
+        return f"definition {len(self.host.definitions)} of {fqdn}"
+
+    def disks_in(self, definition: str) -> tuple[DomainDisk, ...]:
+        return self.host.definitions[int(definition.split()[1]) - 1].disks
+
+    def define(self, definition: str, change: DomainChange) -> None:
+        kind = "kept" if isinstance(change.facts, Kept) else "vm"
+        self.host.step(f"define_{kind}")
+        old = self.host.definitions[int(definition.split()[1]) - 1]
+        self._put(
+            replace(
+                old,
+                name=change.name or old.name,
+                uuid=change.uuid or old.uuid,
+                title=change.title or old.title,
+                mac=change.mac or old.mac,
+                disks=_with(old.disks, change.disks),
+                facts=change.facts or old.facts,
+                oem_string=change.oem_string or old.oem_string,
+                read_only=change.read_only,
+            )
+        )
+
+    def define_bare(
+        self, name: str, uuid: str, volumes: tuple[DomainDisk, ...], facts: Kept
+    ) -> None:
+        self.host.step("define_bare")
+        self._put(Domain(name=name, uuid=uuid, disks=volumes, facts=facts, read_only=True))
+
+    def undefine(self, fqdn: str) -> None:
+        self.host.step("undefine")
+        domain = self.host.domains.get(fqdn)
+        if domain is not None:
+            assert domain.state is VmState.SHUTOFF, f"{fqdn} is undefined while it runs"
+            del self.host.domains[fqdn]
+
+    def rename_domain(self, fqdn: str, new: str) -> None:
+        self.host.step("rename_domain")
+        domain = self._get(fqdn)
+        if domain.state is not VmState.SHUTOFF or new in self.host.domains:
+            raise OperationError(f"the domain {fqdn} can't be renamed")
+        del self.host.domains[fqdn]
+        self.host.domains[new] = replace(domain, name=new)
+
+    def set_metadata(self, uuid: str, metadata: Metadata) -> None:
+        self.host.step("set_metadata_ready" if metadata.ready else "set_metadata")
+        domain = next((d for d in self.host.domains.values() if d.uuid == uuid), None)
+        if domain is None:
+            raise OperationError(f"{metadata.name}: devvm's facts can't be written")
+        self.host.domains[domain.name] = replace(domain, facts=metadata)
+
+    def start(self, vm: Vm) -> None:
+        self.host.step("start")
+        domain = self._get(vm.fqdn)
+        if domain.state is VmState.SHUTOFF:
+            self.host.boot(domain)
+        else:
+            self.host.domains[vm.fqdn] = replace(domain, state=VmState.RUNNING)
+
+    def shutdown(self, vm: Vm, *, timeout: float, force: bool) -> None:
+        self.host.step("shutdown_force" if force else "shutdown")
+        domain = self._get(vm.fqdn)
+        heard = self.host.answers and domain.state is VmState.RUNNING
+        if domain.state is not VmState.SHUTOFF and not heard and not force:
+            raise OperationError(
+                f"{vm.name} did not shut down within {timeout:.0f} s",
+                resolution=f"devvm stop {vm.name} --force",
+            )
+        self._off(vm.fqdn)
+
+    def remove_domain(self, fqdn: str) -> None:
+        self.host.step("remove_domain")
+        if fqdn in self.host.domains:
+            self._off(fqdn)
+            del self.host.domains[fqdn]
+
+    def console(self, fqdn: str) -> int:
+        return 0
+
+    def read_guest_file(self, fqdn: str, path: str) -> str | None:
+        guest = self.host.guests.get(self._get(fqdn).uuid)
+        if guest is None or not self.host.agent:
+            return None
+        return f"{guest.host_key} root@guest\n" if path == _HOST_KEY_IN_GUEST else None
+
+    def authorize_key(self, fqdn: str, login: str, public_key: str) -> bool:
+        self.host.step("authorize_key")
+        guest = self.host.guests.get(self._get(fqdn).uuid)
+        if guest is None or not self.host.agent:
+            return False
+        guest.admitted.add(public_key)
+        return True
+
+    def disks(self, fqdn: str) -> list[Disk]:
+        domain = self.host.domains.get(fqdn)
+        return [
+            Disk(
+                device=disk.device, role=disk.role, path=disk.path,
+                size_bytes=layer.size if layer else 0, used_bytes=1000 if layer else 0,
+            )
+            for disk in (domain.disks if domain else ())
+            for layer in [self.host.volumes.get(disk.path.name) if self.host.pool else None]
+        ]  # fmt: skip
+
+    def volumes(self) -> list[Volume]:
+        if not self.host.pool:
+            return []
+        return [
+            Volume(
+                name=name, path=POOL / name, size_bytes=layer.size, used_bytes=1000,
+                below=layer.below,
+            )
+            for name, layer in sorted(self.host.volumes.items())
+        ]  # fmt: skip
+
+    def volume_exists(self, name: str) -> bool:
+        return self.host.pool and name in self.host.volumes
+
+    def unused_volumes(self) -> list[Volume]:
+        needed = {layer for path, _ in self.host.users() for layer in self.host.chain(path)}
+        ours = re.compile(rf"[a-z0-9-]+\.{re.escape(self.domain)}(\.img|-.*)")
+        found = [v for v in self.volumes() if v.path not in needed and ours.fullmatch(v.name)]
+        return sorted(found, key=lambda v: len(self.host.chain(v.path)), reverse=True)
+
+    def users_of_volume(self, name: str) -> list[str]:
+        path = POOL / name
+        if not self.host.pool:
+            return []
+        return sorted({user for disk, user in self.host.users() if path in self.host.chain(disk)})
+
+    def volume_sha256(self, name: str) -> str | None:
+        layer = self.host.volumes.get(name)
+        return layer.sha256 if layer and self.host.pool else None
+
+    def upload_volume(self, name: str, source: Path, detail: Detail, *, mend: bool = False) -> Path:
+        self.host.step("upload")
+        content = source.read_bytes()
+        there = self.host.volumes.get(name)
+        if there is None or not self.host.pool:
+            self.host.take(len(content), f"the volume {name} can't be filled")
+            there = self.host.volumes[name] = Layer(sha256=sha256(content).hexdigest())
+            there.size = int.from_bytes(content[24:32], "big")  # as the qcow2 file says
+        elif mend:
+            there.sha256 = sha256(content).hexdigest()
+        return POOL / name
+
+    def layer(self, name: str, below: Path, size_bytes: int | None = None) -> Path:
+        self.host.step("layer")
+        what = f"the volume {name} can't be made"
+        if below.name not in self.host.volumes:
+            raise OperationError(what, details=f"no {below}")
+        self.host.take(_EMPTY_LAYER, what)
+        size = size_bytes or self.host.volumes[below.name].size
+        self.host.volumes[name] = Layer(size=size, below=below)
+        return POOL / name
+
+    def remove_volume(self, name: str) -> None:
+        self.host.step("remove_volume")
+        users = self.users_of_volume(name)
+        if users:
+            raise OperationError(
+                f"the volume {name} is not deleted: it is needed", details=", ".join(users)
+            )
+        if self.host.pool and self.host.volumes.pop(name, None) is not None:
+            self.host.free += _EMPTY_LAYER
+
+    def split_disks(self, vm: Vm, on_top: Mapping[str, Path]) -> str:
+        self.host.step("split_disks")
+        domain = self._get(vm.fqdn)
+        live = _with(domain.live, on_top)
+        disks = _with(domain.disks, on_top)
+        self.host.domains[vm.fqdn] = replace(domain, disks=disks, live=live)
+        self.host.refuse_damage()
+        if domain.state is VmState.SHUTOFF:
+            return "off"
+        return "frozen" if self.host.agent else "crash"
+
+    def move_disk(self, vm: Vm, role: str, destination: Path) -> None:
+        self.host.step("move_disk")
+        top = self._running_disk(vm, role)
+        new = self._volume(destination)
+        assert new.below == self.host.volumes[top.name].below
+        new.files = dict(self.host.volumes[top.name].files)
+        self._put_on(vm.fqdn, {role: destination})
+
+    def commit_layers(self, vm: Vm, role: str, layer: Path) -> None:
+        self.host.step("commit_layers")
+        top = self._running_disk(vm, role)
+        assert layer in self.host.chain(top)[1:]
+        below = {
+            v.below for n, v in self.host.volumes.items() if POOL / n not in self.host.chain(top)
+        }
+        assert layer not in below, f"{layer} is under something else"
+        merged: dict[str, str] = {}
+        for path in reversed(self.host.chain(top)[: self.host.chain(top).index(layer) + 1]):
+            merged |= self.host.volumes[path.name].files
+        self.host.volumes[layer.name].files = merged
+        self.host.volumes[layer.name].size = self.host.volumes[top.name].size
+        self._put_on(vm.fqdn, {role: layer})
+
+    def resize_disk(self, vm: Vm, role: str, size_bytes: int) -> None:
+        self.host.step("resize_disk")
+        domain = self._get(vm.fqdn)
+        path = next(disk.path for disk in domain.disks if disk.role == role)
+        if size_bytes < self._volume(path).size:
+            raise OperationError(f"the volume {path.name} can't be resized", details="it is larger")
+        self._volume(path).size = size_bytes
+
+    def _put_on(self, fqdn: str, paths: Mapping[str, Path]) -> None:
+        domain = self._get(fqdn)
+        disks, live = _with(domain.disks, paths), _with(domain.live, paths)
+        self.host.domains[fqdn] = replace(domain, disks=disks, live=live)
+
+    def _volume(self, path: Path) -> Layer:
+        if path.name not in self.host.volumes:
+            raise OperationError(f"there is no volume {path}")
+        return self.host.volumes[path.name]
+
+    def _vm(self, fqdn: str) -> Vm | None:
+        domain = self.host.domains.get(fqdn)
+        if domain is None or not isinstance(domain.facts, Metadata):
+            return None
+        return Vm(
+            name=domain.facts.name, fqdn=fqdn, uuid=domain.uuid, state=domain.state,
+            driver=Driver.QEMU, memory_mib=2048, cpus=2, metadata=domain.facts,
+            lease=self.leases().get(domain.facts.name), mac=domain.mac,
+            disks=domain.live or domain.disks,
+        )  # fmt: skip
+
+    def _get(self, fqdn: str) -> Domain:
+        if fqdn not in self.host.domains:
+            raise OperationError(f"the domain {fqdn} can't be looked up")
+        return self.host.domains[fqdn]
+
+    def _put(self, domain: Domain) -> None:
+        """Define it, as libvirt does: names and UUIDs are unique, what runs goes on running."""
+        of_name = self.host.domains.get(domain.name)
+        of_uuid = next((d for d in self.host.domains.values() if d.uuid == domain.uuid), None)
+        if of_name is not of_uuid:
+            raise OperationError(f"the domain {domain.name} can't be defined: it is there already")
+        state = (of_name.state, of_name.live) if of_name else (VmState.SHUTOFF, ())
+        self.host.domains[domain.name] = replace(domain, state=state[0], live=state[1])
+
+    def _off(self, fqdn: str) -> None:
+        domain = self._get(fqdn)
+        self.host.domains[fqdn] = replace(domain, state=VmState.SHUTOFF, live=())
+        self.host.guests.pop(domain.uuid, None)
+
+    def _running_disk(self, vm: Vm, role: str) -> Path:
+        domain = self._get(vm.fqdn)
+        if domain.state is not VmState.RUNNING:
+            raise OperationError(f"the disks of {vm.fqdn} can't be changed: it does not run")
+        return next(disk.path for disk in domain.live if disk.role == role)
+
+
+def _with(disks: tuple[DomainDisk, ...], paths: Mapping[str, Path]) -> tuple[DomainDisk, ...]:
+    return tuple(replace(disk, path=paths.get(disk.role, disk.path)) for disk in disks)
+
+
+_port: services.Hypervisor = Hypervisor(Host(), "")  # held against the port by mypy

@@ -1,0 +1,167 @@
+"""A world in memory for operations: what they may see of libvirt, Vagrant, SSH and Ansible.
+
+`host.fail_at` makes a step fail by its name, `host.fail_number` by
+its number, with whatever exception a test wants. The exception `Killed` stands for SIGKILL: nothing
+answers any more until `again()`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from devvm.config import Config
+from devvm.domain.model import DATA, ROOT, Box, DomainDisk, Engineer, Target, Vm, VmState
+from devvm.operations.core import working_tree
+from devvm.operations.core.progress import Run
+from devvm.operations.vm import create
+from devvm.ports.services import BoxStore, Services
+from devvm.system.state import State
+from tests.support.memory_host import GIB, POOL, Domain, Host, Killed, Layer
+from tests.support.stand_ins import (
+    Boxes,
+    Ca,
+    DataDisks,
+    Provisioner,
+    Releases,
+    Reporter,
+    Shell,
+    Stacks,
+    UploadingHypervisor,
+    Vagrant,
+    Verifier,
+)
+
+__all__ = ["GIB", "POOL", "RELEASE", "Killed", "World"]
+
+RELEASE = "2026.11.23-1a2b3c4d5e6f"
+ANN = Engineer(
+    login="ann", authorized_keys=("ssh-ed25519 ANN",), git_name="Ann Lee", git_email="ann@x.test"
+)
+
+
+class World:
+    """A host, and devvm on it."""
+
+    services: Services
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.host = Host()
+        self.config = Config.model_validate(
+            {"state_dir": str(tmp_path / "state"), "pool_path": str(POOL)}
+        )
+        self.state = State(self.config.state_dir)
+        self.state.ensure()
+        self.box = Box(
+            release=RELEASE, path=Path("/boxes/devvm.box"), sha256="0" * 64, built_at="",
+            size_bytes=GIB, verified=True, debian="12", image_sha256="1" * 64,
+            packages={"mariadb-server": "1:10.11.14-0+deb12u2"}, content=working_tree.content(),
+        )  # fmt: skip
+        self.domain = self.config.network.domain
+        self.shell, self.provisioner = Shell(self.host), Provisioner(self.host)
+        self.verifier, self.data_disks = Verifier(self.host), DataDisks(self.host)
+        self.boxes = Boxes(self.box)
+        self.releases, self.stacks = Releases(), Stacks(self)
+        self.pauses: list[float] = []  # seconds; here they pass at once
+        self.services = Services(
+            config=self.config,
+            state=self.state,
+            hypervisor=UploadingHypervisor(self.host, self.domain, self),
+            vagrant=Vagrant(self.host, self.domain, tmp_path / "vagrant"),
+            shell=self.shell,
+            provisioner=self.provisioner,
+            verifier=self.verifier,
+            ca=Ca(tmp_path),
+            boxes=self.boxes,
+            data_disks=self.data_disks,
+            releases=self.releases,
+            stacks=self.stacks,
+            pause=self.pauses.append,
+        )
+        self.reporter = Reporter()
+
+    def boxes_in_use(self) -> BoxStore:
+        """The box store of the services that a test uses."""
+        return self.services.boxes
+
+    def configured(self, **vm: object) -> Services:
+        """The services with other settings of `[vm]`."""
+        return replace(
+            self.services,
+            config=self.config.model_copy(update={"vm": self.config.vm.model_copy(update=vm)}),
+        )
+
+    def run(self, command: str) -> Run:
+        return Run(command, self.reporter)
+
+    def again(self) -> None:
+        """The next command, after whatever became of the last one."""
+        self.host.dead = False
+        self.host.fail_at, self.host.fail_number, self.host.failure = "", 0, None
+        self.host.calls.clear()
+        self.reporter.notes.clear()
+        self.reporter.phases.clear()
+
+    def create(self, name: str = "dev1", *, release: str | None = None, keep: bool = False) -> Vm:
+        """A VM that is made, as a test's beginning."""
+        request = create.CreateRequest(name=name, engineer=ANN, release=release, keep=keep)
+        result = create.create(self.services, request, self.run(f"create {name}"))
+        self.again()
+        return result.vm
+
+    def vm(self, name: str = "dev1") -> Vm | None:
+        return self.services.hypervisor.vm(name)
+
+    def top(self, name: str, role: str) -> Path:
+        """The volume that a VM writes to as one of its disks."""
+        vm = self.vm(name)
+        assert vm is not None, f"there is no {name}"
+        return next(disk.path for disk in vm.disks if disk.role == role)
+
+    def write(self, name: str, path: str, text: str, role: str = DATA) -> None:
+        """A guest writes a file on one of its disks."""
+        self.host.volumes[self.top(name, role).name].files[path] = text
+
+    def read(self, name: str, path: str, role: str = DATA) -> str | None:
+        """What a guest reads."""
+        return self.host.read(self.top(name, role)).get(path)
+
+    def unused(self) -> list[str]:
+        """Volumes that nothing needs."""
+        return [volume.name for volume in self.services.hypervisor.unused_volumes()]
+
+    def picture(self) -> dict[str, Any]:
+        """All that is there: what must be the same after something that was undone."""
+        return {
+            "domains": {
+                d.name: (d.uuid, d.mac, d.disks, d.facts, d.read_only, d.state)
+                for d in self.host.domains.values()
+            },
+            "volumes": {n: (v.size, v.below, dict(v.files)) for n, v in self.host.volumes.items()},
+            "leases": dict(self.host.leases),
+            "folders": self.state.names(),
+            "journals": [n for n in self.state.names() if self.state.journal(n)],
+        }
+
+    def remnants(self, name: str) -> list[str]:
+        """Whatever is there of a VM."""
+        fqdn = f"{name}.{self.domain}"
+        found = [v for v in sorted(self.host.volumes) if v.startswith((f"{fqdn}.img", f"{fqdn}-"))]
+        found += [d for d in sorted(self.host.domains) if d.partition("@")[0] == fqdn]
+        found += [f"lease of {name}"] if name in self.host.leases else []
+        found += [str(self.state.vm(name))] if self.state.vm(name).exists() else []
+        return found
+
+    def target(self, name: str, alias: str) -> Target:
+        return Target(ssh_config=self.state.vm(name) / "ssh_config", alias=alias)
+
+    def foreign(self, fqdn: str, *volumes: str) -> None:
+        """Somebody else's domain."""
+        disks = []
+        for volume in volumes:
+            self.host.volumes[volume] = Layer()
+            disks.append(DomainDisk(device="vda", role=ROOT, path=POOL / volume))
+        self.host.domains[fqdn] = Domain(
+            name=fqdn, uuid="foreign", disks=tuple(disks), state=VmState.SHUTOFF
+        )

@@ -1,0 +1,36 @@
+"""Which driver, and how much memory."""
+
+import pytest
+
+from devvm.adapters.libvirt.host import Host, choose_driver
+from devvm.domain.errors import HostNotReadyError
+from devvm.domain.model import Driver
+from tests.support.libvirt_node import connect
+
+
+@pytest.mark.parametrize(
+    ("wanted", "offered", "in_processor", "driver"),
+    [
+        ("auto", True, True, Driver.KVM),
+        ("auto", True, False, Driver.QEMU),  # a virtual machine: /dev/kvm opens and is useless
+        ("auto", False, True, Driver.QEMU),
+        ("kvm", True, True, Driver.KVM),
+        ("qemu", True, True, Driver.QEMU),
+    ],
+)
+def test_driver(wanted, offered, in_processor, driver):
+    chosen, reason = choose_driver(wanted, offered=offered, in_processor=in_processor)
+    assert chosen is driver
+    assert reason
+
+
+@pytest.mark.parametrize("offered", [True, False])
+def test_kvm_that_can_not_work_is_refused_with_the_cause(offered):
+    with pytest.raises(HostNotReadyError) as caught:
+        choose_driver("kvm", offered=offered, in_processor=not offered)
+    assert ("vmx" if offered else "/dev/kvm") in caught.value.details
+
+
+def test_memory_of_a_host_that_tells_only_its_size(tmp_path):
+    total, free = Host(connect(tmp_path)).memory_mib()
+    assert total == free > 0

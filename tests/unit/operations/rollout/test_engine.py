@@ -1,0 +1,602 @@
+"""A release on its way to a fleet in memory: waves, gate, owners' wishes, control."""
+
+import json
+import resource
+import threading
+from dataclasses import replace
+from datetime import date
+from functools import partial
+
+import pytest
+
+from devvm.domain.errors import LockedError, NotFoundError, OperationError, UsageError
+from devvm.domain.model import VmState
+from devvm.domain.rollout.plan import Terms
+from devvm.domain.rollout.state import Cause, Event, State
+from devvm.domain.rollout.state import VmState as Step
+from devvm.operations.doctor import doctor
+from devvm.operations.rollout import control, deferred, pins, store
+from devvm.operations.rollout import plan as rollout_plan
+from devvm.operations.rollout.engine import Clock, Rollout
+from devvm.operations.vm import lifecycle, trash
+from tests.support.fleet_world import NEW, FleetWorld
+from tests.support.memory_state import Killed
+from tests.support.world import RELEASE
+
+TODAY = date(2026, 11, 30)
+
+
+@pytest.fixture
+def world(tmp_path):
+    return FleetWorld(tmp_path)
+
+
+def carrier(world, log):
+    return Rollout(
+        services=world.services, log=log, by="ann", messenger=world.messenger,
+        clock=Clock(now=world.time.now, sleep=world.time.sleep),
+    )  # fmt: skip
+
+
+def start(world, prepare=lambda _rollout: None, **terms):
+    terms = Terms(**{"release": NEW, **terms})
+    plan, _ = rollout_plan.make(world.services, terms, by="ann", today=TODAY)
+    with control.started(world.services, plan, command="rollout start") as log:
+        rollout = carrier(world, log)
+        prepare(rollout)
+        rollout.carry_out()
+    return rollout
+
+
+def resume(world, **more):
+    with control.taken_up(world.services, None, command="rollout resume", **more) as log:
+        rollout = carrier(world, log)
+        rollout.carry_out()
+    return rollout
+
+
+def pin(world, name):
+    pins.pin(world.services, name, until=date(2026, 12, 1), reason="demo", by="ann",
+             today=TODAY, command="pin")  # fmt: skip
+
+
+def somebody_is_quicker(world, name, do):
+    """Do something just before the rollout gets a VM's lock."""
+    lock = world.state.lock
+
+    def locking(which, command):
+        if which == name:
+            world.state.lock = lock
+            do()
+        return lock(which, command)
+
+    world.state.lock = locking
+
+
+def ask_after_two(rollout, request):
+    """Ask for something as soon as two VMs are done."""
+    note = rollout.note
+
+    def noting(*arguments, **facts):
+        note(*arguments, **facts)
+        if rollout.ledger.record.counts()[Step.DONE] == 2:
+            rollout.log.ask_for(request)
+
+    rollout.note = noting
+
+
+def states(rollout):
+    return {name: vm.state for name, vm in rollout.ledger.record.vms.items()}
+
+
+def test_all_vms_reach_the_release_wave_by_wave(world):
+    names = world.fleet(7)
+    rollout = start(world, canary=1, waves=("50%", "100%"), parallel=3)
+    assert rollout.ledger.state is State.DONE
+    assert [(w.name, len(w.vms)) for w in rollout.plan.waves] == [
+        ("canary", 1), ("wave 1", 3), ("wave 2", 3),
+    ]  # fmt: skip
+    assert set(states(rollout).values()) == {Step.DONE}
+    assert not [note for note in rollout.ledger.record.notes if "converge" in note]
+    assert {world.release_of(name) for name in names} == {NEW}
+    order = [event.vm for event in rollout.log.events() if event.what == Step.DONE]
+    assert order[0] == rollout.plan.waves[0].vms[0]
+    assert set(order[1:4]) == set(rollout.plan.waves[1].vms)
+
+
+def test_what_happened_is_told_and_written_down(world):
+    world.fleet(2)
+    rollout = start(world)
+    assert [m.kind for m in world.messenger.messages] == ["start", "wave", "wave", "done"]
+    assert json.loads(world.messenger.messages[-1].to_json())["release"] == NEW
+    events = rollout.log.events()
+    assert {event.by for event in events} == {"ann"}
+    begun = next(e for e in events if e.what == Step.UPDATING)
+    assert begun.facts["way"] == "converge"
+    assert begun.facts["reason"]
+    assert next(e for e in events if e.what == Step.DONE).facts["checks"] == "1 of 1"
+    assert ("dev001", "tell", f"devvm: this VM is on release {NEW} now") in world.shell.told
+
+
+def test_a_canary_that_fails_stops_all_and_is_back(world):
+    names = world.fleet(5)
+    world.verifier.failing.add((names[0], NEW))
+    rollout = start(world, canary=2, parallel=2)
+    assert rollout.ledger.state is State.FAILED
+    assert {world.release_of(name) for name in names} == {RELEASE}
+    assert {world.schema_of(name) for name in names} == {RELEASE}
+    found = states(rollout)
+    assert found[names[0]] is Step.FAILED
+    assert found[names[1]] is Step.BACK
+    assert {found[name] for name in names[2:]} == {Step.WAITING}
+    failed = rollout.ledger.vm(names[0])
+    assert "unit/nginx.service: it is not active" in failed.why
+    assert failed.log
+    assert failed.failure
+    assert failed.why.startswith(f"{names[0]} could not be brought to {NEW}: {failed.failure}")
+    told = next(m for m in world.messenger.messages if m.kind == "failure")
+    assert names[0] in told.text
+
+
+def test_a_wave_bears_as_many_failures_as_it_may(world):
+    names = world.fleet(6)
+    for name in names[1:3]:
+        world.provisioner.failing[name] = "update"
+    rollout = start(world, canary=1, waves=("100%",), max_failures=2)
+    assert rollout.ledger.state is State.DONE
+    assert states(rollout)[names[1]] is Step.FAILED
+    assert world.release_of(names[5]) == NEW
+    assert world.release_of(names[1]) == RELEASE
+
+
+def test_a_wave_with_more_failures_than_that_goes_back_and_earlier_waves_stay(world):
+    names = world.fleet(8)
+    for name in names[4:6]:
+        world.provisioner.failing[name] = "update"
+    rollout = start(world, canary=1, waves=("50%", "100%"), max_failures=1, parallel=1)
+    assert rollout.ledger.state is State.FAILED
+    assert {world.release_of(name) for name in names[:4]} == {NEW}
+    assert {world.release_of(name) for name in names[4:]} == {RELEASE}
+
+
+def test_roll_back_brings_every_vm_to_its_own_previous_state(world):
+    names = world.fleet(4)
+    for name in names:
+        world.write(name, "home/notes", f"of {name}")
+    start(world)
+    world.write(names[0], "home/notes", "later")
+    with control.taken_up(world.services, None, command="x", ended=True) as log:
+        rollout = carrier(world, log)
+        assert rollout.roll_back("asked") is State.ROLLED_BACK
+    assert {world.release_of(name) for name in names} == {RELEASE}
+    assert {world.schema_of(name) for name in names} == {RELEASE}
+    assert world.read(names[0], "home/notes") == "later"
+    assert set(states(rollout).values()) == {Step.BACK}
+    with pytest.raises(UsageError, match="rolled back already"):
+        control.roll_back(
+            world.services, None, lambda log: carrier(world, log), command="rollout rollback"
+        )
+
+
+def test_a_vm_that_went_on_meanwhile_is_not_taken_back(world):
+    names = world.fleet(2)
+    start(world)
+    vm = world.vm(names[0])
+    other = "2026.12.01-bbbbbbbbbbbb"
+    facts = replace(vm.metadata, release=other)
+    world.services.hypervisor.set_metadata(vm.uuid, facts)
+    with control.taken_up(world.services, None, command="x", ended=True) as log:
+        rollout = carrier(world, log)
+        rollout.roll_back("asked")
+    assert world.release_of(names[0]) == other
+    assert other in rollout.ledger.vm(names[0]).why
+
+
+def test_a_pinned_vm_is_left(world):
+    names = world.fleet(3)
+    pins.pin(world.services, names[1], until=date(2026, 12, 1), reason="demo", by="ann",
+             today=date(2026, 11, 30), command="pin")  # fmt: skip
+    rollout = start(world)
+    assert states(rollout)[names[1]] is Step.LEFT
+    assert "demo" in rollout.ledger.vm(names[1]).why
+    assert world.release_of(names[1]) == RELEASE
+
+
+def test_a_vm_that_does_not_run_is_brought_there_when_it_starts(world):
+    names = world.fleet(3, off=("dev002",))
+    rollout = start(world, canary=1)
+    assert states(rollout)["dev002"] is Step.DUE
+    assert world.vm("dev002").state is VmState.SHUTOFF
+    assert rollout.ledger.state is State.DONE
+    vm = lifecycle.start(world.services, "dev002", world.run("start dev002"))
+    assert deferred.due(vm, TODAY) == NEW
+    deferred.bring(world.services, "dev002", world.run("start dev002"), by="joe")
+    assert {world.release_of(name) for name in names} == {NEW}
+    record = rollout.log.record()
+    assert record.vms["dev002"].state is Step.DONE
+    assert rollout.log.events()[-1].by == "joe"
+
+
+def test_one_that_fails_when_it_starts_is_as_it_was_and_not_tried_again(world):
+    world.fleet(2, off=("dev002",))
+    rollout = start(world)
+    world.provisioner.failing["dev002"] = "update"
+    lifecycle.start(world.services, "dev002", world.run("start dev002"))
+    with pytest.raises(OperationError):
+        deferred.bring(world.services, "dev002", world.run("start dev002"), by="joe")
+    assert deferred.due(world.vm("dev002"), TODAY) is None
+    assert world.release_of("dev002") == RELEASE
+    failed = rollout.log.record().vms["dev002"]
+    assert (failed.state, failed.failure) == (Step.FAILED, "task 'update' failed")
+
+
+def test_a_failed_rollout_leaves_nothing_due(world):
+    names = world.fleet(3, off=("dev002",))
+    world.verifier.failing.add((names[2], NEW))
+    rollout = start(world, canary=3, parallel=3)
+    assert Step.DUE in {event.what for event in rollout.log.events()}
+    assert deferred.due(world.vm("dev002"), TODAY) is None
+
+
+def test_no_canary_that_could_be_changed_pauses_it(world):
+    world.fleet(2, off=("dev001", "dev002"))
+    rollout = start(world)
+    assert rollout.ledger.state is State.PAUSED
+    assert "no canary" in rollout.ledger.record.why
+    assert rollout.ledger.record.cause is Cause.CANARY
+    assert resume(world).ledger.state is State.DONE
+
+
+SESSION = "session\tann\tpts/0\t20\n"
+
+
+def test_who_is_active_is_asked_and_may_say_now(world):
+    names = world.fleet(1)
+    world.shell.people[names[0]] = SESSION
+    world.shell.answers[names[0]] = "now"
+    rollout = start(world, ask_minutes=10)
+    asked = next(e for e in rollout.log.events() if e.what == Step.ASKED)
+    assert "ann" in asked.facts["why"]
+    assert asked.facts["deadline"]
+    assert any(verb == "ask" for _, verb, _ in world.shell.told)
+    assert world.release_of(names[0]) == NEW
+
+
+def test_who_does_not_answer_is_waited_for_until_the_deadline(world):
+    names = world.fleet(1)
+    world.shell.people[names[0]] = SESSION
+    begun = world.time.at
+    start(world, ask_minutes=10)
+    assert world.release_of(names[0]) == NEW
+    assert (world.time.at - begun).total_seconds() >= 600
+
+
+def test_who_says_later_is_asked_again_after_the_last_wave_and_then_left(world):
+    names = world.fleet(3)
+    world.shell.people[names[1]] = SESSION
+    world.shell.answers[names[1]] = "later"
+    rollout = start(world)
+    events = [e.what for e in rollout.log.events() if e.vm == names[1] and e.what in set(Step)]
+    assert events == [Step.ASKED, Step.LATER, Step.ASKED, Step.LEFT]
+    assert rollout.ledger.state is State.DONE
+    assert world.release_of(names[1]) == RELEASE
+
+
+def test_quiet_hours_are_waited_for(world):
+    names = world.fleet(1)
+    hours = {"quiet_hours": ("daily 11:00-14:00",)}
+    settings = world.config.rollout.model_copy(update=hours)
+    config = world.config.model_copy(update={"rollout": settings})
+    world.services = replace(world.services, config=config)
+    rollout = start(world)
+    assert world.release_of(names[0]) == NEW
+    assert world.time.at.hour == 14
+    waits = [e.facts for e in rollout.log.events() if "quiet_until" in e.facts]
+    assert [facts["quiet_until"] for facts in waits] == ["2026-11-30T14:00:00+00:00"]
+    assert rollout.ledger.vm(names[0]).quiet_until == ""
+
+
+def test_a_rebuild_does_not_take_work_out_of_sight(world):
+    names = world.fleet(2)
+    world.on_roots[names[1]] = "repo\t/root/tool\t1\t2\t0\tno\n"
+    rollout = start(world, rebuild=True)
+    assert states(rollout)[names[1]] is Step.LEFT
+    assert "/root/tool" in rollout.ledger.vm(names[1]).why
+
+
+def test_asked_to_pause_it_pauses_and_goes_on(world):
+    world.fleet(6)
+
+    rollout = start(world, partial(ask_after_two, request="pause"), parallel=1)
+    assert rollout.ledger.state is State.PAUSED
+    assert rollout.log.record().cause is Cause.REQUEST
+    assert 2 <= rollout.ledger.record.counts()[Step.DONE] <= 3
+    rollout = resume(world)
+    assert rollout.ledger.state is State.DONE
+    tries = [vm.tries for vm in rollout.ledger.record.vms.values()]
+    assert tries == [1] * 6
+
+
+def test_asked_to_abort_it_ends_and_what_is_done_stays(world):
+    world.fleet(6, off=("dev006",))
+
+    rollout = start(world, partial(ask_after_two, request="abort"), parallel=1)
+    assert rollout.ledger.state is State.ABORTED
+    with pytest.raises(UsageError, match="has ended"):
+        resume(world)
+    assert rollout.ledger.record.counts()[Step.DONE] >= 2
+    assert rollout.ledger.record.counts()[Step.WAITING] >= 2
+
+
+def test_interrupted_it_pauses_when_no_vm_is_half_way(world):
+    world.fleet(4)
+    rollout = start(world, lambda r: r.interrupted.set())
+    assert rollout.ledger.state is State.PAUSED
+    assert rollout.ledger.record.cause is Cause.INTERRUPT
+    resumed = resume(world)
+    assert (resumed.ledger.state, resumed.ledger.record.cause) == (State.DONE, None)
+
+
+def test_a_host_without_room_pauses_it(world):
+    names = world.fleet(2)
+    world.host.free = 0
+    rollout = start(world)
+    assert rollout.ledger.state is State.PAUSED
+    assert "GiB are needed" in rollout.ledger.record.why
+    assert rollout.ledger.record.cause is Cause.HOST
+    assert {world.release_of(name) for name in names} == {RELEASE}
+    world.host.free = 100 * 1024**3
+    assert resume(world).ledger.state is State.DONE
+
+
+def test_two_rollouts_at_once_are_refused(world):
+    world.fleet(1)
+    with (
+        store.held(world.services, "rollout start"),
+        pytest.raises(LockedError, match="a rollout is being carried out"),
+    ):
+        start(world)
+
+
+def test_a_new_rollout_waits_for_the_end_of_the_last(world):
+    world.fleet(2)
+    start(world, lambda r: r.interrupted.set())
+    with pytest.raises(UsageError, match="has not ended"):
+        start(world)
+
+
+@pytest.mark.parametrize(
+    ("terms", "error"),
+    [
+        ({"release": "2026.12.01-cccccccccccc"}, NotFoundError),
+        ({"only": ("nobody",)}, NotFoundError),
+    ],
+)
+def test_what_is_not_there_is_refused_and_nothing_is_put_on_record(world, terms, error):
+    world.fleet(1)
+    with pytest.raises(error):
+        start(world, **terms)
+    assert store.every(world.services) == []
+
+
+def test_nothing_to_do_is_said(world):
+    world.fleet(1)
+    start(world)
+    with pytest.raises(UsageError, match="every VM is on"):
+        start(world)
+
+
+def test_a_vm_that_somebody_else_changes_is_waited_for(world):
+    names = world.fleet(1)
+    release = threading.Event()
+    held = threading.Event()
+
+    def hold():
+        with world.state.lock(names[0], "rebuild"):
+            held.set()
+            release.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(10)
+    slept = world.time.sleep
+    world.time.sleep = lambda seconds: (release.set(), thread.join(10), slept(seconds))
+    rollout = start(world)
+    assert rollout.ledger.state is State.DONE
+    assert world.release_of(names[0]) == NEW
+
+
+def test_nobody_changes_a_vm_while_a_rollout_looks_which_way_it_can_go(world):
+    names = world.fleet(2)
+    refused = []
+
+    def other():
+        with pytest.raises(LockedError) as caught:
+            pin(world, names[0])
+        refused.append(caught.value)
+
+    world.verifier.meanwhile = other
+    rollout = start(world)
+    assert refused
+    assert states(rollout)[names[0]] is Step.DONE
+
+
+def test_a_vm_that_is_pinned_when_the_rollout_gets_its_lock_is_left(world):
+    names = world.fleet(2)
+    somebody_is_quicker(world, names[1], lambda: pin(world, names[1]))
+    rollout = start(world)
+    assert states(rollout)[names[1]] is Step.LEFT
+    assert world.release_of(names[1]) == RELEASE
+    assert rollout.ledger.vm(names[1]).tries == 0
+
+
+def test_a_pin_set_just_before_a_vm_is_noted_as_due_stays_and_keeps_it(world):
+    world.fleet(2, off=("dev002",))
+    somebody_is_quicker(world, "dev002", lambda: pin(world, "dev002"))
+    rollout = start(world)
+    facts = world.vm("dev002").metadata
+    assert (facts.pin_reason, facts.update_to) == ("demo", "")
+    assert states(rollout)["dev002"] is Step.LEFT
+    assert "demo" in rollout.ledger.vm("dev002").why
+
+
+def test_a_vm_that_starts_before_it_is_noted_as_due_is_changed_at_once(world):
+    world.fleet(2, off=("dev002",))
+    run = world.run("start dev002")
+    somebody_is_quicker(world, "dev002", lambda: lifecycle.start(world.services, "dev002", run))
+    rollout = start(world)
+    assert states(rollout)["dev002"] is Step.DONE
+    assert world.vm("dev002").metadata.update_to == ""
+
+
+def test_a_vm_that_is_destroyed_before_it_is_noted_as_due_is_left(world):
+    world.fleet(2, off=("dev002",))
+    run = world.run("destroy dev002")
+    somebody_is_quicker(world, "dev002", lambda: trash.destroy(world.services, "dev002", run))
+    assert states(start(world))["dev002"] is Step.LEFT
+
+
+def test_a_pin_set_while_a_rollout_ends_stays(world):
+    """What is due is forgotten then, and nothing else."""
+    names = world.fleet(3, off=("dev002",))
+    world.verifier.failing.add((names[2], NEW))
+
+    def later(rollout):
+        note = rollout.note
+
+        def noting(what, *arguments, **facts):
+            note(what, *arguments, **facts)
+            if what == State.STOPPING:
+                somebody_is_quicker(world, "dev002", lambda: pin(world, "dev002"))
+
+        rollout.note = noting
+
+    rollout = start(world, later, canary=3, parallel=3)
+    assert Step.DUE in {event.what for event in rollout.log.events()}
+    facts = world.vm("dev002").metadata
+    assert (facts.pin_reason, facts.update_to) == ("demo", "")
+    assert states(rollout)["dev002"] is Step.LEFT
+
+
+def test_a_pin_set_after_a_due_update_failed_stays(world):
+    world.fleet(2, off=("dev002",))
+    start(world)
+    world.provisioner.failing["dev002"] = "update"
+    lifecycle.start(world.services, "dev002", world.run("start dev002"))
+    note = world.reporter.note
+
+    def noting(text):
+        note(text)
+        if "is back on" in text:  # the last thing that the update does
+            somebody_is_quicker(world, "dev002", lambda: pin(world, "dev002"))
+
+    world.reporter.note = noting
+    with pytest.raises(OperationError):
+        deferred.bring(world.services, "dev002", world.run("start dev002"), by="joe")
+    facts = world.vm("dev002").metadata
+    assert (facts.pin_reason, facts.update_to) == ("demo", "")
+
+
+def test_a_vm_that_is_gone_is_left(world):
+    names = world.fleet(3)
+
+    def destroy(rollout):
+        fqdn = world.vm(names[2]).fqdn
+        world.services.hypervisor.remove_domain(fqdn)
+
+    rollout = start(world, destroy)
+    assert rollout.ledger.state is State.DONE
+    assert states(rollout)[names[2]] is Step.LEFT
+
+
+TORN = Event(at=store.now(), by="jürgen", what="note", facts={"text": "für dev001: später"})
+LINE = json.dumps(TORN.data(), ensure_ascii=False).encode() + b"\n"
+TORN_AT = {
+    "in a key": 5,
+    "in a character": LINE.index("ü".encode()) + 1,
+    "before its last brace": -2,
+    "in zeroes": 0,
+}
+
+
+def events_file(world, log):
+    return world.state.rollouts / log.id / "events.jsonl"
+
+
+def add(world, log, content):
+    """What some other writer leaves in the record, or a host that dies while it writes."""
+    with events_file(world, log).open("ab") as file:
+        file.write(content)
+
+
+@pytest.mark.parametrize("where", TORN_AT)
+def test_a_torn_line_of_the_record_is_no_event_wherever_it_was_cut(world, where):
+    world.fleet(2)
+    rollout = start(world, lambda r: r.interrupted.set())
+    before = rollout.log.events()
+    add(world, rollout.log, LINE[: TORN_AT[where]] or bytes(64))
+    assert rollout.log.events() == before
+    resumed = resume(world)
+    assert resumed.ledger.state is State.DONE
+    assert resumed.log.events()[: len(before)] == before
+    assert resumed.log.record() == resumed.ledger.record
+    add(world, rollout.log, LINE[: TORN_AT[where]] or bytes(64))
+    control.roll_back(world.services, None, lambda log: carrier(world, log), command="rollback")
+    assert control.records(world.services)[0].state is State.ROLLED_BACK
+
+
+def test_an_event_that_lacks_only_the_end_of_its_line_is_one(world):
+    world.fleet(2)
+    log = start(world).log
+    add(world, log, LINE[:-1])
+    assert log.events()[-1] == TORN
+    log.append(replace(TORN, by="ann"))
+    assert log.events()[-2:] == [TORN, replace(TORN, by="ann")]
+
+
+@pytest.mark.parametrize("line", [b"{}", b"[]", b"null", b"7"])
+def test_a_line_that_is_whole_and_no_event_is_said(world, line):
+    world.fleet(1)
+    log = start(world).log
+    add(world, log, line + b"\n")
+    with pytest.raises(OperationError, match=r"events\.jsonl can't be read"):
+        log.events()
+
+
+def test_an_event_that_there_is_no_room_for_is_said_and_no_part_of_it_counts(world):
+    world.fleet(1)
+    log = start(world).log
+    before = log.events()
+    path = events_file(world, log)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, hard))
+    try:
+        with pytest.raises(OperationError, match="can't be written"):
+            log.append(TORN)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert log.events() == before
+    log.append(TORN)
+    assert log.events() == [*before, TORN]
+
+
+def test_a_pin_that_is_set_later_keeps_a_vm_from_what_it_is_due_for(world):
+    world.fleet(2, off=("dev002",))
+    start(world)
+    pins.pin(world.services, "dev002", until=date(2026, 12, 1), reason="demo", by="ann",
+             today=TODAY, command="pin")  # fmt: skip
+    assert deferred.due(world.vm("dev002"), TODAY) is None
+    assert deferred.due(world.vm("dev002"), date(2026, 12, 2)) == NEW
+
+
+def test_a_vm_that_was_killed_half_way_and_is_off_is_gone_on_with(world):
+    world.fleet(1)
+    world.host.fail_at, world.host.failure = "converge", Killed()
+    with pytest.raises(Killed):
+        start(world)
+    world.again()
+    world.host.dead = False
+    assert [f.kind for f in doctor.examine(world.services).findings] == ["half-way"]
+    world.services.hypervisor.shutdown(world.vm("dev001"), timeout=0, force=True)
+    assert resume(world).ledger.state is State.DONE
+    assert world.release_of("dev001") == NEW

@@ -1,0 +1,336 @@
+"""Every operation, failed, interrupted and killed at every step, and then typed again.
+
+A step is whatever changes something on the host. `tests/kill` does the same with real processes
+and a real libvirt, at the boundaries only that one has.
+"""
+
+import shutil
+
+import pytest
+
+from devvm.domain.errors import OperationError
+from devvm.domain.model import Purpose, VmState
+from devvm.operations.doctor import doctor
+from devvm.operations.provision import gc
+from devvm.operations.storage import saved_states
+from devvm.operations.vm import clone, lifecycle, rebuild, resize, snapshots, trash
+from tests.support.world import ANN, RELEASE, Killed, World
+
+GIB = 1024**3
+
+
+def do_rebuild(world):
+    request = rebuild.RebuildRequest(name="dev1", engineer=ANN, release=RELEASE)
+    return rebuild.rebuild(world.services, request, world.run("rebuild dev1"))
+
+
+def do_destroy(world):
+    return trash.destroy(world.services, "dev1", world.run("destroy dev1"))
+
+
+def do_purge(world):
+    return trash.destroy(world.services, "dev1", world.run("destroy dev1"), purge=True)
+
+
+def do_recover(world):
+    return trash.recover(world.services, "dev1", world.run("recover dev1"))
+
+
+def do_recover_item(world):
+    return trash.recover(world.services, "dev1", world.run("recover dev1"), identifier=world.item)
+
+
+def do_snapshot(world):
+    return snapshots.create(world.services, "dev1", "now", world.run("snapshot create dev1"))
+
+
+def do_snapshot_delete(world):
+    return snapshots.delete(world.services, "dev1", "before", world.run("snapshot delete dev1"))
+
+
+def do_empty(world):
+    run = world.run("trash empty dev1")
+    return trash.empty(world.services, trash.doomed(world.services, "dev1"), run)
+
+
+def do_restore(world):
+    run = world.run("snapshot restore dev1")
+    return snapshots.restore_snapshot(world.services, "dev1", "before", run)
+
+
+def do_clone(world):
+    return clone.clone(world.services, "dev1", "dev2", world.run("clone dev1"))
+
+
+def do_resize(world):
+    return resize.resize(world.services, "dev1", 40, world.run("resize dev1"))
+
+
+def with_vm(world):
+    world.create()
+    world.write("dev1", "home/note", "mine")
+
+
+def with_vm_off(world):
+    with_vm(world)
+    lifecycle.stop(world.services, "dev1", world.run("stop dev1"))
+
+
+def with_trash(world):
+    with_vm(world)
+    do_destroy(world)
+
+
+def with_snapshot(world):
+    with_vm(world)
+    snapshots.create(world.services, "dev1", "before", world.run("snapshot create dev1"))
+    world.write("dev1", "home/note", "changed since")
+
+
+def with_replaced(world):
+    with_vm(world)
+    do_rebuild(world)
+    (kept,) = trash.items(world.services, "dev1")
+    world.item = kept.id
+
+
+def there(world, note="mine"):
+    """The VM runs, with its data, and everything is in order."""
+    vm = world.vm()
+    assert vm.state is VmState.RUNNING
+    assert vm.metadata.ready
+    assert world.read("dev1", "home/note") == note
+    in_order(world)
+
+
+def in_order(world):
+    assert world.unused() == []
+    assert [n for n in world.state.names() if world.state.journal(n)] == []
+    assert not [k for k in world.services.hypervisor.kept() if k.purpose is Purpose.PREVIOUS]
+    assert set(world.host.leases) == {vm.name for vm in world.services.hypervisor.vms()}
+    assert set(world.state.names()) == set(world.host.leases)
+
+
+def rebuilt(world):
+    there(world)
+    assert world.vm().metadata.generation == 2
+    assert len(trash.items(world.services, "dev1")) == 1
+
+
+def destroyed(world):
+    assert world.vm() is None
+    (kept,) = trash.items(world.services, "dev1")
+    assert kept.destroyed
+    in_order(world)
+
+
+def purged(world):
+    assert world.remnants("dev1") == []
+    in_order(world)
+
+
+def recovered(world):
+    there(world)
+    assert trash.items(world.services, "dev1") == []
+
+
+def back_before_the_rebuild(world):
+    there(world)
+    (kept,) = trash.items(world.services, "dev1")
+    assert kept.label.startswith("before going back")
+
+
+def snapped(world):
+    there(world)
+    names = [s.kept.label for s in snapshots.list_snapshots(world.services, "dev1")]
+    assert names == ["now"]
+
+
+def snapshot_deleted(world):
+    there(world, note="changed since")
+    assert world.services.hypervisor.kept() == []
+
+
+def emptied(world):
+    if world.vm() is not None:
+        there(world)
+    assert world.services.hypervisor.kept() == []
+    in_order(world)
+
+
+def restored(world):
+    there(world)
+    assert len(trash.items(world.services, "dev1")) == 1
+    assert len(snapshots.list_snapshots(world.services, "dev1")) == 1
+
+
+def cloned(world):
+    there(world)
+    assert world.read("dev2", "home/note") == "mine"
+    assert world.vm("dev2").metadata.ready
+    assert world.vm("dev2").metadata.host_key != world.vm("dev1").metadata.host_key
+    assert saved_states.of_vm(world.services, "dev1", Purpose.SNAPSHOT) == []
+
+
+def resized(world):
+    there(world)
+    assert world.host.volumes[world.vm().data.name].size == 40 * GIB
+
+
+OPERATIONS = {
+    "rebuild": (with_vm, do_rebuild, rebuilt),
+    "rebuild of one that is off": (with_vm_off, do_rebuild, rebuilt),
+    "destroy": (with_vm, do_destroy, destroyed),
+    "destroy --purge": (with_snapshot, do_purge, purged),
+    "recover": (with_trash, do_recover, recovered),
+    "recover --item": (with_replaced, do_recover_item, back_before_the_rebuild),
+    "snapshot create": (with_vm, do_snapshot, snapped),
+    "snapshot delete": (with_snapshot, do_snapshot_delete, snapshot_deleted),
+    "trash empty": (with_replaced, do_empty, emptied),
+    "trash empty of one that was destroyed": (with_trash, do_empty, emptied),
+    "snapshot restore": (with_snapshot, do_restore, restored),
+    "clone": (with_vm, do_clone, cloned),
+    "resize": (with_vm, do_resize, resized),
+}
+#: Operations whose whole effect is there as soon as their last step but one is done: what is left
+#: of them after a failure is not undone.
+FORWARD = {
+    "destroy", "destroy --purge", "recover", "recover --item", "snapshot create",
+    "snapshot delete", "snapshot restore", "resize", "trash empty",
+    "trash empty of one that was destroyed",
+}  # fmt: skip
+
+
+#: Operations before or after which there is no VM.
+GONE = {"destroy", "destroy --purge", "recover", "trash empty of one that was destroyed"}
+
+
+@pytest.fixture(params=OPERATIONS)
+def operation(request, tmp_path):
+    """An operation, as often as a test wants it, each time in a world of its own."""
+    prepare, act, right = OPERATIONS[request.param]
+    worlds = iter(range(1000))
+
+    def begin():
+        world = World(tmp_path / str(next(worlds)))
+        prepare(world)
+        world.again()
+        return world
+
+    return request.param, begin, act, right
+
+
+def steps(begin, act):
+    world = begin()
+    act(world)
+    return len(world.host.calls)
+
+
+def test_it_does_what_it_says(operation):
+    _, begin, act, right = operation
+    world = begin()
+    act(world)
+    right(world)
+
+
+def test_killed_at_every_step_and_typed_again(operation):
+    _, begin, act, right = operation
+    for number in range(1, steps(begin, act) + 1):
+        world = begin()
+        world.host.fail_number, world.host.failure = number, Killed()
+        with pytest.raises(Killed):
+            act(world)
+        where = world.host.calls[-1]
+        world.again()
+        act_unless_done(world, act, right, where)
+        right(world)
+
+
+def act_unless_done(world, act, right, where):
+    """Type it again; where all had been done before the kill, it may say so."""
+    try:
+        act(world)
+    except OperationError:
+        raise AssertionError(where) from None
+    except Exception:
+        if act is do_resize:
+            raise
+        right(world)
+
+
+@pytest.mark.parametrize("failure", [OperationError("broken"), KeyboardInterrupt()])
+def test_failed_at_every_step_it_leaves_nothing_half_done(operation, failure):
+    name, begin, act, right = operation
+    for number in range(1, steps(begin, act) + 1):
+        world = begin()
+        before = world.picture()
+        world.host.fail_number, world.host.failure = number, failure
+        try:
+            act(world)
+        except type(failure):
+            pass
+        else:  # the step was one of tidying up, which is for later
+            gc.tidy(world.services, "dev1", world.run("later"))
+            right(world)
+            continue
+        world.host.fail_number = 0
+        after = world.picture()
+        if _stable(after) != _stable(before):  # past the point from which it goes on
+            where = world.host.calls[number - 1 :]
+            try:
+                in_order(world)
+                if name not in FORWARD and not (name == "clone" and world.vm("dev2") is None):
+                    right(world)
+            except AssertionError as error:
+                raise AssertionError(f"{where}: {error}") from None
+            assert world.vm() is None or world.read("dev1", "home/note")
+
+
+def _stable(picture):
+    """Without what a start changes, and what is kept of runs."""
+    return {part: value for part, value in picture.items() if part != "journals"}
+
+
+def test_killed_and_then_another_command(operation):
+    name, begin, act, _ = operation
+    if name in GONE:
+        return  # the VM is not there before or after
+    for number in range(1, steps(begin, act) + 1):
+        world = begin()
+        world.host.fail_number, world.host.failure = number, Killed()
+        with pytest.raises(Killed):
+            act(world)
+        world.again()
+        lifecycle.start(world.services, "dev1", world.run("start dev1"))
+        assert world.read("dev1", "home/note") in {"mine", "changed since"}
+        assert world.vm().state is VmState.RUNNING
+        if world.state.journal("dev2") is None:  # a clone's journal is the clone's
+            in_order(world)
+
+
+def test_killed_at_every_step_and_its_journal_lost(operation):
+    """Nothing but what libvirt knows is left: doctor mends it, and every command works again."""
+    name, begin, act, _ = operation
+    for number in range(1, steps(begin, act) + 1):
+        world = begin()
+        world.host.fail_number, world.host.failure = number, Killed()
+        with pytest.raises(Killed):
+            act(world)
+        where = world.host.calls[-1]
+        world.again()
+        for folder in list(world.state.vms.iterdir()):
+            shutil.rmtree(folder)
+        doctor.mend(world.services, world.run("doctor"))
+        left = [f for f in doctor.examine(world.services).findings if f.mend]
+        assert left == [], (number, where)
+        assert world.unused() == [], (number, where)
+        if world.vm() is None:
+            assert name in GONE, (number, where)
+            assert world.host.leases == {}
+            if name in {"destroy", "recover"}:
+                do_recover(world)
+        if world.vm() is not None:
+            lifecycle.start(world.services, "dev1", world.run("start dev1"))
+            assert world.read("dev1", "home/note") in {"mine", "changed since"}
+            do_rebuild(world)
+            do_destroy(world)
