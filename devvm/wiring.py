@@ -49,6 +49,7 @@ def build_services(config: Config) -> Services:
     from devvm.adapters.libvirt import LibvirtHypervisor
     from devvm.adapters.openssh import OpenSsh
     from devvm.adapters.vagrant import LibvirtVagrant
+    from devvm.operations import recovery
     from devvm.ports.services import Services
 
     state = State(config.state_dir)
@@ -72,6 +73,7 @@ def build_services(config: Config) -> Services:
         data_disks=Ext4DataDisks(),
         releases=stacks.store,
         stacks=stacks,
+        endings=recovery.ENDINGS,
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from devvm.config import Config
 from devvm.domain.model import AnsibleResult, Box, CheckResult, Target
@@ -180,5 +180,8 @@ class Services:
     data_disks: DataDisks
     releases: ReleaseStore
     stacks: Stacks
+    #: How what an operation has begun is ended, by its name in the journal; of
+    #: `devvm.operations.recovery`, which operations stand below.
+    endings: Mapping[str, Callable[[Any], Literal["finished", "undone"]]]
     #: Lets so many seconds pass.
     pause: Callable[[float], None] = time.sleep

@@ -13,6 +13,7 @@ from typing import Any
 
 from devvm.config import Config
 from devvm.domain.model import DATA, ROOT, Box, DomainDisk, Engineer, Target, Vm, VmState
+from devvm.operations import recovery
 from devvm.operations.core import working_tree
 from devvm.operations.core.progress import Run
 from devvm.operations.vm import create
@@ -77,6 +78,7 @@ class World:
             data_disks=self.data_disks,
             releases=self.releases,
             stacks=self.stacks,
+            endings=recovery.ENDINGS,
             pause=self.pauses.append,
         )
         self.reporter = Reporter()

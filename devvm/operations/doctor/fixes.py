@@ -8,20 +8,20 @@ from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
 from devvm.operations.provision import certificate, provision, repair
 from devvm.operations.storage import saved_states
-from devvm.operations.transaction import recovery
+from devvm.operations.transaction import transaction
 from devvm.ports.services import Services
 
 
 def end_operation(services: Services, name: str, run: Run) -> None:
     """End what a killed command had begun."""
-    recovery.settle(services, name, run)
+    transaction.end(services, name, run)
 
 
 def undo_rebuild(services: Services, kept: Kept, run: Run) -> None:
     """Undo a rebuild that was killed and whose journal is lost."""
     facts = {"command": run.command, "token": kept.id, "was_running": False}
     services.state.open_journal(kept.vm.name, journal.REBUILD, facts)
-    recovery.settle(services, kept.vm.name, run)
+    transaction.end(services, kept.vm.name, run)
 
 
 def set_journal_aside(services: Services, name: str, _run: Run) -> None:
@@ -31,7 +31,7 @@ def set_journal_aside(services: Services, name: str, _run: Run) -> None:
 
 def rename(services: Services, vm: Vm, fqdn: str, _run: Run) -> None:
     """Give a VM's domain its name back."""
-    provision.power_off(services, vm, timeout=recovery.STOP_TIMEOUT)
+    provision.power_off(services, vm, timeout=transaction.STOP_TIMEOUT)
     services.hypervisor.rename_domain(vm.fqdn, fqdn)
     if vm.state is VmState.RUNNING:
         found = services.hypervisor.vm(vm.name)

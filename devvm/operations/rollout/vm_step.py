@@ -20,7 +20,7 @@ from devvm.operations.guest import sessions, unsaved_work
 from devvm.operations.rollout import pins
 from devvm.operations.rollout import plan as rollout_plan
 from devvm.operations.storage import saved_states
-from devvm.operations.transaction import recovery
+from devvm.operations.transaction import transaction
 from devvm.operations.update import rollback, strategy, update
 from devvm.ports.services import Services
 
@@ -77,7 +77,7 @@ def step(
     name = progress.name
     try:
         if progress.tries:  # begun by a process that was killed
-            with recovery.changing(services, name, run):
+            with transaction.changing(services, name, run):
                 pass
         vm = services.hypervisor.vm(name)
         refusal = _refusal(vm, release, progress, now)
@@ -105,7 +105,7 @@ def back(
         DevvmError: it can't be brought back.
     """
     name = progress.name
-    with recovery.changing(services, name, run, start=True):
+    with transaction.changing(services, name, run, start=True):
         pass
     vm = services.hypervisor.vm(name)
     if vm is None:

@@ -11,7 +11,7 @@ from devvm.operations.core.progress import Run
 from devvm.operations.guest import home_backup, ssh
 from devvm.operations.provision import provision, repair
 from devvm.operations.storage import saved_states
-from devvm.operations.transaction import recovery
+from devvm.operations.transaction import transaction
 from devvm.operations.update import strategy
 from devvm.operations.vm import create, lifecycle, restore
 from devvm.ports.services import Services
@@ -37,14 +37,14 @@ def go_back(services: Services, name: str, release: str, kept_id: str, run: Run)
         LockedError: somebody is changing this VM.
         OperationError: a step failed.
     """
-    with recovery.changing(services, name, run, start=False) as before:
+    with transaction.changing(services, name, run, start=False) as before:
         vm = lifecycle.present(services, name)
         was_off = vm.state is VmState.SHUTOFF and not (before and before.was_running)
         exchange(services, name, release, kept_id, run)
         report = _see_it_back(services, name, run)
         if was_off:
             vm = lifecycle.present(services, name)
-            provision.power_off(services, vm, timeout=recovery.STOP_TIMEOUT)
+            provision.power_off(services, vm, timeout=transaction.STOP_TIMEOUT)
     return report
 
 

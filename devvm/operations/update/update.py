@@ -23,7 +23,7 @@ from devvm.operations.guest import home_backup, ssh
 from devvm.operations.guest import journal as guest_log
 from devvm.operations.provision import certificate, gc, provision
 from devvm.operations.storage import saved_states
-from devvm.operations.transaction import recovery
+from devvm.operations.transaction import transaction
 from devvm.operations.update import rollback, strategy
 from devvm.operations.update.strategy import Choice
 from devvm.operations.vm import create, lifecycle, rebuild, snapshots
@@ -94,7 +94,7 @@ def update(
     """
     name, release = request.name, strategy.in_use(services, request.release)
     theirs = strategy.of_release(services, release.release)
-    with recovery.changing(services, name, run) as before:
+    with transaction.changing(services, name, run) as before:
         rebuilt = bool(before and before.done(journal.REBUILD))
         vm = _up(services, name, run)
         home_backup.put_back(services, name, run)  # that a killed way back has left

@@ -18,7 +18,8 @@ from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
 from devvm.operations.provision import provision, repair
 from devvm.operations.storage import saved_states
-from devvm.operations.transaction import recovery
+from devvm.operations.transaction import transaction
+from devvm.operations.transaction.transaction import Begun, Outcome
 from devvm.operations.vm import create, lifecycle, snapshots
 from devvm.ports.services import Services
 
@@ -73,7 +74,7 @@ def clone(
     with ExitStack() as locks:
         # in one order, so that two clones the other way round do not wait for each other
         outcomes = {
-            vm: locks.enter_context(recovery.changing(services, vm, run))
+            vm: locks.enter_context(transaction.changing(services, vm, run))
             for vm in sorted((source, name))
         }
         before = outcomes[name]
@@ -95,16 +96,12 @@ def clone(
 def _make(services: Services, source: Vm, name: str, snapshot: str | None, run: Run) -> None:
     kept = snapshots.find(services, source.name, snapshot) if snapshot else None
     identifier, token = str(uuid.uuid4()), naming.new_token()
-    begun = {
-        "command": run.command,
-        "uuid": identifier,
-        "token": token,
-        "source": source.name,
-        "kept": kept.id if kept else token,
-        "temporary": kept is None,
-    }
-    services.state.open_journal(name, journal.CLONE, begun)
-    with recovery.settled_on_failure(services, name, run):
+    temporary = kept is None
+    with transaction.begin(
+        services, name, journal.CLONE, run,
+        uuid=identifier, token=token, source=source.name,
+        kept=kept.id if kept else token, temporary=temporary,
+    ):  # fmt: skip
         if kept is None:
             with run.phase("snapshot", f"Keeping the disks of {source.name}"):
                 kept = snapshots.take(services, source, f"for-{name}", run, token=token,
@@ -117,7 +114,18 @@ def _make(services: Services, source: Vm, name: str, snapshot: str | None, run: 
         services.hypervisor.set_metadata(identifier, replace(facts, ready=True))
         repair.let_in(services, target, replace(facts, ready=True))
         repair.write_files(services, name)
-        recovery.settle(services, name, run, killed=False)
+        if temporary:
+            saved_states.forget_kept(services, kept)
+
+
+def end(begun: Begun) -> Outcome:
+    """As the end of a create; what was kept of the first VM for this only is let go."""
+    outcome = create.end(begun)
+    if begun.journal["temporary"]:
+        kept = saved_states.find(begun.services, begun.journal["kept"])
+        if kept is not None:
+            saved_states.forget_kept(begun.services, kept)
+    return outcome
 
 
 def _define(
@@ -165,7 +173,7 @@ def _renew_identity(services: Services, target: Target, facts: Metadata, run: Ru
         services.shell.run(target, ["sudo", "sh", "-s"], stdin=script)
         found = services.hypervisor.vm(facts.name)
         assert found is not None
-        provision.power_off(services, found, timeout=recovery.STOP_TIMEOUT)
+        provision.power_off(services, found, timeout=transaction.STOP_TIMEOUT)
         facts = provision.known_by(services, facts, identity)
         services.hypervisor.set_metadata(found.uuid, facts)
         repair.write_files(services, facts.name)

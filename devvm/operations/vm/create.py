@@ -16,7 +16,8 @@ from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
 from devvm.operations.provision import provision, repair
 from devvm.operations.storage import saved_states
-from devvm.operations.transaction import recovery
+from devvm.operations.transaction import transaction
+from devvm.operations.transaction.transaction import Begun, Outcome
 from devvm.operations.verify import gate
 from devvm.operations.verify.verify import examine
 from devvm.operations.vm import lifecycle
@@ -90,7 +91,7 @@ def create(services: Services, request: CreateRequest, run: Run) -> CreateResult
     """
     name = validate_new_name(request.name)
     services.hypervisor.check()
-    with recovery.changing(services, name, run) as before:
+    with transaction.changing(services, name, run) as before:
         if before and before.done(journal.CREATE):
             return _check(services, name, run)
         with run.phase("check", "Checking the host"):
@@ -109,6 +110,22 @@ def create(services: Services, request: CreateRequest, run: Run) -> CreateResult
             _finish(services, name)
             services.state.close_journal(name)
             return _result(services, name, report, run)
+
+
+def end(begun: Begun) -> Outcome:
+    """Undo a create; one that got as far as a VM that is ready is finished."""
+    services, name = begun.services, begun.name
+    vm = services.hypervisor.vm(name)
+    ready = vm is not None and vm.metadata is not None and vm.metadata.ready
+    if vm is not None and ready and vm.uuid == begun.journal.get("uuid"):
+        repair.write_files(services, name)
+        return "finished"
+    begun.run.note(f"Undoing what was done for {name}")
+    if ready:  # another VM, that has been finished
+        saved_states.release_made_by(services, name, begun.token)
+    else:
+        provision.take_down(services, name)
+    return "undone"
 
 
 def check(services: Services, name: str) -> None:
@@ -244,7 +261,7 @@ def _undone(
 ) -> Iterator[None]:
     """Undo the create when the block fails; with `keep`, leave a domain that there is."""
     name = request.name
-    with recovery.settled_on_failure(services, name, run):
+    with transaction.ended_on_failure(services, name, run):
         try:
             yield
         except BaseException:

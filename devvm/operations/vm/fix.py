@@ -11,7 +11,7 @@ from devvm.domain.model import CheckResult, Report
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
 from devvm.operations.provision import certificate, provision
-from devvm.operations.transaction import recovery
+from devvm.operations.transaction import transaction
 from devvm.operations.verify.verify import examine, require_running
 from devvm.operations.vm import lifecycle
 from devvm.ports.services import Services
@@ -56,7 +56,7 @@ def mend(services: Services, name: str, run: Run) -> Mended:
         LockedError: somebody is changing this VM.
         OperationError: it does not run, can't be checked, or a role failed.
     """
-    with recovery.changing(services, name, run), provision.recorded(services, name, run):
+    with transaction.changing(services, name, run), provision.recorded(services, name, run):
         vm = require_running(lifecycle.present(services, name))
         if vm.metadata is None or not vm.metadata.engineer:
             raise OperationError(

@@ -13,7 +13,7 @@ from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
 from devvm.operations.provision import certificate, provision, repair
 from devvm.operations.storage import saved_states
-from devvm.operations.transaction.recovery import changing
+from devvm.operations.transaction.transaction import changing
 from devvm.ports.services import Services
 
 #: How long a guest may take to shut down; an emulated one with a database takes its time.

@@ -15,6 +15,7 @@ from devvm.domain.model import (
     Box,
     DomainChange,
     Engineer,
+    Kept,
     Metadata,
     Purpose,
     Report,
@@ -27,9 +28,10 @@ from devvm.operations.guest import journal as guest_log
 from devvm.operations.guest import ssh
 from devvm.operations.provision import gc, provision, repair
 from devvm.operations.storage import base_image, saved_states
-from devvm.operations.transaction import recovery
+from devvm.operations.transaction import transaction
+from devvm.operations.transaction.transaction import Begun, Outcome
 from devvm.operations.verify import gate
-from devvm.operations.vm import create, lifecycle
+from devvm.operations.vm import create, lifecycle, restore
 from devvm.ports.services import Services
 
 _DATABASE = "mariadb-server"
@@ -69,7 +71,7 @@ def rebuild(services: Services, request: RebuildRequest, run: Run) -> RebuildRes
         OperationError: a step failed; the old VM is back.
     """
     name = request.name
-    with recovery.changing(services, name, run, start=False) as before:
+    with transaction.changing(services, name, run, start=False) as before:
         same = before and before.journal.get("release") == request.release
         if before and same and before.done(journal.REBUILD):
             return _result(services, name, run, before.journal["token"])
@@ -92,14 +94,14 @@ def carry_out(
     """
     name = request.name
     vm, token = _present(services, name, run), request.token or naming.new_token()
-    begun = {
-        "command": run.command,
-        "token": token,
-        "was_running": was_running or vm.state is VmState.RUNNING,
-        "release": request.release,
-    }
-    services.state.open_journal(name, journal.REBUILD, begun)
-    with provision.recorded(services, name, run), recovery.settled_on_failure(services, name, run):
+    runs = was_running or vm.state is VmState.RUNNING
+    with (
+        provision.recorded(services, name, run),
+        transaction.begin(
+            services, name, journal.REBUILD, run,
+            token=token, was_running=runs, release=request.release,
+        ),
+    ):  # fmt: skip
         with run.phase("check", "Checking the host"):
             box = create.require_box(services, request.release)
             refuse_older_data(services, vm, box)
@@ -117,9 +119,33 @@ def carry_out(
         present = _vm(services, name).metadata  # its certificate may be a new one
         assert present is not None
         services.hypervisor.set_metadata(vm.uuid, replace(present, ready=True))
-        recovery.settle(services, name, run, killed=False)
+        _let_go(services, name, saved_states.find(services, token))
     gc.tidy(services, name, run)
     return _result(services, name, run, token, report)
+
+
+def end(begun: Begun) -> Outcome:
+    """Bring the old VM back, unless the new one has passed every check."""
+    services, name, token = begun.services, begun.name, begun.token
+    vm, kept = services.hypervisor.vm(name), saved_states.find(services, token)
+    ready = vm is not None and vm.metadata is not None and vm.metadata.ready
+    if vm is not None and ready and transaction.made_by(vm, token):
+        _let_go(services, name, kept)
+        return "finished"
+    if kept is not None:
+        begun.run.note(f"Bringing {name} back as it was")
+        restore.put_back(services, name, kept, token)
+    else:
+        saved_states.release_made_by(services, name, token)
+    transaction.start_again(begun)
+    return "undone"
+
+
+def _let_go(services: Services, name: str, kept: Kept | None) -> None:
+    """The new VM has passed: the old one is in the trash from now on."""
+    if kept is not None and kept.purpose is Purpose.PREVIOUS:
+        saved_states.to_trash(services, kept, kept.label)
+    repair.write_files(services, name)
 
 
 def _present(services: Services, name: str, run: Run) -> Vm:
@@ -183,7 +209,7 @@ def _replace_root(
     services: Services, vm: Vm, box: Box, facts: Metadata, token: str, run: Run
 ) -> None:
     with run.phase("stop", "Shutting the VM down"):
-        provision.power_off(services, vm, timeout=recovery.STOP_TIMEOUT)
+        provision.power_off(services, vm, timeout=transaction.STOP_TIMEOUT)
     with run.phase("disks", "Setting the old root aside"):
         image = base_image.place(services, box, run)
         assert vm.metadata is not None

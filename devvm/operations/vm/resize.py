@@ -8,7 +8,8 @@ from devvm.operations.core import journal
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
 from devvm.operations.provision import provision
-from devvm.operations.transaction import recovery
+from devvm.operations.transaction import transaction
+from devvm.operations.transaction.transaction import Begun, Outcome
 from devvm.operations.vm import lifecycle
 from devvm.ports.services import Services
 
@@ -30,7 +31,7 @@ def resize(services: Services, name: str, data_gib: int, run: Run) -> Disk:
         OperationError: it could not be made larger.
     """
     wanted = data_gib * _GIB
-    with recovery.changing(services, name, run), provision.recorded(services, name, run):
+    with transaction.changing(services, name, run), provision.recorded(services, name, run):
         vm = lifecycle.present(services, name)
         disk = _data_disk(services, vm.fqdn)
         if wanted < disk.size_bytes:
@@ -39,18 +40,26 @@ def resize(services: Services, name: str, data_gib: int, run: Run) -> Disk:
                 details="a disk can't be made smaller: it might cut off what is on it",
                 resolution=f"devvm resize {name} --data {disk.size_bytes // _GIB + 1}G",
             )
-        facts = {"command": run.command, "sizes": {DATA: wanted}}
-        services.state.open_journal(name, journal.RESIZE, facts)
-        with recovery.settled_on_failure(services, name, run):
-            with run.phase("resize", f"Making the data disk {data_gib} GiB large"):
-                if wanted > disk.size_bytes:
-                    services.hypervisor.resize_disk(vm, DATA, wanted)
-                if vm.state is VmState.RUNNING:
-                    run.detail("growing the file system")
-                    target = ssh.target(services, name, login="vagrant")
-                    services.shell.run(target, ["sudo", "sh", "-s"], stdin=_GROW)
-            services.state.close_journal(name)
+        with (
+            transaction.begin(services, name, journal.RESIZE, run, sizes={DATA: wanted}),
+            run.phase("resize", f"Making the data disk {data_gib} GiB large"),
+        ):
+            if wanted > disk.size_bytes:
+                services.hypervisor.resize_disk(vm, DATA, wanted)
+            if vm.state is VmState.RUNNING:
+                run.detail("growing the file system")
+                target = ssh.target(services, name, login="vagrant")
+                services.shell.run(target, ["sudo", "sh", "-s"], stdin=_GROW)
         return _data_disk(services, vm.fqdn)
+
+
+def end(begun: Begun) -> Outcome:
+    """A disk is as large as it was or as it was to be; its file system grows at the next start."""
+    hypervisor = begun.services.hypervisor
+    vm = hypervisor.vm(begun.name)
+    sizes = {disk.role: disk.size_bytes for disk in hypervisor.disks(vm.fqdn)} if vm else {}
+    done = all(sizes.get(role, 0) >= size for role, size in begun.journal["sizes"].items())
+    return "finished" if done else "undone"
 
 
 def _data_disk(services: Services, fqdn: str) -> Disk:

@@ -10,7 +10,8 @@ from devvm.operations.core import journal, naming
 from devvm.operations.core.progress import Run
 from devvm.operations.provision import provision, repair
 from devvm.operations.storage import saved_states
-from devvm.operations.transaction import recovery
+from devvm.operations.transaction import transaction
+from devvm.operations.transaction.transaction import Begun, Outcome
 from devvm.operations.vm import lifecycle
 from devvm.ports.services import Services
 
@@ -21,7 +22,7 @@ def exchange(
     kept: Kept,
     run: Run,
     *,
-    before: recovery.Settled | None,
+    before: transaction.Ended | None,
     consume: bool = False,
 ) -> None:
     """Bring a VM to a state that is kept; the present one goes to the trash.
@@ -41,20 +42,12 @@ def exchange(
     """
     token = naming.new_token()
     was_running = vm.state is VmState.RUNNING or bool(before and before.was_running)
-    services.state.open_journal(
-        vm.name,
-        journal.RESTORE,
-        {
-            "command": run.command,
-            "token": token,
-            "was_running": was_running,
-            "kept": kept.id,
-            "consume": consume,
-        },
-    )
-    with recovery.settled_on_failure(services, vm.name, run):
+    with transaction.begin(
+        services, vm.name, journal.RESTORE, run,
+        token=token, was_running=was_running, kept=kept.id, consume=consume,
+    ):  # fmt: skip
         with run.phase("stop", "Shutting the VM down"):
-            provision.power_off(services, vm, timeout=recovery.STOP_TIMEOUT)
+            provision.power_off(services, vm, timeout=transaction.STOP_TIMEOUT)
         with run.phase("disks", "Exchanging the disks"):
             disks = saved_states.put_layers(services, vm.fqdn, kept.disks, token)
             label = f"before going back to {kept.label}"
@@ -69,7 +62,44 @@ def exchange(
             found = services.hypervisor.vm(vm.name)
             assert found is not None
             lifecycle.power_on(services, found, run)
-        services.state.close_journal(vm.name)
+
+
+def end(begun: Begun) -> Outcome:
+    """Finish an exchange of disks if the VM has the new ones, undo it otherwise."""
+    services, name = begun.services, begun.name
+    vm = services.hypervisor.vm(name)
+    done = vm is not None and transaction.made_by(vm, begun.token)
+    if not done:
+        before = saved_states.find(services, begun.token)
+        if before is not None:
+            saved_states.forget_kept(services, before)
+        saved_states.release_made_by(services, name, begun.token)
+    elif begun.journal["consume"]:
+        kept = saved_states.find(services, begun.journal["kept"])
+        if kept is not None:
+            saved_states.forget_kept(services, kept)
+    repair.write_files(services, name)
+    transaction.start_again(begun)
+    return "finished" if done else "undone"
+
+
+def put_back(services: Services, name: str, kept: Kept, token: str) -> None:
+    """Give a VM the disks and facts that it had, and drop what an operation made in their place."""
+    vm = services.hypervisor.vm(name)
+    fqdn = naming.fqdn_of(services.config, name)
+    change = DomainChange(
+        name=fqdn,
+        uuid=kept.uuid,
+        title=f"devvm {name}",
+        disks={disk.role: disk.path for disk in kept.disks},
+        facts=kept.vm,
+    )
+    if vm is not None:
+        provision.power_off(services, vm, timeout=0)
+    source = saved_states.domain_of(services, kept) if vm is None else fqdn
+    services.hypervisor.define(services.hypervisor.definition(source), change)
+    saved_states.forget_kept(services, kept)
+    saved_states.release_made_by(services, name, token)
 
 
 def writable(services: Services, kept: Kept, fqdn: str, token: str) -> dict[str, Path]:

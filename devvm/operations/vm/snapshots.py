@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from devvm.domain.errors import ExistsError, NotFoundError, UsageError
 from devvm.domain.model import Kept, Purpose, Vm, VmState
@@ -15,8 +16,9 @@ from devvm.operations.core import journal, naming
 from devvm.operations.core.progress import Run
 from devvm.operations.provision import provision, repair
 from devvm.operations.storage import saved_states
-from devvm.operations.transaction import recovery
-from devvm.operations.vm import lifecycle, restore
+from devvm.operations.transaction import transaction
+from devvm.operations.transaction.transaction import Begun, Outcome
+from devvm.operations.vm import lifecycle, restore, trash
 from devvm.ports.services import Services
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
@@ -42,7 +44,7 @@ def create(services: Services, name: str, label: str, run: Run) -> Snapshot:
         OperationError: a step failed; nothing has changed.
     """
     validate_label(label)
-    with recovery.changing(services, name, run) as before:
+    with transaction.changing(services, name, run) as before:
         done = before and before.done(journal.SNAPSHOT) and before.journal["label"] == label
         if not done:
             vm = _vm(services, name)
@@ -82,17 +84,12 @@ def take(
     token = token or naming.new_token()
     off = vm.state is VmState.SHUTOFF
     disks = {disk.role: disk.path for disk in vm.disks}
-    facts = {
-        "command": run.command,
-        "token": token,
-        "label": label,
-        "disks": {role: str(path) for role, path in disks.items()},
-        "consistency": "off" if off else "crash",
-        "temporary": temporary,
-        "purpose": purpose,
-    }
-    services.state.open_journal(vm.name, journal.SNAPSHOT, facts)
-    with recovery.settled_on_failure(services, vm.name, run):
+    with transaction.begin(
+        services, vm.name, journal.SNAPSHOT, run,
+        token=token, label=label, temporary=temporary, purpose=purpose,
+        disks={role: str(path) for role, path in disks.items()},
+        consistency="off" if off else "crash",
+    ):  # fmt: skip
         on_top = saved_states.put_layers(services, vm.fqdn, vm.disks, token)
         if not off:
             run.detail("freezing its file systems")
@@ -112,8 +109,28 @@ def take(
             consistency=consistency,
         )
         repair.write_files(services, vm.name)
-        services.state.close_journal(vm.name)
     return kept
+
+
+def end(begun: Begun) -> Outcome:
+    """Keep the state if the VM has its new layers, let go of these otherwise."""
+    services, facts = begun.services, begun.journal
+    vm = services.hypervisor.vm(begun.name)
+    if vm is None or not transaction.made_by(vm, begun.token):
+        saved_states.release_made_by(services, begun.name, begun.token)
+        return "undone"
+    if facts["temporary"]:  # for a clone, which is undone as well
+        return "undone"
+    saved_states.keep(
+        services,
+        vm,
+        token=begun.token,
+        purpose=Purpose(facts.get("purpose", Purpose.SNAPSHOT)),
+        label=facts["label"],
+        disks={role: Path(path) for role, path in facts["disks"].items()},
+        consistency=facts["consistency"],
+    )
+    return "finished"
 
 
 def list_snapshots(services: Services, name: str) -> list[Snapshot]:
@@ -135,7 +152,7 @@ def restore_snapshot(services: Services, name: str, label: str, run: Run) -> Vm:
         LockedError: somebody is changing this VM.
         OperationError: a step failed; the VM is as it was.
     """
-    with recovery.changing(services, name, run, start=False) as before:
+    with transaction.changing(services, name, run, start=False) as before:
         vm = _vm(services, name)
         kept = find(services, name, label)
         if not (before and before.done(journal.RESTORE) and before.journal["kept"] == kept.id):
@@ -153,7 +170,7 @@ def delete(services: Services, name: str, label: str, run: Run) -> list[str]:
         NotFoundError: there is no such VM or snapshot.
         LockedError: somebody is changing this VM.
     """
-    with recovery.changing(services, name, run) as before:
+    with transaction.changing(services, name, run) as before:
         try:
             kept = find(services, name, label)
         except NotFoundError:
@@ -161,7 +178,7 @@ def delete(services: Services, name: str, label: str, run: Run) -> list[str]:
                 return []
             raise
         with run.phase("delete", f"Deleting the snapshot {label}"):
-            return recovery.purge(services, name, [kept], run)
+            return trash.purge(services, name, [kept], run)
 
 
 def find(services: Services, name: str, label: str) -> Kept:

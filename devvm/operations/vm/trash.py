@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from devvm.domain.errors import ExistsError, NotFoundError, UsageError
-from devvm.domain.model import DomainChange, Kept, Purpose, Report, Vm
+from devvm.domain.errors import ExistsError, NotFoundError, OperationError, UsageError
+from devvm.domain.model import DESTROYED, DomainChange, Kept, Purpose, Report, Vm
 from devvm.operations.core import journal, naming
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
 from devvm.operations.provision import gc, provision, repair
 from devvm.operations.storage import saved_states
-from devvm.operations.transaction import recovery
+from devvm.operations.transaction import transaction
+from devvm.operations.transaction.transaction import Begun, Outcome
 from devvm.operations.vm import create, lifecycle, restore
 from devvm.ports.services import Services
 
@@ -46,26 +50,51 @@ def destroy(services: Services, name: str, run: Run, *, purge: bool = False) -> 
     Raises:
         NotFoundError: there is nothing of this name.
     """
-    with recovery.changing(services, name, run, start=False) as before:
-        token = _destroyed_by(services, name, before)
-        facts = {"command": run.command, "purge": purge}
+    with transaction.changing(services, name, run, start=False) as before:
+        token, uuids = _destroyed_by(services, name, before), {}
         if token is None:
-            vm, token = lifecycle.get(services, name), naming.new_token()
-            services.state.open_journal(
-                name, journal.DESTROY, {**facts, "uuid": vm.uuid, "token": token}
-            )
-        elif purge and saved_states.find(services, token) is not None:
-            services.state.open_journal(name, journal.DESTROY, {**facts, "token": token})
-        if services.state.journal(name) is not None:
+            token, uuids = naming.new_token(), {"uuid": lifecycle.get(services, name).uuid}
+        if uuids or (purge and saved_states.find(services, token) is not None):
             what = f"Deleting {name} for good" if purge else f"Moving {name} to the trash"
-            with recovery.settled_on_failure(services, name, run), run.phase("destroy", what):
-                recovery.settle(services, name, run, killed=False)
+            with (
+                transaction.begin(
+                    services, name, journal.DESTROY, run, purge=purge, token=token, **uuids
+                ),
+                run.phase("destroy", what),
+            ):
+                _put_away(services, name, token, purge=purge)
         done = Destroyed(name=name, kept=saved_states.find(services, token))
         gc.tidy(services, name, run)
     return done
 
 
-def _destroyed_by(services: Services, name: str, before: recovery.Settled | None) -> str | None:
+def end_destroy(begun: Begun) -> Outcome:
+    """Finish it: it destroys what nobody asked to keep."""
+    _put_away(begun.services, begun.name, begun.token, purge=bool(begun.journal.get("purge")))
+    return "finished"
+
+
+def _put_away(services: Services, name: str, token: str, *, purge: bool) -> None:
+    """Move a VM, or what is left of one, to the trash; give its place on the network back.
+
+    What is to be deleted for good is in the trash first, too: what is deleted is known there until
+    the last of it is gone.
+    """
+    vm = services.hypervisor.vm(name) or repair.redefine(services, name)
+    if vm is not None:
+        provision.power_off(services, vm, timeout=transaction.STOP_TIMEOUT)
+        saved_states.keep(services, vm, token=token, purpose=Purpose.TRASH, label=DESTROYED)
+        services.hypervisor.undefine(vm.fqdn)
+    elif lost := saved_states.lost_volumes(services, name):
+        saved_states.keep_volumes(services, repair.unknown(name), tuple(lost), token)
+    with services.state.wait_lock("network"):
+        services.hypervisor.release_lease(name)
+    if purge and (kept := saved_states.find(services, token)):
+        gc.purge(services, kept)
+    services.state.forget(name)  # the journal too
+
+
+def _destroyed_by(services: Services, name: str, before: transaction.Ended | None) -> str | None:
     """The token of what an earlier command destroyed or undid; None where something is left."""
     if before is None:
         return None
@@ -92,7 +121,7 @@ def recover(services: Services, name: str, run: Run, *, identifier: str | None =
         LockedError: somebody is changing this VM.
         OperationError: a step failed; it is in the trash as before.
     """
-    with recovery.changing(services, name, run, start=False) as before:
+    with transaction.changing(services, name, run, start=False) as before:
         done = before and (
             (before.done(journal.RECOVER) and identifier in (None, before.journal["kept"]))
             or (before.done(journal.RESTORE) and before.journal["kept"] == identifier)
@@ -158,15 +187,58 @@ def empty(services: Services, doomed: Sequence[Kept], run: Run) -> list[str]:
     """
     removed: list[str] = []
     for name in sorted({kept.vm.name for kept in doomed} | set(_unfinished(services))):
-        with recovery.changing(services, name, run):
+        with transaction.changing(services, name, run):
             there = [kept for kept in items(services, name) if kept in doomed]
             if there:
                 with run.phase("purge", f"Deleting what is in the trash of {name} for good"):
-                    removed += recovery.purge(services, name, there, run)
+                    removed += purge(services, name, there, run)
     return removed
 
 
-def _unfinished(services: Services) -> dict[str, recovery.Journal]:
+def purge(services: Services, name: str, doomed: Iterable[Kept], run: Run) -> list[str]:
+    """Delete kept states of a VM for good; the volumes that are gone. The VM's lock is held.
+
+    If there is no room for a journal it goes on without one: it is what makes room.
+    """
+    every = [state for kept in doomed for state in gc.with_snapshots(services, kept)]
+    volumes = {path for kept in every for path in saved_states.layers_under(services, kept.disks)}
+    facts = {
+        "command": run.command,
+        "kept": [kept.id for kept in every],
+        "labels": [kept.label for kept in every],
+        "volumes": sorted(map(str, volumes)),
+    }
+    with suppress(OperationError):
+        services.state.open_journal(name, journal.PURGE, facts)
+    with transaction.ended_on_failure(services, name, run):
+        _delete(services, facts)
+        gc.tidy(services, name, run)
+        transaction.end(services, name, run, killed=False)
+    left = {volume.path for volume in services.hypervisor.volumes()}
+    return sorted(path.name for path in volumes - left)
+
+
+def end_purge(begun: Begun) -> Outcome:
+    """Finish it: a part of what was to be deleted is gone already."""
+    services, name = begun.services, begun.name
+    _delete(services, begun.journal)
+    vm = services.hypervisor.vm(name)
+    if vm is not None:
+        gc.drop_void(services, vm)
+        repair.write_files(services, name)  # a killed merge leaves no definition
+    if begun.killed:  # who interrupted it is not kept waiting while layers are merged
+        gc.tidy(services, name, begun.run)
+    return "finished"
+
+
+def _delete(services: Services, facts: Mapping[str, Any]) -> None:
+    for identifier in facts["kept"]:
+        if kept := saved_states.find(services, identifier):
+            gc.purge(services, kept)
+    saved_states.release(services, map(Path, facts["volumes"]))
+
+
+def _unfinished(services: Services) -> dict[str, transaction.Journal]:
     """The journals of killed commands that were deleting something, by the VM's name."""
     journals = {name: services.state.journal(name) for name in services.state.names()}
     return {
@@ -231,10 +303,7 @@ def _bring_back(services: Services, name: str, kept: Kept, run: Run) -> Recovere
             resolution=f"look at it: virsh dominfo {fqdn}; rename or remove it, then: "
             f"devvm recover {name}",
         )
-    services.state.open_journal(
-        name, journal.RECOVER, {"command": run.command, "token": token, "kept": kept.id}
-    )
-    with recovery.settled_on_failure(services, name, run):
+    with transaction.begin(services, name, journal.RECOVER, run, token=token, kept=kept.id):
         with run.phase("disks", f"Taking {name} out of the trash"):
             disks = restore.writable(services, kept, fqdn, token)
             with services.state.wait_lock("network"):
@@ -253,9 +322,24 @@ def _bring_back(services: Services, name: str, kept: Kept, run: Run) -> Recovere
             saved_states.define_from(services, kept, change)
             repair.write_files(services, name)
             saved_states.forget_kept(services, kept)
-        recovered = _checked(services, name, run)
-        services.state.close_journal(name)
-    return recovered
+        return _checked(services, name, run)
+
+
+def end_recover(begun: Begun) -> Outcome:
+    """Undo it, unless the state has left the trash, which is the last that it does there."""
+    services, name = begun.services, begun.name
+    kept = saved_states.find(services, begun.journal["kept"])
+    if kept is None:
+        return "finished"
+    vm = services.hypervisor.vm(name)
+    if vm is not None and vm.uuid == kept.uuid:
+        provision.power_off(services, vm, timeout=0)
+        services.hypervisor.undefine(vm.fqdn)
+    saved_states.release_made_by(services, name, begun.token)
+    with services.state.wait_lock("network"):
+        services.hypervisor.release_lease(name)
+    services.state.forget(name)
+    return "undone"
 
 
 def _checked(services: Services, name: str, run: Run) -> Recovered:

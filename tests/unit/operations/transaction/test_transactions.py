@@ -10,6 +10,7 @@ import pytest
 
 from devvm.domain.errors import OperationError
 from devvm.domain.model import Purpose, VmState
+from devvm.operations import recovery
 from devvm.operations.doctor import doctor
 from devvm.operations.provision import gc
 from devvm.operations.storage import saved_states
@@ -244,6 +245,39 @@ def test_killed_at_every_step_and_typed_again(operation):
         world.again()
         act_unless_done(world, act, right, where)
         right(world)
+
+
+#: What operations have written down for themselves since devvm 0.1, beside `operation` and
+#: `started_at`. A journal may be of an older devvm, so nobody may want more, or call it otherwise.
+WRITTEN_DOWN = {
+    "create": {"command", "uuid", "token", "release"},
+    "destroy": {"command", "purge", "token", "uuid"},
+    "rebuild": {"command", "token", "was_running", "release"},
+    "recover": {"command", "token", "kept"},
+    "snapshot": {
+        "command", "token", "label", "disks", "consistency", "temporary", "purpose"
+    },
+    "restore": {"command", "token", "was_running", "kept", "consume"},
+    "clone": {"command", "uuid", "token", "source", "kept", "temporary"},
+    "resize": {"command", "sizes"},
+    "purge": {"command", "kept", "labels", "volumes"},
+}  # fmt: skip
+
+
+def test_a_journal_has_what_an_older_devvm_wrote(operation):
+    _, begin, act, _ = operation
+    for number in range(1, steps(begin, act) + 1):
+        world = begin()
+        world.host.fail_number, world.host.failure = number, Killed()
+        with pytest.raises(Killed):
+            act(world)
+        for journal in filter(None, map(world.state.journal, world.state.names())):
+            written = journal.keys() - {"operation", "started_at"}
+            assert written == WRITTEN_DOWN[journal["operation"]]
+
+
+def test_every_operation_that_a_journal_may_name_can_be_ended():
+    assert recovery.ENDINGS.keys() == WRITTEN_DOWN.keys()
 
 
 def act_unless_done(world, act, right, where):
