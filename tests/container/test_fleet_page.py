@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from devvm.cli.fleet import fleet_serializers
+from devvm.domain.rollout.state import VmState
 from devvm.html import fleet_report
 from tests.container.browser import browser
 from tests.support import made_up_fleet
@@ -197,18 +198,19 @@ def test_nothing_is_wider_than_the_window(shown, tmp_path, width, dark):
 @pytest.mark.parametrize("width", WIDTHS)
 def test_nor_is_what_has_no_end(chromium, tmp_path, width):
     fleet, word = made_up_fleet.overview(10), "x" * 200
-    one, line, going = fleet.vms[0], fleet.releases[0], fleet.rollouts[0]
+    one, line, name = fleet.vms[0], fleet.releases[0], "n" * 32
     facts = replace(
         one.vm.metadata, engineer="e" * 32, pinned_until="2099-12-04", pin_reason=word,
         update_to=line.release,
     )  # fmt: skip
-    vm = replace(one, vm=replace(one.vm, name="n" * 32, metadata=facts))
+    vm = replace(one, vm=replace(one.vm, name=name, metadata=facts))
     record = replace(line.record, note=word, changes=(word,), created_by="e" * 32)
-    wave = replace(going.waves[0], name=word, vms=(("n" * 32, "failed", word),))
+    going = made_up_fleet.rollout("20261125-1", line.release, {word: [name]}, started_at=fleet.at)
+    failed = replace(going.vms[name], state=VmState.FAILED, why=word)
     long = replace(
         fleet, vms=(vm,), releases=(replace(line, record=record),),
-        rollouts=(replace(going, waves=(wave,)),),
-        checks=(replace(fleet.checks[0], name=word, message=word, vms=("n" * 32,)),),
+        rollouts=(replace(going, vms={name: failed}),),
+        checks=(replace(fleet.checks[0], name=word, message=word, vms=(name,)),),
         hosts=(replace(fleet.hosts[0], uri=f"qemu+ssh://{word}/system"),),
     )  # fmt: skip
     file = tmp_path / "fleet.html"

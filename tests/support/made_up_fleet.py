@@ -1,18 +1,15 @@
 """A fleet that nobody has, as `devvm.operations.fleet.report` would see it: the same every time."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from devvm.domain.model import Driver, Lease, Metadata, Outcome, Vm, VmState
 from devvm.domain.release.age import behind
 from devvm.domain.release.stack import Release
-from devvm.operations.fleet.report import (
-    FleetVm,
-    HostLine,
-    Overview,
-    ReleaseLine,
-    RolloutLine,
-    WaveLine,
-)
+from devvm.domain.rollout.plan import Plan, Terms, Wave
+from devvm.domain.rollout.state import Record, State, VmProgress
+from devvm.domain.rollout.state import VmState as Step
+from devvm.operations.fleet.report import FleetVm, HostLine, Overview, ReleaseLine
 from devvm.operations.fleet.status import Standing
 from devvm.operations.verify.fleet import OfCheck
 from devvm.operations.verify.last_result import FailedCheck, ParityRecord
@@ -92,43 +89,38 @@ def vm(number: int) -> FleetVm:
     )
 
 
-def rollouts(vms: tuple[FleetVm, ...]) -> tuple[RolloutLine, ...]:
+def rollout(identifier: str, release: str, waves: Mapping[str, Sequence[str]], **more) -> Record:
+    """A rollout of pat's, by the names of its waves; none of its VMs has been begun with."""
+    plan = Plan(
+        id=identifier, by="pat", terms=Terms(release=release),
+        waves=tuple(Wave(name=name, vms=tuple(vms)) for name, vms in waves.items()),
+    )  # fmt: skip
+    vms = {n: VmProgress(name=n, wave=wave.name) for wave in plan.waves for n in wave.vms}
+    return Record(plan=plan, vms=vms, **more)
+
+
+def rollouts(vms: tuple[FleetVm, ...]) -> tuple[Record, ...]:
     """One that goes on, and one that has ended."""
     names = [one.vm.name for one in vms]
-    canary, first, rest = names[:2], names[2 : 2 + len(names) // 2], names[2 + len(names) // 2 :]
-    failed, waiting = first[3], first[5:8]
-    going = (
-        *((n, "done", "") for n in first if n != failed and n not in waiting),
-        (failed, "failed", "parity: unit/redis-server.service differs; put back"),
-        *((n, "waiting", "its owner is at work; asked until 21:30") for n in waiting),
-    )
-    waves = (
-        WaveLine(
-            name="canary", total=2, done=2, failed=0, left=0, waiting=0,
-            vms=tuple((n, "done", "") for n in canary),
-        ),
-        WaveLine(
-            name="50%", total=len(first), done=len(first) - 4, failed=1, left=0, waiting=3,
-            vms=going,
-        ),
-        WaveLine(
-            name="100%", total=len(rest), done=0, failed=0, left=len(rest), waiting=0,
-            vms=tuple((n, "to come", "") for n in rest),
-        ),
+    half = 2 + len(names) // 2
+    first = names[2:half]
+    now = rollout(
+        "20261125-1", NEWEST, {"canary": names[:2], "50%": first, "100%": names[half:]},
+        started_at="2026-11-25T19:00:00+00:00",
     )  # fmt: skip
-    now = RolloutLine(
-        id="20261125-1", release=NEWEST, state="running", started_at="2026-11-25T19:00:00+00:00",
-        ended_at=None, by="pat", waves=waves,
-    )  # fmt: skip
-    everybody = WaveLine(
-        name="100%", total=len(names), done=len(names), failed=0, left=0, waiting=0,
-        vms=tuple((n, "done", "") for n in names),
-    )  # fmt: skip
-    then = replace(
-        now, id="20261116-1", release=OLDER, state="done", waves=(everybody,),
+    why = {first[3]: (Step.FAILED, "parity: unit/redis-server.service differs; put back")}
+    why |= dict.fromkeys(first[5:8], (Step.ASKED, "its owner is at work; asked until 21:30"))
+    reached = {
+        name: replace(now.vms[name], state=state, why=reason)
+        for name in names[:half]
+        for state, reason in [why.get(name, (Step.DONE, ""))]
+    }
+    then = rollout(
+        "20261116-1", OLDER, {"100%": names}, state=State.DONE,
         started_at="2026-11-16T19:00:00+00:00", ended_at="2026-11-16T20:41:00+00:00",
     )  # fmt: skip
-    return now, then
+    done = {name: replace(vm, state=Step.DONE) for name, vm in then.vms.items()}
+    return replace(now, vms={**now.vms, **reached}), replace(then, vms=done)
 
 
 def overview(count: int) -> Overview:

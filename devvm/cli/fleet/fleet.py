@@ -11,7 +11,8 @@ from devvm.cli.fleet import fleet_serializers, verify_fleet
 from devvm.cli.session import Session
 
 if TYPE_CHECKING:
-    from devvm.operations.fleet.report import HostLine, Overview, ReleaseLine, RolloutLine
+    from devvm.domain.rollout.state import Record
+    from devvm.operations.fleet.report import HostLine, Overview, ReleaseLine
 
 #: VMs that are listed as behind; the others are counted.
 _LISTED = 20
@@ -107,13 +108,12 @@ def _remark(one: ReleaseLine) -> str:
     return "latest" if one.behind == 0 else ""
 
 
-def _rollout(one: RolloutLine) -> tuple[str, ...]:
-    done, failed, total = (
-        sum(getattr(wave, part) for wave in one.waves) for part in ("done", "failed", "total")
-    )
+def _rollout(record: Record) -> tuple[str, ...]:
+    tally = record.tally()
     return (
-        one.id, one.release, one.state, f"{done} of {total}", str(failed),
-        str(total - done - failed), formatting.date(one.started_at),
+        record.plan.id, record.plan.terms.release, str(record.state),
+        f"{tally.done} of {sum(tally)}", str(tally.failed), str(tally.waiting + tally.left),
+        formatting.date(record.started_at),
     )  # fmt: skip
 
 

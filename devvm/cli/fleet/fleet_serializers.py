@@ -8,14 +8,9 @@ from devvm.cli import serializers
 
 if TYPE_CHECKING:
     from devvm.domain.model import Vm
-    from devvm.operations.fleet.report import (
-        FleetVm,
-        HostLine,
-        Overview,
-        ReleaseLine,
-        RolloutLine,
-        WaveLine,
-    )
+    from devvm.domain.rollout.plan import Wave
+    from devvm.domain.rollout.state import Record
+    from devvm.operations.fleet.report import FleetVm, HostLine, Overview, ReleaseLine
     from devvm.operations.fleet.status import Standing
     from devvm.operations.verify.fleet import OfCheck
     from devvm.operations.verify.last_result import ParityRecord
@@ -90,27 +85,28 @@ def _release(one: ReleaseLine) -> dict[str, Any]:
     }
 
 
-def _rollout(one: RolloutLine) -> dict[str, Any]:
+def _rollout(record: Record) -> dict[str, Any]:
     return {
-        "id": one.id,
-        "release": one.release,
-        "state": one.state,
-        "started_at": one.started_at,
-        "ended_at": one.ended_at,
-        "by": one.by,
-        "waves": [_wave(wave) for wave in one.waves],
+        "id": record.plan.id,
+        "release": record.plan.terms.release,
+        "state": str(record.state),
+        "started_at": record.started_at,
+        "ended_at": record.ended_at,
+        "by": record.plan.by,
+        "waves": [_wave(record, wave) for wave in record.plan.waves],
     }
 
 
-def _wave(wave: WaveLine) -> dict[str, Any]:
+def _wave(record: Record, wave: Wave) -> dict[str, Any]:
+    tally = record.tally(wave)
     return {
         "name": wave.name,
-        "total": wave.total,
-        "done": wave.done,
-        "failed": wave.failed,
-        "waiting": wave.waiting,
-        "left": wave.left,
-        "vms": [{"name": name, "state": state, "why": why} for name, state, why in wave.vms],
+        "total": len(wave.vms),
+        "done": tally.done,
+        "failed": tally.failed,
+        "waiting": tally.waiting,
+        "left": tally.left,
+        "vms": [{"name": vm.name, "state": str(vm.state), "why": vm.why} for vm in record.of(wave)],
     }
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from devvm.domain.rollout.plan import Plan, Terms, Wave
 
@@ -139,6 +139,22 @@ class VmProgress:
     put_off: bool = False
 
 
+class Tally(NamedTuple):
+    """How many VMs came to what.
+
+    Attributes:
+        done: Brought to the release.
+        failed: Not brought there: put back, or stuck.
+        waiting: For somebody: their owner, or their next start.
+        left: Still to come, left out, or taken back.
+    """
+
+    done: int
+    failed: int
+    waiting: int
+    left: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """All that is known of a rollout."""
@@ -160,6 +176,14 @@ class Record:
     def counts(self, wave: Wave | None = None) -> Counter[VmState]:
         """How many VMs are in each state, of a wave or of all."""
         return Counter(vm.state for vm in (self.vms.values() if wave is None else self.of(wave)))
+
+    def tally(self, wave: Wave | None = None) -> Tally:
+        """What the VMs of a wave, or all, came to."""
+        counts = self.counts(wave)
+        done = counts[VmState.DONE]
+        failed = counts[VmState.FAILED] + counts[VmState.STUCK]
+        waiting = counts[VmState.ASKED] + counts[VmState.DUE] + counts[VmState.LATER]
+        return Tally(done, failed, waiting, left=counts.total() - done - failed - waiting)
 
     @property
     def ended(self) -> bool:

@@ -12,7 +12,6 @@ from devvm.domain.model import CheckResult, Report, Vm, VmState, Volume
 from devvm.domain.release.age import behind
 from devvm.domain.release.stack import Release
 from devvm.domain.rollout.state import Record
-from devvm.domain.rollout.state import VmState as Step
 from devvm.operations.core import naming
 from devvm.operations.fleet import status as standing
 from devvm.operations.fleet.status import Standing
@@ -58,42 +57,6 @@ class ReleaseLine:
     vms: int
     match: int
     differ: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class WaveLine:
-    """A wave of a rollout.
-
-    Attributes:
-        name: Its name: `canary`, `10%`.
-        total: How many VMs are in it.
-        done: How many were brought to the release.
-        failed: How many were not, and were put back.
-        left: How many are still to come, or are left out.
-        waiting: How many wait for somebody: their owner, or their next start.
-        vms: Each VM: its name, its state in the rollout, and why, in words.
-    """
-
-    name: str
-    total: int
-    done: int
-    failed: int
-    left: int
-    waiting: int
-    vms: tuple[tuple[str, str, str], ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class RolloutLine:
-    """A rollout: times in ISO 8601, UTC; `ended_at` is None while it has not ended."""
-
-    id: str
-    release: str
-    state: str
-    started_at: str
-    ended_at: str | None
-    by: str
-    waves: tuple[WaveLine, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +107,7 @@ class Overview:
     vms: tuple[FleetVm, ...]
     releases: tuple[ReleaseLine, ...]
     checks: tuple[OfCheck, ...]
-    rollouts: tuple[RolloutLine, ...]
+    rollouts: tuple[Record, ...]
     hosts: tuple[HostLine, ...]
 
     @property
@@ -198,43 +161,8 @@ def look(services: Services, *, rollouts: int) -> Overview:
         vms=vms,
         releases=_releases(vms, on_record),
         checks=_checks(vms),
-        rollouts=_rollouts(services, rollouts),
+        rollouts=tuple(log.record() for log in reversed(store.every(services)[-rollouts:])),
         hosts=(_host(services, machines, volumes, set().union(*layers.values())),),
-    )
-
-
-def _rollouts(services: Services, newest: int) -> tuple[RolloutLine, ...]:
-    """The newest rollouts, the newest first."""
-    logs = store.every(services)[-newest:]
-    return tuple(_rollout(log.record()) for log in reversed(logs))
-
-
-def _rollout(record: Record) -> RolloutLine:
-    waves = []
-    for wave in record.plan.waves:
-        counts = record.counts(wave)
-        done = counts[Step.DONE]
-        failed = counts[Step.FAILED] + counts[Step.STUCK]
-        waiting = counts[Step.ASKED] + counts[Step.DUE] + counts[Step.LATER]
-        waves.append(
-            WaveLine(
-                name=wave.name,
-                total=len(wave.vms),
-                done=done,
-                failed=failed,
-                waiting=waiting,
-                left=len(wave.vms) - done - failed - waiting,
-                vms=tuple((vm.name, str(vm.state), vm.why) for vm in record.of(wave)),
-            )
-        )
-    return RolloutLine(
-        id=record.plan.id,
-        release=record.plan.terms.release,
-        state=str(record.state),
-        started_at=record.started_at,
-        ended_at=record.ended_at,
-        by=record.plan.by,
-        waves=tuple(waves),
     )
 
 

@@ -82,8 +82,11 @@ def test_the_json_has_all_of_it(cli, found):
     assert set(data["rollouts"][0]) == documented("Fleet rollout")
     wave = data["rollouts"][0]["waves"][1]
     assert set(wave) == documented("Fleet wave")
-    assert wave["vms"][-1] == {
-        "name": "dev10", "state": "waiting", "why": "its owner is at work; asked until 21:30",
+    assert [wave[key] for key in ("total", "done", "failed", "waiting", "left")] == [
+        30, 26, 1, 3, 0,
+    ]  # fmt: skip
+    assert wave["vms"][7] == {
+        "name": "dev10", "state": "asked", "why": "its owner is at work; asked until 21:30",
     }  # fmt: skip
     assert set(data["hosts"][0]) == documented("Fleet host")
 

@@ -193,11 +193,10 @@ def test_hostile_text_stays_text(fleet):
     )  # fmt: skip
     vm = replace(one, vm=replace(one.vm, name=HOSTILE, metadata=facts))
     record = replace(fleet.releases[0].record, note=HOSTILE, changes=(HOSTILE,), created_by=HOSTILE)
-    wave = replace(fleet.rollouts[0].waves[0], name=HOSTILE, vms=((HOSTILE, HOSTILE, HOSTILE),))
-    rollout = replace(
-        fleet.rollouts[0], id=HOSTILE, release=HOSTILE, state=HOSTILE, by=HOSTILE, waves=(wave,),
-        started_at=HOSTILE,
-    )  # fmt: skip
+    rollout = made_up_fleet.rollout(HOSTILE, HOSTILE, {HOSTILE: [HOSTILE]}, started_at=HOSTILE)
+    progress = replace(rollout.vms[HOSTILE], why=HOSTILE)
+    plan = replace(rollout.plan, by=HOSTILE)
+    rollout = replace(rollout, plan=plan, vms={HOSTILE: progress})
     check = replace(fleet.checks[0], name=HOSTILE, message=HOSTILE, vms=(HOSTILE,))
     made = html(
         replace(
