@@ -5,18 +5,17 @@ from __future__ import annotations
 import datetime
 import secrets
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 from devvm.domain.errors import DevvmError, HostNotReadyError, OperationError, UsageError
-from devvm.operations.core.progress import Run, bar
+from devvm.operations.core.parallel import for_each
+from devvm.operations.core.progress import Run
 from devvm.parity import capture as parity
 from devvm.parity import manifest as manifests
 from devvm.parity.manifest import Manifest, ManifestError
-from devvm.system import process
 from devvm.system.state import write_atomic
 
 
@@ -114,31 +113,13 @@ Only `varies` is for people: what is added there is kept."""
 def _look(
     hosts: ProductionHosts, names: Sequence[str], plan: Plan, run: Run, key: bytes
 ) -> list[parity.Seen]:
-    seen: dict[str, parity.Seen] = {}
-    failed: dict[str, DevvmError] = {}
-    pool = ThreadPoolExecutor(max_workers=plan.parallel)
-    waiting: dict[Future[parity.Seen], str] = {
-        pool.submit(hosts.look, name, timeout=plan.timeout): name for name in names
-    }
-    try:
-        while waiting:
-            run.detail(
-                bar(len(seen) + len(failed), len(names), "waiting for", list(waiting.values()))
-            )
-            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in done:
-                name = waiting.pop(future)
-                try:
-                    seen[name] = future.result()
-                except DevvmError as error:
-                    failed[name] = error
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        while wait(waiting, timeout=0.1).not_done:  # an interrupt is the main thread's alone
-            process.kill_those_of_other_threads()
-        raise
-    finally:
-        pool.shutdown(wait=False)
+    seen, failed = for_each(
+        run,
+        "waiting for",
+        names,
+        lambda name: hosts.look(name, timeout=plan.timeout),
+        size=plan.parallel,
+    )
     if failed:
         raise _not_seen(failed, len(names))
     return [replace(one, areas=parity.seal(one.areas, key)) for _, one in sorted(seen.items())]

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
-from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from devvm.domain.errors import DevvmError, InterruptedOperationError
 from devvm.domain.model import CheckResult, Outcome, PhaseRecord, Report, Vm, VmState
-from devvm.operations.core.progress import Run, bar
+from devvm.operations.core.parallel import for_each
+from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
 from devvm.operations.verify import verify
 from devvm.ports.services import Services
-from devvm.system import process
 
 #: Checks with one message from which on they are told as one.
 _ALIKE = 3
-#: Seconds between two looks at what an interrupt has ended.
-_PAUSE = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,54 +133,27 @@ def verify_all(services: Services, run: Run, *, parallel: int) -> FleetReport:
     """
     start = time.monotonic()
     vms = sorted(services.hypervisor.vms(), key=lambda vm: vm.name)
-    running = [vm for vm in vms if vm.state is VmState.RUNNING]
+    running = {vm.name: vm for vm in vms if vm.state is VmState.RUNNING}
     reports: dict[str, Report] = {}
     failed: dict[str, DevvmError] = {}
     if running:
+        stop = threading.Event()
         title = f"Checking {'1 VM' if len(running) == 1 else f'{len(running)} VMs'}"
         with run.phase("verify", title):
-            _look(services, running, run, parallel, reports, failed)
+            reports, failed = for_each(
+                run,
+                "checking",
+                running,
+                lambda name: _examine(services, running[name], stop),
+                size=parallel,
+                stop=stop,
+            )
     return FleetReport(
         reports=dict(sorted(reports.items())),
         not_running=tuple(vm.name for vm in vms if vm.state is not VmState.RUNNING),
         not_checked={name: _reason(error) for name, error in sorted(failed.items())},
         seconds=round(time.monotonic() - start, 2),
     )
-
-
-def _look(
-    services: Services,
-    vms: Sequence[Vm],
-    run: Run,
-    parallel: int,
-    reports: dict[str, Report],
-    failed: dict[str, DevvmError],
-) -> None:
-    """Check these VMs, and put down for each what came of it."""
-    stop, left = threading.Event(), deque(vms)
-    at_work: dict[Future[Report], str] = {}
-    pool = ThreadPoolExecutor(max_workers=parallel)
-    try:
-        while left or at_work:
-            while left and len(at_work) < parallel:
-                vm = left.popleft()
-                at_work[pool.submit(_examine, services, vm, stop)] = vm.name
-            run.detail(
-                bar(len(reports) + len(failed), len(vms), "checking", list(at_work.values()))
-            )
-            for future in wait(at_work, return_when=FIRST_COMPLETED).done:
-                name = at_work.pop(future)
-                try:
-                    reports[name] = future.result()
-                except DevvmError as error:
-                    failed[name] = error
-    except BaseException:
-        stop.set()
-        while wait(at_work, timeout=_PAUSE).not_done:
-            process.kill_those_of_other_threads()
-        raise
-    finally:
-        pool.shutdown(wait=False)
 
 
 def _examine(services: Services, vm: Vm, stop: threading.Event) -> Report:
