@@ -1,4 +1,7 @@
-"""Debian's order of versions (Debian Policy, 5.6.12)."""
+"""Debian's order of versions (Debian Policy, 5.6.12).
+
+Our own, and not python-debian's, which raises on what is no version: a guest may say anything.
+"""
 
 from __future__ import annotations
 
