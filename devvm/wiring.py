@@ -15,16 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from devvm.config import Config
-from devvm.domain.errors import NotFoundError
-from devvm.domain.release.identity import hash_of
-from devvm.operations.core import working_tree
 from devvm.system import assets
 from devvm.system.state import State
 
 if TYPE_CHECKING:
     from devvm.adapters.ansible import Ansible
     from devvm.adapters.host.invoker import Invoker
-    from devvm.adapters.image.box_store import FolderBoxStore
     from devvm.adapters.packages.apt import Apt
     from devvm.adapters.production_hosts import SshHosts
     from devvm.adapters.release_store import FolderReleaseStore
@@ -54,12 +50,7 @@ def build_services(config: Config) -> Services:
 
     state = State(config.state_dir)
     state.ensure()
-    boxes = FolderBoxStore(state)
-    stacks = _Stacks(
-        store=_release_store(config, state),
-        boxes=boxes,
-        in_hand=(assets.roles(), assets.playbooks(), production(config)),
-    )
+    store = _release_store(config, state)
     return Services(
         config=config,
         state=state,
@@ -67,46 +58,28 @@ def build_services(config: Config) -> Services:
         vagrant=LibvirtVagrant(),
         shell=OpenSsh(),
         provisioner=_ansible(assets.roles(), assets.playbooks()),
-        verifier=_verifier(config),
+        verifier=_verifier(production(config)),
         ca=LocalCa(state, domain=config.network.domain),
-        boxes=boxes,
+        boxes=FolderBoxStore(state),
         data_disks=Ext4DataDisks(),
-        releases=stacks.store,
-        stacks=stacks,
+        releases=store,
+        stacks=_Stacks(store),
         endings=recovery.ENDINGS,
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class _Stacks:
-    """Satisfies `Stacks`: the tools, over each release's own folders.
-
-    A release that is not on record, but has a box here of the stack in hand, is served with that.
-    """
+    """Satisfies `Stacks`: the tools, over each release's own folders."""
 
     store: FolderReleaseStore
-    boxes: FolderBoxStore
-    in_hand: tuple[Path, Path, Path]
 
     def provisioner(self, release: str) -> Ansible:
-        roles, playbooks, _ = self._folders(release)
+        roles, playbooks, _ = self.store.folders(release)
         return _ansible(roles, playbooks)
 
     def verifier(self, release: str) -> Testinfra:
-        from devvm.adapters.testinfra import Testinfra
-
-        return Testinfra(suite=assets.parity_suite(), production=self._folders(release)[2])
-
-    def _folders(self, release: str) -> tuple[Path, Path, Path]:
-        folders = self.store.folders(release)
-        if folders is not None:
-            return folders
-        box = self.boxes.find(release)
-        if (box.content if box else hash_of(release)) == working_tree.content():
-            return self.in_hand
-        raise NotFoundError(
-            f"the release {release} is not on record", resolution="devvm release list"
-        )
+        return _verifier(self.store.folders(release)[2])
 
 
 def _release_store(config: Config, state: State) -> FolderReleaseStore:
@@ -126,10 +99,10 @@ def _ansible(roles: Path, playbooks: Path) -> Ansible:
     return Ansible(playbooks=playbooks, roles=roles, callback_plugins=assets.callback_plugins())
 
 
-def _verifier(config: Config) -> Testinfra:
+def _verifier(production_dir: Path) -> Testinfra:
     from devvm.adapters.testinfra import Testinfra
 
-    return Testinfra(suite=assets.parity_suite(), production=production(config))
+    return Testinfra(suite=assets.parity_suite(), production=production_dir)
 
 
 def production(config: Config) -> Path:
@@ -152,7 +125,7 @@ def checks_of_the_suite(config: Config) -> tuple[str, ...]:
     Raises:
         OperationError: a file of expectations or waivers is broken.
     """
-    return _verifier(config).names()
+    return _verifier(production(config)).names()
 
 
 def build_box_services(config: Config) -> BuildServices:

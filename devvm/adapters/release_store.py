@@ -128,17 +128,16 @@ class FolderReleaseStore:
         """
         return _sha256(_production(self._production))
 
-    def folders(self, release: str) -> tuple[Path, Path, Path] | None:
-        """Where a release's roles, playbooks and production are; None if it is not on record.
+    def folders(self, release: str) -> tuple[Path, Path, Path]:
+        """Where a release's roles, playbooks and production are.
 
         Raises:
+            NotFoundError: it is not on record.
             OperationError: a record can't be read.
         """
-        record = self.find(release)
-        if record is None:
-            return None
+        record, production_sha256 = self._record(release)
         folder = self._folder / record.release
-        return *_roots(folder), _kept_production(folder, _read(folder / _RECORD)[1])
+        return *_roots(folder), _kept_production(folder, production_sha256)
 
     def write(self, release: Release, packages: PackageSet | None = None) -> None:
         """Put a release on record, with the stack and the production in hand; whole or not at all.

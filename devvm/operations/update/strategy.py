@@ -54,7 +54,7 @@ def of_release(services: Services, release: str) -> Services:
     """The services with the roles, playbooks and the production of a release on record.
 
     Raises:
-        NotFoundError: it is not on record, and not the stack in hand either.
+        NotFoundError: it is not on record.
     """
     provisioner, verifier = services.stacks.provisioner(release), services.stacks.verifier(release)
     return replace(services, provisioner=provisioner, verifier=verifier)
