@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from devvm.adapters.production_hosts import SshHosts
     from devvm.adapters.release_store import FolderReleaseStore
     from devvm.adapters.testinfra import Testinfra
+    from devvm.operations.rollout.notify import Messenger
     from devvm.ports.box import BuildServices
-    from devvm.ports.messenger import Messenger, Sender
+    from devvm.ports.messenger import Sender
     from devvm.ports.services import Services
     from devvm.ports.setup import SetupStep
 
@@ -165,7 +166,7 @@ def messenger(config: Config) -> Messenger:
     from devvm.adapters.notify.hook_command import HookCommand
     from devvm.adapters.notify.irc import Irc
     from devvm.adapters.notify.webhook import Webhook
-    from devvm.operations.rollout.notify import Messengers
+    from devvm.operations.rollout.notify import Messenger
 
     hooks, irc = config.rollout.hooks, config.rollout.irc
     senders: list[Sender] = []
@@ -181,7 +182,7 @@ def messenger(config: Config) -> Messenger:
                 ca_file=irc.ca_file, password_file=irc.password_file,
             )
         )  # fmt: skip
-    return Messengers(senders)
+    return Messenger(senders)
 
 
 def local_zone() -> tzinfo:

@@ -20,13 +20,3 @@ class Sender(Protocol):
         Raises:
             DevvmError: it was not told; why.
         """
-
-
-class Messenger(Protocol):
-    """All the ways that are configured."""
-
-    def tell(self, message: Message) -> list[str]:
-        """Tell all of them; what went wrong, a line for each that was not told.
-
-        Never raises, and returns within seconds: a rollout goes on whether it is heard or not.
-        """

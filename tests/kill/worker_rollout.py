@@ -6,7 +6,7 @@ from devvm.domain.rollout.plan import Terms
 from devvm.operations.rollout import control
 from devvm.operations.rollout import plan as rollout_plan
 from devvm.operations.rollout.engine import Rollout
-from devvm.operations.rollout.notify import Messengers
+from devvm.operations.rollout.notify import Messenger
 
 OPERATIONS = ("rollout", "rollout-rebuild", "rollout-resume", "rollout-abort", "rollout-rollback")
 
@@ -15,7 +15,7 @@ def operate(given, operation, arguments):
     """`rollout RELEASE VM ...`: the first VM is the canary; the others need no argument."""
 
     def make(log):
-        return Rollout(services=given, log=log, by="ann", messenger=Messengers([]))
+        return Rollout(services=given, log=log, by="ann", messenger=Messenger([]))
 
     if operation in ("rollout", "rollout-rebuild"):
         release, *names = arguments

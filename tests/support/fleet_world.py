@@ -29,7 +29,8 @@ from devvm.domain.model import (
 )
 from devvm.domain.release.stack import Release, Stack
 from devvm.domain.rollout.message import Message
-from devvm.ports.messenger import Messenger as MessengerPort
+from devvm.operations.rollout.notify import Messenger
+from devvm.ports import messenger
 from devvm.ports.services import Detail
 from tests.support.memory_state import Domain, Host, Layer
 from tests.support.stand_ins import Provisioner, Shell, UploadingHypervisor, Verifier
@@ -184,16 +185,19 @@ class Time:
             self.at += timedelta(seconds=max(seconds, 1))
 
 
-class Messenger:
+class Sender:
+    """Remembers what it was told."""
+
+    name = "hook"
+
     def __init__(self) -> None:
         self.messages: list[Message] = []
 
-    def tell(self, message: Message) -> list[str]:
+    def send(self, message: Message) -> None:
         self.messages.append(message)
-        return []
 
 
-_port: MessengerPort = Messenger()  # held against the port by mypy
+_port: messenger.Sender = Sender()  # held against the port by mypy
 
 
 class FleetWorld(World):
@@ -205,7 +209,8 @@ class FleetWorld(World):
         super().__init__(tmp_path)
         self.host.watched, self.host.busy = watch_disks, True
         self.on_roots: dict[str, str] = {}
-        self.time, self.messenger = Time(), Messenger()
+        self.time, self.sender = Time(), Sender()
+        self.messenger = Messenger([self.sender])
         self.shell = FleetShell(self.host, self)
         self.provisioner = FleetProvisioner(self.host, self)
         self.verifier = FleetVerifier(self.host, self)

@@ -22,11 +22,11 @@ from devvm.domain.rollout.state import VmState as Step
 from devvm.operations.core.parallel import SideBySide
 from devvm.operations.core.progress import Run
 from devvm.operations.rollout import vm_step
+from devvm.operations.rollout.notify import Messenger
 from devvm.operations.rollout.reporter import VmReporter
 from devvm.operations.rollout.store import Request, RolloutLog, now
 from devvm.operations.update import strategy
 from devvm.operations.vm import create
-from devvm.ports.messenger import Messenger
 from devvm.ports.services import Services
 
 #: Seconds between two looks at what somebody asks for.

@@ -9,15 +9,15 @@ from datetime import UTC, datetime
 
 from devvm.domain.errors import DevvmError
 from devvm.domain.rollout.message import Message, one_line
-from devvm.ports.messenger import Messenger, Sender
+from devvm.ports.messenger import Sender
 
 #: Seconds until a sender is no longer waited for. Each gives up by itself sooner; this is for what
 #: no timeout reaches, such as a name server that is silent.
 _PATIENCE = 20.0
 
 
-class Messengers:
-    """Satisfies `Messenger`: tells all senders at once.
+class Messenger:
+    """Tells all senders at once.
 
     Args:
         senders: Those that are configured; may be none.
@@ -29,7 +29,10 @@ class Messengers:
         self._patience = patience
 
     def tell(self, message: Message) -> list[str]:
-        """Tell all of them; what went wrong, a line for each that was not told."""
+        """Tell all of them; what went wrong, a line for each that was not told.
+
+        Never raises, and returns within seconds: a rollout goes on whether it is heard or not.
+        """
         complaints: dict[int, str] = {}
         threads = [
             # A daemon: one that hangs must not keep devvm from ending either.

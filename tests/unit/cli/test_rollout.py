@@ -333,8 +333,8 @@ def test_what_stops_the_engine_is_told_as_any_error(cli, world):
 
 def test_what_a_hook_complains_of_is_told(cli, world):
     world.fleet(1)
-    world.messenger.tell = lambda message: [f"irc: no answer to {message.kind}"]
-    assert "irc: no answer to start" in cli(*START).stderr
+    world.messenger = notify.Messenger([Sender("irc", OperationError("no answer"))])
+    assert "irc: no answer" in cli(*START).stderr
 
 
 def interrupting(world, name, times=1):
@@ -672,7 +672,7 @@ def configured(cli, tmp_path, text):
 def test_hooks_are_tried(cli, world, monkeypatch, tmp_path):
     configured(cli, tmp_path, '[rollout.irc]\nserver = "irc.test"\n')
     sender = Sender("irc")
-    monkeypatch.setattr(wiring, "messenger", lambda config: notify.Messengers([sender]))
+    monkeypatch.setattr(wiring, "messenger", lambda config: notify.Messenger([sender]))
     done = cli("rollout", "try-hooks")
     assert (done.code, done.stdout) == (0, "A test message was sent: irc\n")
     assert sender.sent[0].by == "jane"
@@ -683,7 +683,7 @@ def test_hooks_are_tried(cli, world, monkeypatch, tmp_path):
 
 
 def test_hooks_of_which_none_is_configured(cli, world, monkeypatch):
-    monkeypatch.setattr(wiring, "messenger", lambda config: notify.Messengers([]))
+    monkeypatch.setattr(wiring, "messenger", lambda config: notify.Messenger([]))
     done = cli("rollout", "try-hooks")
     assert done.code == 0
     assert "Nothing is configured" in done.stderr

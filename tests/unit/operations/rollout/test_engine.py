@@ -107,8 +107,8 @@ def test_all_vms_reach_the_release_wave_by_wave(world):
 def test_what_happened_is_told_and_written_down(world):
     world.fleet(2)
     rollout = start(world)
-    assert [m.kind for m in world.messenger.messages] == ["start", "wave", "wave", "done"]
-    assert json.loads(world.messenger.messages[-1].to_json())["release"] == NEW
+    assert [m.kind for m in world.sender.messages] == ["start", "wave", "wave", "done"]
+    assert json.loads(world.sender.messages[-1].to_json())["release"] == NEW
     events = rollout.log.events()
     assert {event.by for event in events} == {"ann"}
     begun = next(e for e in events if e.what == Step.UPDATING)
@@ -134,7 +134,7 @@ def test_a_canary_that_fails_stops_all_and_is_back(world):
     assert failed.log
     assert failed.failure
     assert failed.why.startswith(f"{names[0]} could not be brought to {NEW}: {failed.failure}")
-    told = next(m for m in world.messenger.messages if m.kind == "failure")
+    told = next(m for m in world.sender.messages if m.kind == "failure")
     assert names[0] in told.text
 
 

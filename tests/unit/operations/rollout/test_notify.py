@@ -9,7 +9,7 @@ import pytest
 
 from devvm.domain.errors import OperationError, UsageError
 from devvm.domain.rollout.message import Message, one_line
-from devvm.operations.rollout.notify import Messengers, try_out
+from devvm.operations.rollout.notify import Messenger, try_out
 from devvm.system.secrets import read_secret
 
 REPOSITORY = Path(__file__).parents[4]
@@ -54,18 +54,18 @@ class Hanging:
 
 def test_everybody_is_told():
     one, two = Heard(), Heard()
-    assert Messengers([one, two]).tell(MESSAGE) == []
+    assert Messenger([one, two]).tell(MESSAGE) == []
     assert one.messages == two.messages == [MESSAGE]
 
 
 def test_nobody_is_configured():
-    assert Messengers([]).tell(MESSAGE) == []
+    assert Messenger([]).tell(MESSAGE) == []
 
 
 def test_who_fails_is_named_with_the_reason_in_one_line_and_the_others_are_told():
     heard = Heard()
     failed = OperationError("it failed\x1b[2J", details="first\nno such\troom\n")
-    assert Messengers([Failing(failed), heard]).tell(MESSAGE) == [
+    assert Messenger([Failing(failed), heard]).tell(MESSAGE) == [
         "failing: it failed [2J: no such room"
     ]
     assert heard.messages == [MESSAGE]
@@ -73,7 +73,7 @@ def test_who_fails_is_named_with_the_reason_in_one_line_and_the_others_are_told(
 
 def test_who_hangs_is_left_behind_and_the_others_are_told():
     heard, hanging = Heard(), Hanging()
-    assert Messengers([hanging, heard], patience=0.1).tell(MESSAGE) == [
+    assert Messenger([hanging, heard], patience=0.1).tell(MESSAGE) == [
         "hanging: no end after 0.1 s"
     ]
     assert heard.messages == [MESSAGE]
@@ -81,13 +81,13 @@ def test_who_hangs_is_left_behind_and_the_others_are_told():
 
 
 def test_a_defect_of_a_sender_is_a_complaint_that_has_no_secret():
-    told = Messengers([Failing(ValueError("Bearer s3cret"))]).tell(MESSAGE)
+    told = Messenger([Failing(ValueError("Bearer s3cret"))]).tell(MESSAGE)
     assert told == ["failing: a defect in devvm (ValueError)"]
 
 
 def test_settings_can_be_tried_out():
     heard = Heard()
-    assert try_out(Messengers([heard, Failing(OperationError("no"))]), "jane") == ["failing: no"]
+    assert try_out(Messenger([heard, Failing(OperationError("no"))]), "jane") == ["failing: no"]
     [told] = heard.messages
     assert (told.kind, told.by, told.text) == ("start", "jane", "devvm: a test message")
 
