@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
-from devvm.domain.errors import UsageError
+from devvm.domain.errors import OperationError, UsageError
 
 #: Names that every Debian host or this tool uses for something else. A VM's name becomes a host
 #: name and the default login, so an account that the guest already has can't be one.
@@ -178,10 +178,23 @@ class Vm:
     driver: Driver
     memory_mib: int
     cpus: int
-    metadata: Metadata | None
+    metadata: Metadata | None  # None: its domain is gone, and this is what is left
     lease: Lease | None
     mac: str = ""  # of its card, whatever the network knows of it
     disks: tuple[DomainDisk, ...] = ()
+
+    @property
+    def known(self) -> Metadata:
+        """What devvm knows of the VM.
+
+        Raises:
+            OperationError: its domain is gone.
+        """
+        if self.metadata is None:
+            raise OperationError(
+                f"the libvirt domain of {self.name} is gone", resolution="devvm doctor --fix"
+            )
+        return self.metadata
 
     @property
     def root(self) -> Path | None:

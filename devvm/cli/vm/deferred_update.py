@@ -38,11 +38,10 @@ def bring(
     release = deferred.due(vm, formatting.today())
     if release is None:
         return None
-    assert vm.metadata is not None
     if not wanted:
         session.output.note(f"{vm.name} stays due for {release}: devvm update {vm.name}")
         return {"release": release, "result": "put off", "error": None}
-    rollout = vm.metadata.update_by
+    rollout = vm.known.update_by
     why = (
         f"did not run when the rollout {rollout} came by"
         if rollout

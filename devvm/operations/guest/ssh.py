@@ -157,11 +157,10 @@ def write_ssh_files(services: Services, metadata: Metadata, lease: Lease) -> Non
 
 def write_vagrant_files(services: Services, vm: Vm, lease: Lease, public_key: str) -> None:
     """Write what Vagrant reads, from the domain as it is: Vagrantfile, and whose it is."""
-    assert vm.metadata is not None
     sizes = {d.role: -(-d.size_bytes // 1024**3) for d in services.hypervisor.disks(vm.fqdn)}
     write_vagrantfile(
         services,
-        metadata=vm.metadata,
+        metadata=vm.known,
         lease=lease,
         uuid=vm.uuid,
         driver=vm.driver,

@@ -61,8 +61,7 @@ def ends_soon(vm: Vm, today: date) -> str | None:
     days = days_left(vm, today)
     if days is None or days >= WARN_DAYS:
         return None
-    assert vm.metadata is not None
-    return f"its certificate {'ends' if days >= 0 else 'ended'} on {vm.metadata.certificate_until}"
+    return f"its certificate {'ends' if days >= 0 else 'ended'} on {vm.known.certificate_until}"
 
 
 def keep_valid(services: Services, name: str, run: Run, *, refused: bool = False) -> None:
@@ -113,8 +112,7 @@ def _present(services: Services, target: Target) -> str:
 
 
 def _note_end(services: Services, vm: Vm, chain: str) -> Vm:
-    assert vm.metadata is not None
-    facts = replace(vm.metadata, certificate_until=end_of(services, chain))
+    facts = replace(vm.known, certificate_until=end_of(services, chain))
     services.hypervisor.set_metadata(vm.uuid, facts)
     return replace(vm, metadata=facts)
 

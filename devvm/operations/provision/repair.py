@@ -61,7 +61,7 @@ def new_way_in(services: Services, vm: Vm, run: Run) -> None:
     Raises:
         OperationError: the VM's host key is not known, and its agent does not tell it.
     """
-    assert vm.metadata is not None
+    metadata = vm.known
     running = vm.state is VmState.RUNNING
     public_key = ssh.own_key(services, vm.name)
     if public_key is None:
@@ -73,7 +73,6 @@ def new_way_in(services: Services, vm: Vm, run: Run) -> None:
         if running and not services.hypervisor.authorize_key(vm.fqdn, "vagrant", public_key):
             run.note(f"{vm.name} takes the new key when it next starts: devvm restart {vm.name}")
         ssh.take_key(services, vm.name)
-    metadata = vm.metadata
     if not metadata.host_key:
         metadata = replace(metadata, host_key=_host_key(services, vm))
         services.hypervisor.set_metadata(vm.uuid, metadata)

@@ -37,8 +37,7 @@ def bring(services: Services, name: str, run: Run, *, by: str) -> update.Updated
         DevvmError: it could not be brought there.
     """
     vm = lifecycle.running(services, name)
-    assert vm.metadata is not None
-    rollout, release = vm.metadata.update_by, vm.metadata.update_to
+    rollout, release = vm.known.update_by, vm.known.update_to
     start = run.seconds
     try:
         request = update.UpdateRequest(name=name, release=release)

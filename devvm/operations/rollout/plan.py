@@ -117,7 +117,6 @@ def _ways(services: Services, vms: list[Vm], release: Release, terms: Terms) -> 
 
 
 def _planned(vm: Vm, wave: str, chosen: Way, pin: str | None) -> Planned:
-    assert vm.metadata is not None
     waits, why = None, ""
     if pin:
         waits, why = Wait.PINNED, pin
@@ -125,8 +124,8 @@ def _planned(vm: Vm, wave: str, chosen: Way, pin: str | None) -> Planned:
         waits, why = Wait.OFF, "does not run: brought there when it next starts"
     return Planned(
         name=vm.name,
-        engineer=vm.metadata.engineer,
-        release=vm.metadata.release,
+        engineer=vm.known.engineer,
+        release=vm.known.release,
         wave=wave,
         way=chosen,
         notice="nothing" if pin else notice(chosen),

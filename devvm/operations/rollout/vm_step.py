@@ -116,8 +116,7 @@ def back(
         if progress.state is Step.UPDATING:
             return Step.FAILED, {"why": "stopped; it is as it was before"}
         return Step.BACK, {"why": f"it is on {vm.metadata.release if vm.metadata else '-'}"}
-    assert vm.metadata is not None
-    token = vm.metadata.restore_point if began else progress.token
+    token = vm.known.restore_point if began else progress.token
     if vm.state is VmState.RUNNING:
         _say(services, name, "this VM restarts now and goes back to the release before")
     report = rollback.go_back(services, name, release.release, token, run)
@@ -187,10 +186,9 @@ def _due(
         if refusal is not None:
             return refusal
         assert vm is not None
-        assert vm.metadata is not None
         if vm.state is VmState.RUNNING:
             return Outcome(step=None, facts={}, again_at=now)
-        facts = replace(vm.metadata, update_to=release.release, update_by=plan.id)
+        facts = replace(vm.known, update_to=release.release, update_by=plan.id)
         services.hypervisor.set_metadata(vm.uuid, facts)
     return Outcome(step=Step.DUE, facts={"why": "it does not run; brought there when it starts"})
 

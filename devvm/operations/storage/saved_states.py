@@ -66,7 +66,6 @@ def keep(
     found = find(services, token, of=vm.fqdn)
     if found is not None:
         return found
-    assert vm.metadata is not None
     kept = Kept(
         id=token,
         purpose=purpose,
@@ -76,7 +75,7 @@ def keep(
         uuid=vm.uuid,
         mac=vm.mac,
         consistency=consistency,
-        vm=vm.metadata,
+        vm=vm.known,
     )
     change = DomainChange(
         name=naming.kept_of(vm.fqdn, token),

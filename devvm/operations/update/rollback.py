@@ -94,16 +94,15 @@ def no_update(
 ) -> None:
     """Note that no update is under way in a VM any more, and what it came to."""
     vm = lifecycle.present(services, name)
-    assert vm.metadata is not None
     changed = replace(
-        vm.metadata,
-        release=release or vm.metadata.release,
-        mariadb=mariadb or vm.metadata.mariadb,
+        vm.known,
+        release=release or vm.known.release,
+        mariadb=mariadb or vm.known.mariadb,
         update_to="",
         update_by="",
         restore_point="",
     )
-    if changed != vm.metadata:
+    if changed != vm.known:
         services.hypervisor.set_metadata(vm.uuid, changed)
         repair.write_files(services, name)
 
@@ -113,9 +112,7 @@ def _see_it_back(services: Services, name: str, run: Run) -> Report:
     if vm.state is not VmState.RUNNING:
         lifecycle.power_on(services, vm, run)
     ssh.wait(services, name, run)
-    vm = lifecycle.present(services, name)
-    assert vm.metadata is not None
-    its_own = services
-    if services.releases.find(vm.metadata.release) is not None:
-        its_own = strategy.of_release(services, vm.metadata.release)
-    return create.examine_vm(its_own, name, vm.metadata.release, run)
+    release, its_own = lifecycle.present(services, name).known.release, services
+    if services.releases.find(release) is not None:
+        its_own = strategy.of_release(services, release)
+    return create.examine_vm(its_own, name, release, run)

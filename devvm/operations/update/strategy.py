@@ -108,7 +108,6 @@ def find_way(services: Services, vm: Vm, release: Release, run: Run) -> Way:
     chosen = choose_way(services, vm, release)
     if chosen.kind is Kind.REBUILD or began(vm, release):
         return chosen
-    assert vm.metadata is not None
     target = ssh.target(services, vm.name, login="vagrant")
     mirror = services.config.box.mirror[0]
     if chosen.packages:
@@ -118,8 +117,9 @@ def find_way(services: Services, vm: Vm, release: Release, run: Run) -> Way:
         )
         if code:
             return way.rebuild("packages change, and the VM can't reach their mirror")
-    its_own = of_release(services, vm.metadata.release)
-    failures = list(create.examine_vm(its_own, vm.name, vm.metadata.release, run).failures())
+    has = vm.known.release
+    its_own = of_release(services, has)
+    failures = list(create.examine_vm(its_own, vm.name, has, run).failures())
     if failures:
         others = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
         return way.rebuild(f"it differs from its own release: {failures[0].name}{others}")

@@ -164,7 +164,6 @@ def _converge(
         else:  # one that never stops has no other time for it
             certificate.keep_valid(services, name, run)
         vm = lifecycle.present(services, name)
-        assert vm.metadata is not None
         create.require_space(services, None)
         rebuild.refuse_older_data(services, vm, create.require_box(services, release.release))
         kept = _restore_point(services, vm, release, token, run)
@@ -186,10 +185,10 @@ def _converge(
                     log=run.log(services.state),
                     tags=("packages", *chosen.roles),
                 )
-            provision.personalise(theirs, name, vm.metadata.owner, release.release, run)
+            provision.personalise(theirs, name, vm.known.owner, release.release, run)
             report = create.judge_vm(theirs, name, release.release, run)
             rebuild.demand_passed(services, report, run)
-        mariadb = release.packages.get("mariadb-server", "") or vm.metadata.mariadb
+        mariadb = release.packages.get("mariadb-server", "") or vm.known.mariadb
         rollback.no_update(services, name, release=release.release, mariadb=mariadb)
     vm = lifecycle.get(services, name)
     return Updated(vm=vm, report=report, way=chosen, previous=kept.id)
@@ -204,8 +203,7 @@ def _rebuild(
     token: str,
     run: Run,
 ) -> Updated:
-    assert vm.metadata is not None
-    name, owner = vm.name, vm.metadata.owner
+    name, owner = vm.name, vm.known.owner
     home_backup.mark(services, name, token)
     wanted = rebuild.RebuildRequest(name=name, engineer=owner, release=release.release, token=token)
     try:
@@ -230,15 +228,14 @@ def _finished(services: Services, name: str) -> Vm:
 def _token(services: Services, vm: Vm, release: Release, chosen: Way) -> str:
     """What names the state to go back to; one that a killed try has kept stays that."""
     if chosen.kind is Kind.CONVERGE and strategy.began(vm, release):
-        assert vm.metadata is not None
-        if saved_states.find(services, vm.metadata.restore_point, of=vm.fqdn) is not None:
-            return vm.metadata.restore_point
+        token = vm.known.restore_point
+        if saved_states.find(services, token, of=vm.fqdn) is not None:
+            return token
     return naming.new_token()
 
 
 def _restore_point(services: Services, vm: Vm, release: Release, token: str, run: Run) -> Kept:
     """The state to go back to: kept now, or by an earlier try that was killed."""
-    assert vm.metadata is not None
     kept = saved_states.find(services, token, of=vm.fqdn)
     if kept is not None:
         return kept
@@ -246,7 +243,7 @@ def _restore_point(services: Services, vm: Vm, release: Release, token: str, run
         home_backup.mark(services, vm.name, token)
         label = f"before the update to {release.release}"
         kept = snapshots.take(services, vm, label, run, token=token, purpose=Purpose.TRASH)
-    facts = replace(vm.metadata, update_to=release.release, restore_point=kept.id)
+    facts = replace(vm.known, update_to=release.release, restore_point=kept.id)
     services.hypervisor.set_metadata(vm.uuid, facts)
     return kept
 

@@ -88,8 +88,7 @@ def clone(
                 _make(services, vm, name, snapshot, run)
         found = services.hypervisor.vm(name)
         assert found is not None
-        assert found.metadata is not None
-        report = create.examine_vm(services, name, found.metadata.release, run)
+        report = create.examine_vm(services, name, found.known.release, run)
     return Cloned(vm=found, report=report, url=naming.url_of(services.config, name))
 
 

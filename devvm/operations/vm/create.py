@@ -306,17 +306,15 @@ def _finish(services: Services, name: str) -> None:
         )
     journalled = services.state.journal(name) or {}
     vm = provision.name_root(services, vm, journalled["token"])
-    assert vm.metadata is not None
-    services.hypervisor.set_metadata(vm.uuid, replace(vm.metadata, ready=True))
+    services.hypervisor.set_metadata(vm.uuid, replace(vm.known, ready=True))
     repair.write_files(services, name)
 
 
 def _check(services: Services, name: str, run: Run) -> CreateResult:
     vm = services.hypervisor.vm(name)
     assert vm is not None
-    assert vm.metadata is not None
     lifecycle.power_on(services, vm, run)
-    return _result(services, name, examine_vm(services, name, vm.metadata.release, run), run)
+    return _result(services, name, examine_vm(services, name, vm.known.release, run), run)
 
 
 def _result(services: Services, name: str, report: Report, run: Run) -> CreateResult:

@@ -108,16 +108,14 @@ def carry_out(
             if vm.state is VmState.SHUTOFF:
                 create.require_memory(services, vm.memory_mib)
             create.require_space(services, box)
-        assert vm.metadata is not None
-        facts = _facts(vm.metadata, request.engineer, box)
+        facts = _facts(vm.known, request.engineer, box)
         _replace_root(services, vm, box, facts, token, run)
         lifecycle.power_on(services, _vm(services, name), run)
         with guest_log.kept_on_failure(services, name, run):
             provision.personalise(services, facts.name, facts.owner, box.release, run)
             report = create.judge_vm(services, name, box.release, run)
             demand_passed(services, report, run)
-        present = _vm(services, name).metadata  # its certificate may be a new one
-        assert present is not None
+        present = _vm(services, name).known  # its certificate may be a new one
         services.hypervisor.set_metadata(vm.uuid, replace(present, ready=True))
         _let_go(services, name, saved_states.find(services, token))
     gc.tidy(services, name, run)
@@ -167,10 +165,9 @@ def refuse_older_data(services: Services, vm: Vm, box: Box) -> None:
     Raises:
         UsageError: that of the box's release would.
     """
-    assert vm.metadata is not None
-    present = services.boxes.find(vm.metadata.release)
+    present = services.boxes.find(vm.known.release)
     in_box = present.packages.get(_DATABASE, "") if present else ""
-    has = _series(vm.metadata.mariadb or in_box)
+    has = _series(vm.known.mariadb or in_box)
     gets = _series(box.packages.get(_DATABASE, ""))
     if has and gets and gets < has:
         raise UsageError(
@@ -212,7 +209,6 @@ def _replace_root(
         provision.power_off(services, vm, timeout=transaction.STOP_TIMEOUT)
     with run.phase("disks", "Setting the old root aside"):
         image = base_image.place(services, box, run)
-        assert vm.metadata is not None
         persistent = [disk for disk in vm.disks if disk.role != ROOT]
         disks = saved_states.put_layers(services, vm.fqdn, persistent, token)
         disks |= saved_states.put_root(services, vm.fqdn, image, token, vm.root)
@@ -248,10 +244,9 @@ def _result(
     services: Services, name: str, run: Run, token: str, report: Report | None = None
 ) -> RebuildResult:
     vm = _vm(services, name)
-    assert vm.metadata is not None
     if report is None:
         lifecycle.power_on(services, vm, run)
-        report = create.examine_vm(services, name, vm.metadata.release, run)
+        report = create.examine_vm(services, name, vm.known.release, run)
     kept = saved_states.find(services, token)
     return RebuildResult(vm=vm, report=report, previous=kept.id if kept else None)
 

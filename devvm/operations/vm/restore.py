@@ -115,13 +115,13 @@ def writable(services: Services, kept: Kept, fqdn: str, token: str) -> dict[str,
 
 def _facts(kept: Kept, vm: Vm) -> Metadata:
     """What was known of the VM then; who it is, and who may enter, has not changed since."""
-    assert vm.metadata is not None
+    now = vm.known
     return replace(
         kept.vm,
-        generation=vm.metadata.generation,
-        authorized_keys=vm.metadata.authorized_keys,
-        host_key=vm.metadata.host_key,
-        pinned_until=vm.metadata.pinned_until,
-        pinned_by=vm.metadata.pinned_by,
-        pin_reason=vm.metadata.pin_reason,
+        generation=now.generation,
+        authorized_keys=now.authorized_keys,
+        host_key=now.host_key,
+        pinned_until=now.pinned_until,
+        pinned_by=now.pinned_by,
+        pin_reason=now.pin_reason,
     )

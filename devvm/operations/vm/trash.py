@@ -346,12 +346,11 @@ def _checked(services: Services, name: str, run: Run) -> Recovered:
     """Start a VM that is back, let its new key in, and check it."""
     vm = services.hypervisor.vm(name)
     assert vm is not None
-    assert vm.metadata is not None
     if ssh.missing_files(services, name, vm.fqdn):
         repair.new_way_in(services, vm, run)
     target = lifecycle.power_on(services, vm, run)
-    repair.let_in(services, target, vm.metadata)
-    report = create.examine_vm(services, name, vm.metadata.release, run)
+    repair.let_in(services, target, vm.known)
+    report = create.examine_vm(services, name, vm.known.release, run)
     found = services.hypervisor.vm(name)
     assert found is not None
     return Recovered(vm=found, report=report)

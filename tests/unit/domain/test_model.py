@@ -1,9 +1,21 @@
 """Names: what a VM may be called."""
 
+from dataclasses import replace
+
 import pytest
 
-from devvm.domain.errors import ExitCode, UsageError
-from devvm.domain.model import CheckResult, Outcome, Report, validate_name, validate_new_name
+from devvm.domain.errors import ExitCode, OperationError, UsageError
+from devvm.domain.model import (
+    CheckResult,
+    Driver,
+    Metadata,
+    Outcome,
+    Report,
+    Vm,
+    VmState,
+    validate_name,
+    validate_new_name,
+)
 
 
 @pytest.mark.parametrize("name", ["a", "dev1", "jane", "web-01", "a" * 32])
@@ -71,3 +83,15 @@ def test_a_report_with_an_error_has_not_passed():
     report = Report(vm="dev1", release="r", checks=checks, seconds=0)
     assert not report.passed
     assert [c.name for c in report.failures()] == ["b"]
+
+
+def test_what_is_left_of_a_vm_says_that_its_domain_is_gone():
+    left = Vm(
+        name="dev1", fqdn="dev1.test", uuid="", state=VmState.MISSING, driver=Driver.QEMU,
+        memory_mib=0, cpus=0, metadata=None, lease=None,
+    )  # fmt: skip
+    with pytest.raises(OperationError, match="the libvirt domain of dev1 is gone") as caught:
+        _ = left.known
+    assert caught.value.resolution == "devvm doctor --fix"
+    facts = Metadata(name="dev1", engineer="ann", release="r", created_at="")
+    assert replace(left, metadata=facts).known is facts
