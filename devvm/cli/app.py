@@ -36,14 +36,14 @@ from devvm.domain.errors import (
 #: Commands whose arguments after NAME belong to another program.
 _PASSING_ON = frozenset({"ssh", "exec"})
 
-_EPILOG = "Begin with:  devvm create\n\nExit codes and JSON keys: docs/exit-codes.md, docs/json.md"
+_EPILOG = "Get started:  devvm create\n\nExit codes and JSON keys: docs/exit-codes.md, docs/json.md"
 
 
 def build() -> typer.Typer:
     """The whole command line."""
     app = typer.Typer(
         name="devvm",
-        help="A VM for every engineer, with the full application stack as production has it.",
+        help="A VM for every engineer, with the full application stack, as in production.",
         epilog=_EPILOG,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
@@ -162,7 +162,7 @@ def _bug(error: Exception) -> OperationError:
     bug = OperationError(
         "this is a bug in devvm",
         details=f"{type(error).__name__}: {error}",
-        resolution="report it, with the log; the command can be typed again",
+        resolution="report it with the log; you can run the command again",
         log=log,
     )
     bug.code = "bug"
@@ -171,9 +171,9 @@ def _bug(error: Exception) -> OperationError:
 
 def _no_space(error: OSError) -> DevvmError:
     return OperationError(
-        "there is no space left on this host",
+        "no space left on this host",
         details=str(error),
-        resolution="make room: devvm trash list, devvm box list",
+        resolution="free some space: devvm trash list, devvm box list",
     )
 
 
@@ -214,6 +214,6 @@ class _Interrupts:
     def _interrupt(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self.count += 1
         if self.count == 2:
-            os.write(2, b"\ndevvm: still putting things in order; once more to stop at once\n")
+            os.write(2, b"\ndevvm: still cleaning up; interrupt once more to stop immediately\n")
             return
         raise KeyboardInterrupt

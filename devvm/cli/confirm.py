@@ -19,10 +19,10 @@ def confirm(session: Session, what: str, again: str) -> None:
     """
     if not session.output.can_ask:
         raise UsageError(
-            "this has to be confirmed",
-            details=f"{what} Nobody is at a terminal to be asked.",
+            "this needs confirmation",
+            details=f"{what} devvm can only ask on a terminal, and without --json.",
             resolution=again,
         )
     session.output.note(what)
-    if not session.output.confirm("Go on?"):
+    if not session.output.confirm("Continue?"):
         raise UsageError("nothing was changed", resolution=again)

@@ -28,7 +28,7 @@ def parse_size(text: str, *, unit: Literal["m", "g"]) -> int:
     name = {"m": "MiB", "g": "GiB"}[unit]
     if not match:
         raise typer.BadParameter(
-            f"{text!r} is not a size; use for example 4G (a bare number is {name})"
+            f"{text!r} is not a size; use, for example, 4G (a plain number means {name})"
         )
     size = int(match[1]) * _BYTES[(match[2] or unit).lower()]
     count, rest = divmod(size, _BYTES[unit])
@@ -64,26 +64,32 @@ def _junit_wanted(file: Path | None) -> Path | None:
 def _refuse_unwritable(option: str, file: Path, folder: Path) -> None:
     """Before the minutes that it takes to have what will be written."""
     if not folder.is_dir():
-        why = f"there is no folder {folder}" if not folder.exists() else f"{folder} is no folder"
+        missing = not folder.exists()
+        why = f"the folder {folder} doesn't exist" if missing else f"{folder} is not a folder"
     elif not os.access(file if file.exists() else folder, os.W_OK):
         why = "permission denied"
     else:
         return
-    raise UsageError(f"{file} can't be written", details=why, resolution=f"{option} FILE elsewhere")
+    raise UsageError(
+        f"{file} can't be written",
+        details=why,
+        resolution=f"use a file that you can write: {option} FILE",
+    )
 
 
 Name = Annotated[
     str | None,
     typer.Argument(
         metavar="NAME", show_default=False, autocompletion=completion.vm_names,
-        help="The VM; by default the one named like your login.",
+        help="Name of the VM; defaults to your login.",
     ),
 ]  # fmt: skip
 
 RequiredName = Annotated[
     str,
     typer.Argument(
-        metavar="NAME", show_default=False, autocompletion=completion.vm_names, help="The VM.",
+        metavar="NAME", show_default=False, autocompletion=completion.vm_names,
+        help="Name of the VM.",
     ),
 ]  # fmt: skip
 
@@ -91,7 +97,7 @@ NewName = Annotated[
     str | None,
     typer.Argument(
         metavar="NAME", show_default=False,
-        help="Name of the new VM; by default your login.",
+        help="Name of the new VM; defaults to your login.",
     ),
 ]  # fmt: skip
 
@@ -106,26 +112,25 @@ Json = Annotated[
 Quiet = Annotated[
     bool,
     typer.Option(
-        "--quiet", "-q", callback=_quiet_wanted, is_eager=True, help="Show no progress.",
+        "--quiet", "-q", callback=_quiet_wanted, is_eager=True,
+        help="Don't show progress.",
     ),
 ]  # fmt: skip
 
-Yes = Annotated[
-    bool, typer.Option("--yes", "-y", help="Ask nothing: the answer to every question is yes.")
-]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to every question.")]
 
 Release = Annotated[
     str | None,
     typer.Option(
         "--release", metavar="RELEASE", show_default=False, autocompletion=completion.releases,
-        help="A release that has a box here; by default the one of this devvm's stack.",
+        help="A release that has a box on this host; defaults to that of the working tree.",
     ),
 ]  # fmt: skip
 
 Newest = Annotated[
     bool,
     typer.Option(
-        "--newest", help="Take the packages that the mirror has now, whatever packages.lock says.",
+        "--newest", help="Use the packages that the mirror has now; ignore packages.lock.",
     ),
 ]  # fmt: skip
 
@@ -133,7 +138,7 @@ Html = Annotated[
     Path | None,
     typer.Option(
         "--html", metavar="FILE", show_default=False, dir_okay=False, callback=_page_wanted,
-        help="Write the report as one self-contained page as well.",
+        help="Also write the report to this file, as one self-contained HTML page.",
     ),
 ]  # fmt: skip
 
@@ -141,17 +146,17 @@ Junit = Annotated[
     Path | None,
     typer.Option(
         "--junit", metavar="FILE", show_default=False, dir_okay=False, callback=_junit_wanted,
-        help="Write the results as JUnit XML as well.",
+        help="Also write the results to this file, as JUnit XML.",
     ),
 ]  # fmt: skip
 
-_MACHINE = "The machine (defaults: devvm config show)"
+_MACHINE = "Machine (defaults: devvm config show)"
 
 Cpus = Annotated[
     int | None,
     typer.Option(
         "--cpus", min=1, max=64, metavar="N", show_default=False, rich_help_panel=_MACHINE,
-        help="Virtual processors.",
+        help="Number of virtual CPUs.",
     ),
 ]  # fmt: skip
 
@@ -183,7 +188,7 @@ Driver = Annotated[
     Literal["auto", "kvm", "qemu"] | None,
     typer.Option(
         "--driver", show_default=False, rich_help_panel=_MACHINE,
-        help="auto: KVM where it truly runs guests, emulation otherwise.",
+        help="auto: KVM if it works on this host, otherwise emulation.",
     ),
 ]  # fmt: skip
 
@@ -191,7 +196,8 @@ SshKeys = Annotated[
     list[Path] | None,
     typer.Option(
         "--ssh-key", metavar="FILE", show_default=False,
-        help="A public key to let in, repeatable; by default your agent's and ~/.ssh/*.pub.",
+        help="A public key to authorize; repeatable. Defaults to your agent's keys and "
+        "~/.ssh/*.pub.",
     ),
 ]  # fmt: skip
 
@@ -242,6 +248,6 @@ def conditions(names: Sequence[str] | None) -> tuple[Any, ...]:
     for name in names or ():
         if name not in CONDITIONS:
             raise typer.BadParameter(
-                f"{name!r} is no condition; there are: {', '.join(CONDITIONS)}"
+                f"{name!r} is not a condition; use one of: {', '.join(CONDITIONS)}"
             )
     return tuple(names or ())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 VM = "Your VM"
-SAFETY = "Its past"
-INSIDE = "Inside it"
-FLEET = "The fleet"
+SAFETY = "Snapshots and trash"
+INSIDE = "Access"
+FLEET = "Fleet"
 HOST = "This host"

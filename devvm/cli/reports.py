@@ -71,8 +71,8 @@ def show_failures(session: Session, report: Report) -> None:
     _show(session, report.failures())
     if report.packages_from is None and any(map(_is_package, report.failures())):
         session.output.line(
-            f"Which packages the release {report.release} has is not known here, without its box "
-            "and its record: so every package that is not as in production counts as changed."
+            f"The packages of release {report.release} are unknown, because this host has neither "
+            "its box nor its record. Every package that differs from production counts as changed."
         )
         session.output.line()
 
@@ -129,7 +129,9 @@ def write_page(page: str, file: Path) -> None:
         write_atomic(file, page)
     except (OSError, DevvmError) as error:
         raise UsageError(
-            f"{file} can't be written", details=str(error), resolution="--html FILE elsewhere"
+            f"{file} can't be written",
+            details=str(error),
+            resolution="use a file that you can write: --html FILE",
         ) from None
 
 

@@ -76,14 +76,14 @@ class Session:
         verb = " ".join(self.argv[:1]) or "create"
         if login == "root":
             raise UsageError(
-                "which VM? Without a name it is the one named like your login, and you are root",
+                "which VM? The name defaults to your login, and you are root",
                 resolution=f"devvm {verb} dev1",
             )
         try:
             return validate_name(login)
         except UsageError as error:
             raise UsageError(
-                "which VM? Without a name it is the one named like your login",
+                "which VM? The name defaults to your login, which can't be a VM's name",
                 details=error.brief,
                 resolution=f"devvm {verb} dev1",
             ) from None

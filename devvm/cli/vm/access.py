@@ -31,10 +31,12 @@ def ssh(
     name: options.Name = None,
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[COMMAND]...", show_default=False, help="Run this and come back."),
+        typer.Argument(
+            metavar="[COMMAND]...", show_default=False, help="Command to run instead of a shell."
+        ),
     ] = None,
 ) -> None:
-    """Open a shell in a VM, as its engineer. Exits with the shell's code."""
+    """Open a shell in a VM, as its engineer. Exits with the shell's exit code."""
     from devvm.operations.vm import access
 
     session = Session.of(context)
@@ -47,10 +49,10 @@ def run_command(
     name: options.RequiredName,
     command: Annotated[
         list[str],
-        typer.Argument(metavar="COMMAND...", show_default=False, help="The command, after --."),
+        typer.Argument(metavar="COMMAND...", show_default=False, help="Command to run, after --."),
     ],
 ) -> None:
-    """Run one command in a VM, without a terminal. Exits with the command's code."""
+    """Run one command in a VM, without a terminal. Exits with its exit code."""
     from devvm.operations.vm import access
 
     session = Session.of(context)
@@ -64,13 +66,13 @@ def _without_dashes(arguments: list[str]) -> list[str]:
 
 
 def console(context: typer.Context, name: options.Name = None) -> None:
-    """Open a VM's serial console: for when nothing else answers. Leave it with Ctrl-]."""
+    """Open a VM's serial console, for when SSH doesn't work. Press Ctrl-] to leave."""
     from devvm.operations.vm import access
 
     session = Session.of(context)
     vm_name = session.vm_name(name)
     services = session.services()
-    session.output.note(f"The console of {vm_name}. Ctrl-] leaves it.", style="dim")
+    session.output.note(f"Console of {vm_name}. Press Ctrl-] to leave.", style="dim")
     raise typer.Exit(access.console(services, vm_name))
 
 
@@ -80,10 +82,11 @@ def logs(
     unit: Annotated[
         str | None,
         typer.Option("--unit", "-u", metavar="UNIT", show_default=False,
-                     help="Only this systemd unit, such as nginx."),
+                     help="Show only this systemd unit, such as nginx."),
     ] = None,
     lines: Annotated[
-        int, typer.Option("--lines", "-n", min=1, max=100_000, metavar="N", help="How many.")
+        int, typer.Option("--lines", "-n", min=1, max=100_000, metavar="N",
+                          help="Number of lines to show.")
     ] = 100,
 ) -> None:  # fmt: skip
     """Show the last lines of a VM's journal."""

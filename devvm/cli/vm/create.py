@@ -32,7 +32,7 @@ def create(
             "--engineer",
             metavar="LOGIN",
             show_default=False,
-            help="Login of the account inside; by default yours, or NAME where you are root.",
+            help="Login of the account in the VM; defaults to yours, or to NAME if you are root.",
         ),
     ] = None,
     ssh_key: options.SshKeys = None,
@@ -44,16 +44,17 @@ def create(
     data_disk: options.DataDisk = None,
     driver: options.Driver = None,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Keep what a failed create made, to look at it.")
+        bool,
+        typer.Option("--keep", help="If create fails, keep what it made for inspection."),
     ] = False,
     yes: options.Yes = False,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Make a VM with the full stack, checked and ready to work in.
+    """Create a VM with the full stack, checked and ready to work in.
 
-    Sets the host up and builds the box first where that has not been done, after asking once.
-    Exits with 3 when the VM is made and a check fails.
+    First sets up the host and builds the box if needed, after asking once. Exits with 3 if the VM
+    was created but a check fails.
     """  # fmt: skip
     from devvm import wiring
     from devvm.domain.release import identity as releases
@@ -75,7 +76,7 @@ def create(
     golden = operation.find_box(services, release, newest=newest)
     if golden is None:
         session.output.note(
-            "There is no box of this stack here yet. Building it takes minutes, once."
+            "This host has no box of this stack yet. Building it takes several minutes, once."
         )
         # A box is checked in a VM as the host's configuration has it, not as this one is asked for.
         standard = wiring.build_services(session.config())
@@ -108,25 +109,25 @@ def _data(result: CreateResult, run: Run) -> dict[str, Any]:
 def _show(session: Session, result: CreateResult) -> None:
     name, passed, lease = result.vm.name, result.report.passed, result.vm.lease
     rows = [
-        ("Get in", result.ssh_command),
+        ("Log in", result.ssh_command),
         ("Site", result.url),
         ("Address", lease.address if lease else "-"),
         ("Release", result.report.release),
         *reports.checked(result.report),
-        ("Browser", f"import {result.ca_certificate} once, and it trusts the site"),
+        ("Browser", f"import {result.ca_certificate} once to trust the site"),
         ("", ""),
     ]
     if passed:
         rows += [
             ("Next", f"devvm ssh {name}"),
-            ("", "then edit ~/about: the site shows it at once"),
+            ("", "then edit ~/about; the site shows changes at once"),
         ]
         session.output.facts(f"{name} is ready", rows)
     else:
         rows += _whose_task(result)
         reports.show_failures(session, result.report)
         session.output.line()
-        session.output.facts(f"{name} is made, and not as it should be", rows, good=False)
+        session.output.facts(f"{name} was created, but checks failed", rows, good=False)
 
 
 def _whose_task(result: CreateResult) -> list[tuple[str, str]]:
@@ -138,7 +139,7 @@ def _whose_task(result: CreateResult) -> list[tuple[str, str]]:
         ("Whose task", gate.whose_task(result.report)),
         *([("Send them", str(result.log))] if result.log else []),
         ("Next", f"devvm verify {name}"),
-        ("Meanwhile", f"{result.ssh_command}: it runs, and differs from production as told above"),
+        ("Meanwhile", f"{result.ssh_command}: it runs, but differs from production as shown above"),
     ]
     if other:
         rows.append(("", f"or: devvm destroy {name}; devvm create {name} --release {other}"))

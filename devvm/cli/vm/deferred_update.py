@@ -39,19 +39,21 @@ def bring(
     if release is None:
         return None
     if not wanted:
-        session.output.note(f"{vm.name} stays due for {release}: devvm update {vm.name}")
+        session.output.note(
+            f"{vm.name} was not updated to {release} yet. Next: devvm update {vm.name}"
+        )
         return {"release": release, "result": "put off", "error": None}
     rollout = vm.known.update_by
     why = (
-        f"did not run when the rollout {rollout} came by"
+        f"was off during the rollout {rollout}"
         if rollout
-        else "was on its way to another release when that was interrupted"
+        else "was being updated when that was interrupted"
     )
-    session.output.note(f"{vm.name} {why}; bringing it to {release} now")
+    session.output.note(f"{vm.name} {why}; updating it to {release} now")
     try:
         deferred.bring(services, vm.name, run, by=wiring.invoker().login)
     except DevvmError as error:
-        session.output.note(f"{error.brief}. It is started, and as it was.", style="yellow")
+        session.output.note(f"{error.brief}. It is running, as before the update.", style="yellow")
         for line in (error.details or "").splitlines():
             session.output.note(f"  {line}")
         if error.log:

@@ -30,10 +30,10 @@ def rebuild(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Give a VM a clean system; its name, address, host keys and data disk stay.
+    """Replace a VM's system with a clean one; keep its name, address, host keys and data disk.
 
-    First says what is not on the data disk. The old system is kept until the new one has passed
-    every check, and is back if anything fails; afterwards it lies in the trash.
+    First lists work that is not on the data disk. The old system is kept until the new one has
+    passed every check, and is restored if anything fails; afterwards it is in the trash.
     """
     from devvm import wiring
     from devvm.domain.release import identity as releases
@@ -53,7 +53,9 @@ def rebuild(
     refuse_both(release, newest=newest)
     golden = create.find_box(services, release, newest=newest)
     if golden is None:
-        session.output.note("There is no box of this stack here yet. Building it takes minutes.")
+        session.output.note(
+            "This host has no box of this stack yet. Building it takes several minutes, once."
+        )
         build_box(session, services, release=release, newest=newest, yes=yes)
         golden = create.find_box(services, release, newest=newest)
     invoker = wiring.invoker()
@@ -80,11 +82,11 @@ def rebuild(
 def _show(session: Session, result: RebuildResult) -> None:
     vm = result.vm
     session.output.facts(
-        f"{vm.name} is rebuilt",
+        f"{vm.name} was rebuilt",
         [
             ("Release", result.report.release),
             *reports.checked(result.report),
-            ("Before", f"in the trash: devvm recover {vm.name} --item {result.previous}"),
+            ("Old system", f"in the trash: devvm recover {vm.name} --item {result.previous}"),
             ("Next", f"devvm ssh {vm.name}"),
         ],
     )

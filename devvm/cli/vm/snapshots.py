@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from devvm.operations.vm.snapshots import Snapshot
 
 Label = Annotated[
-    str, typer.Argument(metavar="SNAPSHOT", show_default=False, help="The snapshot's name.")
+    str, typer.Argument(metavar="SNAPSHOT", show_default=False, help="Name of the snapshot.")
 ]
 
 
 def register(parent: typer.Typer) -> None:
     """Add the commands."""
     app = typer.Typer(
-        help="Keep a VM's disks as they are, and go back to them.",
+        help="Take snapshots of a VM's disks, and restore them.",
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -44,7 +44,7 @@ def create(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Keep a VM's disks, root and data together, as they are now. It runs on, if it runs."""
+    """Take a snapshot of a VM's root and data disks. A running VM keeps running."""
     from devvm.operations.vm import snapshots
 
     session = Session.of(context)
@@ -54,7 +54,7 @@ def create(
     made = snapshots.create(session.services(), vm_name, label, run)
     session.output.result(
         {"snapshot": serializers.snapshot(made), "run": serializers.run(run.record("done"))},
-        lambda: session.output.line(f"{vm_name} has the snapshot {label}"),
+        lambda: session.output.line(f"Snapshot {label} of {vm_name} created"),
     )
 
 
@@ -101,7 +101,7 @@ def restore(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Bring a VM back to a snapshot. Its present state goes to the trash."""
+    """Restore a VM from a snapshot. Its current state goes to the trash."""
     from devvm.operations.vm import snapshots
 
     session = Session.of(context)
@@ -111,8 +111,8 @@ def restore(
     if not yes:
         confirm(
             session,
-            f"This brings {vm_name}, data included, back to {label}; its present state goes to "
-            "the trash.",
+            f"This restores {vm_name}, including its data, from the snapshot {label}; its current "
+            "state goes to the trash.",
             f"devvm snapshot restore {vm_name} {label} --yes",
         )
     run = session.run(f"snapshot restore {vm_name}")
@@ -120,8 +120,8 @@ def restore(
     session.output.result(
         {"vm": serializers.vm(machine), "run": serializers.run(run.record("done"))},
         lambda: session.output.line(
-            f"{vm_name} is as it was in {label}, and {machine.state}; "
-            "what it was before is in the trash"
+            f"{vm_name} was restored from {label} and is {machine.state}; "
+            "its previous state is in the trash"
         ),
     )
 
@@ -133,7 +133,7 @@ def delete(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Delete a snapshot for good. The VM itself is not touched."""
+    """Delete a snapshot permanently. The VM itself is not changed."""
     from devvm.operations.vm import snapshots
 
     session = Session.of(context)
@@ -142,7 +142,7 @@ def delete(
     removed = snapshots.delete(session.services(), vm_name, label, run)
     session.output.result(
         {"snapshot": label, "removed": removed, "run": serializers.run(run.record("done"))},
-        lambda: session.output.line(f"The snapshot {label} of {vm_name} is gone"),
+        lambda: session.output.line(f"Snapshot {label} of {vm_name} deleted"),
     )
 
 
@@ -157,15 +157,15 @@ def clone(
         str | None,
         typer.Option(
             "--snapshot", metavar="SNAPSHOT", show_default=False,
-            help="The disks as in this snapshot; by default as they are now.",
+            help="Copy the disks from this snapshot; by default, as they are now.",
         ),
     ] = None,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:  # fmt: skip
-    """Make a second VM with the disks of a first, and keys, name and address of its own.
+    """Create a copy of a VM, with its own name, address and keys.
 
-    Exits with 3 when the VM is made and a check fails.
+    Exits with 3 if the VM was created but a check fails.
     """
     from devvm.operations.vm import clone as operation
 
@@ -192,7 +192,7 @@ def _show_clone(session: Session, source: str, done: Cloned) -> None:
     session.output.facts(
         f"{done.vm.name} is a copy of {source}",
         [
-            ("Get in", f"devvm ssh {done.vm.name}"),
+            ("Log in", f"devvm ssh {done.vm.name}"),
             ("Site", done.url),
             *reports.checked(done.report),
         ],

@@ -19,7 +19,7 @@ Purge = Annotated[
     str | None,
     typer.Option(
         "--purge", metavar="NAME", show_default=False,
-        help="Delete for good; NAME is the VM's name once more.",
+        help="Delete permanently; repeat the VM's name to confirm.",
     ),
 ]  # fmt: skip
 
@@ -29,7 +29,7 @@ def register(parent: typer.Typer) -> None:
     parent.command(rich_help_panel=panels.SAFETY, epilog="Example:  devvm destroy dev1")(destroy)
     parent.command(rich_help_panel=panels.SAFETY, epilog="Example:  devvm recover dev1")(recover)
     app = typer.Typer(
-        help="What was destroyed or replaced, and can be had back for a while.",
+        help="List and delete what was destroyed or replaced, and can still be recovered.",
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -49,7 +49,7 @@ def destroy(
 ) -> None:
     """Move a VM with its disks to the trash; `devvm recover` brings it back.
 
-    With --purge NAME it is deleted for good, its snapshots included.
+    With --purge NAME it is deleted permanently, including its snapshots.
     """
     from devvm.operations.vm import lifecycle, trash
 
@@ -61,7 +61,7 @@ def destroy(
     if not yes and purge is None:
         confirm(
             session,
-            f"This shuts {vm_name} down and moves it, its data included, to the trash, where it "
+            f"This shuts down {vm_name} and moves it, including its data, to the trash, where it "
             f"stays for {formatting.plural(services.config.trash.days, 'day')}.",
             f"devvm destroy {vm_name} --yes",
         )
@@ -79,12 +79,12 @@ def destroy(
 
 def _show_destroyed(session: Session, done: Destroyed) -> None:
     if done.kept is None:
-        session.output.line(f"{done.name} is gone")
+        session.output.line(f"{done.name} was deleted permanently")
         return
     session.output.line(
         f"{done.name} is in the trash until {formatting.date(done.kept.expires_at)}"
     )
-    session.output.note(f"To have it back: devvm recover {done.name}")
+    session.output.note(f"To bring it back: devvm recover {done.name}")
 
 
 def recover(
@@ -94,7 +94,7 @@ def recover(
         str | None,
         typer.Option(
             "--item", metavar="ID", show_default=False,
-            help="Which state in the trash; by default the VM that was destroyed last.",
+            help="Item in the trash to recover; defaults to the VM that was destroyed last.",
         ),
     ] = None,
     yes: options.Yes = False,
@@ -103,8 +103,8 @@ def recover(
 ) -> None:  # fmt: skip
     """Bring a VM back from the trash, start it and check it.
 
-    With --item, an earlier state takes the place of the VM that is there; its present state goes
-    to the trash. Exits with 3 when the VM is back and a check fails.
+    With --item, an earlier state replaces the existing VM, whose current state goes to the trash.
+    Exits with 3 if the VM is back but a check fails.
     """
     from devvm.operations.vm import trash
 
@@ -114,8 +114,8 @@ def recover(
     if item is not None and not yes and trash.takes_the_place(services, vm_name):
         confirm(
             session,
-            f"This puts an earlier state in the place of {vm_name}, data included; the present "
-            "one goes to the trash.",
+            f"This replaces {vm_name}, including its data, with an earlier state; the current "
+            "state goes to the trash.",
             f"devvm recover {vm_name} --item {item} --yes",
         )
     run = session.run(f"recover {vm_name}")
@@ -135,7 +135,7 @@ def recover(
 def _show_recovered(session: Session, done: Recovered) -> None:
     reports.show_failures(session, done.report)
     (_, passed), *newer = reports.checked(done.report)
-    session.output.line(f"{done.vm.name} is back and runs; {passed}")
+    session.output.line(f"{done.vm.name} is back and running; {passed}")
     for _, line in newer:
         session.output.line(line)
 
@@ -174,11 +174,14 @@ def _show_items(session: Session, items: list[Kept]) -> None:
 def show(
     context: typer.Context,
     which: Annotated[
-        str, typer.Argument(metavar="NAME|ID", show_default=False, help="A VM's name, or an item.")
+        str,
+        typer.Argument(
+            metavar="NAME|ID", show_default=False, help="Name of a VM, or ID of an item."
+        ),
     ],
     json: options.Json = False,
 ) -> None:
-    """Show what is in the trash of one VM, with its disks."""
+    """Show one VM's items in the trash, with their disks."""
     from devvm.operations.vm import trash
 
     session = Session.of(context)
@@ -197,7 +200,7 @@ def _show_each(session: Session, items: list[Kept]) -> None:
             [
                 ("Item", kept.id),
                 ("Since", formatting.date(kept.kept_at)),
-                ("Until", formatting.date(kept.expires_at)),
+                ("Expires", formatting.date(kept.expires_at)),
                 ("Engineer", kept.vm.engineer or "-"),
                 ("Release", kept.vm.release or "-"),
                 *((f"Disk {disk.role}", str(disk.path)) for disk in kept.disks),
@@ -213,17 +216,18 @@ def empty(
         str | None,
         typer.Argument(
             metavar="[NAME|ID]", show_default=False,
-            help="All of a VM's, or one item; by default what has expired.",
+            help="Name of a VM, for all its items, or ID of one item; by default, all that has "
+            "expired.",
         ),
     ] = None,
     purge: Purge = None,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:  # fmt: skip
-    """Delete for good what is in the trash.
+    """Delete items in the trash permanently.
 
-    Without a name only what has expired; with one, the VM's name has to be typed, or given to
-    --purge.
+    Without an argument, deletes only what has expired. With one, asks you to type the VM's name,
+    unless you give it with --purge.
     """
     from devvm.operations.provision import gc
     from devvm.operations.vm import trash
@@ -242,11 +246,11 @@ def empty(
     session.output.result(
         {"items": [serializers.kept(kept) for kept in doomed], "removed": removed},
         lambda: session.output.line(
-            f"{formatting.plural(len(doomed), 'item')} deleted for good"
+            f"{formatting.plural(len(doomed), 'item')} deleted permanently"
             if doomed
             else "Nothing in the trash has expired"
             if which is None
-            else "Nothing is left to delete"
+            else "Nothing to delete"
         ),
     )
 
@@ -254,7 +258,7 @@ def empty(
 def _same_name(name: str, purge: str | None, again: str) -> None:
     if purge is not None and purge != name:
         raise UsageError(
-            f"--purge {purge} is not the name of the VM, {name}: nothing was deleted",
+            f"--purge {purge} doesn't match the VM's name, {name}; nothing was deleted",
             resolution=f"{again} --purge {name}",
         )
 
@@ -262,12 +266,13 @@ def _same_name(name: str, purge: str | None, again: str) -> None:
 def _type_name(session: Session, name: str, doomed: list[Kept], again: str) -> None:
     if not session.output.can_ask:
         raise UsageError(
-            f"deleting {name} for good has to be confirmed",
-            details="its data goes with it, and nobody is at a terminal to type its name",
+            f"deleting {name} permanently needs confirmation",
+            details="this deletes its data too; devvm can only ask on a terminal, and without "
+            "--json",
             resolution=again,
         )
     for kept in doomed:
         session.output.item(f"{kept.vm.name}, {kept.label}, of {formatting.date(kept.kept_at)}")
-    session.output.note("This deletes them for good: home, checkouts, databases.")
-    if session.output.ask(f"Type {name} to go on: ").strip() != name:
-        raise UsageError("nothing was deleted", details="that is not its name")
+    session.output.note("This deletes them permanently, with home, checkouts and databases.")
+    if session.output.ask(f"Type {name} to continue: ").strip() != name:
+        raise UsageError("nothing was deleted", details="the name doesn't match")

@@ -51,31 +51,29 @@ def _show(session: Session, found: Risk) -> None:
             )
             if count
         ]
-        where = "stays" if checkout.on_data_disk else "NOT on the data disk"
+        where = "kept" if checkout.on_data_disk else "NOT on the data disk"
         output.item(f"{checkout.path}: {', '.join(counts)} ({where})")
     for path in found.changed[:_SHOWN]:
-        output.item(f"{path}: changed since the VM was made (NOT on the data disk)")
+        output.item(f"{path}: changed since the VM was created (NOT on the data disk)")
     if len(found.changed) > _SHOWN:
         output.item(f"and {len(found.changed) - _SHOWN} more files (--json lists them)")
     if kept := found.kept_by_programs:
         files = formatting.plural(len(kept), "file")
-        output.item(
-            f"{files} that dpkg, apt and other programs keep for themselves (--json lists them)"
-        )
+        output.item(f"{files} that dpkg, apt and other programs maintain (--json lists them)")
     if found.unknown:
-        output.note(f"What else is not on the data disk can't be told: {found.unknown}.")
+        output.note(f"Can't tell what else is not on the data disk: {found.unknown}.")
     if found.any:
         output.note("What is not on the data disk goes to the trash with the old system.")
     elif found.files:
-        output.note("Nothing that you would miss: all other changes are on the data disk.")
+        output.note("Nothing you would miss: all other changes are on the data disk.")
     else:
-        output.note("Nothing: all that was found is on the data disk, and stays.")
+        output.note("Nothing: all work found is on the data disk, which is kept.")
 
 
 def _ask(session: Session, name: str, found: Risk, again: str) -> None:
     if not session.output.can_ask:
         raise UsageError(
-            f"rebuilding {name} has to be confirmed: something is not on its data disk",
+            f"rebuilding {name} needs confirmation: something is not on its data disk",
             details=_listed(found),
             resolution=again,
         )

@@ -23,7 +23,7 @@ ReleaseOption = Annotated[
     str,
     typer.Option(
         "--release", metavar="RELEASE", autocompletion=completion.recorded,
-        help="A release on record, as `devvm release list` shows it, or `latest`.",
+        help="A release from `devvm release list`, or `latest`.",
     ),
 ]  # fmt: skip
 
@@ -38,16 +38,17 @@ def update(
     name: options.Name = None,
     release: ReleaseOption = "latest",
     rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Give it a new root in any case.")
+        bool,
+        typer.Option("--rebuild", help="Rebuild the VM even if the change doesn't need it."),
     ] = False,
     yes: options.Yes = False,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Bring a VM to a release, by the gentler way that will do.
+    """Update a VM to a release, in place if possible.
 
-    Where the change allows it, Ansible applies what changed; otherwise the VM gets a new root on
-    the release's box. Its data disk stays. Where it fails, the VM is as it was before.
+    If the change allows it, Ansible applies what changed; otherwise the VM is rebuilt on the
+    release's box. Its data disk is kept. If the update fails, the VM goes back to how it was.
     """
     from devvm.operations.release import releases
     from devvm.operations.update import update as operation
@@ -122,19 +123,19 @@ def _show(session: Session, updated: Updated) -> None:
     vm, checked = updated.vm, reports.checked(updated.report)
     if updated.way is None:
         release = updated.report.release
-        session.output.line(f"{vm.name} is on {release} already; {checked[0][1]}")
+        session.output.line(f"{vm.name} is already on {release}; {checked[0][1]}")
         for _, newer in checked[1:]:
             session.output.line(newer)
         if not updated.report.passed:
-            session.output.note(f"What differs: devvm verify {vm.name}")
+            session.output.note(f"To see what differs: devvm verify {vm.name}")
         return
     rows = [
         ("Release", updated.report.release),
-        ("Way", sentences.way(updated.way.kind, updated.way.reason)),
+        ("How", sentences.way(updated.way.kind, updated.way.reason)),
         *checked,
     ]
     if updated.previous:
         item = f"devvm recover {vm.name} --item {updated.previous}"
-        rows.append(("Before", f"in the trash: {item}"))
+        rows.append(("Old state", f"in the trash: {item}"))
     rows.append(("Next", f"devvm ssh {vm.name}"))
-    session.output.facts(f"{vm.name} is updated", rows)
+    session.output.facts(f"{vm.name} was updated", rows)

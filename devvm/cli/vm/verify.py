@@ -31,28 +31,28 @@ def verify(
     context: typer.Context,
     name: options.Name = None,
     every_vm: Annotated[
-        bool, typer.Option("--all", help="Check every VM that runs, side by side.")
+        bool, typer.Option("--all", help="Check all running VMs, several at a time.")
     ] = False,
     fix: Annotated[
         bool,
-        typer.Option("--fix", help="Apply the roles concerned again, and check again."),
+        typer.Option("--fix", help="Re-apply the roles whose checks fail, then check again."),
     ] = False,
     checks: Annotated[
-        bool, typer.Option("--checks", help="List every check, also those that passed.")
+        bool, typer.Option("--checks", help="List every check, including those that passed.")
     ] = False,
     html: options.Html = None,
     junit: options.Junit = None,
     parallel: Annotated[
         int | None,
         typer.Option("--parallel", metavar="N", min=1, max=64, show_default=str(_PARALLEL),
-                     help="With --all: how many VMs are checked together."),
+                     help="With --all: how many VMs to check at a time."),
     ] = None,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:  # fmt: skip
-    """Check a VM against production: packages, units, sockets, settings, files, the site.
+    """Compare a VM with production: packages, units, sockets, settings, files, the site.
 
-    Exits with 3 when something differs.
+    Exits with 3 if anything differs.
     """
     session = Session.of(context)
     if every_vm:
@@ -66,7 +66,7 @@ def verify(
         verify_fleet.verify_all(session, parallel=parallel or _PARALLEL)
         return
     if parallel is not None:
-        raise UsageError("--parallel goes with --all", resolution="devvm verify --all --parallel 4")
+        raise UsageError("--parallel needs --all", resolution="devvm verify --all --parallel 4")
     if fix:
         _refuse_beside("--fix", {"--junit": junit, "--checks": checks}, "devvm verify NAME")
         _mend(session, session.vm_name(name), html=html)
@@ -77,7 +77,7 @@ def verify(
 def _refuse_beside(option: str, given: Mapping[str, object], resolution: str) -> None:
     for other, value in given.items():
         if value:
-            raise UsageError(f"{option} and {other} don't go together", resolution=resolution)
+            raise UsageError(f"{option} can't be combined with {other}", resolution=resolution)
 
 
 def _check(
@@ -113,9 +113,9 @@ def _mend(session: Session, name: str, *, html: Path | None) -> None:
 def _show_mended(session: Session, done: Mended) -> None:
     output = session.output
     if done.before is done.after:
-        output.line("Nothing to mend")
+        output.line("Nothing to fix")
     elif done.mended:
-        output.line(f"Mended: {formatting.plural(len(done.mended), 'check')}")
+        output.line(f"Fixed: {formatting.plural(len(done.mended), 'check')}")
         for check in done.mended:
             output.line(f"  {check.name}: {check.message}")
         output.line()
@@ -123,7 +123,7 @@ def _show_mended(session: Session, done: Mended) -> None:
     reports.show_moved(session, done.after)
     output.line(reports.verdict(done.after))
     if not done.after.passed:
-        output.line("What the roles can't mend, a new root does, and leaves your data alone:")
+        output.line("The roles can't fix the rest. A rebuild does, and keeps your data:")
         output.line(f"  devvm rebuild {done.after.vm}")
 
 

@@ -102,7 +102,7 @@ def show(
     name: options.Name = None,
     json: options.Json = False,
 ) -> None:
-    """Show everything about one VM, and where the time of its last run went."""
+    """Show one VM in detail, with the timings of its last run."""
     from devvm.operations.fleet import status
     from devvm.operations.vm import lifecycle
 
@@ -186,7 +186,7 @@ def show_run(session: Session, record: RunRecord) -> None:
 
 NoUpdate = Annotated[
     bool,
-    typer.Option("--no-update", help="Leave it on its release, where a rollout waits for it."),
+    typer.Option("--no-update", help="Don't apply an update that a rollout left for this start."),
 ]
 
 
@@ -197,9 +197,9 @@ def start(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Start a VM and wait until it lets you in.
+    """Start a VM and wait until it is ready for SSH.
 
-    One that did not run when a rollout came by is brought to its release now.
+    If it was off during a rollout, it is updated now.
     """
     from devvm.operations.vm import lifecycle
 
@@ -210,12 +210,12 @@ def stop(
     context: typer.Context,
     name: options.Name = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Pull the plug if it does not shut down in time.")
+        bool, typer.Option("--force", help="Force it off if it does not shut down in time.")
     ] = False,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Shut a VM down."""
+    """Shut down a VM."""
     from devvm.operations.vm import lifecycle
 
     _change(context, "stop", partial(lifecycle.stop, force=force), name)
@@ -225,13 +225,13 @@ def restart(
     context: typer.Context,
     name: options.Name = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Pull the plug if it does not shut down in time.")
+        bool, typer.Option("--force", help="Force it off if it does not shut down in time.")
     ] = False,
     no_update: NoUpdate = False,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Shut a VM down and start it again; as `stop`, then `start`."""
+    """Restart a VM: `stop`, then `start`."""
     from devvm.operations.vm import lifecycle
 
     restart = partial(lifecycle.restart, force=force)
@@ -280,7 +280,7 @@ def resize(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Make a VM's data disk larger, its file system included. It runs on, if it runs."""
+    """Enlarge a VM's data disk and its file system. A running VM keeps running."""
     from devvm.operations.vm import resize as operation
 
     session = Session.of(context)
@@ -298,6 +298,6 @@ def resize(
             "run": serializers.run(run.record("done")),
         },
         lambda: session.output.line(
-            f"The data disk of {vm_name} has {formatting.size(disk.size_bytes)}"
+            f"The data disk of {vm_name} is now {formatting.size(disk.size_bytes)}"
         ),
     )

@@ -72,7 +72,7 @@ def test_a_full_disk_is_no_bug(cli, monkeypatch):
     result = cli("version")
     assert result.code == 1
     assert "no space left on this host\n  [Errno 28] No space left on device: " in result.stderr
-    assert "Next: make room: devvm trash list" in result.stderr
+    assert "Next: free some space: devvm trash list" in result.stderr
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), InterruptedOperationError("all undone")])
@@ -213,7 +213,7 @@ def test_a_second_signal_does_not_stop_the_undoing():
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=10)
     assert (out, process.returncode) == ("undone\n", 130)
-    assert "still putting things in order" in err
+    assert "still cleaning up" in err
 
 
 def test_exit_codes_are_documented():

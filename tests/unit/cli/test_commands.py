@@ -183,10 +183,10 @@ def test_verify_of_a_vm_with_a_difference_that_is_waived(cli, dev, monkeypatch):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (("--fix", "--checks"), "--fix and --checks don't go together"),
-        (("--fix", "--junit", "x.xml"), "--fix and --junit don't go together"),
-        (("--parallel", "2"), "--parallel goes with --all"),
-        (("--parallel", "4"), "--parallel goes with --all"),
+        (("--fix", "--checks"), "--fix can't be combined with --checks"),
+        (("--fix", "--junit", "x.xml"), "--fix can't be combined with --junit"),
+        (("--parallel", "2"), "--parallel needs --all"),
+        (("--parallel", "4"), "--parallel needs --all"),
         (("--html", "nowhere/x.html"), "nowhere/x.html can't be written"),
         (("--fix", "--html", "nowhere/x.html"), "nowhere/x.html can't be written"),
         (("--html", "file/x.html"), "file/x.html can't be written"),
@@ -221,7 +221,7 @@ def test_verify_fix_looks_at_the_host_once(cli, dev, monkeypatch):
     monkeypatch.setattr(
         wiring, "build_services", lambda config: built.append(config) or dev.services
     )
-    assert "Nothing to mend" in cli("verify", "dev001", "--fix").stdout
+    assert "Nothing to fix" in cli("verify", "dev001", "--fix").stdout
     assert len(built) == 1
 
 

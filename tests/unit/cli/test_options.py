@@ -26,8 +26,8 @@ def test_a_bad_size_names_its_option(cli, services):
     result = cli("create", "dev1", "--memory", "lots")
     assert result.code == 2
     assert result.stderr == (
-        "Error: Invalid value for '--memory': 'lots' is not a size; use for example 4G (a bare "
-        "number is MiB)\nNext: devvm create --help\n"
+        "Error: Invalid value for '--memory': 'lots' is not a size; use, for example, 4G (a "
+        "plain number means MiB)\nNext: devvm create --help\n"
     )
 
 

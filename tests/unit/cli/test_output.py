@@ -50,8 +50,8 @@ def test_a_long_line_stays_whole_where_nothing_limits_it(capsys):
 
 
 def test_facts_without_a_terminal_are_plain_lines(capsys):
-    Output().facts("dev1 is ready", [("Get in", "devvm ssh dev1"), ("", ""), ("", "more")])
-    assert capsys.readouterr().out == ("dev1 is ready\nGet in   devvm ssh dev1\n\n         more\n")
+    Output().facts("dev1 is ready", [("Log in", "devvm ssh dev1"), ("", ""), ("", "more")])
+    assert capsys.readouterr().out == ("dev1 is ready\nLog in   devvm ssh dev1\n\n         more\n")
 
 
 def test_nobody_is_asked_where_nobody_is(capsys, monkeypatch):

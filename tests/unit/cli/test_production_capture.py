@@ -63,7 +63,7 @@ def test_a_host_that_fails(cli, hosts, tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--host", "web1", "--only-if", "sunday"), "'sunday' is no condition"),
+        (("--host", "web1", "--only-if", "sunday"), "'sunday' is not a condition"),
         (("--host", "web1", "--timeout", "0"), "--timeout"),
         (("--host", "web1", "--over", "/no/such"), "/no/such"),
         (("--host", "web1", "--inventory", "/no/such"), "/no/such"),

@@ -93,7 +93,7 @@ def test_where_the_releases_packages_are_not_known_that_is_said(cli, services, m
     fake(monkeypatch, verify, "verify", replace(report, checks=(other,)))
     done = cli("verify", "dev1")
     assert done.code == 3
-    assert f"Which packages the release {report.release} has is not known here" in done.stdout
+    assert f"The packages of release {report.release} are unknown" in done.stdout
     known = replace(report, checks=(other,), packages_from="record")
     fake(monkeypatch, verify, "verify", known)
     assert "is not known here" not in cli("verify", "dev1").stdout

@@ -706,7 +706,7 @@ def test_a_vm_that_starts_is_brought_to_what_it_is_due_for(cli, due, verb):
     assert done.json["update"] == {"release": NEW, "result": "done", "error": None}
     assert set(done.json["update"]) == documented("Due")
     assert done.json["vm"]["release"] == NEW
-    assert f"dev002 did not run when the rollout r1 came by; bringing it to {NEW}" in done.stderr
+    assert f"dev002 was off during the rollout r1; updating it to {NEW}" in done.stderr
     assert "converge: Applying nginx" in done.stderr
     assert cli("start", "dev002", "--json").json["update"] is None
     assert states(cli("rollout", "status", "--json").json["rollout"])["dev002"] == "done"
@@ -717,7 +717,7 @@ def test_a_vm_that_can_not_be_brought_there_is_started_all_the_same(cli, due):
     done = cli("start", "dev002")
     assert (done.code, done.stdout) == (0, "dev002 is running\n")
     assert f"dev002 could not be brought to {NEW}: task 'update' failed" in done.stderr
-    assert "It is started, and as it was." in done.stderr
+    assert "It is running, as before the update." in done.stderr
     assert "Log: " in done.stderr
     assert due.release_of("dev002") == RELEASE
 

@@ -73,7 +73,9 @@ def test_for_good_only_with_the_name_once_more(cli, dev):
     assert refused.code == 2
     assert "devvm destroy dev001 --purge dev001" in refused.stderr
     assert dev.vm("dev001") is not None
-    assert cli("destroy", "dev001", "--purge", "dev001").stdout == "dev001 is gone\n"
+    assert (
+        cli("destroy", "dev001", "--purge", "dev001").stdout == "dev001 was deleted permanently\n"
+    )
     assert dev.remnants("dev001") == []
 
 
@@ -85,7 +87,7 @@ def test_what_is_not_there_needs_no_confirmation(cli, dev):
 
 
 def test_recover(cli, dev, destroyed):
-    assert cli("recover", "dev001").stdout == "dev001 is back and runs; 1 of 1 check passed\n"
+    assert cli("recover", "dev001").stdout == "dev001 is back and running; 1 of 1 check passed\n"
     assert dev.vm("dev001").state is VmState.RUNNING
 
 
@@ -129,7 +131,7 @@ def test_emptying_wants_the_name(cli, dev, destroyed, person):
     assert cli("trash", "empty", "dev001", "--purge", "dev002").code == 2
     assert in_trash(dev) == [destroyed]
     person("dev001")
-    assert cli("trash", "empty", "dev001").stdout == "1 item deleted for good\n"
+    assert cli("trash", "empty", "dev001").stdout == "1 item deleted permanently\n"
     assert in_trash(dev) == []
     assert dev.unused() == []
 
@@ -173,7 +175,7 @@ def test_rebuild_says_what_is_at_risk_and_asks(cli, dev):
     refused = cli("rebuild", "dev001")
     assert refused.code == 2
     assert "/opt/x: 2 uncommitted changes, 1 unpushed commit, 1 stashed change" in refused.stderr
-    assert "/home/jane/y: 2 uncommitted changes (stays)" in refused.stderr
+    assert "/home/jane/y: 2 uncommitted changes (kept)" in refused.stderr
     assert "/etc/motd" in refused.stderr
     assert "Next: devvm rebuild dev001 --yes" in refused.stderr
     assert dev.picture() == before
@@ -186,8 +188,8 @@ def test_rebuild_counts_what_nobody_would_miss(cli, dev):
     dev.on_roots["dev001"] = "".join(f"file\t{path}\n" for path in (*kept, "/etc/motd"))
     refused = cli("rebuild", "dev001")
     assert refused.code == 2
-    assert "/etc/motd: changed since the VM was made (NOT on the data disk)" in refused.stderr
-    counted = "- 20 files that dpkg, apt and other programs keep for themselves (--json lists"
+    assert "/etc/motd: changed since the VM was created (NOT on the data disk)" in refused.stderr
+    counted = "- 20 files that dpkg, apt and other programs maintain (--json lists"
     assert refused.stderr.count(counted) == 1
     assert "/var/lib/dpkg" not in refused.stderr
     data = cli("rebuild", "dev001", "--yes", "--json").json
@@ -198,8 +200,8 @@ def test_rebuild_asks_nothing_where_nobody_would_miss_anything(cli, dev):
     dev.on_roots["dev001"] = "file\t/var/lib/dpkg/lock\n"
     done = cli("rebuild", "dev001")
     assert done.code == 0
-    assert "- 1 file that dpkg, apt and other programs keep for themselves" in done.stderr
-    assert "Nothing that you would miss: all other changes are on the data disk" in done.stderr
+    assert "- 1 file that dpkg, apt and other programs maintain" in done.stderr
+    assert "Nothing you would miss: all other changes are on the data disk" in done.stderr
 
 
 def test_rebuild_of_a_vm_that_can_not_be_looked_into_asks(cli, dev):
@@ -272,7 +274,7 @@ def test_resize(cli, dev):
     data = next(d for d in dev.services.hypervisor.disks("dev001.devvm.test") if d.role == DATA)
     assert data.size_bytes == 40 * 2**30
     assert cli("resize", "dev001", "--data", "41G").stdout == (
-        "The data disk of dev001 has 41.0 GiB\n"
+        "The data disk of dev001 is now 41.0 GiB\n"
     )
 
 

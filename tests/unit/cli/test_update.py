@@ -31,7 +31,7 @@ def test_update_brings_a_vm_to_the_newest_release(cli, dev):
     assert done.code == 0
     assert dev.release_of("dev001") == NEW
     for part in (
-        "dev001 is updated", NEW, "converge in place: 1 role changes, which needs no new root",
+        "dev001 was updated", NEW, "converge in place: 1 role changes, which needs no new root",
         "1 of 1 check passed", "in the trash: devvm recover dev001 --item ", "devvm ssh dev001",
     ):  # fmt: skip
         assert part in done.stdout
@@ -51,7 +51,7 @@ def test_its_json(cli, dev):
 def test_one_that_is_there_already_is_checked(cli, dev):
     cli("update", "dev001")
     again = cli("update", "dev001")
-    assert (again.code, again.stdout) == (0, f"dev001 is on {NEW} already; 1 of 1 check passed\n")
+    assert (again.code, again.stdout) == (0, f"dev001 is already on {NEW}; 1 of 1 check passed\n")
     dev.verifier.failing.add(("dev001", NEW))
     differs = cli("update", "dev001")
     assert differs.code == 3
