@@ -127,7 +127,7 @@ install_packages() {
     absent=$(absent_packages "$checkout/devvm/data/host-packages.txt")
     count=$(printf '%s' "$absent" | wc -w)
     if [ -z "$yes" ]; then
-        say "devvm sets this host up. It will:"
+        say "devvm needs to set up this host. It will:"
         say "  - install $count Debian packages:"
         printf '%s\n' "$absent" | fold -s -w 72 | sed 's/^/      /' >&2
         say "  - make itself a Python environment in $data"

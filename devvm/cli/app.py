@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import inspect
 import os
 import signal
 import sys
@@ -100,7 +101,17 @@ def main(argv: Sequence[str]) -> int:
 @functools.cache
 def _command() -> Any:  # noqa: ANN401 - Click's class, or Typer's own: by version
     """The whole command line, ready to run."""
-    return typer.main.get_command(build())
+    command = typer.main.get_command(build())
+    _unwrap_help(command)
+    return command
+
+
+def _unwrap_help(command: Any) -> None:  # noqa: ANN401 - as above
+    """Join the lines of each paragraph: Typer does so only for the first one."""
+    paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
+    command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    for subcommand in getattr(command, "commands", {}).values():
+        _unwrap_help(subcommand)
 
 
 def _invoke(session: Session, argv: Sequence[str]) -> int:

@@ -20,7 +20,7 @@ ReleaseArgument = Annotated[
     str,
     typer.Argument(
         metavar="RELEASE", show_default=False, autocompletion=options.completion.releases,
-        help="The release, as `devvm box list` shows it.",
+        help="A release from `devvm box list`.",
     ),
 ]  # fmt: skip
 
@@ -44,7 +44,7 @@ def build(
     context: typer.Context,
     release: options.Release = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Build it again, finished stages included.")
+        bool, typer.Option("--force", help="Build it again, including finished stages.")
     ] = False,
     newest: options.Newest = False,
     result: Annotated[
@@ -54,11 +54,11 @@ def build(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Build the box of this devvm's stack, verify it in a real VM and register it.
+    """Build the box of the working tree, verify it in a real VM and register it.
 
-    It gets the packages of packages.lock, or else those that the mirror has now. With --release, a
-    box is built again with the packages that it had. Needs root (asks sudo). An interrupted build
-    goes on where it was.
+    Installs the packages in packages.lock or, without that file, those that the mirror has now.
+    With --release, builds a box again with the packages that it had. Needs root (asks sudo). An
+    interrupted build continues where it stopped.
     """
     from devvm import wiring
     from devvm.operations.box import boxes
@@ -105,7 +105,7 @@ def _show_list(session: Session, goldens: list[Box], current: str) -> None:
                 formatting.size(golden.size_bytes),
                 golden.debian,
                 "yes" if golden.verified else "no",
-                "this devvm's" if golden.content == current else "another",
+                "current" if golden.content == current else "other",
             )
             for golden in goldens
         ],
@@ -113,7 +113,7 @@ def _show_list(session: Session, goldens: list[Box], current: str) -> None:
 
 
 def show(context: typer.Context, release: ReleaseArgument, json: options.Json = False) -> None:
-    """Show one box, with the packages in it."""
+    """Show one box and count its packages; --json lists them."""
     from devvm.operations.box import boxes
 
     session = Session.of(context)
@@ -145,7 +145,7 @@ def verify(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Check a box in a VM of its own, which is removed afterwards. Exits with 3 on a failure."""
+    """Check a box in a temporary VM. Exits with 3 if a check fails."""
     from devvm.operations.box import boxes
 
     session = Session.of(context)
@@ -162,9 +162,9 @@ def remove(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Remove a box. Refuses while a VM is based on it.
+    """Remove a box. Refuses if a VM is based on it.
 
-    Its packages are kept for 90 days more, so that it can be built again (needs root to free them).
+    Keeps its packages for another 90 days, to build it again if needed (freeing them needs root).
     """
     from devvm import wiring
     from devvm.operations.box import boxes
@@ -179,5 +179,5 @@ def remove(
     boxes.remove(services, tools, release, session.run("box remove"))
     session.output.result(
         {"release": release, "removed": True},
-        lambda: session.output.line(f"{release} is gone"),
+        lambda: session.output.line(f"{release} was removed"),
     )

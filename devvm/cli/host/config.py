@@ -30,7 +30,7 @@ class Setting:
 def register(app: typer.Typer) -> None:
     """Add the group of commands."""
     group = typer.Typer(
-        help="Look at the configuration.",
+        help="Show the configuration.",
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -44,7 +44,7 @@ def _group() -> None:
 
 
 def show(context: typer.Context, json: options.Json = False) -> None:
-    """Show every setting: its value, where that comes from, what it means."""
+    """Show every setting: its value, where it comes from and what it means."""
     from devvm import config
 
     session = Session.of(context)

@@ -21,14 +21,14 @@ def register(app: typer.Typer) -> None:
 
 def doctor(
     context: typer.Context,
-    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended.")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Fix what can be fixed.")] = False,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Look for what is unfinished, lost or damaged: VMs, disks, boxes, places on the network.
+    """Find what is unfinished, lost or damaged: VMs, disks, boxes, leases.
 
-    Changes nothing without --fix. Exits with 1 where something is left to mend, and with 4 where
-    the host itself is not ready.
+    Changes nothing without --fix. Exits with 1 if problems remain, and with 4 if the host itself
+    is not ready.
     """
     from devvm.operations.doctor import doctor as operation
 
@@ -70,16 +70,16 @@ def _show(
 ) -> None:
     output = session.output
     for held in busy:
-        output.note(f"{held.name} is being changed now and was not looked at: {held.holder}")
+        output.note(f"{held.name} is being changed and was not checked: {held.holder}")
     if not results:
-        output.line("All is well")
+        output.line("No problems found")
         return
     for result in results:
         finding = result.finding
-        state = "mended" if result.mended else "found"
+        state = "fixed" if result.mended else "found"
         output.line(f"{state}: {finding.subject}: {finding.problem}")
         if result.error:
-            output.line(f"  it could not be mended: {result.error}")
+            output.line(f"  could not be fixed: {result.error}")
         elif not result.mended and finding.mend is not None:
             output.line("  Next: devvm doctor --fix")
         if not result.mended and finding.advice:
@@ -87,6 +87,6 @@ def _show(
     left = sum(not result.mended for result in results)
     output.line()
     if fix:
-        output.line(f"{formatting.plural(len(results) - left, 'thing')} mended, {left} left")
+        output.line(f"{formatting.plural(len(results) - left, 'problem')} fixed, {left} left")
     else:
-        output.line(f"{formatting.plural(left, 'thing')} found")
+        output.line(f"{formatting.plural(left, 'problem')} found")

@@ -61,7 +61,7 @@ def agreed(session: Session, status: HostStatus, *, yes: bool) -> bool:
     if not already and not output.can_ask:
         return False
     if not already or not os.environ.get(AGREED):
-        output.note("devvm sets this host up. It will:")
+        output.note("devvm needs to set up this host. It will:")
         for line in status.needed():
             output.item(line)
     return already or output.confirm("Proceed?")
@@ -76,7 +76,7 @@ def apply(session: Session, steps: Sequence[SetupStep]) -> HostStatus:
     """
     from devvm.operations.host import setup
 
-    become_root(session, "set this host up")
+    become_root(session, "set up this host")
     return setup.apply(steps, session.run("setup"), personal_log("setup"))
 
 
@@ -106,7 +106,7 @@ def become_root(session: Session, purpose: str) -> None:
         ) from None
     raise HostNotReadyError(
         f"devvm needs root to {purpose}",
-        details="sudo did not let you, or would have to ask for a password without a terminal",
+        details="sudo refused, or needs a password and has no terminal to ask for it",
         resolution=resolution,
     )
 
@@ -129,8 +129,8 @@ def _renew_groups(session: Session, config: Config) -> None:
     if os.environ.get(_REGROUPED) == "1":
         raise HostNotReadyError(
             f"you are in the group {' and '.join(groups)}, but not in this session",
-            details="groups count from the next login",
-            resolution="log out and in again, then type the command again",
+            details="a new group takes effect at the next login",
+            resolution="log out and in again, then run the command again",
         )
     again = wiring.with_groups([sys.executable, "-m", "devvm", *session.argv], groups)
     kept = {name: value for name, value in os.environ.items() if name.startswith("DEVVM_")}

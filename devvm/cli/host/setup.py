@@ -23,16 +23,16 @@ def register(app: typer.Typer) -> None:
 def setup(
     context: typer.Context,
     check: Annotated[
-        bool, typer.Option("--check", help="Only look: exits with 4 where something is missing.")
+        bool, typer.Option("--check", help="Only check; exit with 4 if something is missing.")
     ] = False,
     link: Annotated[
-        bool, typer.Option("--link/--no-link", help="Put devvm on the PATH, where it is not yet.")
+        bool, typer.Option("--link/--no-link", help="Put devvm on the PATH if it isn't there.")
     ] = True,
     yes: options.Yes = False,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Set this host up: system packages, libvirt, groups, the state folder, VM names.
+    """Set up this host: system packages, libvirt, groups, the state folder, VM names.
 
     Shows what it will do and asks once. Safe to run again at any time.
     """

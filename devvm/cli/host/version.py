@@ -22,9 +22,9 @@ def short() -> str:
 
 
 def version(context: typer.Context, json: options.Json = False) -> None:
-    """Show the version of devvm and the hash of the stack that it carries.
+    """Show the version of devvm and the hash of its stack.
 
-    And of the stack's release, where packages.lock fixes its packages.
+    Also shows the hash of the release, if packages.lock fixes the packages.
     """
     from devvm.operations.core import working_tree
 

@@ -137,6 +137,12 @@ def _commands(group=None, path=()):
             yield from _commands(command, (*path, name))
 
 
+def test_help_breaks_lines_where_the_terminal_ends_and_not_where_the_source_does(cli, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    told = cli("create", "--help").stdout
+    assert "after asking once. Exits with 3 if the VM was created but a check fails." in told
+
+
 def test_every_command_has_help_and_an_example_and_every_option_has_help():
     seen = set()
     for path, command in _commands():

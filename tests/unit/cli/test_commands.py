@@ -396,8 +396,8 @@ def test_box_list_and_show(cli, world):
     assert set(data) == documented_for("box list")
     assert set(data["boxes"][0]) == documented("Box") - {"packages", "packages_moved"}
     text = cli("box", "list").stdout
-    assert re.search(rf"^{RELEASE} .*1.0 GiB +12 +yes +this devvm's$", text, re.MULTILINE)
-    assert re.search(rf"^{NEW} .*1.0 GiB +12 +yes +another$", text, re.MULTILINE)
+    assert re.search(rf"^{RELEASE} .*1.0 GiB +12 +yes +current$", text, re.MULTILINE)
+    assert re.search(rf"^{NEW} .*1.0 GiB +12 +yes +other$", text, re.MULTILINE)
     assert set(cli("box", "show", RELEASE, "--json").json) == documented("Box")
     assert world.box.sha256 in cli("box", "show", RELEASE).stdout
     assert cli("box", "show", "2026.01.01-000000000000").code == 2

@@ -67,7 +67,9 @@ def test_nobody_to_ask_and_no_yes(host):
 def test_yes_shows_the_list_and_goes_on(host, capsys):
     readiness.ensure(_session("create"), Config(), yes=True)
     assert not host[0].needed
-    assert capsys.readouterr().err.startswith("devvm sets this host up. It will:\n  - install x\n")
+    assert capsys.readouterr().err.startswith(
+        "devvm needs to set up this host. It will:\n  - install x\n"
+    )
 
 
 @pytest.mark.parametrize(("answer", "applied"), [("", True), ("y", True), ("n", False)])
@@ -132,14 +134,14 @@ def sudo(monkeypatch):
 
 def test_sudo_that_asks_nothing(sudo):
     fake = sudo(quiet_code=0)
-    readiness.become_root(_session("setup"), "set this host up")
+    readiness.become_root(_session("setup"), "set up this host")
     assert not fake.asked
 
 
 def test_sudo_that_asks_for_the_password_once(sudo, monkeypatch):
     _terminal(monkeypatch, "")
     fake = sudo(asked_code=0)
-    readiness.become_root(_session("setup"), "set this host up")
+    readiness.become_root(_session("setup"), "set up this host")
     assert fake.asked == 1
 
 
@@ -152,8 +154,8 @@ def test_sudo_that_asks_for_the_password_once(sudo, monkeypatch):
 )
 def test_no_way_to_become_root(sudo, options, way_on):
     sudo(**options)
-    with pytest.raises(HostNotReadyError, match="needs root to set this host up") as caught:
-        readiness.become_root(_session("setup", "--yes"), "set this host up")
+    with pytest.raises(HostNotReadyError, match="needs root to set up this host") as caught:
+        readiness.become_root(_session("setup", "--yes"), "set up this host")
     assert caught.value.resolution == way_on
 
 

@@ -308,9 +308,9 @@ def test_doctor_finds(cli, ill):
 def test_doctor_mends(cli, ill):
     result = cli("doctor", "--fix")
     assert result.code == 0
-    assert "mended: dev001: of its folder is lost: id_ecdsa" in result.stdout
+    assert "fixed: dev001: of its folder is lost: id_ecdsa" in result.stdout
     assert (ill.state.vm("dev001") / "id_ecdsa").exists()
-    assert cli("doctor").stdout == "All is well\n"
+    assert cli("doctor").stdout == "No problems found\n"
 
 
 def test_what_the_doctor_can_not_mend_is_said(cli, ill):
@@ -325,6 +325,6 @@ def test_what_the_doctor_can_not_mend_is_said(cli, ill):
 def test_doctor_on_a_healthy_host(cli, dev):
     with dev.state.lock("dev001", "devvm stop dev001"):
         result = cli("doctor")
-    assert (result.code, result.stdout) == (0, "All is well\n")
-    assert "dev001 is being changed now" in result.stderr
+    assert (result.code, result.stdout) == (0, "No problems found\n")
+    assert "dev001 is being changed and was not checked" in result.stderr
     assert "devvm stop dev001" in result.stderr
