@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from devvm.operations.box.lock import Locked
     from devvm.operations.release.releases import Compared, Created, Listed
 
-_HELP = "A release, as `devvm release list` shows it, or `latest`."
+_HELP = "A release from `devvm release list`, or `latest`."
 
 ReleaseArgument = Annotated[
     str,
@@ -29,7 +29,7 @@ ReleaseArgument = Annotated[
 def register(parent: typer.Typer) -> None:
     """Add the group of commands."""
     app = typer.Typer(
-        help="Put the stack on record as releases, and tell what each of them brings.",
+        help="Record releases of the stack, and show what changes with each.",
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -47,17 +47,17 @@ def create(
     note: Annotated[
         str | None,
         typer.Option("--note", metavar="TEXT", show_default=False,
-                     help="What people should know of it, in a line."),
+                     help="What people should know about it, in one line."),
     ] = None,
     newest: options.Newest = False,
     yes: options.Yes = False,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:  # fmt: skip
-    """Put this devvm's stack on record as a release: build its box, verify it, say what is new.
+    """Record the working tree as a release: build its box, verify it, list what is new.
 
-    Building needs root (asks sudo). What production is now is kept with the release: rollouts
-    compare VMs with that. Typed again, the release gets production as it is then.
+    Building needs root (asks sudo). The release keeps a copy of what production is now, with which
+    rollouts compare VMs. Run it again to update that copy.
     """
     from devvm import wiring
     from devvm.operations.box import in_hand
@@ -87,7 +87,7 @@ def _show_created(session: Session, created: Created) -> None:
     if created.new:
         session.output.note(f"Next: devvm rollout plan {created.listed.record.release}")
     elif created.production_renewed:
-        session.output.note("Production as it is now has taken the place of the one that was kept")
+        session.output.note("Updated the release's copy of what production is")
 
 
 def lock(
@@ -96,7 +96,7 @@ def lock(
         str | None,
         typer.Option("--release", metavar="RELEASE", show_default=False,
                      autocompletion=completion.releases,
-                     help="Take the packages of a release that has a box or a record here."),
+                     help="Lock the packages of this release, which has a box or a record here."),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit with 3 if it would change.")
@@ -104,10 +104,10 @@ def lock(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:  # fmt: skip
-    """Fix the packages of this devvm's stack: write packages.lock, and say what changes.
+    """Lock the packages of the working tree: write packages.lock and show what changes.
 
-    It gets what the mirror has now, by name, version and sha256, checked by apt. Boxes of the stack
-    then have exactly these, on every host and every day. Put it into the pull request.
+    Lists what the mirror has now by name, version and sha256, checked by apt. Boxes of the stack
+    then get exactly these packages, on every host and every day. Add the file to the pull request.
     """
     from devvm import wiring
     from devvm.operations.box import lock as release_lock
@@ -145,24 +145,24 @@ def _show_locked(session: Session, locked: Locked) -> None:
     packages = formatting.plural(len(locked.packages), "package")
     if locked.changes:
         session.output.table(
-            ("PACKAGE", "IS", "WAS", "NOW"),
+            ("PACKAGE", "CHANGE", "OLD", "NEW"),
             [(c.name, c.kind.value, c.old or "-", c.new or "-") for c in locked.changes],
         )
     if locked.first:
-        what = "none was fixed before"
+        what = "none locked before"
     elif locked.changes:
-        what = f"{len(locked.changes)} otherwise than before"
+        what = f"{len(locked.changes)} changed"
     else:
-        what = "all as before"
+        what = "none changed"
     session.output.line(f"{locked.path}: {packages}, {what}")
     if locked.written:
-        session.output.note("Next: put it into a pull request; then: devvm box build")
+        session.output.note("Next: add it to a pull request, then: devvm box build")
     elif locked.first or locked.changes:
         session.output.note("Nothing was written. Next: devvm release lock")
 
 
 def list_releases(context: typer.Context, json: options.Json = False) -> None:
-    """List the releases on record, the newest first."""
+    """List the recorded releases, newest first."""
     from devvm.operations.release import releases
 
     session = Session.of(context)
@@ -174,7 +174,7 @@ def list_releases(context: typer.Context, json: options.Json = False) -> None:
 
 def _show_list(session: Session, found: list[Listed]) -> None:
     if not found:
-        session.output.note("There is no release on record. Next: devvm release create")
+        session.output.note("No release is recorded yet. Next: devvm release create")
         return
     session.output.table(
         ("RELEASE", "AGE", "BY", "VMS", "BOX", "STATE", "NOTE"),
@@ -200,7 +200,7 @@ def _brief(changes: tuple[str, ...]) -> str:
 
 
 def show(context: typer.Context, release: ReleaseArgument, json: options.Json = False) -> None:
-    """Show one release: what it brought, and who is on it."""
+    """Show one release: what changed with it, and which VMs are on it."""
     from devvm.operations.release import releases
 
     session = Session.of(context)
@@ -218,11 +218,11 @@ def _show_one(session: Session, listed: Listed) -> None:
         ("Box", "yes" if listed.box else "no"),
         ("Packages", str(len(record.packages))),
         ("VMs", ", ".join(listed.vms) or "none"),
-        ("Before it", record.previous or "nothing: it is the first one on record"),
+        ("Previous", record.previous or "none: this is the first recorded release"),
     ]
     if record.previous:
-        changes = record.changes or ("nothing that can be told in words",)
-        rows += [("" if number else "Brought", line) for number, line in enumerate(changes)]
+        changes = record.changes or ("none that can be described",)
+        rows += [("" if number else "Changes", line) for number, line in enumerate(changes)]
     session.output.facts(record.release, rows, good=record.retired_at is None)
 
 
@@ -234,7 +234,7 @@ def diff(
         metavar="B", show_default=False, autocompletion=completion.recorded, help=_HELP)],
     json: options.Json = False,
 ) -> None:  # fmt: skip
-    """Tell what release B brings to a VM that is on release A; B may be the older one."""
+    """Show what changes for a VM from release A to release B; B may be the older one."""
     from devvm.operations.release import releases
 
     session = Session.of(context)
@@ -256,18 +256,18 @@ def _compared_data(compared: Compared) -> dict[str, Any]:
 
 def _show_diff(session: Session, compared: Compared) -> None:
     if compared.old == compared.new:
-        session.output.note("That is one and the same release")
+        session.output.note("A and B are the same release")
     elif not compared.words:
-        session.output.note("They differ in nothing that can be told in words")
+        session.output.note("They have no differences that can be described")
     for line in compared.words:
         session.output.line(line)
 
 
 def retire(context: typer.Context, release: ReleaseArgument, json: options.Json = False) -> None:
-    """Take a release out of use: no VM is brought to it any more, none counts as behind it.
+    """Retire a release: no more VMs are updated to it, and none counts as behind it.
 
-    Refuses while a VM is on it. It stays on record; `devvm release create` with its stack in hand
-    makes it current again.
+    Refuses if a VM is on it. It stays on record; `devvm release create` with its stack in the
+    working tree makes it current again.
     """
     from devvm.operations.release import releases
 
@@ -280,7 +280,7 @@ def _show_retired(session: Session, listed: Listed) -> None:
     name = listed.record.release
     session.output.line(f"{name} is retired")
     if listed.box:
-        session.output.note(f"Its box is no longer needed either: devvm box remove {name}")
+        session.output.note(f"To remove its box too: devvm box remove {name}")
 
 
 def _data(listed: Listed) -> dict[str, Any]:

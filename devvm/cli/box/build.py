@@ -66,9 +66,9 @@ def refuse_both(release: str | None, *, newest: bool) -> None:
     """
     if release and newest:
         raise UsageError(
-            "--release and --newest can't be given together",
-            details="a release has the packages that it has; --newest makes another one",
-            resolution="leave one of them out",
+            "--release can't be combined with --newest",
+            details="a release has fixed packages; --newest makes another release",
+            resolution="use one of them",
         )
 
 
@@ -92,7 +92,7 @@ def _give_up(session: Session, code: int) -> None:
         raise typer.Exit(code)
     error = OperationError(
         "the box could not be built",
-        details="the messages on standard error say why",
+        details="see the messages on standard error",
         resolution="sudo devvm box build",
     )
     if code in set(ExitCode):

@@ -23,7 +23,7 @@ _ROLLOUTS = 10
 def register(parent: typer.Typer) -> None:
     """Add the group of commands."""
     app = typer.Typer(
-        help="All the VMs of this host at a glance.",
+        help="Show all VMs on this host at a glance.",
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -37,9 +37,9 @@ def report(
     html: options.Html = None,
     json: options.Json = False,
 ) -> None:
-    """Releases over the fleet, who is behind, what fails where, rollouts, memory and disk.
+    """Report on releases, VMs that are behind, failed checks, rollouts, memory and disk.
 
-    Logs in to no VM: what is said of parity is what the last check of each VM found.
+    Does not log in to VMs: parity is what the last check of each VM found.
     """
     from devvm.operations.fleet import report as fleet_report
 
@@ -119,7 +119,7 @@ def _rollout(record: Record) -> tuple[str, ...]:
 
 def _host(host: HostLine) -> list[tuple[str, str]]:
     gib, size = formatting.gib, formatting.size
-    memory = f"{gib(host.memory_running_mib)} given to VMs that run"
+    memory = f"{gib(host.memory_running_mib)} assigned to running VMs"
     kept = f"{size(host.pool_kept_bytes)} snapshots and trash"
     disk = f"{size(host.pool_vms_bytes)} VMs, {kept}, {size(host.pool_boxes_bytes)} boxes"
     return [

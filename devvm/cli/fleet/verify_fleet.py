@@ -126,11 +126,12 @@ def _failed(report: Report) -> int:
 def _verdict(fleet: FleetReport) -> str:
     """The fleet in a line."""
     differ, unknown, off = len(fleet.differing), len(fleet.not_checked), len(fleet.not_running)
-    stopped = f"{off} {'does' if off == 1 else 'do'} not run"
+    stopped = f"{off} not running"
     total = len(fleet.reports) + unknown
     if not total:
-        return f"No VM runs: {stopped}. Next: devvm start NAME"
-    counts = [f"{len(fleet.reports) - differ} as production"]
+        return f"Nothing to check: {stopped}. Next: devvm start NAME"
+    match = len(fleet.reports) - differ
+    counts = [f"{match} match{'es' if match == 1 else ''} production"]
     counts += [f"{differ} differ{'s' if differ == 1 else ''}"] if differ else []
     counts += [f"{unknown} could not be checked"] if unknown else []
     return f"{formatting.plural(total, 'VM')}: {', '.join(counts)}" + (

@@ -25,10 +25,10 @@ _FOLLOW_EVERY = 1.0
 Id = Annotated[
     str | None,
     typer.Argument(
-        metavar="ID", show_default=False, help="A rollout, such as r3; by default the latest."
+        metavar="ID", show_default=False, help="A rollout, such as r3; defaults to the latest."
     ),
 ]
-All = Annotated[bool, typer.Option("--all", help="Every VM by name, however many there are.")]
+All = Annotated[bool, typer.Option("--all", help="List every VM by name.")]
 
 
 def plan(
@@ -45,7 +45,7 @@ def plan(
     everything: All = False,
     json: options.Json = False,
 ) -> None:
-    """Show who would go when, how, and what each owner would notice."""
+    """Show which VMs would be updated when and how, and what their owners would notice."""
     from devvm import wiring
     from devvm.cli.rollout import serializers, show
     from devvm.operations.rollout import plan as rollout_plan
@@ -70,13 +70,13 @@ def status(
     identifier: Id = None,
     follow: Annotated[
         bool,
-        typer.Option("--follow", "-f", help="Go on until it has ended, or is paused; with --json "
-                     "a line for each event."),
+        typer.Option("--follow", "-f", help="Follow it until it ends or pauses; with --json, "
+                     "print one line per event."),
     ] = False,
     everything: All = False,
     json: options.Json = False,
 ) -> None:  # fmt: skip
-    """Show how a rollout is."""
+    """Show the status of a rollout."""
     from devvm.cli.rollout import serializers, show
     from devvm.operations.rollout import store
 
@@ -141,7 +141,7 @@ def _follow_events(session: Session, services: Services, log: RolloutLog) -> boo
         if _is_over(record, busy):
             if gone := _is_gone(record):
                 session.output.note(
-                    "No process carries it out: it was killed. Next: devvm rollout resume"
+                    "The process of the rollout was killed. Next: devvm rollout resume"
                 )
             return gone
         time.sleep(_FOLLOW_EVERY)
@@ -160,7 +160,7 @@ def _is_gone(record: Record) -> bool:
 
 
 def list_rollouts(context: typer.Context, json: options.Json = False) -> None:
-    """List every rollout on record, the latest first."""
+    """List all rollouts, latest first."""
     from devvm.cli.rollout import serializers, show
     from devvm.operations.rollout import control
 
@@ -182,13 +182,13 @@ def log(
             metavar="NAME",
             show_default=False,
             autocompletion=completion.vm_names,
-            help="Only what is of this VM.",
+            help="Show only the events of this VM.",
         ),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="With every phase.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Include every phase.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Show what happened in a rollout: when, who, what, and what came of it."""
+    """Show the log of a rollout: when, who, which VM, what, and the result."""
     from devvm.cli.rollout import serializers, show
     from devvm.domain.errors import NotFoundError
     from devvm.domain.rollout.state import Mark
@@ -199,7 +199,7 @@ def log(
     if vm is not None and vm not in (known := found.plan()[0].vms):
         raise NotFoundError(
             f"the VM {vm} is not in the rollout {found.id}",
-            details=f"in it are: {sentences.names(known)}",
+            details=f"its VMs are: {sentences.names(known)}",
             resolution=f"devvm rollout status {found.id} --all",
         )
     events = [

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from devvm.domain.rollout.plan import Terms
     from devvm.ports.services import Services
 
-_TERMS = "Terms (before those of a plan file)"
+_TERMS = "Terms (override those of a plan file)"
 
 Release = Annotated[
     str | None,
     typer.Argument(
         metavar="RELEASE", show_default=False, autocompletion=completion.recorded,
-        help="A release on record, or `latest`; may stand in the plan file.",
+        help="A release from `devvm release list`, or `latest`; may be set in the plan file.",
     ),
 ]  # fmt: skip
 
@@ -29,7 +29,7 @@ Canary = Annotated[
     int | None,
     typer.Option(
         "--canary", min=0, max=10_000, metavar="N", show_default="1", rich_help_panel=_TERMS,
-        help="How many VMs go first; when one of them fails, all stops.",
+        help="Number of VMs to update first; if one fails, the rollout stops.",
     ),
 ]  # fmt: skip
 
@@ -37,7 +37,8 @@ Waves = Annotated[
     list[str] | None,
     typer.Option(
         "--wave", metavar="SIZE", show_default="10%, 50%, 100%", rich_help_panel=_TERMS,
-        help="How far a wave gets: a share of all VMs, such as 50%, or so many more; repeatable.",
+        help="How far a wave goes: up to a share of all VMs, such as 50%, or this many more; "
+        "repeatable.",
     ),
 ]  # fmt: skip
 
@@ -45,7 +46,7 @@ MaxFailures = Annotated[
     int | None,
     typer.Option(
         "--max-failures", min=0, max=10_000, metavar="N", show_default="0",
-        rich_help_panel=_TERMS, help="In a wave, more failed VMs than this stop all.",
+        rich_help_panel=_TERMS, help="Stop if more VMs than this fail in a wave.",
     ),
 ]  # fmt: skip
 
@@ -53,7 +54,7 @@ Parallel = Annotated[
     int | None,
     typer.Option(
         "--parallel", min=1, max=64, metavar="N", show_default="2", rich_help_panel=_TERMS,
-        help="How many VMs are changed together.",
+        help="Number of VMs to update at a time.",
     ),
 ]  # fmt: skip
 
@@ -61,7 +62,7 @@ Rebuild = Annotated[
     bool | None,
     typer.Option(
         "--rebuild/--no-rebuild", show_default=False, rich_help_panel=_TERMS,
-        help="Give every VM a new root, also where the change does not need one.",
+        help="Rebuild every VM, even if the change doesn't need it.",
     ),
 ]  # fmt: skip
 
@@ -70,7 +71,7 @@ AskMinutes = Annotated[
     typer.Option(
         "--ask-minutes", min=0, max=1440, metavar="N", show_default="rollout.ask_minutes",
         rich_help_panel=_TERMS,
-        help="How long people who are active have to answer; 0: nobody is asked.",
+        help="Minutes that active users have to respond; 0: don't ask.",
     ),
 ]  # fmt: skip
 
@@ -78,7 +79,8 @@ Vms = Annotated[
     list[str] | None,
     typer.Option(
         "--vm", metavar="NAME", show_default=False, autocompletion=completion.vm_names,
-        rich_help_panel=_TERMS, help="Only this VM; repeatable. By default all of this host.",
+        rich_help_panel=_TERMS,
+        help="Update only this VM; repeatable. Defaults to all VMs on this host.",
     ),
 ]  # fmt: skip
 
@@ -86,7 +88,7 @@ PlanFile = Annotated[
     Path | None,
     typer.Option(
         "--plan", metavar="FILE", show_default=False,
-        help="YAML with any of: release, canary, waves, max_failures, parallel, rebuild, "
+        help="YAML file with any of: release, canary, waves, max_failures, parallel, rebuild, "
         "ask_minutes, vms.",
     ),
 ]  # fmt: skip

@@ -26,16 +26,16 @@ def pin(
         datetime,
         typer.Option(
             "--until", metavar="DATE", formats=["%Y-%m-%d"], show_default=False,
-            help="The last day that it holds, as YYYY-MM-DD; 90 days ahead at most.",
+            help="Last day of the pin, as YYYY-MM-DD; at most 90 days ahead.",
         ),
     ],
     reason: Annotated[
-        str, typer.Option("--reason", metavar="TEXT", show_default=False, help="Why, in a line.")
+        str, typer.Option("--reason", metavar="TEXT", show_default=False, help="Why, in one line.")
     ],
     name: options.Name = None,
     json: options.Json = False,
 ) -> None:  # fmt: skip
-    """Keep rollouts from a VM until a day is over; in place of an earlier pin."""
+    """Exclude a VM from rollouts until the end of a day; replaces an earlier pin."""
     from devvm import wiring
     from devvm.operations.rollout import pins
 
@@ -57,13 +57,13 @@ def pin(
 
 
 def unpin(context: typer.Context, name: options.Name = None, json: options.Json = False) -> None:
-    """Let rollouts change a VM again."""
+    """Let rollouts update a VM again."""
     from devvm.operations.rollout import pins
 
     session = Session.of(context)
     vm_name = session.vm_name(name)
     machine, was_pinned = pins.unpin(session.services(), vm_name, command=f"unpin {vm_name}")
-    said = "is not pinned any more" if was_pinned else "was not pinned"
+    said = "is no longer pinned" if was_pinned else "was not pinned"
     session.output.result(
         {"vm": serializers.vm(machine), "was_pinned": was_pinned},
         lambda: session.output.line(f"{vm_name} {said}"),

@@ -63,7 +63,7 @@ def read(path: Path) -> dict[str, Any]:
         ) from None
     if not isinstance(data, dict):
         raise UsageError(
-            f"{path} is no plan of a rollout",
+            f"{path} is not a rollout plan",
             details="it has no keys",
             resolution=f"write it as: {_EXAMPLE}",
         )

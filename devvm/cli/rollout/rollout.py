@@ -27,7 +27,7 @@ Id = look.Id
 def register(parent: typer.Typer) -> None:
     """Add the group of commands."""
     app = typer.Typer(
-        help="Bring a release to the fleet: a canary first, then wave by wave.",
+        help="Roll out a release to the fleet: a canary first, then wave by wave.",
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -61,11 +61,11 @@ def start(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Bring every VM to a release, the canary first, then wave by wave.
+    """Roll out a release to every VM: the canary first, then wave by wave.
 
-    After each VM: it is back, it is as production, the site is healthy; otherwise it goes back to
-    where it was. A failed canary stops all, and brings the canary back. This process carries the
-    rollout out; killed, or paused with Ctrl-C, `devvm rollout resume` goes on.
+    Each VM must come back, match production and serve a healthy site; otherwise it is rolled back.
+    If a canary fails, the rollout stops and all canaries are rolled back. The rollout runs in this
+    process; if that is killed, or paused with Ctrl-C, `devvm rollout resume` continues it.
     """
     from devvm import wiring
     from devvm.cli.rollout import show as rollout_show
@@ -92,7 +92,7 @@ def start(
 
 
 def pause(context: typer.Context, identifier: Id = None, json: options.Json = False) -> None:
-    """Begin with no VM any more; the process that carries it out ends once no VM is half way."""
+    """Pause a rollout: start no more updates; its process ends once those in progress are done."""
     from devvm.operations.rollout import control
 
     session = Session.of(context)
@@ -107,7 +107,7 @@ def resume(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Go on with a rollout that was paused, or whose process was killed, where it was."""
+    """Continue a rollout that was paused, or whose process was killed."""
     from devvm.operations.rollout import control, store
 
     session = Session.of(context)
@@ -128,9 +128,9 @@ def abort(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """End a rollout; VMs that are on the release stay there.
+    """End a rollout; VMs that are already on the release stay there.
 
-    A VM that is half way there is finished first, or goes back where no process is at it.
+    A VM whose update is in progress is finished first, or rolled back if no process is at work.
     """
     from devvm.operations.rollout import control, store
 
@@ -153,11 +153,11 @@ def abort(
 def _abort_words(record: Record) -> str:
     from devvm.domain.rollout.state import VmState
 
-    text = f"The rollout {record.plan.id} ends: no VM is begun with any more."
+    text = f"This ends the rollout {record.plan.id}: no more VMs are updated."
     if done := _named(record, VmState.DONE):
         text += (
-            f" On {record.plan.terms.release} already: {sentences.names(done)}; to bring back "
-            f"what is there: devvm rollout rollback {record.plan.id}."
+            f" Already on {record.plan.terms.release}: {sentences.names(done)}; to roll back: "
+            f"devvm rollout rollback {record.plan.id}."
         )
     return text
 
@@ -169,10 +169,10 @@ def rollback(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Bring every VM of a rollout back to its own previous state.
+    """Roll every VM of a rollout back to its own previous state.
 
-    Databases go back to what they were; what people wrote in homes and checkouts since is taken
-    along. The state that a VM has now goes to the trash.
+    Databases are rolled back too; changes made since in homes and checkouts are kept. The current
+    state of each VM goes to the trash.
     """
     from devvm.operations.rollout import control, store
 
@@ -197,16 +197,15 @@ def _on_it(record: Record) -> list[str]:
 
 
 def _rollback_words(record: Record, names: list[str]) -> str:
-    go = "goes back to what it was" if len(names) == 1 else "go back to what they were"
     return (
-        f"{formatting.plural(len(names), 'VM')} ({sentences.names(names)}) {go} before "
-        f"{record.plan.id} came by: databases, too, are as they were then. What people wrote in "
-        "homes and checkouts since is taken along. The present state of each goes to the trash."
+        f"This rolls back {formatting.plural(len(names), 'VM')} ({sentences.names(names)}) to "
+        f"before {record.plan.id}, including databases. Changes made since in homes and checkouts "
+        "are kept. The current state of each VM goes to the trash."
     )
 
 
 def try_hooks(context: typer.Context, json: options.Json = False) -> None:
-    """Send a test message through the hooks and the chat that are configured."""
+    """Send a test message through the configured hooks and chat."""
     from devvm import wiring
     from devvm.operations.rollout import notify
 
@@ -247,14 +246,15 @@ def _show_asked(session: Session, record: Record, what: str, *, busy: bool) -> N
     from devvm.domain.rollout.state import State, VmState
 
     identifier, half_way = record.plan.id, _named(record, VmState.UPDATING)
+    follow = "devvm rollout status --follow"
     if not busy:
-        said = f"No process carries {identifier} out; devvm rollout resume goes on"
+        said = f"{identifier} has no running process. Next: devvm rollout resume"
     elif record.state in (State.STOPPING, State.ROLLING_BACK):
-        said = f"{identifier} is {record.state}, and finishes that: devvm rollout status --follow"
+        said = f"{identifier} is {record.state} and will finish that first. Next: {follow}"
     else:
         when = f"as soon as {sentences.names(half_way)} " if half_way else "within seconds"
         when += ("is done" if len(half_way) == 1 else "are done") if half_way else ""
-        said = f"{identifier} will {what} {when}: devvm rollout status --follow"
+        said = f"{identifier} will {what} {when}. Next: {follow}"
     session.output.result(
         {"rollout": serializers.record(record), "asked": busy},
         lambda: session.output.line(said),

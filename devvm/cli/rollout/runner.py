@@ -117,10 +117,10 @@ class Carrier:
             if self._rollout:
                 self._rollout.stopped.set()
             process.kill_those_of_other_threads()
-            note("What is being done to VMs is stopped; they are put back as they were.")
+            note("Stopped work in progress on VMs; they are being restored.")
             return
         self._pause()
-        note(f"{self._what_now()} Ctrl-C twice more stops what is being done to VMs at once.")
+        note(f"{self._what_now()} Press Ctrl-C twice more to stop work on VMs immediately.")
 
     def _what_now(self) -> str:
         """What an interrupt comes to."""
@@ -128,15 +128,15 @@ class Carrier:
 
         record = self._look()
         if record is None:
-            return "Nothing is begun with."
+            return "Nothing has started."
         if record.state is not State.RUNNING:
-            return f"It is {record.state}; that is finished first."
+            return f"The rollout is {record.state} and finishes that first."
         names = [vm.name for vm in record.vms.values() if vm.state is VmState.UPDATING]
         if not names:
             return "Pausing."
         return (
-            f"Pausing: {sentences.names(names)} "
-            f"{'is' if len(names) == 1 else 'are'} finished first; then: devvm rollout resume."
+            f"Pausing once {sentences.names(names)} {'is' if len(names) == 1 else 'are'} done. "
+            "To continue then: devvm rollout resume."
         )
 
     def _pause(self) -> None:

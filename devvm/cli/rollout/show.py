@@ -34,15 +34,15 @@ _BAD = (VmState.STUCK, VmState.FAILED)
 def plan(session: Session, made: Plan, planned: Sequence[Planned], *, everything: bool) -> None:
     """Who goes when, how, and what each owner will notice."""
     terms = made.terms
-    changes = list(made.changes) or ["nothing that can be told in words"]
+    changes = list(made.changes) or ["none that can be described"]
     if len(changes) > _CHANGES and not everything:
         more = f"and {len(changes) - _CHANGES} more: devvm release show {terms.release}"
         changes = [*changes[:_CHANGES], more]
-    rows = [("" if number else "Brings", line) for number, line in enumerate(changes)]
+    rows = [("" if number else "Changes", line) for number, line in enumerate(changes)]
     rows += [("", ""), *_terms(terms)]
     if any(one.way.kind is Kind.CONVERGE for one in planned):
-        rows.append(("Rebuilt", "is also a VM that differs from its own release"))
-        rows.append(("", "or has to get packages and can't reach their mirror"))
+        rows.append(("Also rebuilt", "VMs that differ from their own release,"))
+        rows.append(("", "or need packages and can't reach the mirror"))
     session.output.facts(f"{terms.release} for {formatting.plural(len(planned), 'VM')}", rows)
     for wave in made.waves:
         session.output.line()
@@ -50,16 +50,16 @@ def plan(session: Session, made: Plan, planned: Sequence[Planned], *, everything
         title = f"{wave.name}: {formatting.plural(len(of_wave), 'VM')}"
         session.output.facts(title, _wave(of_wave, everything=everything))
     if not everything and len(planned) > _NAMED:
-        session.output.note("Every VM by name: --all, or --json")
+        session.output.note("To list every VM by name: --all or --json")
 
 
 def _terms(terms: Terms) -> list[tuple[str, str]]:
-    asked = f"asked, and have {terms.ask_minutes} minutes to answer"
+    asked = f"asked first, and have {terms.ask_minutes} minutes to respond"
     return [
-        ("At once", formatting.plural(terms.parallel, "VM")),
-        ("Stops", "when a canary fails; in a wave, when "
+        ("Parallel", formatting.plural(terms.parallel, "VM")),
+        ("Stops", "if a canary fails; in a wave, if "
          + (f"more than {terms.max_failures} VMs fail" if terms.max_failures else "a VM fails")),
-        ("People", f"who are active are {asked if terms.ask_minutes else 'not asked'}"),
+        ("Active users", f"are {asked if terms.ask_minutes else 'not asked'}"),
     ]  # fmt: skip
 
 
@@ -76,7 +76,8 @@ def _wave(planned: Sequence[Planned], *, everything: bool) -> list[tuple[str, st
         rows += [("", "")] * bool(rows) + _group(group, most)
     if len(groups) > len(shown):
         others = sum(map(len, groups[len(shown) :]))
-        rows += [("", ""), ("VMs", f"and {others} more, in {len(groups) - len(shown)} other ways")]
+        more = f"and {others} more, in {len(groups) - len(shown)} other groups"
+        rows += [("", ""), ("VMs", more)]
     return rows
 
 
@@ -86,11 +87,11 @@ def _group(group: Sequence[Planned], most: int) -> list[tuple[str, str]]:
         ("VMs", sentences.names([_named(one) for one in group], most)),
         ("From", first.release),
         ("How", sentences.way(first.way.kind, first.way.reason)),
-        ("Noticed", first.notice),
+        ("Impact", first.notice),
     ]
     whys = list(dict.fromkeys(one.why for one in group if one.why))  # each pin has its own
     if whys:
-        rows.append(("But", sentences.names(whys, 2)))
+        rows.append(("Note", sentences.names(whys, 2)))
     return rows
 
 
@@ -101,17 +102,18 @@ def _named(one: Planned) -> str:
 def summary(made: Plan, planned: Sequence[Planned]) -> str:
     """A plan in a few sentences, before the question."""
     waves = ", ".join(f"{wave.name} {len(wave.vms)}" for wave in made.waves)
-    text = f"{made.terms.release} goes out to {formatting.plural(len(planned), 'VM')}: {waves}."
+    vms = formatting.plural(len(planned), "VM")
+    text = f"This rolls out {made.terms.release} to {vms}: {waves}."
     rebuilt = sum(one.way.kind is Kind.REBUILD for one in planned)
     if rebuilt:
-        text += f" {rebuilt} of them {'get' if rebuilt > 1 else 'gets'} a new root."
+        text += f" {rebuilt} of them will be rebuilt."
     pinned = sum(one.waits is Wait.PINNED for one in planned)
     if pinned:
-        text += f" {pinned} {'are' if pinned > 1 else 'is'} pinned, and left."
+        text += f" {pinned} {'are' if pinned > 1 else 'is'} pinned and will be skipped."
     off = sum(one.waits is Wait.OFF for one in planned)
     if off:
-        verbs = ("do", "are", "they start") if off > 1 else ("does", "is", "it starts")
-        text += f" {off} {verbs[0]} not run, and {verbs[1]} brought there when {verbs[2]}."
+        are, start = ("are", "they start") if off > 1 else ("is", "it starts")
+        text += f" {off} {are} off and will be updated when {start}."
     return text
 
 
@@ -132,7 +134,7 @@ def record(session: Session, found: Record, *, busy: str | None, everything: boo
     output.facts(f"Rollout {found.plan.id}: {found.state}", _facts(found, busy), good=good)
     output.line()
     output.table(
-        ("WAVE", "VMS", "HOW THEY ARE"),
+        ("WAVE", "VMS", "STATES"),
         [
             (wave.name, str(len(wave.vms)), sentences.counts(found.counts(wave)))
             for wave in found.plan.waves
@@ -156,7 +158,7 @@ def _facts(found: Record, busy: str | None) -> list[tuple[str, str]]:
     rows += [
         ("By", found.plan.by),
         ("Started", formatting.date(found.started_at)),
-        ("Took" if found.ended_at else "Since", took),
+        ("Took" if found.ended_at else "Elapsed", took),
         ("VMs", f"{len(found.vms)}: {sentences.counts(found.counts())}"),
     ]
     if busy:
@@ -184,13 +186,13 @@ def _row(vm: VmProgress) -> tuple[str, ...]:
 
 
 def _failure(session: Session, vm: VmProgress) -> None:
-    after = "could not be brought back" if vm.state is VmState.STUCK else "is as it was before"
+    after = "could not be restored" if vm.state is VmState.STUCK else "is as it was before"
     session.output.line(f"{vm.name} {vm.state}, and {after}:")
     reasons = vm.why.splitlines()
     for line in reasons[:_REASONS]:
         session.output.line(f"  {line}")
     if len(reasons) > _REASONS:
-        session.output.line(f"  and {len(reasons) - _REASONS} more, in the log")
+        session.output.line(f"  and {len(reasons) - _REASONS} more lines in the log")
     if vm.log:
         session.output.line(f"  Log: {vm.log}")
     session.output.line()
@@ -200,15 +202,15 @@ def _next(found: Record, busy: str | None) -> Iterable[str]:
     """What became of the VMs, and what to type next."""
     identifier, counts = found.plan.id, found.counts()
     if counts[VmState.STUCK]:
-        yield f"Not brought back: {_of(found, VmState.STUCK)}. Next: devvm doctor"
+        yield f"Not restored: {_of(found, VmState.STUCK)}. Next: devvm doctor"
     if busy and not found.ended:
         yield "Next: devvm rollout status --follow"
         return
     match found.state:
         case State.DONE:
             if counts[VmState.DUE]:
-                yield f"Brought there when they next start: {_of(found, VmState.DUE)}"
-            yield f"Next: devvm list; to go back: devvm rollout rollback {identifier}"
+                yield f"Updated at their next start: {_of(found, VmState.DUE)}"
+            yield f"Next: devvm list; to roll back: devvm rollout rollback {identifier}"
         case State.FAILED:
             if counts[VmState.BACK]:
                 yield f"Back on their own release: {_of(found, VmState.BACK)}"
@@ -216,19 +218,20 @@ def _next(found: Record, busy: str | None) -> Iterable[str]:
                 yield f"Not touched: {formatting.plural(counts[VmState.WAITING], 'VM')}"
             if counts[VmState.DONE]:
                 done = formatting.plural(counts[VmState.DONE], "VM")
-                yield f"Still on it: {done} of earlier waves: devvm rollout rollback {identifier}"
-            yield "Next: mend the release, then: devvm release create; devvm rollout start latest"
+                back = f"devvm rollout rollback {identifier}"
+                yield f"Still on it: {done} of earlier waves; to roll back: {back}"
+            yield "Next: fix the release, then: devvm release create; devvm rollout start latest"
         case State.ABORTED:
             if counts[VmState.DONE]:
                 done = formatting.plural(counts[VmState.DONE], "VM")
-                yield f"{done} on it stay there; to go back: devvm rollout rollback {identifier}"
+                yield f"Still on it: {done}; to roll back: devvm rollout rollback {identifier}"
             yield "Next: devvm list"
         case State.ROLLED_BACK:
             yield "Next: devvm list"
         case State.PAUSED:
             yield "Next: devvm rollout resume, or: devvm rollout abort"
         case _:
-            yield "No process carries it out: it was killed. Next: devvm rollout resume"
+            yield "The process of the rollout was killed. Next: devvm rollout resume"
 
 
 def _of(found: Record, state: VmState) -> str:
@@ -241,7 +244,7 @@ def _of(found: Record, state: VmState) -> str:
 def listed(session: Session, records: Sequence[Record]) -> None:
     """Every rollout, the latest first."""
     if not records:
-        session.output.note("There has been no rollout yet. Next: devvm rollout plan latest")
+        session.output.note("There are no rollouts yet. Next: devvm rollout plan latest")
         return
     session.output.table(
         ("ROLLOUT", "RELEASE", "STATE", "BY", "STARTED", "VMS"),
@@ -259,7 +262,7 @@ def listed(session: Session, records: Sequence[Record]) -> None:
 def events(session: Session, happened: Sequence[Event]) -> None:
     """The audit log."""
     if not happened:
-        session.output.note("Nothing has happened")
+        session.output.note("There are no events")
         return
     session.output.table(
         ("WHEN (UTC)", "WHO", "VM", "WHAT", "RESULT"),

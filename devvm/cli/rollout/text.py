@@ -66,7 +66,9 @@ def rows(record: Record, now: datetime, *, height: int) -> Iterator[Text]:
     shown = min(len(at_work), _AT_WORK, max(2, room - min(len(ended), _ENDED, room // 2)))
     below = min(len(ended), _ENDED, max(2, room - shown))
     yield from head
-    yield from _part([_working(vm, now) for vm in at_work[:shown]], len(at_work), "more at work")
+    yield from _part(
+        [_working(vm, now) for vm in at_work[:shown]], len(at_work), "more in progress"
+    )
     yield from _part([_bad(vm) for vm in ended[:below]], len(ended), "more: devvm rollout status")
     if waited:
         yield Text()

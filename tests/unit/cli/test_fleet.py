@@ -53,7 +53,7 @@ def test_the_text_says_what_matters(cli, found):
     ]  # fmt: skip
     host = " ".join(done.stdout.split("qemu:///system")[1].split())
     assert "VMs 60, 54 running" in host
-    assert "Memory 136.0 GiB given to VMs that run; 32.0 GiB free of 176.0 GiB" in host
+    assert "Memory 136.0 GiB assigned to running VMs; 32.0 GiB free of 176.0 GiB" in host
     assert "61.0 GiB snapshots and trash, 8.0 GiB boxes; 420.0 GiB free" in host
     assert done.stdout.endswith(
         "60 VMs: 40 on the latest release, 18 behind, 8 differ from production, 5 not checked\n"

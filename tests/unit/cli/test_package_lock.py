@@ -55,8 +55,8 @@ def test_the_first_lock(cli, mirror):
     done = cli("release", "lock")
     assert done.code == 0
     assert working_tree.lock() == NEW
-    assert done.stdout == f"{mirror.path}: 2 packages, none was fixed before\n"
-    assert "Next: put it into a pull request" in done.stderr
+    assert done.stdout == f"{mirror.path}: 2 packages, none locked before\n"
+    assert "Next: add it to a pull request" in done.stderr
 
 
 def test_what_changes_is_told_package_by_package(cli, mirror):
@@ -66,13 +66,13 @@ def test_what_changes_is_told_package_by_package(cli, mirror):
     assert working_tree.lock() == OLD
     assert "Nothing was written. Next: devvm release lock" in checked.stderr
     head, *rows, last = cli("release", "lock").stdout.splitlines()
-    assert head.split() == ["PACKAGE", "IS", "WAS", "NOW"]
+    assert head.split() == ["PACKAGE", "CHANGE", "OLD", "NEW"]
     assert [row.split() for row in rows] == [
         ["acl", "removed", "1", "-"],
         ["git", "added", "-", "2"],
         ["nginx", "newer", "1.22-1", "1.22-2"],
     ]
-    assert last.endswith("2 packages, 3 otherwise than before")
+    assert last.endswith("2 packages, 3 changed")
     assert working_tree.lock() == NEW
 
 
@@ -80,7 +80,7 @@ def test_a_lock_that_says_it_already_stays_to_the_last_byte(cli, mirror):
     text = f"# words of our own\n{NEW.text()}"
     mirror.path.write_text(text)
     assert cli("release", "lock", "--check").code == 0
-    assert cli("release", "lock").stdout.endswith("2 packages, all as before\n")
+    assert cli("release", "lock").stdout.endswith("2 packages, none changed\n")
     assert mirror.path.read_text() == text
 
 
@@ -196,4 +196,4 @@ def test_release_create_with_newest_too(cli, asked, monkeypatch):
 def test_a_release_and_what_the_mirror_has_can_not_both_be_had(cli, asked, command):
     done = cli(*command, "--release", RELEASE, "--newest")
     assert done.code == 2
-    assert "can't be given together" in done.stderr
+    assert "can't be combined" in done.stderr

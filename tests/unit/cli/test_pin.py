@@ -47,7 +47,7 @@ def test_its_json(cli, dev, typed, until):
 
 def test_unpin(cli, dev, typed):
     cli(*typed)
-    assert cli("unpin", "dev001").stdout == "dev001 is not pinned any more\n"
+    assert cli("unpin", "dev001").stdout == "dev001 is no longer pinned\n"
     assert not any(pin_of(dev))
     cli(*typed)
     data = cli("unpin", "dev001", "--json").json
@@ -67,7 +67,7 @@ def test_without_a_name_it_is_ones_own_vm(cli, dev, typed, typed_by):
     cli("pin", *typed[2:])
     assert pin_of(dev, "dev002")[1] == "dev002"
     assert not any(pin_of(dev))
-    assert cli("unpin").stdout == "dev002 is not pinned any more\n"
+    assert cli("unpin").stdout == "dev002 is no longer pinned\n"
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_create_needs_no_root_where_the_box_is_there(cli, hand, monkeypatch):
 def test_create_says_that_production_was_renewed(cli, hand):
     cli("release", "create")
     hand.releases.production_in_hand = "q" * 64
-    assert "has taken the place" in cli("release", "create").stderr
+    assert "Updated the release's copy" in cli("release", "create").stderr
     assert hand.releases.production[HAND] == "q" * 64
 
 
@@ -121,8 +121,8 @@ def test_show_tells_all_of_one(cli, world):
 def test_show_of_the_first_one_says_so(cli, world):
     text = cli("release", "show", "latest").stdout
     assert NEW in text
-    assert "the first one on record" in text
-    assert "Brought" not in text
+    assert "the first recorded release" in text
+    assert "Changes" not in text
 
 
 def test_what_a_note_holds_is_no_command_to_the_terminal(cli, world):
@@ -167,11 +167,11 @@ def test_diff_prints_the_words(cli, other):
 def test_a_diff_without_words_says_so(cli, world):
     same = cli("release", "diff", NEW, NEW)
     assert same.stdout == ""
-    assert "one and the same" in same.stderr
+    assert "the same release" in same.stderr
     world.record(HAND, world.releases.stacks[NEW].files, world.box.packages)
     silent = cli("release", "diff", NEW, HAND)
     assert silent.stdout == ""
-    assert "nothing that can be told" in silent.stderr
+    assert "no differences that can be described" in silent.stderr
 
 
 def test_retire_offers_to_remove_the_box(cli, world):

@@ -47,7 +47,7 @@ def test_a_plan_says_who_goes_when_how_and_what_is_noticed(cli, world):
         f"{NEW} for 4 VMs", "nginx: http2 on", "canary: 1 VM", "dev001 (ann)", RELEASE,
         "converge in place: 1 role changes, which needs no new root",
         "Services of nginx may restart; the VM itself only where it has to be rebuilt.",
-        "is also a VM that differs from its own release",
+        "VMs that differ from their own release,",
         "does not run: brought there when it next starts",
     ):  # fmt: skip
         assert part in text
@@ -104,8 +104,8 @@ def test_a_plan_file_and_options_before_it(cli, world, tmp_path):
         ("vms: [1]\n", "vms.0: bad value"),
         ("1: 2\n", "bad value|unknown key"),
         ("release: nothing\n", "'nothing' is not a release"),
-        ("- a\n", "is no plan of a rollout"),
-        ("", "is no plan of a rollout"),
+        ("- a\n", "is not a rollout plan"),
+        ("", "is not a rollout plan"),
         ("a: [\n", "is not valid YAML"),
         ("a: \x00\n", "is not valid YAML"),
         ("!!python/object/apply:os.system [true]\n", "is not valid YAML"),
@@ -180,13 +180,13 @@ def test_start_in_text_tells_the_plan_each_change_and_what_next(cli, world):
     world.fleet(3, off=("dev003",))
     done = cli(*START)
     assert done.code == 0
-    assert f"{NEW} goes out to 3 VMs: canary 1" in done.stderr
-    assert "1 does not run, and is brought there when it starts." in done.stderr
+    assert f"This rolls out {NEW} to 3 VMs: canary 1" in done.stderr
+    assert "1 is off and will be updated when it starts." in done.stderr
     assert re.search(r"^dev001: done in .* s, 1 of 1 checks pass$", done.stderr, re.MULTILINE)
     assert "dev003: due: it does not run; brought there when it starts" in done.stderr
     assert "Applying" not in done.stderr
     assert "Rollout r1: done" in done.stdout
-    assert "Brought there when they next start: dev003" in done.stdout
+    assert "Updated at their next start: dev003" in done.stdout
     assert "devvm rollout rollback r1" in done.stdout
 
 
@@ -295,7 +295,7 @@ def test_of_many_reasons_the_first_are_shown(cli, world):
     world.provisioner.failing["dev001"] = "update"
     world.provisioner.details = "\n".join(f"reason {number}" for number in range(20))
     failed = cli(*START).stdout
-    assert "  reason 5\n  and 14 more, in the log\n" in failed
+    assert "  reason 5\n  and 14 more lines in the log\n" in failed
 
 
 def test_a_wave_that_bears_a_failure_ends_well(cli, world):
@@ -358,7 +358,7 @@ def test_ctrl_c_pauses_when_no_vm_is_half_way_and_resume_goes_on(cli, world):
     interrupting(world, "dev001")
     stopped = cli(*START, "--parallel", "1")
     assert stopped.code == 130
-    assert "Pausing: dev001 is finished first; then: devvm rollout resume." in stopped.stderr
+    assert "Pausing once dev001 is done. To continue then: devvm rollout resume." in stopped.stderr
     assert "Interrupted: the rollout r1 is paused\n  1 done, 3 waiting\n" in stopped.stderr
     assert stopped.stderr.rstrip().endswith("Next: devvm rollout resume")
     assert cli("rollout", "status", "--json").json["rollout"]["state"] == "paused"
@@ -390,7 +390,7 @@ def test_the_third_ctrl_c_stops_what_is_being_done(cli, world, monkeypatch):
     stopped = cli(*START)
     assert stopped.code == 130
     assert kills == [1]
-    assert "they are put back as they were" in stopped.stderr
+    assert "they are being restored" in stopped.stderr
 
 
 def test_an_interrupted_rollback_is_finished_first(cli, world):
@@ -408,7 +408,7 @@ def test_an_interrupted_rollback_is_finished_first(cli, world):
     world.shell.transfer = transfer
     done = cli("rollout", "rollback", "--yes")
     assert done.code == 0
-    assert "It is rolling back; that is finished first." in done.stderr
+    assert "The rollout is rolling back and finishes that first." in done.stderr
     assert {world.release_of(name) for name in ("dev001", "dev002")} == {RELEASE}
 
 
@@ -436,8 +436,8 @@ def test_one_that_can_not_be_brought_back_ends_with_1(cli, world):
     assert cli("trash", "empty", "dev001", "--purge", "dev001").code == 0
     done = cli("rollout", "rollback", "--yes")
     assert done.code == 1
-    assert "dev001 stuck, and could not be brought back:" in done.stdout
-    assert "Not brought back: dev001. Next: devvm doctor" in done.stdout
+    assert "dev001 stuck, and could not be restored:" in done.stdout
+    assert "Not restored: dev001. Next: devvm doctor" in done.stdout
 
 
 def killed(world, count=3):
@@ -461,14 +461,14 @@ def test_a_killed_one_says_so_wherever_it_is_looked_at(cli, world):
     text = cli("rollout", "status").stdout
     assert "Rollout r1: running" in text
     assert "Applying nginx" in text
-    assert "it was killed. Next: devvm rollout resume" in text
+    assert "was killed. Next: devvm rollout resume" in text
     paused = cli("rollout", "pause")
     assert (paused.code, paused.stdout) == (
-        0, "No process carries r1 out; devvm rollout resume goes on\n",
+        0, "r1 has no running process. Next: devvm rollout resume\n",
     )  # fmt: skip
     followed = cli("rollout", "status", "--follow")
     assert followed.code == 1
-    assert "it was killed" in followed.stdout
+    assert "was killed" in followed.stdout
     assert cli("rollout", "resume", "--json").json["rollout"]["state"] == "done"
 
 
@@ -493,7 +493,9 @@ def test_a_process_that_carries_it_out_is_asked(cli, world):
         assert paused.json["asked"] is True
         assert log.request() == "pause"
         said = cli("rollout", "pause").stdout
-        assert said == ("r1 will pause as soon as dev001 is done: devvm rollout status --follow\n")
+        assert said == (
+            "r1 will pause as soon as dev001 is done. Next: devvm rollout status --follow\n"
+        )
         assert "r1 will abort as soon as dev001 is done" in cli("rollout", "abort", "--yes").stdout
         assert log.request() == "abort"
         assert "rollout start" in cli("rollout", "status", "--json").json["holder"]
@@ -518,7 +520,7 @@ def test_a_pause_that_was_asked_for_is_a_success(cli, world):
 
 
 def test_list(cli, world):
-    assert "no rollout yet" in cli("rollout", "list").stderr
+    assert "no rollouts yet" in cli("rollout", "list").stderr
     world.fleet(2)
     cli(*START)
     cli("rollout", "rollback", "--yes")
@@ -647,7 +649,7 @@ def test_follow_of_one_that_was_killed_ends(cli, world):
     done = cli("rollout", "status", "--follow", "--json")
     assert done.code == 1
     assert len(done.stdout.splitlines()) == 4
-    assert "it was killed. Next: devvm rollout resume" in done.stderr
+    assert "was killed. Next: devvm rollout resume" in done.stderr
 
 
 # Hooks ---------------------------------------------------------------------------------------

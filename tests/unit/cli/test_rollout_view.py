@@ -96,7 +96,7 @@ def test_of_many_what_matters_is_named_and_the_rest_counted():
     text = "\n".join(drawn(busy(500, 64).record, height=35))
     assert "wave 3  [" in text
     assert "dev251" in text  # the one that takes longest
-    assert "and 55 more at work" in text
+    assert "and 55 more in progress" in text
     assert "dev166           failed       nginx.service does not start" in text
     assert "more: devvm rollout status" in text
     assert "asked: dev315 (ann is active, until " in text

@@ -86,7 +86,7 @@ def test_what_matters_comes_first(cli, found):
         "dev3: not checked\n"
         "  dev3-vagrant could not be checked: No route to host\n"
         "\n"
-        "11 VMs: 8 as production, 2 differ, 1 could not be checked; 2 do not run\n"
+        "11 VMs: 8 match production, 2 differ, 1 could not be checked; 2 not running\n"
     )
 
 
@@ -127,26 +127,26 @@ def test_json(cli, found):
 @pytest.mark.parametrize(
     ("fleet", "code", "last"),
     [
-        (FleetReport(reports={"dev1": of("dev1")}), 0, "1 VM: 1 as production"),
+        (FleetReport(reports={"dev1": of("dev1")}), 0, "1 VM: 1 matches production"),
         (
             FleetReport(reports={"dev1": of("dev1")}, not_running=("dev2",)),
             0,
-            "1 VM: 1 as production; 1 does not run",
+            "1 VM: 1 matches production; 1 not running",
         ),
         (
             FleetReport(reports={"dev1": of("dev1")}, not_checked={"dev2": "no"}),
             1,
-            "2 VMs: 1 as production, 1 could not be checked",
+            "2 VMs: 1 matches production, 1 could not be checked",
         ),
         (
             FleetReport(reports={"dev1": of("dev1", OFF)}, not_checked={"dev2": "no"}),
             3,
-            "2 VMs: 0 as production, 1 differs, 1 could not be checked",
+            "2 VMs: 0 match production, 1 differs, 1 could not be checked",
         ),
         (
             FleetReport(not_running=("dev1", "dev2")),
             0,
-            "No VM runs: 2 do not run. Next: devvm start NAME",
+            "Nothing to check: 2 not running. Next: devvm start NAME",
         ),
     ],
 )
