@@ -27,71 +27,73 @@ def capture(
         list[str],
         typer.Option(
             "--host", metavar="HOST", show_default=False,
-            help="A host, as ssh knows it; with --inventory, a host or a group of that. "
-            "May be given more than once.",
+            help="A host, as ssh knows it, or with --inventory a host or group from that; "
+            "repeatable.",
         ),
     ],
     inventory: Annotated[
         Path | None,
         typer.Option("--inventory", metavar="FILE", exists=True, show_default=False,
-                     help="An Ansible inventory, which says how hosts are reached."),
+                     help="An Ansible inventory that says how to reach the hosts."),
     ] = None,
     ssh_config: Annotated[
         Path | None,
         typer.Option("--ssh-config", metavar="FILE", exists=True, dir_okay=False,
                      show_default=False,
-                     help="An OpenSSH configuration instead of your own."),
+                     help="An OpenSSH configuration to use instead of yours."),
     ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", dir_okay=False, show_default=False,
-                     help="The file to write; by default production/manifest.yml."),
+                     help="The file to write; defaults to production/manifest.yml."),
     ] = None,
     over: Annotated[
         list[Path] | None,
         typer.Option("--over", metavar="FILE", exists=True, dir_okay=False, show_default=False,
-                     help="Write a layer: only what is beyond or other than this manifest. "
-                     "Once for each, the lowest first."),
+                     help="Write a layer: only what differs from this manifest or adds to it. "
+                     "Repeatable, the lowest first."),
     ] = None,
     only_if: Annotated[
         list[str] | None,
         typer.Option("--only-if", metavar="CONDITION", show_default=False,
-                     help="Of a layer: for machines of which this holds (docs/parity.md)."),
+                     help="For a layer: apply it to machines for which this is true "
+                     "(docs/parity.md)."),
     ] = None,
     unless: Annotated[
         list[str] | None,
         typer.Option("--unless", metavar="CONDITION", show_default=False,
-                     help="Of a layer: for machines of which this does not hold."),
+                     help="For a layer: apply it to machines for which this is false."),
     ] = None,
     key: Annotated[
         Path | None,
         typer.Option("--key", metavar="FILE", dir_okay=False, show_default=False,
-                     help="Keep keyed hashes over secrets, so that equality can be proven later. "
-                     "The key is made if it is not there. Never commit it."),
+                     help="Keep keyed hashes of secrets, to prove later that they are equal. "
+                     "Creates the key if it doesn't exist. Never commit it."),
     ] = None,
     packaged_contents: Annotated[
         bool,
         typer.Option("--packaged-contents/--no-packaged-contents",
-                     help="Keep the texts of files that are as their package brought them, too: "
-                     "to show what differs when one is changed."),
+                     help="Also keep the text of files that are as packaged, to show what differs "
+                     "if one is changed."),
     ] = True,
     timeout: Annotated[
         float,
         typer.Option("--timeout", metavar="SECONDS", min=1, max=3600,
-                     help="How long one host may take."),
+                     help="How long one host may take, in seconds."),
     ] = 180,
     parallel: Annotated[
         int,
-        typer.Option("--parallel", metavar="N", min=1, max=32, help="Hosts looked at together."),
+        typer.Option("--parallel", metavar="N", min=1, max=32,
+                     help="Number of hosts to read at a time."),
     ] = 4,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:  # fmt: skip
-    """Look at production's hosts, and write down what they are: a manifest.
+    """Read production's hosts and write a manifest of what they are.
 
-    Read-only and at low priority, in one SSH connection a host, as any user that may read all with
-    sudo. Secrets don't leave the hosts. Where hosts differ the manifest says so, and keeps what
-    they share. If one host can't be seen as a whole, nothing is written.
+    Read-only and at low priority, over one SSH connection per host, as any user that may read
+    everything with sudo. Secrets don't leave the hosts. If hosts differ, the manifest says so and
+    keeps what they share. If a host can't be read completely, nothing is written.
     """
     from devvm import wiring
     from devvm.operations.production import capture as operation
@@ -137,7 +139,7 @@ def _default_output(config: Config) -> Path:
 
     if config.production_dir is None and assets.launcher() is None:
         raise UsageError(
-            "where to? A manifest belongs to the repository of your stack",
+            "which file? A manifest belongs in the repository of your stack",
             resolution="--output FILE, or the setting production_dir",
         )
     return wiring.production(config) / "manifest.yml"
@@ -151,13 +153,13 @@ def _show(session: Session, done: Captured, file: Path, count: int) -> None:
     )
     output.line()
     if done.new_varies:
-        output.line("From host to host these differ; they are not compared:")
+        output.line("These differ from host to host, and are not compared:")
         for name in done.new_varies:
             output.line(f"  {name}")
         output.line()
     hosts = formatting.plural(len(done.manifest.hosts), "host")
-    output.line(f"{formatting.plural(count, 'item')} of {hosts}, in {file}")
+    output.line(f"Wrote {formatting.plural(count, 'item')} from {hosts} to {file}")
     if done.changed is not None:
         output.line(
-            f"{formatting.plural(done.changed, 'item')} otherwise than in the manifest before"
+            f"{formatting.plural(done.changed, 'item')} changed since the previous manifest"
         )

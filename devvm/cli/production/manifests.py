@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example:  devvm production lint new.yml")(lint)
     app.command(
         epilog="Example:  devvm production propose new.yml\n\n"
-        "Where a capture replaced the manifest:  devvm production propose "
+        "If a capture replaced the manifest:  devvm production propose "
         "production/manifest.yml --from <(git show HEAD:production/manifest.yml)"
     )(propose)
 
@@ -43,7 +43,7 @@ def show(
         str | None,
         typer.Argument(
             metavar="PATTERN", show_default=False,
-            help="A check's name, an area, or a pattern as in a shell: sysctl, 'unit/nginx*', "
+            help="Name of a check, an area or a shell pattern: sysctl, 'unit/nginx*', "
             "file/etc/nginx/nginx.conf. Without it: an overview.",
         ),
     ] = None,
@@ -51,12 +51,12 @@ def show(
         Path | None,
         typer.Option(
             "--manifest", metavar="FILE", show_default=False,
-            help="Another manifest than the stack's, or a layer.",
+            help="A manifest or layer; defaults to the stack's manifest.",
         ),
     ] = None,
     json: options.Json = False,
 ) -> None:  # fmt: skip
-    """Show what production is: who was captured and when, or items with their facts."""
+    """Show what production is: which hosts were captured and when, or items with their facts."""
     from devvm import wiring
     from devvm.operations.production import manifests as operation
 
@@ -102,7 +102,7 @@ def _overview(output: Output, shown: Manifest, file: Path) -> None:
     count = sum(len(items) for items in shown.areas.values())
     rows = [
         ("captured", shown.captured.isoformat() if shown.captured else "by hand"),
-        ("hosts", ", ".join(shown.hosts) or "not said"),
+        ("hosts", ", ".join(shown.hosts) or "unknown"),
     ]
     rows += [("only if", ", ".join(shown.only_if))] if shown.only_if else []
     rows += [("unless", ", ".join(shown.unless))] if shown.unless else []
@@ -115,7 +115,7 @@ def _overview(output: Output, shown: Manifest, file: Path) -> None:
     output.line()
     varies = [one for one in operation.every_item(shown) if one.varies]
     if varies:
-        output.line("From host to host these differ, and are not compared:")
+        output.line("These differ from host to host, and are not compared:")
         for one in varies:
             output.line(f"  {one.check}: {', '.join(one.varies)}")
         output.line()
@@ -135,7 +135,7 @@ def _single(output: Output, one: Item) -> None:
             lines = _lines(value)
             rows += [(name, lines[0]), *(("", line) for line in lines[1:])]
     if one.facts is None and not one.varies:
-        rows.append(("", "it is not there"))
+        rows.append(("", "does not exist"))
     if one.varies:
         rows.append(("varies", ", ".join(one.varies)))
     output.facts(one.check, rows)
@@ -164,7 +164,7 @@ def _several(output: Output, items: Sequence[Item]) -> None:
         parts = [facts_in_a_line(one.facts)] if one.facts is not None else []
         if one.varies:
             parts.append(f"varies: {', '.join(one.varies)}")
-        rows.append((one.check, "; ".join(parts) or "not there"))
+        rows.append((one.check, "; ".join(parts) or "does not exist"))
     output.table(("CHECK", "FACTS"), rows)
 
 
@@ -174,13 +174,13 @@ def diff(
         Path, typer.Argument(metavar="A", show_default=False, help="A manifest.")
     ],
     b: Annotated[
-        Path, typer.Argument(metavar="B", show_default=False, help="Another one, later perhaps.")
+        Path, typer.Argument(metavar="B", show_default=False, help="Another manifest.")
     ],
     json: options.Json = False,
 ) -> None:  # fmt: skip
-    """Compare two manifests item by item: what is only in B is added.
+    """Compare two manifests item by item; what is only in B counts as added.
 
-    Exits with 3 when they differ. The day and the hosts of a capture are no difference.
+    Exits with 3 if they differ. Ignores the day and the hosts of a capture.
     """
     from devvm.operations.production import manifests as operation
     from devvm.parity.diff import between
@@ -221,7 +221,7 @@ def diff(
 
 def _differences(output: Output, found: Differences) -> None:
     if not found:
-        output.line("They say the same.")
+        output.line("No differences")
         return
     for name, (was, now) in found.conditions.items():
         output.line(f"{name}: {', '.join(was) or 'none'} -> {', '.join(now) or 'none'}")
@@ -254,19 +254,19 @@ def lint(
         Path | None,
         typer.Argument(
             metavar="FILE", show_default=False,
-            help="A manifest or layer, or a folder such as production/; by default the stack's.",
+            help="A manifest or layer, or a folder such as production/; defaults to the stack's.",
         ),
     ] = None,
     fix: Annotated[
         bool,
-        typer.Option("--fix", help="Put what is out of order in the order that a capture writes."),
+        typer.Option("--fix", help="Sort what is out of order, as a capture does."),
     ] = False,
     json: options.Json = False,
 ) -> None:  # fmt: skip
-    """Judge a manifest: its form and order, secrets in it, and what looks wrong in production.
+    """Check a manifest: its form and order, secrets in it, and what looks wrong in production.
 
-    Of a folder: the manifest, its layers, and patterns in roles.yml that match nothing. Exits with
-    1 when there are errors; warnings are for people to judge.
+    For a folder: the manifest, its layers, and patterns in roles.yml that match nothing. Exits
+    with 1 if there are errors; warnings are for people to judge.
     """
     from devvm import wiring
     from devvm.operations.production import manifests as operation
@@ -311,7 +311,7 @@ def _findings(
         output.line(f"{place}: {finding.severity}: {check}{finding.message} [{finding.rule}]")
     told = " and ".join(formatting.plural(count, name) for name, count in counts.items() if count)
     where = str(files[0]) if len(files) == 1 else formatting.plural(len(files), "file")
-    output.line(f"{where}: {told or 'good'}")
+    output.line(f"{where}: {told or 'no problems'}")
 
 
 def propose(
@@ -320,22 +320,22 @@ def propose(
         Path,
         typer.Argument(
             metavar="NEW", show_default=False,
-            help="The manifest of what production has become: of a new capture.",
+            help="The manifest of what production is now, from a new capture.",
         ),
     ],
     old: Annotated[
         Path | None,
         typer.Option(
             "--from", metavar="OLD", show_default=False,
-            help="The manifest of what the stack is; by default the stack's own.",
+            help="The manifest that the roles match; defaults to the stack's own.",
         ),
     ] = None,
     json: options.Json = False,
 ) -> None:  # fmt: skip
-    """List what the roles must do otherwise, now that production is as NEW says: role by role.
+    """List what must change in the roles to match the manifest NEW, role by role.
 
-    What a package brings along that changes anyway is left out, and so is what varies from host
-    to host. Changes nothing.
+    Leaves out what comes with a package that changes anyway, and what varies from host to host.
+    Changes nothing.
     """
     from devvm import wiring
     from devvm.operations.production import manifests as operation
@@ -381,4 +381,4 @@ def _proposal(output: Output, found: Proposal) -> None:
         roles = formatting.plural(len(by_role), "role")
         output.line(f"{formatting.plural(len(found.tasks), 'change')} in {roles}")
     else:
-        output.line("The roles have nothing to do otherwise.")
+        output.line("Nothing has to change in the roles.")

@@ -18,7 +18,7 @@ _DAYS = 90
 def register(parent: typer.Typer) -> None:
     """Add the group of commands."""
     app = typer.Typer(
-        help="What production is, and where a VM may differ from it.",
+        help="Describe production, and allow VMs to differ from it.",
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -38,39 +38,39 @@ def waive(
         str,
         typer.Argument(
             metavar="CHECK", show_default=False,
-            help="The check's name, or a pattern as in a shell: 'setting/redis/*'.",
+            help="Name of a check, or a shell pattern: 'setting/redis/*'.",
         ),
     ],
     reason: Annotated[
-        str, typer.Option("--reason", metavar="TEXT", show_default=False, help="Why.")
+        str, typer.Option("--reason", metavar="TEXT", show_default=False, help="Why, in one line.")
     ],
     until: Annotated[
         datetime | None,
         typer.Option(
             "--until", formats=["%Y-%m-%d"], show_default=False,
-            help=f"The last day that it holds; by default in {_DAYS} days.",
+            help=f"Last day of the waiver; defaults to {_DAYS} days from now.",
         ),
     ] = None,
     owner: Annotated[
         str | None,
         typer.Option(
             "--owner", metavar="WHO", show_default=False,
-            help="Who answers for it; by default you.",
+            help="Who is responsible for it; defaults to you.",
         ),
     ] = None,
     machine: Annotated[
         list[str] | None,
         typer.Option(
             "--machine", metavar="NAME", show_default=False,
-            help="For these machines only, or a pattern; may be given more than once.",
+            help="Name of a machine that it applies to, or a pattern; repeatable. Defaults to all.",
         ),
     ] = None,
     json: options.Json = False,
 ) -> None:  # fmt: skip
-    """Allow a difference from production for a while: a line in production/waivers.yml.
+    """Allow a difference from production for a while, in production/waivers.yml.
 
-    `devvm verify` reports it as waived. One that has expired, or that matches no check any more,
-    is a failure of its own.
+    `devvm verify` reports the difference as waived. A waiver that has expired, or that no longer
+    matches a check, is itself a failure.
     """
     from devvm import wiring
     from devvm.operations.production import waivers as operation

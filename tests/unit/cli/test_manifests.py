@@ -143,7 +143,7 @@ def test_diff_in_json(cli, write):
 
 def test_diff_of_the_same(cli, write):
     old, new = write("a.yml", OLD), write("b.yml", OLD, captured="2026-02-01")
-    assert cli("production", "diff", old, new).stdout == "They say the same.\n"
+    assert cli("production", "diff", old, new).stdout == "No differences\n"
     done = cli("production", "diff", old, new, "--json")
     assert (done.code, done.json["equal"]) == (0, True)
 
@@ -195,7 +195,7 @@ def test_lint_finds_secrets_as_the_collectors_do(cli, write):
 
 def test_lint_of_a_good_one(cli, write):
     file = write("m.yml", OLD)
-    assert cli("production", "lint", file).stdout == f"{file}: good\n"
+    assert cli("production", "lint", file).stdout == f"{file}: no problems\n"
 
 
 def test_lint_puts_in_order(cli, tmp_path):
@@ -254,7 +254,7 @@ def test_propose_in_json(cli, production, write):
 
 def test_nothing_to_propose(cli, production, write):
     done = cli("production", "propose", write("new.yml", OLD), "--from", write("old.yml", OLD))
-    assert (done.code, done.stdout) == (0, "The roles have nothing to do otherwise.\n")
+    assert (done.code, done.stdout) == (0, "Nothing has to change in the roles.\n")
 
 
 def test_what_can_not_be_proposed(cli, production, write):

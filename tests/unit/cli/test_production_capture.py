@@ -37,11 +37,11 @@ def capture(cli, file, *more):
 def test_in_words(cli, hosts, tmp_path):
     done = capture(cli, tmp_path / "m.yml", "--host", "web2")
     assert done.code == 0, done.stderr
-    assert "From host to host these differ; they are not compared:\n  package/a: version\n" in (
+    assert "These differ from host to host, and are not compared:\n  package/a: version\n" in (
         done.stdout
     )
-    assert f"1 item of 2 hosts, in {tmp_path}/m.yml" in done.stdout
-    assert "0 items otherwise than in the manifest before" in (
+    assert f"Wrote 1 item from 2 hosts to {tmp_path}/m.yml" in done.stdout
+    assert "0 items changed since the previous manifest" in (
         capture(cli, tmp_path / "m.yml", "--host", "web2").stdout
     )
 
