@@ -13,7 +13,7 @@ from urllib.parse import quote
 from devvm.html import page
 
 #: What can be said of a VM's parity, in the page's words, by the name under which it is filtered.
-_PARITY = {"ok": "As production", "differs": "Differs", "none": "Not checked"}
+_PARITY = {"ok": "Matches production", "differs": "Differs", "none": "Not checked"}
 #: The same for its release; a VM may be several of them.
 _UPDATES = {
     "latest": "Latest release",
@@ -148,7 +148,7 @@ def _tiles(rows: Sequence[_Row]) -> list[_Tile]:
         _tile("Running", states["running"], "calm", "state", "running"),
         _tile("Latest release", updates["latest"], "good", "updates", "latest"),
         _tile("Behind", updates["behind"], "odd", "updates", "behind"),
-        _tile("As production", parity["ok"], "good", "parity", "ok"),
+        _tile("Match production", parity["ok"], "good", "parity", "ok"),
         _tile("Differ", parity["differs"], "bad", "parity", "differs"),
         _tile("Not checked", parity["none"], "calm", "parity", "none"),
         _tile("Pinned", updates["pinned"], "extra", "updates", "pinned"),
@@ -163,7 +163,7 @@ def _release_bar(release: Mapping[str, Any], most: int) -> list[_Segment]:
     match, differ = release["vms_matching"], release["vms_differing"]
     return _bar(
         [
-            ("good", "as production", match),
+            ("good", "match", match),
             ("bad", "differ", differ),
             ("none", "not checked", release["vms_total"] - match - differ),
         ],
@@ -176,8 +176,8 @@ def _memory_bar(host: Mapping[str, Any]) -> list[_Segment]:
     others = max(0, total - host["memory_free_mib"] - given)
     return _bar(
         [
-            ("good", "given to running VMs", given),
-            ("calm", "used otherwise", others),
+            ("good", "assigned to running VMs", given),
+            ("calm", "other use", others),
             ("none", "free", max(0, total - given - others)),
         ],
         max(total, given),
@@ -236,7 +236,7 @@ def _verdict(rows: Sequence[_Row]) -> str:
     parts = [f"{behind:,} behind the latest release"] if behind else []
     parts += [f"{differ:,} differ{'s' * (differ == 1)} from production"] if differ else []
     total = f"{len(rows):,} VM{'s' * (len(rows) != 1)}"
-    return f"{total}: {', '.join(parts) or 'none is behind, none is known to differ'}"
+    return f"{total}: {', '.join(parts) or 'none behind, none known to differ from production'}"
 
 
 def _size(count: int) -> str:

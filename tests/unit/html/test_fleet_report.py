@@ -59,7 +59,7 @@ def test_it_says_it_all_at_the_top(page):
         (
             1,
             ["dev1 engineer1", "running", f"{made_up_fleet.NEWEST} latest",
-             "as production 2 ahead 2026-11-24 18:01", "", "2.8 GiB", "2 GiB"],
+             "matches production 2 ahead 2026-11-24 18:01", "", "2.8 GiB", "2 GiB"],
         ),
         (
             14,
@@ -69,7 +69,7 @@ def test_it_says_it_all_at_the_top(page):
         (
             17,
             ["dev17 engineer17", "running", f"{made_up_fleet.NEWEST} latest",
-             "as production 2 ahead 2026-11-23 18:17",
+             "matches production 2 ahead 2026-11-23 18:17",
              "2099-12-04 demo for the sales team on Friday", "4.9 GiB", "2 GiB"],
         ),
         (
@@ -80,13 +80,13 @@ def test_it_says_it_all_at_the_top(page):
         (
             29,
             ["dev29 engineer29", "running", f"{made_up_fleet.UNKNOWN} not on record",
-             "as production 2 ahead 2026-11-21 18:29", "", "4.2 GiB", "2 GiB"],
+             "matches production 2 ahead 2026-11-21 18:29", "", "4.2 GiB", "2 GiB"],
         ),
         (
             52,
             ["dev52 engineer52", "running",
-             f"{made_up_fleet.OLDER} 1 behind ; gets {made_up_fleet.NEWEST} at its next start",
-             "as production 2 ahead 2026-11-23 18:52", "", "2.1 GiB", "4 GiB"],
+             f"{made_up_fleet.OLDER} 1 behind ; updates to {made_up_fleet.NEWEST} at next start",
+             "matches production 2 ahead 2026-11-23 18:52", "", "2.1 GiB", "4 GiB"],
         ),
     ],
 )  # fmt: skip
@@ -124,7 +124,7 @@ def test_releases_the_newest_first_with_their_changes(page):
 def test_releases_that_no_vm_has_are_out_of_the_way(fleet):
     old = [replace(r, vms=0, match=0, differ=0) for r in fleet.releases[1:3]]
     made = html(replace(fleet, releases=(fleet.releases[0], *old)))
-    assert "2 releases that no VM has" in Page(made).text()
+    assert "2 releases without VMs" in Page(made).text()
     assert made.count('class="card release"') == 3
 
 
@@ -138,7 +138,7 @@ def test_bars_add_up(fleet):
             assert float(start) == pytest.approx(end, abs=0.02)
             end = float(start) + float(width)
         assert end <= 100.02
-    assert 'aria-label="Parity: 32 as production, 5 differ, 3 not checked"' in made
+    assert 'aria-label="Parity: 32 match, 5 differ, 3 not checked"' in made
 
 
 def test_rollouts_have_their_waves_and_what_became_of_each_vm(page):
@@ -171,7 +171,7 @@ def test_memory_and_disk_of_the_host(page):
 
 def test_a_fleet_without_anything():
     text = Page(html(empty())).text()
-    for words in ("There are no VMs", "No release is on record", "There was none yet"):
+    for words in ("There are no VMs", "No release is on record", "No rollouts yet"):
         assert words in text
 
 
@@ -182,7 +182,9 @@ def test_a_fleet_where_all_is_well(fleet):
         if one.standing.behind == 0 and one.standing.parity and one.standing.parity.passed
     )
     page = Page(html(replace(fleet, vms=well)))
-    assert page.classes["verdict good"] == ["32 VMs: none is behind, none is known to differ"]
+    assert page.classes["verdict good"] == [
+        "32 VMs: none behind, none known to differ from production"
+    ]
 
 
 def test_hostile_text_stays_text(fleet):

@@ -245,7 +245,7 @@ def test_many_checks_that_fail_to_be_made_for_one_reason_are_one_entry():
     ]
     found = page(*settings, check("setting/redis/save", Outcome.ERROR, message="other"))
     assert len(found.classes["entry"]) == 2
-    assert "900 checks, all for one reason" in found.text()
+    assert "900 checks, all for the same reason" in found.text()
     assert found.text().count(reason) == 1
     assert "check=setting/mariadb/option_899" in found.values("id")
 
