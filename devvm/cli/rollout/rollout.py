@@ -92,7 +92,7 @@ def start(
 
 
 def pause(context: typer.Context, identifier: Id = None, json: options.Json = False) -> None:
-    """Pause a rollout: start no more updates; its process ends once those in progress are done."""
+    """Pause a rollout after the updates in progress; its process then ends."""
     from devvm.operations.rollout import control
 
     session = Session.of(context)
