@@ -1,1 +1,1 @@
-"""What a person types and sees. Parses, calls an operation, renders its result; decides nothing."""
+"""The command line: parses arguments, calls an operation, shows its result; decides nothing."""

@@ -1,4 +1,4 @@
-"""The command line: which commands there are, and the only error boundary and exit-code map."""
+"""The list of commands, and the only place where errors become messages and exit codes."""
 
 from __future__ import annotations
 
@@ -133,9 +133,9 @@ def _invoke(session: Session, argv: Sequence[str]) -> int:
 
 
 def _usage_error(error: Exception) -> UsageError | None:
-    """Typer's own complaint about what was typed, as ours; None for anything else.
+    """Typer's usage error as one of ours; None for any other error.
 
-    Told by its shape: the class moved from Click into Typer, and is not public in either.
+    Recognised by its shape: its class moved from Click to Typer, and is public in neither.
     """
     if isinstance(error, DevvmError) or not hasattr(error, "format_message"):
         return None
@@ -148,7 +148,7 @@ def _usage_error(error: Exception) -> UsageError | None:
 
 
 def _asks_for_json(argv: Sequence[str]) -> bool:
-    """Whether `--json` was meant for devvm, though Typer could not parse the rest."""
+    """Whether `--json` was given to devvm itself; for arguments that Typer could not parse."""
     words = list(argv)
     if words and words[0] in _PASSING_ON:
         return False
@@ -189,16 +189,16 @@ def _no_space(error: OSError) -> DevvmError:
 
 
 def _broken_pipe() -> int:
-    """The reader of our output has gone (`devvm list | head`): nobody is there to be told."""
+    """The reader of our output has gone (`devvm list | head`): there is nobody to tell."""
     null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())  # so that the interpreter's own flush is quiet as well
+    os.dup2(null, sys.stdout.fileno())  # the interpreter flushes at exit: silence that too
     return ExitCode.FAILED
 
 
 class _Interrupts:
-    """Ctrl-C, SIGTERM and SIGHUP alike end a command by KeyboardInterrupt, so that undo runs.
+    """Turns Ctrl-C, SIGTERM and SIGHUP into KeyboardInterrupt, so that a command is undone.
 
-    A second signal while something is being undone is answered, not obeyed; a third is obeyed.
+    A second signal during the undo only prints a message; a third interrupts the undo.
     """
 
     _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

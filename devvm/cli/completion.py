@@ -1,6 +1,6 @@
-"""What the shell offers after Tab: names of VMs and releases.
+"""Shell completion of VM names and releases.
 
-Read-only, quick, silent: where the host can't be asked, nothing is offered.
+Read-only, quick and silent: offers nothing if the host can't be asked.
 """
 
 from __future__ import annotations

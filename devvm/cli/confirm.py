@@ -1,4 +1,4 @@
-"""The one question before something that a person may not want."""
+"""The question before a command that changes something valuable."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from devvm.domain.errors import UsageError
 
 
 def confirm(session: Session, what: str, again: str) -> None:
-    """Say what is about to happen, and ask whether to go on.
+    """Say what is about to happen, and ask whether to continue.
 
     Args:
-        session: The command's.
-        what: What is about to happen: whole sentences.
-        again: The command that does it without asking.
+        session: The session of the command.
+        what: What is about to happen, in whole sentences.
+        again: The command line that does it without asking.
 
     Raises:
-        UsageError: nobody is there to be asked, or the answer is no.
+        UsageError: there is nobody to ask, or the answer is no.
     """
     if not session.output.can_ask:
         raise UsageError(

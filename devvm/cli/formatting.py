@@ -13,7 +13,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 def safe(text: str) -> str:
     """`text` without escape sequences and control characters (newlines and tabs stay).
 
-    Tools' output and file names end up in messages; none of it may drive the terminal.
+    Tools' output and file names end up in messages, and must not control the terminal.
     """
     return _CONTROL.sub("", _ESCAPE_SEQUENCE.sub("", text.replace("\r\n", "\n")))
 
@@ -31,7 +31,7 @@ def duration(seconds: float) -> str:
 
 
 def age(since: str, now: datetime | None = None) -> str:
-    """How long ago an ISO 8601 time was, in its largest unit; empty where it can't be read."""
+    """How long ago an ISO 8601 time was, in its largest unit; empty if it can't be parsed."""
     try:
         then = datetime.fromisoformat(since)
     except ValueError:
@@ -46,12 +46,12 @@ def age(since: str, now: datetime | None = None) -> str:
 
 
 def today() -> day:
-    """The day, as this host's clock has it."""
+    """Today's date by this host's clock and time zone."""
     return datetime.now().astimezone().date()
 
 
 def date(when: str | None) -> str:
-    """The day and hour of an ISO 8601 time, in UTC: `2026-12-09 02:00 UTC`; `-` where none is."""
+    """An ISO 8601 time to the minute, in UTC: `2026-12-09 02:00 UTC`; `-` if it can't be parsed."""
     try:
         then = datetime.fromisoformat(when or "")
     except ValueError:
@@ -76,12 +76,12 @@ def gib(mib: int) -> str:
 
 
 def behind(releases: int | None) -> str:
-    """How far behind a release is: `latest`, `3`; `-` where it is not on record."""
+    """How many releases behind: `latest`, `3`; `-` if the VM's release is not on record."""
     return "-" if releases is None else str(releases or "latest")
 
 
 def parity(failed: int, at: str, *, passed: bool, ahead: int = 0) -> str:
-    """What came of a check, and how long ago: `ok, 2 h ago`, `3 differ, 4 ahead, 2 d ago`."""
+    """The result of a check and its age: `ok, 2 h ago`, `3 differ, 4 ahead, 2 d ago`."""
     differ = f"{failed} differ{'s' if failed == 1 else ''}" if failed else "no checks"
     told = f", {ahead} ahead" if ahead else ""
     return f"{'ok' if passed else differ}{told}, {age(at)} ago"

@@ -1,4 +1,4 @@
-"""Log files of one person's, for what happens where there is no state folder yet."""
+"""Log files in the user's home, for commands that have no state folder yet."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def personal_log(command: str) -> Path:
-    """A new log file of this person's, for what happens where there is no state folder yet."""
+    """A new, empty log file in the user's home, or in the temporary folder if that fails."""
     home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     folder = Path(home) / "devvm" / "logs"
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{command}-"

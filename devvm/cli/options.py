@@ -1,4 +1,4 @@
-"""The options and arguments that commands share, each declared once."""
+"""Options and arguments that commands share, each declared once."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ def _page_wanted(file: Path | None) -> Path | None:
 
 
 def _junit_wanted(file: Path | None) -> Path | None:
-    if file is not None:  # pytest makes the folders that are not there
+    if file is not None:  # pytest creates missing folders
         _refuse_unwritable("--junit", file, next(p for p in file.absolute().parents if p.exists()))
     return file
 
 
 def _refuse_unwritable(option: str, file: Path, folder: Path) -> None:
-    """Before the minutes that it takes to have what will be written."""
+    """Refuse a file that can't be written, before the minutes that its content takes."""
     if not folder.is_dir():
         missing = not folder.exists()
         why = f"the folder {folder} doesn't exist" if missing else f"{folder} is not a folder"
@@ -209,10 +209,10 @@ def machine_overrides(
     data_disk: str | None,
     driver: str | None,
 ) -> dict[str, dict[str, Any]]:
-    """The machine's options as `devvm.config.load` takes them.
+    """The machine's options as overrides for `devvm.config.load`.
 
     Raises:
-        typer.BadParameter: a size can't be read.
+        typer.BadParameter: a size can't be parsed.
     """
     return {
         "vm": {
@@ -226,10 +226,10 @@ def machine_overrides(
 
 
 def sized(option: str, value: str, unit: Literal["m", "g"]) -> int:
-    """A size that was given for an option, in units of MiB (`m`) or GiB (`g`).
+    """The value of an option as a size in MiB (`m`) or GiB (`g`).
 
     Raises:
-        typer.BadParameter: it can't be read; names the option.
+        typer.BadParameter: it can't be parsed; the error names the option.
     """
     try:
         return parse_size(value, unit=unit)
@@ -238,7 +238,7 @@ def sized(option: str, value: str, unit: Literal["m", "g"]) -> int:
 
 
 def conditions(names: Sequence[str] | None) -> tuple[Any, ...]:
-    """Conditions of machines, as they were typed.
+    """The conditions that were given for a layer, checked.
 
     Raises:
         typer.BadParameter: there is no such condition.

@@ -1,7 +1,7 @@
-"""The only printer. Results go to stdout, everything else to stderr; text, or JSON.
+"""The only printer: results to stdout as text or JSON, everything else to stderr.
 
-Nothing that comes from outside (a tool's output, a file name) is ever read as Rich markup, nor
-reaches the terminal with control characters in it.
+Text from outside (a tool's output, a file name) is never parsed as Rich markup, and reaches the
+terminal without control characters.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from devvm.cli.progress import LiveReporter, PlainReporter, SilentReporter
 from devvm.domain.errors import DevvmError, ExitCode
 from devvm.operations.core.progress import Reporter
 
-#: A console that is no terminal has no width to fit into: lines stay whole for grep and awk.
+#: Output that is not a terminal has no width to fit into: keep lines whole for grep and awk.
 _UNLIMITED = 10_000
 
 
 class Output:
-    """Where a command's words go.
+    """Prints a command's results, notes, errors and questions.
 
     Args:
-        json: Results and errors as JSON on stdout.
-        quiet: No progress.
+        json: Print results and errors as JSON.
+        quiet: Show no progress.
     """
 
     def __init__(self, *, json: bool = False, quiet: bool = False) -> None:
         self.json = json
         self.quiet = quiet
         for stream in (sys.stdout, sys.stderr):
-            with suppress(AttributeError, ValueError):  # a test's stream need not have it
+            with suppress(AttributeError, ValueError):  # a test's stream may lack it
                 stream.reconfigure(errors="replace")  # type: ignore[union-attr]
         self._stdout = _console(stderr=False)
         self._stderr = _console(stderr=True)
@@ -49,34 +49,34 @@ class Output:
     # Results -----------------------------------------------------------------------------
 
     def result(self, data: Mapping[str, Any], show: Callable[[], None]) -> None:
-        """A command's result: `data` where JSON is wanted, otherwise what `show` prints."""
+        """Print a command's result: `data` as JSON with --json, otherwise what `show` prints."""
         if self.json:
             self.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
         else:
             show()
 
     def write(self, content: str) -> None:
-        """Text for stdout, byte for byte."""
+        """Write text to stdout unchanged."""
         sys.stdout.write(content)
         sys.stdout.flush()
 
     def line(self, content: str = "") -> None:
-        """A line of a result."""
+        """Print a line of a result."""
         self._stdout.print(Text(formatting.safe(content)), soft_wrap=True)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """A result of several rows: no borders, so that it can be read and cut alike."""
+        """Print a table, without borders, so that both people and `cut` can read it."""
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        for column in columns:  # on a terminal, the last one takes what room there is
+        for column in columns:  # on a terminal, the last one takes the remaining width
             table.add_column(column, no_wrap=column != columns[-1], overflow="fold")
         for row in rows:
             table.add_row(*(Text(formatting.safe(cell), style=_style(cell)) for cell in row))
         self._print_result(table)
 
     def facts(self, title: str, rows: Iterable[tuple[str, str]], *, good: bool = True) -> None:
-        """A result of named values: a panel on a terminal, plain lines elsewhere.
+        """Print named values: a panel on a terminal, plain lines elsewhere.
 
-        A row without a name goes on with the row above; an empty one is a gap.
+        A row without a name continues the row above; an empty row is a gap.
         """
         table = Table.grid(padding=(0, 3, 0, 0))
         table.add_column(style="dim", no_wrap=True)
@@ -104,12 +104,12 @@ class Output:
     # Beside the result -------------------------------------------------------------------
 
     def note(self, content: str, *, style: str = "") -> None:
-        """A line that a person should see and a program should not."""
+        """Print a line for people, to stderr."""
         self._quieten()
         self._stderr.print(Text(formatting.safe(content), style=style), soft_wrap=True)
 
     def item(self, content: str) -> None:
-        """One of several lines under a note; on a terminal, its further lines are indented."""
+        """Print one item of a list under a note; on a terminal, wrapped lines are indented."""
         self._quieten()
         width = self._stderr.width - 1 if self._stderr.is_terminal else _UNLIMITED
         for line in textwrap.wrap(
@@ -119,7 +119,7 @@ class Output:
             self._stderr.print(Text(line), soft_wrap=True)
 
     def reporter(self) -> Reporter:
-        """The one that shows a run's phases; the same one for the whole command."""
+        """The reporter of a run's phases; one for the whole command."""
         if self._reporter is None:
             if self.quiet:
                 self._reporter = SilentReporter()
@@ -131,13 +131,13 @@ class Output:
 
     @property
     def shows_live(self) -> bool:
-        """Whether progress may move on a terminal."""
+        """Whether progress can be drawn on a terminal."""
         terminal = self._stderr.is_terminal and not self._stderr.is_dumb_terminal
         return terminal and not self.json and not self.quiet
 
     @contextmanager
     def live(self, picture: RenderableType) -> Iterator[None]:
-        """Draw something again and again below what is printed; nothing where that can't be."""
+        """Keep a picture up to date below what is printed, if there is a terminal for it."""
         if not self.shows_live:
             yield
             return
@@ -146,7 +146,7 @@ class Output:
             yield
 
     def error(self, error: DevvmError) -> None:
-        """What happened, why, what to type next, where the raw output is."""
+        """Print an error: what happened, why, what to type next, where the raw output is."""
         self._quieten()
         if self.json:
             self.write(json.dumps({"error": error_data(error)}, indent=2) + "\n")
@@ -171,16 +171,16 @@ class Output:
 
     @property
     def can_ask(self) -> bool:
-        """Whether a person is there to answer."""
+        """Whether there is somebody to answer a question."""
         return not self.json and sys.stdin.isatty() and sys.stderr.isatty()
 
     def confirm(self, question: str) -> bool:
-        """Ask once; Enter means yes, the end of input no."""
+        """Ask a yes-or-no question once; Enter means yes, end of input means no."""
         answer = self.ask(f"{question} [Y/n] ").strip().lower()
         return answer in {"", "y", "yes"}
 
     def ask(self, prompt: str) -> str:
-        """A line that the person types; the end of input is `n`."""
+        """Ask for a line; end of input counts as `n`."""
         self._quieten()
         self._stderr.print(Text(formatting.safe(prompt)), end="")
         line = sys.stdin.readline()
@@ -192,7 +192,7 @@ class Output:
 
 
 def error_data(error: DevvmError) -> dict[str, Any]:
-    """An error as it stands in JSON (docs/json.md)."""
+    """An error as JSON (docs/json.md)."""
     return {
         "code": error.code,
         "brief": error.brief,

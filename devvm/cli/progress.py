@@ -1,4 +1,4 @@
-"""Three ways to show a run's phases: live on a terminal, plain lines elsewhere, or not at all."""
+"""Three ways to show a run's phases: live on a terminal, as plain lines, or not at all."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class SilentReporter:
 
 
 class PlainReporter:
-    """One line an event, for files, pipes and CI logs; details only now and then.
+    """Prints a line per event, for files, pipes and CI logs; details only now and then.
 
     Args:
-        console: Where the lines go.
-        every: Seconds that pass at least between two details.
-        clock: Told apart for tests.
+        console: Where to print.
+        every: The least number of seconds between two details.
+        clock: Replaced in tests.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class PlainReporter:
 
 
 class LiveReporter:
-    """A line for each finished phase, and one that moves for the phase at work."""
+    """Prints a line per finished phase, and keeps a moving line for the current one."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -91,19 +91,19 @@ class LiveReporter:
         self._now: _Current | None = None
 
     def phase_started(self, name: str, title: str) -> None:  # noqa: ARG002
-        """Show the phase with a spinner and its elapsed time."""
+        """Show the phase with a spinner and the elapsed time."""
         self.close()
         self._now = _Current(title)
         self._live = Live(self._now, console=self._console, refresh_per_second=8, transient=True)
         self._live.start()
 
     def detail(self, text: str) -> None:
-        """Replace what stands beside the elapsed time."""
+        """Replace the text beside the elapsed time."""
         if self._now is not None:
             self._now.detail = text
 
     def phase_finished(self, record: PhaseRecord) -> None:
-        """Turn the moving line into a finished one."""
+        """Replace the moving line with a finished one."""
         self.close()
         mark, plain, style = _MARKS.get(record.result, _MARKS["skipped"])
         if not self._console.encoding.lower().startswith("utf"):
@@ -111,11 +111,11 @@ class LiveReporter:
         self._console.print(_row(Text(mark, style=style), record.title, record.seconds, ""))
 
     def note(self, text: str) -> None:
-        """A dim line of its own; the moving line stays below it."""
+        """Print a dim line above the moving one."""
         self._console.print(Text(f"   {formatting.safe(text)}", style="dim"))
 
     def close(self) -> None:
-        """Take the moving line away, so that something else can be written."""
+        """Remove the moving line, so that something else can be printed."""
         if self._live is not None:
             self._live.stop()
         self._live = None
@@ -123,7 +123,7 @@ class LiveReporter:
 
 
 class _Current:
-    """The phase at work, as it looks at this moment."""
+    """The current phase, drawn anew each time."""
 
     def __init__(self, title: str) -> None:
         self.title = title
@@ -139,7 +139,7 @@ class _Current:
 
 
 def _row(mark: Text, title: str, seconds: float, detail: str) -> Text:
-    """Mark, title, elapsed, detail in one line; what doesn't fit is cut from its end."""
+    """Mark, title, elapsed time and detail in one line, cut at the end if it doesn't fit."""
     name = Text(title)
     name.truncate(_TITLE_WIDTH, overflow="ellipsis", pad=True)
     row = Text.assemble(" ", mark, " ", name, no_wrap=True, overflow="ellipsis")

@@ -1,4 +1,4 @@
-"""`devvm release ...`: the releases of the stack, and what each of them brings."""
+"""`devvm release ...`: record, compare and retire releases of the stack."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def _show_list(session: Session, found: list[Listed]) -> None:
 
 
 def _brief(changes: tuple[str, ...]) -> str:
-    """The first of the changes, where nobody has said anything of a release."""
+    """The first few changes, for a release without a note."""
     shown = ", ".join(changes[:3])
     return f"{shown} …" if len(changes) > 3 else shown
 

@@ -1,4 +1,4 @@
-"""A parity report as a person reads it: what matters first, and alike things together."""
+"""A parity report as text: what matters first, and like things together."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from devvm.parity import moved
 if TYPE_CHECKING:
     from devvm.domain.model import CheckResult, Report
 
-#: Checks with one message from which on they are told as one.
+#: From this many checks with the same message on, they are shown as one.
 _ALIKE = 3
 
 
 def show(session: Session, report: Report, *, every: bool = False) -> None:
-    """The whole report: by role, what differs in full, and one line that says it all.
+    """Show a whole report: a table by role, differences in full, and a summary in one line.
 
     Args:
-        session: Where to.
-        report: What was found.
-        every: List each check.
+        session: The session of the command.
+        report: The report.
+        every: List every check instead of roles.
     """
     output = session.output
     if every:
@@ -40,7 +40,7 @@ def show(session: Session, report: Report, *, every: bool = False) -> None:
 
 
 def checked(report: Report) -> list[tuple[str, str]]:
-    """The facts of a command's result that say what came of the check; what is newer, too."""
+    """Rows for `Output.facts`: how many checks passed, and which packages are newer."""
     counts = serializers.report(report)
     total = formatting.plural(counts["checks_total"], "check")
     also = _counts(counts)
@@ -50,7 +50,7 @@ def checked(report: Report) -> list[tuple[str, str]]:
 
 
 def verdict(report: Report) -> str:
-    """The report in a line."""
+    """A summary of the report in one line."""
     data = serializers.report(report)
     counts, total = _counts(data), formatting.plural(data["checks_total"], "check")
     return (
@@ -67,7 +67,7 @@ def _counts(data: Mapping[str, Any]) -> str:
 
 
 def show_failures(session: Session, report: Report) -> None:
-    """Each check that did not pass, with what is otherwise."""
+    """Show each check that did not pass, with its differences."""
     _show(session, report.failures())
     if report.packages_from is None and any(map(_is_package, report.failures())):
         session.output.line(
@@ -82,7 +82,7 @@ def _is_package(check: CheckResult) -> bool:
 
 
 def show_moved(session: Session, report: Report) -> None:
-    """The packages that moved, and under each what it brought."""
+    """Show the packages that moved, and under each what came with it."""
     packages = report.moved()
     if not packages:
         return
@@ -99,7 +99,7 @@ def show_moved(session: Session, report: Report) -> None:
 
 
 def write_html(report: Report, file: Path) -> None:
-    """Write the report as one page that needs nothing else.
+    """Write the report as one self-contained page.
 
     Raises:
         UsageError: the file can't be written.
@@ -163,7 +163,7 @@ def _one(session: Session, check: CheckResult) -> None:
 
 
 def _by_role(report: Report) -> list[tuple[str, str, str]]:
-    """What matters first: roles with differences, the most of them at the top."""
+    """A row per role, those with the most failures first."""
     roles: dict[str, list[str]] = {}
     for check in report.checks:
         roles.setdefault(check.role, []).append(check.outcome)

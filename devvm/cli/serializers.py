@@ -1,4 +1,4 @@
-"""Results as JSON: stable keys (docs/json.md), whatever our types are called inside."""
+"""Results as JSON, with the stable keys of docs/json.md, which are not our attributes' names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def vm(machine: Vm) -> dict[str, Any]:
-    """A VM, as in `list` and in everything that changes one."""
+    """A VM, as in the results of `list` and of commands that change one."""
     from devvm.operations.rollout import pins
 
     metadata, lease = machine.metadata, machine.lease
@@ -55,7 +55,7 @@ def disk(drive: Disk) -> dict[str, Any]:
 
 
 def kept(state: Kept) -> dict[str, Any]:
-    """A state of a VM that is in the trash."""
+    """An item in the trash."""
     return {
         "id": state.id,
         "name": state.vm.name,
@@ -83,7 +83,7 @@ def snapshot(found: Snapshot) -> dict[str, Any]:
 
 
 def risk(found: Risk) -> dict[str, Any]:
-    """What a rebuild takes out of sight."""
+    """Work that a rebuild would move to the trash."""
     return {
         "checkouts": [
             {
@@ -150,7 +150,7 @@ def report(result: Report) -> dict[str, Any]:
 
 
 def moved_packages(packages: Iterable[MovedPackage]) -> list[dict[str, Any]]:
-    """Packages that are as in a release, and not as in production."""
+    """Packages that match a release but not production."""
     return [
         {
             "package": one.name,
@@ -163,7 +163,7 @@ def moved_packages(packages: Iterable[MovedPackage]) -> list[dict[str, Any]]:
 
 
 def box(golden: Box, *, packages: bool = False) -> dict[str, Any]:
-    """A box; with its packages where one box is shown."""
+    """A box, on request with its packages."""
     data: dict[str, Any] = {
         "release": golden.release,
         "content": golden.content,
@@ -182,12 +182,12 @@ def box(golden: Box, *, packages: bool = False) -> dict[str, Any]:
 
 
 def boxes(goldens: Iterable[Box], current: str) -> dict[str, Any]:
-    """Every box, and the content hash of this devvm's own stack."""
+    """All boxes, and the content hash of the working tree's stack."""
     return {"stack": current, "boxes": [box(golden) for golden in goldens]}
 
 
 def host(status: HostStatus) -> dict[str, Any]:
-    """What a host has and lacks."""
+    """The steps of the host's set-up, done and needed."""
     return {
         "ready": status.ready,
         "steps": [

@@ -1,4 +1,4 @@
-"""What a command works with: the output, and, made when first asked for, config and services."""
+"""What a command works with: the output, the configuration and the services."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """One call of devvm.
+    """One invocation of devvm.
 
     Args:
         output: The printer.
-        argv: What was typed after `devvm`, for a command that has to start itself again.
+        argv: The arguments after `devvm`, for a command that has to start itself again.
     """
 
     def __init__(self, output: Output, argv: Sequence[str] = ()) -> None:
@@ -43,10 +43,10 @@ class Session:
         return load(overrides)
 
     def services(self, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Services:
-        """What operations need, on a host that is ready for looking at and running VMs.
+        """The services for operations, on a host that is ready to show and run VMs.
 
         Raises:
-            HostNotReadyError: libvirt does not run, or this person may not use it.
+            HostNotReadyError: libvirt does not run, or the user may not use it.
         """
         from devvm import wiring
         from devvm.cli.host import readiness
@@ -56,16 +56,16 @@ class Session:
         return wiring.build_services(config)
 
     def run(self, command: str) -> Run:
-        """A new run, shown as this session shows progress."""
+        """A new run, whose progress is shown."""
         from devvm.operations.core.progress import Run
 
         return Run(command, self.output.reporter())
 
     def vm_name(self, name: str | None) -> str:
-        """The VM that is meant: the one named, or the one named like the person's login.
+        """The name of a VM: the one given, or the user's login.
 
         Raises:
-            UsageError: the name can't be one, or none was given and the login can't be one.
+            UsageError: it is not a valid name.
         """
         from devvm import wiring
         from devvm.domain.model import validate_name

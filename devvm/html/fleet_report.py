@@ -1,4 +1,4 @@
-"""The fleet as one HTML page, to keep open or to send to a colleague."""
+"""The fleet report as one HTML page, to keep open or to send to a colleague."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 from devvm.html import page
 
-#: What can be said of a VM's parity, in the page's words, by the name under which it is filtered.
+#: The labels of a VM's parity, by the value of the filter.
 _PARITY = {"ok": "Matches production", "differs": "Differs", "none": "Not checked"}
-#: The same for its release; a VM may be several of them.
+#: The labels of a VM's release status, by the value of the filter; a VM can have several.
 _UPDATES = {
     "latest": "Latest release",
     "behind": "Behind",
@@ -22,13 +22,13 @@ _UPDATES = {
     "pinned": "Pinned",
     "next-start": "Updated at next start",
 }
-#: The parts of a wave, in the order in which they stand in its bar.
+#: The parts of a wave, in the order of its bar.
 _PARTS = {"done": "done", "failed": "failed", "waiting": "waiting", "left": "left"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Tile:
-    """A number at the top, and the filter that shows which VMs it counts."""
+    """A number at the top, and the filter for the VMs that it counts."""
 
     label: str
     count: int
@@ -43,7 +43,7 @@ class _Tile:
 
 @dataclass(frozen=True, kw_only=True)
 class _Segment:
-    """A part of a bar: from where to where, in hundredths of it."""
+    """A part of a bar; start and width in percent."""
 
     kind: str
     label: str
@@ -74,10 +74,10 @@ class _Row:
 
 
 def render(data: Mapping[str, Any]) -> str:
-    """The page: HTML that is whole in itself.
+    """The page as self-contained HTML.
 
     Args:
-        data: The fleet, as `devvm fleet report --json` gives it.
+        data: The output of `devvm fleet report --json`.
 
     Raises:
         KeyError: `data` lacks a key.
@@ -135,7 +135,7 @@ def _row(vm: Mapping[str, Any]) -> _Row:
 
 
 def _as_counted(name: str) -> list[tuple[int, str]]:
-    """A key to sort names by as people count: dev2 before dev10."""
+    """A sort key that counts as people do: dev2 before dev10."""
     parts = re.findall(r"[0-9]+|[^0-9]+", name)
     return [(int(part), "") if part[0] in "0123456789" else (-1, part) for part in parts]
 
@@ -195,7 +195,7 @@ def _disk_bar(host: Mapping[str, Any]) -> list[_Segment]:
 
 
 def _rollout(rollout: Mapping[str, Any]) -> dict[str, Any]:
-    """A rollout with its bars; in each wave, the VMs by what became of them, the failures first."""
+    """A rollout with a bar per wave, and the VMs of each wave grouped by their results."""
     waves = []
     for wave in rollout["waves"]:
         kinds = {"done": "good", "failed": "bad", "waiting": "odd", "left": "none"}
@@ -205,7 +205,7 @@ def _rollout(rollout: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _groups(vms: Iterable[Mapping[str, str]]) -> list[tuple[str, str, list[str]]]:
-    """VMs of one state for one reason, together: the state, the reason, their names."""
+    """State, reason and names of the VMs that share both; those with a reason first."""
     groups: dict[tuple[str, str], list[str]] = {}
     for vm in vms:
         groups.setdefault((vm["state"], vm["why"]), []).append(vm["name"])
@@ -251,7 +251,7 @@ def _gib(mib: int) -> str:
 
 
 def _when(text: str) -> str:
-    """The minute of an ISO 8601 time, in UTC; as it is where it can't be read."""
+    """An ISO 8601 time to the minute, in UTC; unchanged if it can't be parsed."""
     try:
         return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M}"
     except ValueError:
@@ -259,5 +259,5 @@ def _when(text: str) -> str:
 
 
 def _fragment(value: str) -> str:
-    """A value as the page's own script writes it in a link."""
+    """A value encoded for a link's fragment, as the page's script does."""
     return quote(str(page.visible(value)), safe="/:@,")

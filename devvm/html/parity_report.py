@@ -1,7 +1,7 @@
-"""A verification as one HTML page, to send to a colleague: it loads nothing from elsewhere.
+"""A parity report as one self-contained HTML page, to send to a colleague.
 
-Names, messages and texts come from a machine that nobody vouches for; `devvm.html.page` sees to it
-that none of them is more than text.
+Names, messages and texts come from an untrusted machine; `devvm.html.page` makes sure that they
+stay text.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from devvm.html import page
 
-#: What can come of a check, in the page's words, by the name under which it is filtered.
+#: The labels of a check's result, by the value of the filter.
 _KINDS = {
     "matched": "Matched",
     "differs": "Differs",
@@ -28,13 +28,13 @@ _KINDS = {
 }
 _OF_OUTCOME = {"passed": "matched", "error": "not-observed", "waived": "waived", "ahead": "ahead"}
 _FAILURES = ("differs", "missing", "extra", "not-observed")
-#: From so many checks on that could not be made for the same reason, the reason stands once.
+#: From this many checks on that fail to run for the same reason, they are shown as one entry.
 _MANY = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Fact:
-    """A fact on both sides; `exact`: both look the same unless they are quoted."""
+    """A fact on both sides; `exact`: show both quoted, as they look the same otherwise."""
 
     name: str
     sides: Mapping[str, Any]
@@ -59,13 +59,13 @@ class _Entry:
 
     @property
     def link(self) -> str:
-        """The page's fragment that leads to it."""
+        """The link to it within the page."""
         return f"#check={quote(self.name, safe='/:@')}"
 
 
 @dataclass(kw_only=True)
 class _Area:
-    """The checks of an area; `groups`: those not observed for one reason that many share."""
+    """The checks of an area; `groups`: those not observed, by a reason that many share."""
 
     name: str
     entries: list[_Entry] = field(default_factory=list)
@@ -81,15 +81,15 @@ class _Row:
 
 
 def render(data: Mapping[str, Any], *, generated_at: datetime, newer: str = "") -> str:
-    """The page of a verification: HTML that is whole in itself.
+    """The page as self-contained HTML.
 
     Args:
-        data: The verification, as `devvm verify --json` gives it.
-        generated_at: When it was made; shown in UTC.
-        newer: Which packages are not as in production, in a line.
+        data: The output of `devvm verify --json`.
+        generated_at: When the check was made; shown in UTC.
+        newer: One line on the packages that differ from production.
 
     Raises:
-        KeyError: `data` lacks a key, or a check has an outcome that nobody knows.
+        KeyError: `data` lacks a key, or a check has an unknown outcome.
     """
     entries = [_entry(check) for check in data["checks"]]
     counts = Counter(entry.kind for entry in entries)
@@ -140,7 +140,7 @@ def _entry(check: Mapping[str, Any]) -> _Entry:
 
 
 def _by_package(entry: _Entry) -> tuple[str, bool, str]:
-    """A package first, then what it brought."""
+    """A sort key: a package first, then what comes with it."""
     return entry.package, entry.area != "package", entry.name
 
 
@@ -176,7 +176,7 @@ def _plain(value: object) -> object:
 
 
 def _lines(diff: str) -> Iterable[tuple[str, str]]:
-    """The lines of a unified diff, each with what it is."""
+    """The lines of a unified diff, each with its kind."""
     lines = diff.split("\n") if diff else []
     for number, line in enumerate(lines):
         if number < 2 and line.startswith(("--- ", "+++ ")):
@@ -200,7 +200,7 @@ def _areas(entries: Iterable[_Entry]) -> list[_Area]:
 
 
 def _rows(entries: Iterable[_Entry], key: Callable[[_Entry], str]) -> list[_Row]:
-    """The counts of each area or role: what differs most comes first."""
+    """A row of counts per area or role, those with the most failures first."""
     counts: dict[str, Counter[str]] = {}
     for entry in entries:
         counts.setdefault(key(entry), Counter())[entry.kind] += 1

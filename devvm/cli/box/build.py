@@ -1,4 +1,4 @@
-"""Building a box from a command: in this process for root, through sudo for others."""
+"""Build a box for a command: in this process as root, through sudo otherwise."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def build_box(
     newest: bool = False,
     yes: bool = False,
 ) -> Box | None:
-    """Build the box of this devvm's stack.
+    """Build the box of the working tree's stack.
 
     Returns:
-        The box; None where a process that sudo started has built it.
+        The box; None if a process started with sudo has built it.
 
     Raises:
-        HostNotReadyError: this person may not become root.
+        HostNotReadyError: the user can't become root.
         DevvmError: the build failed.
-        typer.Exit: it failed in the process that sudo started, which has said so already.
+        typer.Exit: it failed in the process started with sudo, which has reported it.
     """
     refuse_both(release, newest=newest)
     if os.geteuid() == 0:
@@ -59,10 +59,10 @@ def build_box(
 
 
 def refuse_both(release: str | None, *, newest: bool) -> None:
-    """See that not both a release and what the mirror has now are asked for.
+    """Refuse `--release` together with `--newest`.
 
     Raises:
-        UsageError: both are.
+        UsageError: both are given.
     """
     if release and newest:
         raise UsageError(
@@ -73,7 +73,7 @@ def refuse_both(release: str | None, *, newest: bool) -> None:
 
 
 def _as_root(command: list[str]) -> int:
-    """Run devvm as root with this person's configuration, on this terminal."""
+    """Run devvm as root on this terminal, with the user's configuration."""
     from devvm.system import process
 
     kept = {

@@ -1,4 +1,4 @@
-"""`devvm fleet ...`: all the VMs of this host at a glance."""
+"""`devvm fleet ...`: all VMs on this host at a glance."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from devvm.domain.rollout.state import Record
     from devvm.operations.fleet.report import HostLine, Overview, ReleaseLine
 
-#: VMs that are listed as behind; the others are counted.
+#: How many VMs to list as behind; the others are counted.
 _LISTED = 20
-#: Rollouts that are told: each is as long as the fleet.
+#: How many rollouts to report: each can be as long as the fleet.
 _ROLLOUTS = 10
 
 
@@ -130,7 +130,7 @@ def _host(host: HostLine) -> list[tuple[str, str]]:
 
 
 def _verdict(fleet: Overview) -> str:
-    """The fleet in a line."""
+    """A summary of the fleet in one line."""
     total = len(fleet.vms)
     if not total:
         return "There are no VMs on this host. Next: devvm create"

@@ -1,4 +1,4 @@
-"""The fleet as JSON: stable keys (docs/json.md), whatever our types are called inside."""
+"""The fleet as JSON, with the stable keys of docs/json.md, which are not our attributes' names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def vm(machine: Vm, standing: Standing) -> dict[str, Any]:
-    """A VM, and how it stands."""
+    """A VM with its release status and its last check."""
     return {
         **serializers.vm(machine),
         "behind": standing.behind,
@@ -26,7 +26,7 @@ def vm(machine: Vm, standing: Standing) -> dict[str, Any]:
 
 
 def parity(record: ParityRecord) -> dict[str, Any]:
-    """What came of the last check of a VM."""
+    """The result of a VM's last check."""
     return {
         "at": record.at,
         "passed": record.passed,

@@ -1,4 +1,4 @@
-"""`devvm verify --all`: whether every VM of this host is as production is."""
+"""`devvm verify --all`: compare every running VM on this host with production."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from devvm.domain.model import Report
     from devvm.operations.verify.fleet import FleetReport, OfCheck
 
-#: VMs that are named in a row; the others are counted.
+#: How many VMs to name in a row; the others are counted.
 _NAMED = 3
 
 
 def verify_all(session: Session, *, parallel: int) -> None:
-    """Check every VM that runs, and show what differs by check, by release and by VM.
+    """Check every running VM, and show what differs by check, by release and by VM.
 
     Args:
-        session: Where to.
-        parallel: How many VMs are checked together.
+        session: The session of the command.
+        parallel: How many VMs to check at a time.
 
     Raises:
-        typer.Exit: with 3 where a VM differs, otherwise with 1 where one could not be checked.
+        typer.Exit: with 3 if a VM differs, otherwise with 1 if one could not be checked.
     """
     from devvm.operations.verify import fleet as operation
 
@@ -90,7 +90,7 @@ def _show(session: Session, fleet: FleetReport) -> None:
 
 
 def show_checks(session: Session, failing: Sequence[OfCheck]) -> None:
-    """What fails on which VMs; nothing where nothing does."""
+    """Show which checks fail on which VMs, if any do."""
     if failing:
         session.output.table(
             ("CHECK", "VMS", "EXAMPLE"), [(of.name, _vms(of.vms), _example(of)) for of in failing]
@@ -99,7 +99,7 @@ def show_checks(session: Session, failing: Sequence[OfCheck]) -> None:
 
 
 def _rows(fleet: FleetReport) -> list[tuple[str, str, str, str]]:
-    """The worst first: what differs most, what could not be checked, the good, the stopped."""
+    """A row per VM: those that differ most, not checked, passed, not running."""
     reports = sorted(fleet.reports.values(), key=lambda r: (r.passed, -_failed(r), r.vm))
     checked = [(r.vm, r.release, _result(r), formatting.duration(r.seconds)) for r in reports]
     differing = len(fleet.differing)
@@ -124,7 +124,7 @@ def _failed(report: Report) -> int:
 
 
 def _verdict(fleet: FleetReport) -> str:
-    """The fleet in a line."""
+    """A summary of all checks in one line."""
     differ, unknown, off = len(fleet.differing), len(fleet.not_checked), len(fleet.not_running)
     stopped = f"{off} not running"
     total = len(fleet.reports) + unknown

@@ -1,4 +1,4 @@
-"""`devvm config show`: the settings in force, and where each comes from."""
+"""`devvm config show`: the effective settings, and where each comes from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One setting in force."""
+    """One effective setting."""
 
     key: str
     value: Any
@@ -71,7 +71,7 @@ def _show(session: Session, found: list[Setting]) -> None:
 
 
 def settings(model: BaseModel, files: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Setting]:
-    """Every setting of a configuration, with the last of `files` that has it."""
+    """Every setting of a configuration; its source is the last of `files` that sets it."""
     values = model.model_dump(mode="json")
     found = []
     for path, description in described(type(model)):
@@ -89,7 +89,7 @@ def settings(model: BaseModel, files: Sequence[tuple[str, Mapping[str, Any]]]) -
 
 
 def described(model: type[BaseModel]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Every key of a configuration model, by its path, with its meaning."""
+    """The path and description of every key of a configuration model."""
     from pydantic import BaseModel
 
     for name, field in model.model_fields.items():

@@ -1,4 +1,4 @@
-"""`devvm doctor`: what is wrong on this host, and mending it."""
+"""`devvm doctor`: find and fix what is wrong on this host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether this host is ready for a command; and making it so, after asking once."""
+"""Check that this host is ready for a command, or make it ready after asking once."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from devvm.operations.host.setup import HostStatus
     from devvm.ports.setup import SetupStep
 
-#: Set by bin/devvm when the person has agreed to set-up already: one question is enough.
+#: Set by bin/devvm if the user has already agreed to set-up: one question is enough.
 AGREED = "DEVVM_SETUP_AGREED"
 _REGROUPED = "DEVVM_REGROUPED"
 
 
 def require(session: Session, config: Config) -> None:
-    """Return where VMs can be looked at and run on this host.
+    """Check that this host can show and run VMs.
 
     Raises:
-        HostNotReadyError: something is missing; lists it.
+        HostNotReadyError: something is missing; the error lists it.
     """
     from devvm import wiring
     from devvm.operations.host import setup
@@ -37,10 +37,10 @@ def require(session: Session, config: Config) -> None:
 
 
 def ensure(session: Session, config: Config, *, yes: bool) -> None:
-    """Make this host ready for making VMs, after showing what that takes and asking once.
+    """Make this host ready to create VMs, after showing what that takes and asking once.
 
     Raises:
-        HostNotReadyError: something is missing, and nobody is there to be asked, or says no.
+        HostNotReadyError: something is missing, and there is nobody to ask or the answer is no.
     """
     from devvm import wiring
     from devvm.operations.host import setup
@@ -55,7 +55,7 @@ def ensure(session: Session, config: Config, *, yes: bool) -> None:
 
 
 def agreed(session: Session, status: HostStatus, *, yes: bool) -> bool:
-    """Show what set-up would do, and whether the person wants that."""
+    """Show what set-up would do, and return whether the user agrees."""
     output = session.output
     already = yes or os.environ.get(AGREED) == "1"
     if not already and not output.can_ask:
@@ -71,7 +71,7 @@ def apply(session: Session, steps: Sequence[SetupStep]) -> HostStatus:
     """Set the host up.
 
     Raises:
-        HostNotReadyError: this person may not become root.
+        HostNotReadyError: the user can't become root.
         DevvmError: a step failed.
     """
     from devvm.operations.host import setup
@@ -81,10 +81,10 @@ def apply(session: Session, steps: Sequence[SetupStep]) -> HostStatus:
 
 
 def become_root(session: Session, purpose: str) -> None:
-    """See to it that `sudo` works without a question from now on; root needs nothing.
+    """Make sure that `sudo` works without asking from now on; does nothing as root.
 
     Raises:
-        HostNotReadyError: it can't be had.
+        HostNotReadyError: sudo is not installed, or refuses.
     """
     from devvm.system import process
 
@@ -112,13 +112,13 @@ def become_root(session: Session, purpose: str) -> None:
 
 
 def _renew_groups(session: Session, config: Config) -> None:
-    """Go on with groups in force that this person got after logging in.
+    """Run the command again under `sg` if the user joined a group after logging in.
 
-    A new login would do; starting the same command again under `sg` spares it.
+    That spares the user a new login.
 
     Raises:
-        HostNotReadyError: the groups are not in force even then.
-        typer.Exit: with the code of the command that was started in this one's place.
+        HostNotReadyError: the groups are not in effect even then.
+        typer.Exit: with the exit code of the command that ran instead.
     """
     from devvm import wiring
     from devvm.system import process

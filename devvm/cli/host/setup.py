@@ -1,4 +1,4 @@
-"""`devvm setup`: what this host lacks, and putting it there."""
+"""`devvm setup`: install what this host lacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`devvm version`: which devvm, which stack, on what."""
+"""`devvm version`: the versions of devvm, its stack and Python."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 
 def short() -> str:
-    """The version alone."""
+    """The version of devvm alone: `devvm 1.2.3`."""
     return f"devvm {devvm.__version__}"
 
 

@@ -1,1 +1,1 @@
-"""Commands on what production is."""
+"""Commands on production."""

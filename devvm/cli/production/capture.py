@@ -1,4 +1,4 @@
-"""`devvm production capture`: what production's hosts are, in a file."""
+"""`devvm production capture`: write a manifest of production's hosts."""
 
 from __future__ import annotations
 
@@ -128,10 +128,10 @@ def capture(
 
 
 def _default_output(config: Config) -> Path:
-    """The manifest of the stack that devvm runs from.
+    """The manifest of the working tree.
 
     Raises:
-        UsageError: devvm is installed as a package, whose files are not for editing.
+        UsageError: devvm is installed as a package, whose files must not be edited.
     """
     from devvm import wiring
     from devvm.domain.errors import UsageError

@@ -1,4 +1,4 @@
-"""`devvm production show`, `diff`, `lint`, `propose`: manifests of production, read and judged."""
+"""`devvm production show`, `diff`, `lint`, `propose`: read and check manifests of production."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def _single(output: Output, one: Item) -> None:
 
 
 def _lines(value: object) -> list[str]:
-    """A value in full: an entry of a list a line."""
+    """The lines of a value: one per entry of a list or mapping."""
     if isinstance(value, list):
         return [str(one) for one in value] or ["none"]
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""`devvm production ...`: what production is, and where a VM may differ from it."""
+"""`devvm production ...`: describe production, and allow VMs to differ from it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from devvm.cli import formatting, options, panels
 from devvm.cli.production import capture, manifests
 from devvm.cli.session import Session
 
-#: Days that a waiver holds, unless it is said.
+#: How many days a waiver is valid by default.
 _DAYS = 90
 
 

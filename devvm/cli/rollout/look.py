@@ -1,4 +1,4 @@
-"""`devvm rollout plan`, `status`, `list`, `log`: look at rollouts; nothing is changed."""
+"""`devvm rollout plan`, `status`, `list`, `log`: look at rollouts without changing anything."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from devvm.operations.rollout.store import RolloutLog
     from devvm.ports.services import Services
 
-#: Seconds between two looks at a rollout that is followed.
+#: Seconds between two looks at a rollout that `--follow` shows.
 _FOLLOW_EVERY = 1.0
 
 Id = Annotated[
@@ -98,14 +98,14 @@ def status(
 
 
 def _holder(services: Services) -> str | None:
-    """Who carries a rollout out; looked at before its record, which may end meanwhile."""
+    """The process that runs a rollout. Read it before the record, which may end meanwhile."""
     from devvm.operations.rollout import store
 
     return store.holder(services)
 
 
 def _follow(session: Session, services: Services, log: RolloutLog) -> bool:
-    """Show how a rollout goes on; whether its process is gone before its end."""
+    """Show the progress of a rollout; return whether its process died before the end."""
     from devvm.cli.rollout.text import Lines, Picture
 
     output, record = session.output, log.record()
@@ -124,7 +124,7 @@ def _follow(session: Session, services: Services, log: RolloutLog) -> bool:
 
 
 def _follow_events(session: Session, services: Services, log: RolloutLog) -> bool:
-    """Print events, as they are written; whether the rollout's process is gone before its end."""
+    """Print events as they are written; return whether the process died before the end."""
     from devvm.cli.rollout import serializers
     from devvm.domain.rollout.state import add_up
 

@@ -1,4 +1,4 @@
-"""What can be asked of a rollout: options, and a plan file with the same keys."""
+"""The terms of a rollout: options, and a plan file with the same keys."""
 
 from __future__ import annotations
 
@@ -95,16 +95,16 @@ PlanFile = Annotated[
 
 
 def terms(services: Services, given: Mapping[str, Any], plan_file: Path | None) -> Terms:
-    """What is asked for: options before the plan file, and that before the defaults.
+    """The terms of a rollout: options override the plan file, which overrides the defaults.
 
     Args:
-        services: Which releases there are.
-        given: The options, by the keys of a plan file; None: not given.
-        plan_file: Where the others may stand.
+        services: Knows the releases.
+        given: The options by the keys of a plan file; None if not given.
+        plan_file: The plan file, if one was given.
 
     Raises:
-        UsageError: no release is named, there is no such one, or the file can't be accepted.
-        typer.BadParameter: a wave's size can't be.
+        UsageError: no release is named, it doesn't exist, or the file is not valid.
+        typer.BadParameter: the size of a wave is not valid.
     """
     from devvm.cli.rollout import plan_file as rollout_file
     from devvm.domain.rollout import plan

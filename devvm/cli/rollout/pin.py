@@ -1,4 +1,4 @@
-"""`pin`, `unpin`: keep rollouts from a VM for a while."""
+"""`pin`, `unpin`: exclude a VM from rollouts for a while."""
 
 from __future__ import annotations
 

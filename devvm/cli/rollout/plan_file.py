@@ -16,7 +16,7 @@ _Names = Annotated[list[str], Field(min_length=1)]
 
 
 class _PlanFile(BaseModel):
-    """What may stand in it; what does not is as on a command line without the option."""
+    """The keys of a plan file; one that is missing is like an option that is not given."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -32,7 +32,7 @@ class _PlanFile(BaseModel):
     @field_validator("waves", mode="before")
     @classmethod
     def _numbers(cls, value: object) -> object:
-        """YAML reads a number of VMs as one."""
+        """A number of VMs as text: YAML reads it as a number."""
         if not isinstance(value, list):
             return value
         return [str(one) if type(one) is int else one for one in value]
@@ -46,10 +46,10 @@ class _PlanFile(BaseModel):
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What a plan file says.
+    """The keys and values of a plan file.
 
     Raises:
-        UsageError: it can't be read, or a key or value can't be accepted; names file and key.
+        UsageError: it can't be read, or a key or value is not valid; names the file and key.
     """
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -77,7 +77,7 @@ def _refused(path: Path, error: ValidationError) -> UsageError:
     first = error.errors(include_url=False)[0]
     key = ".".join(map(str, first["loc"]))
     unknown = first["type"] in ("extra_forbidden", "invalid_key")
-    own = first["type"] == "value_error"  # raised by a validator of ours, whose words they are
+    own = first["type"] == "value_error"  # from a validator of ours, in its words
     reason = first["ctx"]["error"] if own else first["msg"]
     known = f"the keys are: {', '.join(_PlanFile.model_fields)}"
     return UsageError(

@@ -1,4 +1,4 @@
-"""`devvm rollout ...`: bring a release to the fleet: start, pause, resume, abort, roll back."""
+"""`devvm rollout ...`: roll out a release: start, pause, resume, abort, roll back."""
 
 from __future__ import annotations
 
@@ -241,7 +241,7 @@ def _confirm(session: Session, said: str, *, yes: bool) -> None:
 
 
 def _show_asked(session: Session, record: Record, what: str, *, busy: bool) -> None:
-    """What the process that carries a rollout out will do, now that it was asked."""
+    """Show what the process of a rollout will do about a request."""
     from devvm.cli.rollout import serializers
     from devvm.domain.rollout.state import State, VmState
 
@@ -269,7 +269,7 @@ def _carry_out(
     since: Record | None = None,
     more: Mapping[str, Any] | None = None,
 ) -> None:
-    """Do some work on a rollout, and say what came of it; JSON has `more` as well."""
+    """Work on a rollout and show the result; JSON also has `more`."""
     from devvm.cli.rollout.runner import Carrier
 
     carrier = Carrier(session, services)
@@ -278,11 +278,11 @@ def _carry_out(
 
 
 def _end(session: Session, rollout: Rollout, *, interrupted: bool, more: Mapping[str, Any]) -> None:
-    """What it came to, in words and as an exit code.
+    """Show how the rollout ended or paused, and exit accordingly.
 
     Raises:
-        InterruptedOperationError: it is paused, as the person wanted.
-        typer.Exit: with 1 where it has failed, or pauses for want of something.
+        InterruptedOperationError: the user paused it.
+        typer.Exit: with 1 if it failed, or paused for another reason.
     """
     from devvm.cli.rollout import serializers
     from devvm.cli.rollout import show as rollout_show

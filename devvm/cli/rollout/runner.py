@@ -1,4 +1,4 @@
-"""Carries a rollout out: the engine in a thread, what a person sees and says in the main one."""
+"""Runs a rollout: the engine in a thread, output and interrupts in the main thread."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from devvm.operations.rollout.store import RolloutLog
     from devvm.ports.services import Services
 
-#: Seconds between two looks at how far it is, where it is told in lines.
+#: Seconds between two looks at the record.
 _LOOK_EVERY = 0.5
 
 
 class Carrier:
-    """Carries one rollout out, and lets a person see it and interrupt it.
+    """Runs one rollout, shows its progress and handles interrupts.
 
-    Ctrl-C once: it pauses as soon as no VM is half way there. A second one is answered by devvm
-    itself; with the third, what is being done to VMs is stopped, and they are put back.
+    The first Ctrl-C pauses the rollout once the updates in progress are done. The second only
+    prints a message (`app.py`). The third stops those updates, and their VMs are restored.
 
     Args:
-        session: The command's.
-        services: What operations may use.
+        session: The session of the command.
+        services: For the engine.
 
     Attributes:
-        interrupted: How often the person has interrupted it.
+        interrupted: How many interrupts have reached it.
     """
 
     def __init__(self, session: Session, services: Services) -> None:
@@ -47,17 +47,17 @@ class Carrier:
         self.interrupted = 0
 
     def run(self, work: Callable[[Make], object], *, since: Record | None = None) -> Rollout:
-        """Do some work on a rollout to its end.
+        """Work on a rollout until that ends.
 
         Args:
-            work: Does it, in another thread, with the rollout that it has made for it.
-            since: How the rollout was before; None: it is new.
+            work: Does the work in another thread; gets a function that makes the rollout.
+            since: The record of the rollout before the work; None if it is new.
 
         Returns:
             The rollout.
 
         Raises:
-            DevvmError: what the work raises.
+            DevvmError: raised by the work.
         """
         from devvm.cli.rollout.text import Lines, Picture
 
@@ -70,7 +70,7 @@ class Carrier:
                 while not future.done():
                     self._wait(future, lines)
         finally:
-            self._pause()  # where this ends before the work: it is to end soon, and in order
+            self._pause()  # if this ends before the work does: let that end soon, and cleanly
             pool.shutdown(wait=False)
         future.result()
         assert self._rollout is not None
@@ -113,7 +113,7 @@ class Carrier:
         from devvm.system import process
 
         note = self._session.output.note
-        if self.interrupted > 1:  # for devvm the third: it keeps the second from us
+        if self.interrupted > 1:  # the user's third: app.py keeps the second to itself
             if self._rollout:
                 self._rollout.stopped.set()
             process.kill_those_of_other_threads()
@@ -123,7 +123,7 @@ class Carrier:
         note(f"{self._what_now()} Press Ctrl-C twice more to stop work on VMs immediately.")
 
     def _what_now(self) -> str:
-        """What an interrupt comes to."""
+        """What the first interrupt does, in a sentence."""
         from devvm.domain.rollout.state import State, VmState
 
         record = self._look()

@@ -1,4 +1,4 @@
-"""Rollouts in words, wherever they are shown: ways, states, counts, who is waited for."""
+"""Phrases about rollouts that several outputs share: strategies, states, counts, names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from devvm.domain.rollout.state import Record, VmProgress, VmState
 
 _WAYS = {"converge": "converge in place", "rebuild": "rebuild on the new box"}
-#: In which order states are told: what a person looks for first.
+#: The order in which states are listed: what people look for first.
 _ORDER = (
     "stuck", "failed", "updating", "going back", "asked", "later", "due", "left", "back", "done",
     "waiting",
@@ -18,13 +18,13 @@ _ORDER = (
 
 
 def way(kind: str, reason: str = "") -> str:
-    """A way and why: `converge in place: 1 role changes, which needs no new root`."""
+    """A strategy and its reason: `converge in place: 1 role changes, which needs no new root`."""
     words = _WAYS.get(str(kind), str(kind))
     return f"{words}: {reason}" if reason else words
 
 
 def counts(numbers: Mapping[VmState, int], *, waiting: bool = True) -> str:
-    """How many VMs are how: `1 failed, 18 done, 480 waiting`."""
+    """The number of VMs in each state: `1 failed, 18 done, 480 waiting`."""
     found = {str(state): number for state, number in numbers.items() if number}
     return ", ".join(
         f"{found[state]} {state}"
@@ -34,24 +34,24 @@ def counts(numbers: Mapping[VmState, int], *, waiting: bool = True) -> str:
 
 
 def names(of: Sequence[str], most: int = 6) -> str:
-    """Some VMs: `dev1, dev2 and dev3`, `dev1, dev2 and 48 more`."""
+    """The names of VMs: `dev1, dev2 and dev3`, `dev1, dev2 and 48 more`."""
     if len(of) > most:
         return f"{', '.join(of[:most])} and {len(of) - most} more"
     return " and ".join(filter(None, [", ".join(of[:-1]), *of[-1:]]))
 
 
 def first_line(text: str) -> str:
-    """The first line of why something is so."""
+    """The first line of a text."""
     return text.strip().partition("\n")[0]
 
 
 def why(progress: VmProgress) -> str:
-    """Why a VM is as it is, in a line that stands behind its name."""
+    """The reason for a VM's state, in one line."""
     return progress.failure or first_line(progress.why)
 
 
 def clock(at: str) -> str:
-    """An ISO 8601 time as a clock on the wall here has it: `14:35`; empty where none is."""
+    """An ISO 8601 time in the local time zone: `14:35`; empty if it can't be parsed."""
     try:
         return f"{datetime.fromisoformat(at).astimezone():%H:%M}"
     except ValueError:
@@ -59,7 +59,7 @@ def clock(at: str) -> str:
 
 
 def seconds_between(start: str, end: datetime | str) -> float:
-    """Seconds from one ISO 8601 time to another; 0 where one can't be read."""
+    """Seconds from one ISO 8601 time to another; 0 if one can't be parsed."""
     try:
         until = datetime.fromisoformat(end) if isinstance(end, str) else end
         return max(0.0, (until - datetime.fromisoformat(start)).total_seconds())
@@ -68,7 +68,7 @@ def seconds_between(start: str, end: datetime | str) -> float:
 
 
 def vm(progress: VmProgress) -> str:
-    """How far a VM is, in a line: `done in 34 s`, `failed: nginx does not start`."""
+    """A VM's state and details in one line: `done in 34 s`, `failed: nginx does not start`."""
     from devvm.domain.rollout.state import VmState
 
     said = what(progress)
@@ -83,7 +83,7 @@ def vm(progress: VmProgress) -> str:
 
 
 def what(progress: VmProgress) -> str:
-    """What there is to say of a VM beside its state: `in 34 s`, `nginx does not start`."""
+    """The details of a VM's state: `in 34 s`, `nginx does not start`."""
     from devvm.cli import formatting
     from devvm.domain.rollout.state import VmState
 
@@ -101,7 +101,7 @@ def what(progress: VmProgress) -> str:
 
 
 def paused_by_request(record: Record) -> bool:
-    """Whether a rollout is paused because somebody wanted that."""
+    """Whether a rollout is paused because somebody asked for it."""
     from devvm.domain.rollout.state import Cause
 
     return record.cause is Cause.REQUEST

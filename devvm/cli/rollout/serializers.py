@@ -1,4 +1,4 @@
-"""Rollouts as JSON: stable keys (docs/json.md), whatever our types are called inside."""
+"""Rollouts as JSON, with the stable keys of docs/json.md, which are not our attributes' names."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def record(found: Record, *, vms: bool = True) -> dict[str, Any]:
     """A rollout.
 
     Args:
-        found: It.
-        vms: With its waves, and every VM in them.
+        found: The record of the rollout.
+        vms: Include its waves, with every VM in them.
     """
     from devvm.domain.rollout.state import VmState
 
@@ -43,7 +43,7 @@ def record(found: Record, *, vms: bool = True) -> dict[str, Any]:
 
 
 def terms(asked: Terms) -> dict[str, Any]:
-    """What was asked for."""
+    """The terms of a rollout, without its release."""
     return {
         "canary": asked.canary,
         "waves": list(asked.waves),
@@ -74,7 +74,7 @@ def _vm(one: VmProgress) -> dict[str, Any]:
 
 
 def event(happened: Event) -> dict[str, Any]:
-    """Something that happened."""
+    """An event of a rollout."""
     return {
         "at": happened.at,
         "by": happened.by,

@@ -1,4 +1,4 @@
-"""Rollouts as text: the plan, how one is or has ended, the list, the audit log."""
+"""Rollouts as text: the plan, the status of one, the list, the log."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from devvm.domain.rollout.plan import Plan, Terms
     from devvm.operations.rollout.plan import Planned
 
-#: VMs that are named in a wave of a plan, and groups of alike ones; `--all` shows all.
+#: How many VMs of a wave a plan names, and in how many groups; `--all` shows all.
 _NAMED, _GROUPS = 12, 6
-#: Lines of a changelog that are shown; `devvm release show` has all.
+#: How many changes of a release a plan lists; `devvm release show` has all.
 _CHANGES = 12
-#: Rows of VMs, and failures with their reasons, that are shown; `--all` shows all.
+#: How many VMs, and how many failures with their reasons, are shown; `--all` shows all.
 _ROWS, _FAILURES = 20, 5
-#: Lines of why a VM failed.
+#: How many lines of a failure's reason are shown.
 _REASONS = 7
 _BAD = (VmState.STUCK, VmState.FAILED)
 
 
-# The plan ------------------------------------------------------------------------------------
+# The plan -------------------------------------------------------------------------------------
 
 
 def plan(session: Session, made: Plan, planned: Sequence[Planned], *, everything: bool) -> None:
-    """Who goes when, how, and what each owner will notice."""
+    """Show which VMs are updated when and how, and what their owners will notice."""
     terms = made.terms
     changes = list(made.changes) or ["none that can be described"]
     if len(changes) > _CHANGES and not everything:
@@ -100,7 +100,7 @@ def _named(one: Planned) -> str:
 
 
 def summary(made: Plan, planned: Sequence[Planned]) -> str:
-    """A plan in a few sentences, before the question."""
+    """A plan in a few sentences, for the question before the start."""
     waves = ", ".join(f"{wave.name} {len(wave.vms)}" for wave in made.waves)
     vms = formatting.plural(len(planned), "VM")
     text = f"This rolls out {made.terms.release} to {vms}: {waves}."
@@ -117,17 +117,17 @@ def summary(made: Plan, planned: Sequence[Planned]) -> str:
     return text
 
 
-# One rollout ---------------------------------------------------------------------------------
+# One rollout ----------------------------------------------------------------------------------
 
 
 def record(session: Session, found: Record, *, busy: str | None, everything: bool = False) -> None:
-    """How a rollout is, or has ended, and what to type next.
+    """Show the status of a rollout, and what to type next.
 
     Args:
-        session: Where to.
-        found: The rollout.
-        busy: Who carries it out now; None where nobody does.
-        everything: Every VM, however many there are.
+        session: The session of the command.
+        found: The record of the rollout.
+        busy: The process that runs it; None if there is none.
+        everything: List every VM.
     """
     output = session.output
     good = found.state in (State.RUNNING, State.DONE, State.ROLLED_BACK)
@@ -167,7 +167,7 @@ def _facts(found: Record, busy: str | None) -> list[tuple[str, str]]:
 
 
 def _vms(session: Session, found: Record, *, everything: bool) -> None:
-    """The VMs that somebody may want to know of first."""
+    """Show a table of VMs, those that need attention first."""
     plain = (VmState.WAITING, VmState.DONE, VmState.BACK)
     order = [*_BAD, *(state for state in VmState if state not in (*_BAD, *plain)), *plain]
     vms = sorted(found.vms.values(), key=lambda vm: order.index(vm.state))
@@ -199,7 +199,7 @@ def _failure(session: Session, vm: VmProgress) -> None:
 
 
 def _next(found: Record, busy: str | None) -> Iterable[str]:
-    """What became of the VMs, and what to type next."""
+    """Sentences on what became of the VMs, and what to type next."""
     identifier, counts = found.plan.id, found.counts()
     if counts[VmState.STUCK]:
         yield f"Not restored: {_of(found, VmState.STUCK)}. Next: devvm doctor"
@@ -238,11 +238,11 @@ def _of(found: Record, state: VmState) -> str:
     return sentences.names([vm.name for vm in found.vms.values() if vm.state is state])
 
 
-# All of them, and what happened in one -------------------------------------------------------
+# The list, and the log of one -----------------------------------------------------------------
 
 
 def listed(session: Session, records: Sequence[Record]) -> None:
-    """Every rollout, the latest first."""
+    """Show a table of rollouts."""
     if not records:
         session.output.note("There are no rollouts yet. Next: devvm rollout plan latest")
         return
@@ -260,7 +260,7 @@ def listed(session: Session, records: Sequence[Record]) -> None:
 
 
 def events(session: Session, happened: Sequence[Event]) -> None:
-    """The audit log."""
+    """Show a table of events."""
     if not happened:
         session.output.note("There are no events")
         return

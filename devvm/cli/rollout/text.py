@@ -1,4 +1,4 @@
-"""A rollout while it goes on: a picture of bounded height on a terminal, lines elsewhere."""
+"""A rollout in progress: a picture of limited height on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from devvm.cli.rollout import sentences
 from devvm.domain.rollout.state import SETTLED, Record, State, VmProgress, VmState
 
 _BAR = 20
-#: Rows of each part at most, however many VMs and waves there are.
+#: The most rows of each part, however many VMs and waves there are.
 _WAVES, _AT_WORK, _ENDED = 8, 10, 8
 _STYLES = {
     VmState.FAILED: "red", VmState.STUCK: "bold red", VmState.LEFT: "yellow",
@@ -26,11 +26,11 @@ _STATE_STYLES = {
 
 
 class Picture:
-    """The rollout as it looks at this moment, each time that it is drawn.
+    """The current state of the rollout, drawn anew each time.
 
     Args:
-        look: How the rollout is; None before it is known.
-        now: The time.
+        look: Returns the record; None before there is one.
+        now: Returns the time.
     """
 
     def __init__(
@@ -51,16 +51,16 @@ class Picture:
 
 
 def rows(record: Record, now: datetime, *, height: int) -> Iterator[Text]:
-    """The rows of a picture; each is cut where the terminal ends.
+    """The rows of a picture, each cut at the width of the terminal.
 
     Args:
-        record: The rollout.
+        record: The record of the rollout.
         now: The time.
-        height: How many rows the terminal has; the picture has fewer.
+        height: The height of the terminal; the picture is lower.
     """
     head = [_head(record, now), *_waves(record)]
     waited = list(_waited_for(record))
-    room = max(4, height - len(head) - len(waited) - 4)  # with gaps, and the cursor's row
+    room = max(4, height - len(head) - len(waited) - 4)  # minus gaps and the cursor's row
     at_work = _at_work(record)
     ended = _ended_badly(record)
     shown = min(len(at_work), _AT_WORK, max(2, room - min(len(ended), _ENDED, room // 2)))
@@ -76,7 +76,7 @@ def rows(record: Record, now: datetime, *, height: int) -> Iterator[Text]:
 
 
 def _part(shown: list[Text], total: int, more: str) -> Iterator[Text]:
-    """Some rows below a gap; the last one says how many others there are."""
+    """Rows below a gap; the last one counts those that are not shown."""
     if not shown:
         return
     yield Text()
@@ -124,7 +124,7 @@ def _waves(record: Record) -> Iterator[Text]:
 
 
 def _at_work(record: Record) -> list[VmProgress]:
-    """What is changed or looked at now, the longest first."""
+    """The VMs that are being updated or examined, the longest first."""
     found = [vm for vm in record.vms.values() if _is_at_work(record, vm)]
     return sorted(found, key=lambda vm: (not vm.since, vm.since, vm.name))
 
@@ -147,7 +147,7 @@ def _working(vm: VmProgress, now: datetime) -> Text:
 
 
 def _ended_badly(record: Record) -> list[VmProgress]:
-    """What did not get there, failures first, the latest first."""
+    """The VMs that did not get the release: failures first, then by time, latest first."""
     bad = (VmState.STUCK, VmState.FAILED, VmState.LEFT)
     found = [vm for vm in record.vms.values() if vm.state in bad]
     found.sort(key=lambda vm: vm.since, reverse=True)
@@ -163,7 +163,7 @@ def _bad(vm: VmProgress) -> Text:
 
 
 def _waited_for(record: Record) -> Iterator[Text]:
-    """Who has a say: a line for those who are asked, one for quiet hours, one for the late."""
+    """What the rollout waits for: people who are asked, quiet hours, VMs put off until later."""
     if record.ended:
         return
     of = list(record.vms.values())
@@ -185,12 +185,12 @@ def _waited_for(record: Record) -> Iterator[Text]:
 
 
 class Lines:
-    """What has changed since the last look, a line each; phases are left out.
+    """Writes a line for each change since the last look, phases excepted.
 
     Args:
-        write: Takes a line.
-        since: How the rollout was at the first look; None: it has just begun.
-        notes_only: Whether the rest is in a picture.
+        write: Writes a line.
+        since: The record to compare the first look with; None if the rollout is new.
+        notes_only: Write only notes; a picture shows the rest.
     """
 
     def __init__(
@@ -205,7 +205,7 @@ class Lines:
         self._last = since
 
     def look(self, record: Record) -> None:
-        """Tell what is otherwise than at the last look."""
+        """Write what has changed since the last look."""
         last, self._last = self._last, record
         for note in _new(last.notes if last else (), record.notes):
             self._write(note)
@@ -223,7 +223,7 @@ class Lines:
 
 
 def _new(old: tuple[str, ...], now: tuple[str, ...]) -> Iterable[str]:
-    """What was added at the end of a list of which the first ones fall off."""
+    """What was added at the end of a list that drops its first entries."""
     for gone in range(len(old) + 1):
         if (kept := old[gone:]) == now[: len(kept)]:
             return now[len(kept) :]

@@ -1,4 +1,4 @@
-"""`ssh`, `exec`, `console`, `logs`: into a VM, and what it says."""
+"""`ssh`, `exec`, `console`, `logs`: get into a VM and see its logs."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def run_command(
 
 
 def _without_dashes(arguments: list[str]) -> list[str]:
-    """The other program's own arguments: what follows `--`, where that was typed."""
+    """The arguments for the other program, without a leading `--`."""
     return arguments[1:] if arguments[:1] == ["--"] else arguments
 
 

@@ -1,4 +1,4 @@
-"""`devvm create`: from nothing to a VM that works and is checked."""
+"""`devvm create`: create a VM that works and is checked."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def create(
         session.output.note(
             "This host has no box of this stack yet. Building it takes several minutes, once."
         )
-        # A box is checked in a VM as the host's configuration has it, not as this one is asked for.
+        # A box is checked in a VM of the configured size, not of the size asked for here.
         standard = wiring.build_services(session.config())
         build_box(session, standard, release=release, newest=newest, yes=yes)
         golden = operation.find_box(services, release, newest=newest)
@@ -131,7 +131,7 @@ def _show(session: Session, result: CreateResult) -> None:
 
 
 def _whose_task(result: CreateResult) -> list[tuple[str, str]]:
-    """Of a VM that is not as it should be: who mends that, and how to go on."""
+    """Rows for a VM whose checks failed: who has to fix that, and what to do meanwhile."""
     from devvm.operations.verify import gate
 
     name, other = result.vm.name, result.other_release

@@ -1,4 +1,4 @@
-"""A VM that starts, and was off when its rollout came by: brought to the release then."""
+"""The update of a VM that was off during a rollout: done when it starts."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 def bring(
     session: Session, services: Services, vm: Vm, run: Run, *, wanted: bool
 ) -> dict[str, Any] | None:
-    """Bring a VM that has been started to the release that it is due for.
+    """Update a VM that has just been started, if a rollout left it an update.
 
-    A failure is told and is none of the command's: the VM was to be started, and is.
+    A failed update is reported but does not fail the command: the VM is running, as requested.
 
     Args:
-        session: The command's.
-        services: What operations may use.
-        vm: It.
-        run: Where phases go.
-        wanted: Whether the person wants that now.
+        session: The session of the command.
+        services: For the update.
+        vm: The VM that was started.
+        run: Records the phases.
+        wanted: False leaves the update for later.
 
     Returns:
-        What came of it, for JSON; None where the VM may stay on its release.
+        The result as JSON; None if there is no update for the VM.
     """
     from devvm import wiring
     from devvm.cli.output import error_data

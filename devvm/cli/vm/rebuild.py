@@ -1,4 +1,4 @@
-"""`devvm rebuild`: a clean VM, with the data that it had."""
+"""`devvm rebuild`: give a VM a clean system and keep its data."""
 
 from __future__ import annotations
 

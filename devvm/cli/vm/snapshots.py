@@ -1,4 +1,4 @@
-"""`snapshot ...`, `clone`: a VM's disks as they were at one moment."""
+"""`snapshot ...`, `clone`: snapshots and copies of a VM's disks."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def restore(
     session = Session.of(context)
     vm_name = session.vm_name(name)
     services = session.services()
-    snapshots.check(services, vm_name, label)  # what isn't there needs no confirmation
+    snapshots.check(services, vm_name, label)  # don't ask about one that doesn't exist
     if not yes:
         confirm(
             session,

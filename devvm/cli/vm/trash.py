@@ -1,4 +1,4 @@
-"""`destroy`, `recover`, `trash ...`: out of sight, and back."""
+"""`destroy`, `recover`, `trash ...`: move VMs to the trash and back."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def destroy(
     vm_name = session.vm_name(name)
     _same_name(vm_name, purge, f"devvm destroy {vm_name}")
     services = session.services()
-    lifecycle.check(services, vm_name)  # what isn't there needs no confirmation
+    lifecycle.check(services, vm_name)  # don't ask about one that doesn't exist
     if not yes and purge is None:
         confirm(
             session,

@@ -1,4 +1,4 @@
-"""What a new root takes out of a person's sight: said, and asked about."""
+"""Show work that a rebuild would move to the trash, and ask before it does."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ if TYPE_CHECKING:
     from devvm.operations.guest.unsaved_work import Risk
     from devvm.ports.services import Services
 
-#: A person reads no more of a list than this; --json has all of it.
+#: How many files are shown; --json has all of them.
 _SHOWN = 15
 
 
 def agree(session: Session, services: Services, name: str, again: str, *, yes: bool) -> Risk:
-    """Look for work that is not on a VM's data disk, show it, and ask where there is some.
+    """Look for work that is not on a VM's data disk, show it, and ask if there is any.
 
     Args:
-        session: The command's.
-        services: What operations may use.
-        name: The VM.
-        again: The command that does it without asking.
-        yes: Whether nothing is asked.
+        session: The session of the command.
+        services: For looking into the VM.
+        name: The name of the VM.
+        again: The command line that does it without asking.
+        yes: Don't ask.
 
     Raises:
-        UsageError: nobody is there to be asked, or the answer is no.
+        UsageError: there is nobody to ask, or the answer is no.
     """
     from devvm.operations.guest import unsaved_work
 

@@ -1,4 +1,4 @@
-"""`devvm update`: one VM on a release on record, where it stands or on a new root."""
+"""`devvm update`: update one VM to a recorded release, in place or by a rebuild."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def update(
         },
         lambda: _show(session, updated),
     )
-    if not updated.report.passed:  # of one that was there already
+    if not updated.report.passed:  # only if it was already on the release
         raise typer.Exit(ExitCode.DIFFERS)
 
 
@@ -85,7 +85,7 @@ def _choice(
     rebuild: bool,
     yes: bool,
 ) -> Choice | None:
-    """By which way; agreed on where it is a new root. None where the VM is there already."""
+    """How to update; asks first if it is a rebuild. None if the VM is already on the release."""
     from devvm.domain.model import VmState
     from devvm.domain.release.strategy import Kind
     from devvm.operations.update import strategy
@@ -98,7 +98,7 @@ def _choice(
     if strategy.is_on(vm, release) and not rebuild:
         return None
     record = strategy.on_record(services, release)
-    if vm.state is not VmState.RUNNING:  # only one that runs can be looked into
+    if vm.state is not VmState.RUNNING:  # the choice needs a look into the VM
         vm = lifecycle.start(services, name, run)
     choice = operation.choose(services, vm, record, run, rebuild=rebuild)
     if choice.way.kind is Kind.REBUILD:

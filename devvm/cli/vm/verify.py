@@ -1,4 +1,4 @@
-"""`devvm verify`: whether a VM is as production is."""
+"""`devvm verify`: compare a VM with production."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from devvm.domain.model import Report
     from devvm.operations.vm.fix import Mended
 
-#: VMs that are checked together, where nobody says how many.
+#: How many VMs to check at a time by default.
 _PARALLEL = 4
 
 

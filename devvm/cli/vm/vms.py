@@ -1,4 +1,4 @@
-"""`list`, `show`, `start`, `stop`, `restart`, `resize`: what there is, and its power switch."""
+"""`list`, `show`, `start`, `stop`, `restart`, `resize`."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _parity(record: ParityRecord | None) -> str:
 
 
 def shown_state(machine: Vm) -> str:
-    """The state in words; a VM whose create has not ended is `unfinished`, whatever it does."""
+    """The state as text; a VM whose create has not finished is `unfinished` in any state."""
     unfinished = machine.metadata is not None and not machine.metadata.ready
     return "unfinished" if unfinished else str(machine.state)
 
@@ -174,7 +174,7 @@ def _machine(machine: Vm) -> str:
 
 
 def show_run(session: Session, record: RunRecord) -> None:
-    """A run's phases and their durations."""
+    """Show a run's phases and their durations."""
     output = session.output
     output.line()
     output.line(f"{record.command}: {record.result} in {formatting.duration(record.seconds)}")
@@ -246,7 +246,7 @@ def _change(
     *,
     update: bool | None = None,
 ) -> None:
-    """Use the power switch; `update`: whether what is due is done then, None: it stays off."""
+    """Start, stop or restart; `update`: apply a deferred update then, None if it stays off."""
     from devvm.operations.vm import lifecycle
 
     session = Session.of(context)
