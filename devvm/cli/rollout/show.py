@@ -113,7 +113,7 @@ def summary(made: Plan, planned: Sequence[Planned]) -> str:
     off = sum(one.waits is Wait.OFF for one in planned)
     if off:
         are, start = ("are", "they start") if off > 1 else ("is", "it starts")
-        text += f" {off} {are} off and will be updated when {start}."
+        text += f" {off} {are} not running and will be updated when {start}."
     return text
 
 

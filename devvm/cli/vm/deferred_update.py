@@ -45,7 +45,7 @@ def bring(
         return {"release": release, "result": "put off", "error": None}
     rollout = vm.known.update_by
     why = (
-        f"was off during the rollout {rollout}"
+        f"was not running during the rollout {rollout}"
         if rollout
         else "was being updated when that was interrupted"
     )

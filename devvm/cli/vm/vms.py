@@ -199,7 +199,7 @@ def start(
 ) -> None:
     """Start a VM and wait until it is ready for SSH.
 
-    If it was off during a rollout, it is updated now.
+    If it was not running during a rollout, it is updated now.
     """
     from devvm.operations.vm import lifecycle
 

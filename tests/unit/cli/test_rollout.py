@@ -181,7 +181,7 @@ def test_start_in_text_tells_the_plan_each_change_and_what_next(cli, world):
     done = cli(*START)
     assert done.code == 0
     assert f"This rolls out {NEW} to 3 VMs: canary 1" in done.stderr
-    assert "1 is off and will be updated when it starts." in done.stderr
+    assert "1 is not running and will be updated when it starts." in done.stderr
     assert re.search(r"^dev001: done in .* s, 1 of 1 checks pass$", done.stderr, re.MULTILINE)
     assert "dev003: due: it does not run; brought there when it starts" in done.stderr
     assert "Applying" not in done.stderr
@@ -708,7 +708,7 @@ def test_a_vm_that_starts_is_brought_to_what_it_is_due_for(cli, due, verb):
     assert done.json["update"] == {"release": NEW, "result": "done", "error": None}
     assert set(done.json["update"]) == documented("Due")
     assert done.json["vm"]["release"] == NEW
-    assert f"dev002 was off during the rollout r1; updating it to {NEW}" in done.stderr
+    assert f"dev002 was not running during the rollout r1; updating it to {NEW}" in done.stderr
     assert "converge: Applying nginx" in done.stderr
     assert cli("start", "dev002", "--json").json["update"] is None
     assert states(cli("rollout", "status", "--json").json["rollout"])["dev002"] == "done"
