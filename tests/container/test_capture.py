@@ -157,7 +157,7 @@ def test_a_host_that_can_not_be_seen_leaves_no_manifest(
     done = capture(f"--host={converged.machine.target.alias}", f"--host={host}", *options)
     assert done.returncode == 1, done.stdout
     first, second, *_ = done.stderr.splitlines()
-    assert first == "Error: 1 of 2 hosts could not be looked at, and no manifest was written"
+    assert first == "Error: 1 of 2 hosts could not be inspected, and no manifest was written"
     assert second.strip().startswith(f"{host}: ")
     assert said in second
     assert "Next: ssh" in done.stderr

@@ -17,7 +17,7 @@ def test_doctor_renews_the_certificate_of_a_vm_that_never_stopped(devvm, dev1):
     before = dev1["vm"]["certificate_until"]
     assert timedelta(days=820) < _day(before) - datetime.now(UTC) < timedelta(days=825)
     later = environment(AHEAD)
-    assert f"dev1: its certificate ends on {before}" in devvm("list", **later).stderr
+    assert f"dev1: its certificate expires on {before}" in devvm("list", **later).stderr
     (mended,) = devvm("doctor", "--fix", "--json", **later).json["findings"]
     assert (mended["kind"], mended["subject"], mended["mended"]) == ("certificate", "dev1", True)
 

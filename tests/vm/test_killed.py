@@ -66,7 +66,7 @@ def state():
 def test_a_rebuild_that_is_killed_at_boot_is_undone_by_doctor(dev1, devvm):
     before = look(devvm)
     kill(start("rebuild", "dev1", "--yes"), "boot: Starting")
-    assert "has not ended" in str(devvm("doctor", "--json", code=1).json)
+    assert "has not finished" in str(devvm("doctor", "--json", code=1).json)
     devvm("doctor", "--fix")
     assert (look(devvm), state()) == (before, "running")  # as it was; nobody waits for it
     healthy(devvm)
@@ -89,7 +89,7 @@ def test_an_interrupted_rebuild_cleans_up(dev1, devvm):
     rest = child.stderr.read()
     child.stderr.close()
     assert child.wait() == 130
-    assert "Bringing dev1 back as it was" in rest
+    assert "Restoring dev1 as it was" in rest
     assert (look(devvm), state()) == (before, "running")
     healthy(devvm)
 
@@ -139,7 +139,7 @@ def test_what_an_interrupted_create_made_is_kept_where_that_is_wanted(dev1, devv
     rest = child.stderr.read()
     child.stderr.close()
     assert child.wait() == 130
-    assert "What was made of dev9 is kept; devvm destroy dev9 removes it" in rest
+    assert "dev9 is kept unfinished; to remove it: devvm destroy dev9" in rest
     assert devvm("show", "dev9", "--json").json["vm"]["ready"] is False
     found = devvm("doctor", "--json", code=1).json["findings"]
     assert [f["subject"] for f in found] == ["dev9"], found

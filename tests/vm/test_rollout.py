@@ -208,7 +208,7 @@ def test_a_rollout_of_two_vms_and_back(pair, releases, devvm, tmp_path):
     done = good("rollout", "resume", "--json").json["rollout"]
     assert done["state"] == "done", done
     (copy,) = done["waves"][1]["vms"]
-    assert (copy["state"], "on it already" in copy["why"]) == ("left", True)
+    assert (copy["state"], "already on this release" in copy["why"]) == ("left", True)
     for name in ("dev1", "dev1-copy"):
         assert release_of(devvm, name)["release"] == new
         assert (setting(devvm, name), columns(devvm, name)) == ("75s;", before + 1)
@@ -253,13 +253,13 @@ def _put_off_and_due(devvm, bad, tmp_path):
         with ThreadPoolExecutor() as pool:
             argv = ["rollout", "start", "--plan", str(weekly), "--yes", "--json"]
             rollout = pool.submit(bad, *argv, code=None)
-            shell.wait_for(f"brings this VM to release {newest}")
+            shell.wait_for(f"will update this VM to {newest}")
             shell.type("touch ~/update-later\n")
             done = rollout.result()
     assert (done.code, done.json["rollout"]["state"]) == (1, "paused"), done.json
     assert "no canary" in done.json["rollout"]["why"]
     dev1, copy = done.json["rollout"]["waves"][0]["vms"]
-    assert (dev1["state"], "put off" in dev1["why"], copy["state"]) == ("later", True, "due")
+    assert (dev1["state"], "postponed" in dev1["why"], copy["state"]) == ("later", True, "due")
     devvm("restart", "dev1-copy", "--no-update")
     devvm("rollout", "abort", "--yes")
     assert [release_of(devvm, name)["release"] for name in ("dev1", "dev1-copy")] == was

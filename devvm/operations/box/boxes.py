@@ -58,7 +58,7 @@ def show(services: Services, release: str) -> Box:
     if found is None:
         raise NotFoundError(
             f"there is no box of release {release} on this host",
-            details="a box is built from the stack in hand, whose content is "
+            details="boxes are built from the working tree, whose content is "
             f"{working_tree.content()}",
             resolution="devvm box list",
         )
@@ -150,7 +150,7 @@ def build(
 
 def _there_already(services: Services, tools: BuildServices, box: Box, run: Run) -> Box:
     _drop_remains(services, tools, run)
-    run.note(f"The box {box.release} is there already; --force builds it anew")
+    run.note(f"The box {box.release} already exists; --force builds it again")
     return box
 
 
@@ -214,10 +214,10 @@ def _prepare_folders(
     free = tools.trees.free_bytes(build_folder)
     if free < _NEEDED_BYTES and not started:
         raise HostNotReadyError(
-            "there is not enough space to build a box",
-            details=f"{build_folder} has {free / _GIB:.1f} GiB left; "
-            f"a build needs {_NEEDED_BYTES / _GIB:.0f} GiB",
-            resolution="make room there, or set another state_dir (devvm config show)",
+            "not enough space to build a box",
+            details=f"{build_folder} has {free / _GIB:.1f} GiB free; a build needs "
+            f"{_NEEDED_BYTES / _GIB:.0f} GiB",
+            resolution="free some space there, or set another state_dir (devvm config show)",
         )
     folder.mkdir(mode=0o700, exist_ok=True)
 
@@ -282,7 +282,7 @@ def _refuse_if_used(services: Services, box: Box, what: str) -> None:
         else:
             commands.append(f"devvm trash empty {name}")
     raise UsageError(
-        f"the box {box.release} can't be {what}: VMs, or states of them that are kept, need it",
+        f"the box {box.release} can't be {what}: VMs or saved states need it",
         details=", ".join(users),
         resolution="; ".join(dict.fromkeys(commands)),
     )

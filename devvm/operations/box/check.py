@@ -75,5 +75,5 @@ def _remove_leftovers(services: Services, run: Run) -> None:
     for name in sorted({*services.state.names(), *(vm.name for vm in vms)} - theirs):
         if _NAME.fullmatch(name):
             with suppress(LockedError), services.state.lock(name, run.command):
-                run.detail(f"removing {name}, left by a check that was killed")
+                run.detail(f"removing {name}, left over from a killed check")
                 provision.take_down(services, name)

@@ -89,8 +89,8 @@ def lock(
     path = assets.package_lock()
     if assets.launcher() is None and not check:
         raise UsageError(
-            "the stack of this devvm can't be changed",
-            details=f"devvm is installed as a package, its stack in {path.parent}",
+            "this devvm's stack can't be changed",
+            details=f"devvm is installed as a package, with its stack in {path.parent}",
             resolution="in a checkout of the stack: bin/devvm release lock",
         )
     old = _present(run)
@@ -98,13 +98,13 @@ def lock(
         lacking = given.lacks(declared)
         if lacking:
             raise UsageError(
-                "that release's packages are not enough for the roles in hand",
-                details=f"they declare what it does not have: {', '.join(lacking)}",
+                "that release lacks packages that the roles in the working tree need",
+                details=f"missing: {', '.join(lacking)}",
                 resolution="devvm release lock",
             )
         new = given
     else:
-        with run.phase("resolve", "Asking the mirror which packages there are"):
+        with run.phase("resolve", "Asking the mirror for its packages"):
             new = archive.resolve(declared, detail=run.detail, log=None)
     written = not check and new != old
     if written:
@@ -130,8 +130,8 @@ def of_release(services: Services, cache: PackageCache, release: str) -> Package
     found = found or cache.remembered(identity.hash_of(name))
     if found is None:
         raise NotFoundError(
-            f"which packages the release {release} has, exactly, is not known on this host",
-            details="no box, no record and no earlier build of it has them",
+            f"this host doesn't know the exact packages of the release {release}",
+            details="no box, release record or earlier build lists them",
             resolution="devvm box list, devvm release list",
         )
     return found
@@ -164,7 +164,7 @@ def _present(run: Run) -> PackageSet | None:
     try:
         return working_tree.lock()
     except UsageError as error:
-        run.note(f"The packages.lock that is there is replaced: {error.brief}")
+        run.note(f"Replacing the existing packages.lock: {error.brief}")
         return None
 
 

@@ -51,12 +51,12 @@ def decide(
         lacking = stack.packages.lacks(declared)
         if lacking:
             raise UsageError(
-                f"packages.lock lacks what the roles declare: {_some(lacking)}",
+                f"packages.lock lacks packages that the roles declare: {_some(lacking)}",
                 details="the roles have changed since it was written",
                 resolution="devvm release lock",
             )
         return stack.packages
-    with run.phase("resolve", "Asking the mirror which packages there are"):
+    with run.phase("resolve", "Asking the mirror for its packages"):
         return tools.archive.resolve(declared, detail=run.detail, log=run.log(services.state))
 
 
@@ -85,21 +85,21 @@ def _of_release(
     if services.boxes.find(release) is None and not found and wanted != stack.content:
         raise UsageError(
             refused,
-            details="nothing is known of it on this host; a box is built from the stack in hand, "
-            f"whose content is {stack.content}",
+            details="this host knows nothing about it; boxes are built from the working "
+            f"tree, whose content is {stack.content}",
             resolution=f"check out the stack of {release}, with its packages.lock; "
             "or: devvm box build",
         )
     if found:
         raise UsageError(
             refused,
-            details="it is of another stack than the one in hand, whose content is "
+            details="it belongs to another stack; the content of the working tree is "
             f"{stack.content}",
             resolution=f"check out the stack of {release}, or: devvm box build",
         )
     raise UsageError(
         refused,
-        details="which packages it had, exactly, is not on record: an older devvm has built it",
+        details="its exact packages were not recorded: an older devvm built it",
         resolution="devvm box build",
     )
 
@@ -129,7 +129,7 @@ def repository(
     needless = [p.name for p in packages if (p.name, p.architecture) not in closure]
     if needless:
         raise OperationError(
-            f"the package set has {len(needless)} that the box does not need: {_some(needless)}",
+            f"the package set has {len(needless)} more than the box needs: {_some(needless)}",
             details="no role declares them, and nothing that a role declares depends on them",
             resolution="devvm release lock",
         )
@@ -164,7 +164,7 @@ def demand_exact(packages: PackageSet, tree: dict[tuple[str, str], str], *, by: 
     differences = packages.differs_from(tree)
     if differences:
         raise OperationError(
-            f"{by} left other packages than the box's package set has",
+            f"{by} left packages that differ from the box's package set",
             details="\n".join(differences[:20]),
             resolution="declare in roles/*/vars/main.yml what the roles install, and nothing that "
             "they remove; then: sudo devvm box build",
@@ -187,10 +187,10 @@ def _not_to_be_had(
     if dead:
         details += f"\ncan't be reached: {', '.join(dict.fromkeys(dead))}"
     return OperationError(
-        f"{len(missing)} {plural} of the box can't be had: {_some(names)}",
+        f"{len(missing)} {plural} of the box can't be downloaded: {_some(names)}",
         details=details,
-        resolution="take what the mirror has by now, which makes another release: --newest; "
-        "or name a mirror or cache that keeps versions: box.mirror (devvm config show)",
+        resolution="to take what the mirror has now, as another release: --newest; or set a "
+        "mirror or cache that keeps old versions: box.mirror (devvm config show)",
         log=log,
     )
 

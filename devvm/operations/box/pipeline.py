@@ -90,13 +90,13 @@ class BoxBuild:
             ),
             Stage(
                 name="idempotence",
-                title="Applying the roles again: nothing may change",
+                title="Applying the roles again: nothing should change",
                 work=self._converge_again,
                 inputs={},
             ),
             Stage(
                 name="anonymise",
-                title="Removing keys, logs and every identity",
+                title="Removing keys, logs and machine IDs",
                 work=self._anonymise,
                 inputs={},
             ),
@@ -147,9 +147,9 @@ class BoxBuild:
         changed = self._apply(self.tree)
         if changed:
             raise OperationError(
-                "the roles are not idempotent: applied again, they changed something",
+                "the roles are not idempotent: a second run changed something",
                 details="\n".join(changed),
-                resolution="mend these tasks, then: sudo devvm box build",
+                resolution="fix these tasks, then: sudo devvm box build",
                 log=self._log,
             )
         self._demand_exact(self.tree, by="applying the roles")
@@ -180,10 +180,10 @@ class BoxBuild:
         found = self._tools.trees.secrets(self.tree)
         if found:
             raise OperationError(
-                "the box would hold secrets",
+                "the box would contain secrets",
                 details="\n".join(found),
-                resolution="make them on the machine at first boot, not in a role; "
-                "then: sudo devvm box build --force",
+                resolution="create them in the VM at first boot, not in a role; then: sudo "
+                "devvm box build --force",
             )
 
     def _assemble(self) -> None:

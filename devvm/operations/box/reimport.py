@@ -44,7 +44,7 @@ def adopt(services: Services, tools: BuildServices, run: Run) -> Box | None:
     if lost is None:
         return None
     box, packages = lost
-    run.note(f"The record of the box {box.release} is lost; its image is there, and is used")
+    run.note(f"The record of the box {box.release} is lost; using its image, which is still there")
     folder = services.state.build / stack.content
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with run.phase("pack", "Packing the box again"):

@@ -57,7 +57,7 @@ class StageLog:
             before = _fingerprint(before, stage.inputs)
             entry = finished.get(stage.name, {})
             if entry.get("inputs") == before and (stage.output is None or stage.output.exists()):
-                run.note(f"{stage.title}: finished by an earlier run, used again")
+                run.note(f"{stage.title}: already done by an earlier run")
                 done[stage.name] = entry
                 continue
             finished = {}  # what follows was made from something else

@@ -55,7 +55,7 @@ def lock() -> PackageSet | None:
     except FileNotFoundError:
         return None
     except UnicodeDecodeError:
-        reason = "it is not text in UTF-8"
+        reason = "it is not UTF-8 text"
     except OSError as error:
         reason = error.strerror or str(error)
-    raise UsageError(f"{path}: {reason}", resolution="mend the file, or: devvm release lock")
+    raise UsageError(f"{path}: {reason}", resolution="fix the file, or: devvm release lock")

@@ -70,7 +70,7 @@ def unfinished(services: Services, busy: set[str]) -> Iterator[Finding]:
             yield Finding(
                 kind="unfinished",
                 subject=name,
-                problem=f"{begun['operation']}, begun {begun['started_at']}, has not ended",
+                problem=f"{begun['operation']}, started {begun['started_at']}, has not finished",
                 mend=partial(fixes.end_operation, services, name),
                 locked=name,
             )
@@ -84,7 +84,8 @@ def unfinished(services: Services, busy: set[str]) -> Iterator[Finding]:
             yield Finding(
                 kind="unfinished",
                 subject=name,
-                problem=f"a rebuild of {kept.kept_at} has not ended, and its journal is lost",
+                problem=f"a rebuild started {kept.kept_at} has not finished, and its journal "
+                "is lost",
                 mend=partial(fixes.undo_rebuild, services, kept),
                 locked=name,
             )
@@ -106,7 +107,7 @@ def vms(services: Services, busy: set[str]) -> Iterator[Finding]:
             yield Finding(
                 kind="unready",
                 subject=name,
-                problem="it was never finished: its create was killed, or kept it for a look",
+                problem="it was never finished: its create was killed, or failed with --keep",
                 advice=f"devvm destroy {name}, then: devvm create {name}",
             )
             continue
@@ -114,9 +115,10 @@ def vms(services: Services, busy: set[str]) -> Iterator[Finding]:
             yield Finding(
                 kind="half-way",
                 subject=name,
-                problem=f"its update to {vm.metadata.update_to} was killed: it is between releases",
-                advice=f"go on: devvm update {name} --release {vm.metadata.update_to}; or go back: "
-                f"devvm recover {name} --item {vm.metadata.restore_point}",
+                problem=f"its update to {vm.metadata.update_to} was killed: it is between "
+                "two releases",
+                advice=f"to continue: devvm update {name} --release {vm.metadata.update_to}; "
+                f"to go back: devvm recover {name} --item {vm.metadata.restore_point}",
             )
         if vm.state is VmState.PAUSED:
             yield Finding(
@@ -130,9 +132,9 @@ def vms(services: Services, busy: set[str]) -> Iterator[Finding]:
             yield Finding(
                 kind="lease",
                 subject=name,
-                problem="its place on the network is lost"
+                problem="its DHCP lease is lost"
                 if lease is None
-                else f"the network keeps a place for {lease.mac}, and its card is {vm.mac}",
+                else f"the lease is for {lease.mac}, but its network card is {vm.mac}",
                 mend=partial(fixes.write_files, services, name),
                 locked=name,
             )
@@ -140,7 +142,7 @@ def vms(services: Services, busy: set[str]) -> Iterator[Finding]:
             yield Finding(
                 kind="files",
                 subject=name,
-                problem=f"of its folder is lost: {', '.join(lost)}",
+                problem=f"missing from its folder: {', '.join(lost)}",
                 mend=partial(fixes.new_way_in, services, vm),
                 locked=name,
             )
@@ -181,7 +183,7 @@ def gone(services: Services, busy: set[str]) -> Iterator[Finding]:
             yield Finding(
                 kind="folder",
                 subject=name,
-                problem="there is a folder of it, and neither a domain nor disks",
+                problem="it has a folder, but no domain and no disks",
                 mend=partial(fixes.forget, services, name),
                 locked=name,
             )
@@ -201,7 +203,7 @@ def stray_snapshots(services: Services, busy: set[str]) -> Iterator[Finding]:
             yield Finding(
                 kind="stray-snapshot",
                 subject=name,
-                problem=f"the VM is gone that the snapshot {kept.label} is of",
+                problem=f"the VM of the snapshot {kept.label} is gone",
                 mend=partial(fixes.to_trash, services, kept),
                 locked=name,
             )
@@ -214,7 +216,7 @@ def stale_leases(services: Services, busy: set[str]) -> Iterator[Finding]:
         yield Finding(
             kind="stale-lease",
             subject=name,
-            problem="the network keeps a place for it, and it is not there",
+            problem="the network has a DHCP lease for it, but no such VM exists",
             mend=partial(fixes.release_lease, services, name),
             locked=name,
         )
@@ -234,7 +236,7 @@ def kept_states(services: Services, busy: set[str]) -> Iterator[Finding]:
                 yield Finding(
                     kind="unfinished",
                     subject=name,
-                    problem=f"{what} was begun and not finished: the VM still has these disks",
+                    problem=f"{what} was started but not finished: the VM still has these disks",
                     mend=partial(fixes.forget_kept, services, kept),
                     locked=name,
                 )
@@ -242,7 +244,7 @@ def kept_states(services: Services, busy: set[str]) -> Iterator[Finding]:
             yield Finding(
                 kind="kept",
                 subject=name,
-                problem=f"of the {what} is gone: {', '.join(lost)}",
+                problem=f"missing from the {what}: {', '.join(lost)}",
                 advice=f"devvm trash empty {kept.id}"
                 if kept.purpose is Purpose.TRASH
                 else f"devvm snapshot delete {name} {kept.label}",
@@ -266,7 +268,7 @@ def box_images(services: Services, _busy: set[str]) -> Iterator[Finding]:
             yield Finding(
                 kind="box-image",
                 subject=box.release,
-                problem=f"under VMs, {wrong}",
+                problem=f"VMs are based on it, and {wrong}",
                 mend=partial(base_image.place, services, box),
             )
     volumes = {volume.path: volume for volume in services.hypervisor.volumes()}
@@ -276,7 +278,7 @@ def box_images(services: Services, _busy: set[str]) -> Iterator[Finding]:
             yield Finding(
                 kind="box-image",
                 subject=name or volume.name,
-                problem=f"{volume.name} lies on {volume.below}, which is gone",
+                problem=f"{volume.name} is based on {volume.below}, which is gone",
                 advice=f"devvm rebuild {name}" if name else "",
             )
 
@@ -311,7 +313,7 @@ def strangers(services: Services, busy: set[str]) -> Iterator[Finding]:
             yield Finding(
                 kind="facts",
                 subject=name,
-                problem=f"what devvm noted in its domain is lost ({reason})",
+                problem=f"devvm's metadata in its domain is lost ({reason})",
                 mend=partial(fixes.restore_facts, services, name),
                 locked=name,
             )
@@ -335,15 +337,16 @@ def _misnamed(services: Services, vm: Vm, fqdn: str) -> Finding:
         return Finding(
             kind="copy",
             subject=vm.name,
-            problem=f"the domain {vm.fqdn} says that it is {vm.name}, and {fqdn} is there too",
-            advice="it is a copy that devvm did not make, and is left alone; to have it forgotten: "
-            f"virsh metadata {vm.fqdn} --remove --config https://devvm.invalid/xmlns/domain/1",
+            problem=f"the domain {vm.fqdn} says that it is {vm.name}, but {fqdn} exists too",
+            advice="devvm did not make this copy and leaves it alone; to make devvm forget "
+            f"it: virsh metadata {vm.fqdn} --remove --config "
+            "https://devvm.invalid/xmlns/domain/1",
         )
     return Finding(
         kind="renamed",
         subject=vm.name,
         problem=f"its domain was renamed to {vm.fqdn}"
-        + ("; to rename it back it has to be shut down" if vm.state is not VmState.SHUTOFF else ""),
+        + ("; renaming it back shuts it down first" if vm.state is not VmState.SHUTOFF else ""),
         mend=partial(fixes.rename, services, vm, fqdn),
         locked=vm.name,
     )
@@ -354,7 +357,7 @@ def _disks(vm: Vm, volumes: set[Path]) -> Iterator[Finding]:
         if disk.path in volumes:
             continue
         if disk.role == ROOT:
-            advice = f"a new one, with the data that it has: devvm rebuild {vm.name}"
+            advice = f"for a new one that keeps the data: devvm rebuild {vm.name}"
         else:
             advice = f"devvm snapshot list {vm.name}; devvm trash show {vm.name}"
         what = {ROOT: "root", DATA: "data"}.get(disk.role, disk.role)
@@ -370,7 +373,7 @@ def _deleted(services: Services, name: str) -> Finding:
     return Finding(
         kind="domain",
         subject=name,
-        problem="its domain was deleted; its disks are there",
+        problem="its domain was deleted; its disks still exist",
         mend=partial(fixes.redefine, services, name),
         locked=name,
     )

@@ -82,7 +82,7 @@ def _treat(services: Services, finding: Finding, run: Run) -> Treated:
         else nullcontext()
     )
     try:
-        with run.phase(finding.kind, f"Mending {finding.subject}: {finding.kind}"), lock:
+        with run.phase(finding.kind, f"Fixing {finding.subject}: {finding.kind}"), lock:
             finding.mend(run)
     except DevvmError as error:
         return Treated(finding=finding, mended=False, error=f"{error.brief}: {error.details}")

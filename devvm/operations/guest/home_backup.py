@@ -47,8 +47,8 @@ def save(services: Services, name: str, identifier: str, run: Run) -> Path | Non
         if saved.is_file():  # by an earlier try
             return saved
         run.note(
-            f"What was written in {name} meanwhile can't be taken along ({error}); it is in the "
-            f"trash: devvm trash show {name}"
+            f"What was written in {name} meanwhile can't be carried over ({error}); it is in "
+            f"the trash: devvm trash show {name}"
         )
         return None
     return saved
@@ -64,8 +64,8 @@ def put_back(services: Services, name: str, run: Run) -> None:
             _write(services, name, saved)
         except DevvmError as error:
             run.note(
-                f"What was written in {name} meanwhile could not be written into it again "
-                f"({error}); it is in {saved}, an archive of tar below /data/state"
+                f"What was written in {name} meanwhile could not be written back ({error}); "
+                f"it is in {saved}, a tar archive below /data/state"
             )
 
 

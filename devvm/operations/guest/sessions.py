@@ -17,12 +17,12 @@ from devvm.system import assets
 Answer = Literal["now", "later"]
 
 #: What a person notices, where it is not known better.
-NOTICE = "Services restart, and the VM may reboot. Save your work."
+NOTICE = "Services will restart, and the VM may reboot. Save your work."
 
 _LINES, _COLUMNS = 5, 78
 _WAYS = (
-    "  To have it now:   touch ~/update-now      (or log out)",
-    "  To put it off:    touch ~/update-later",
+    "  To update now:    touch ~/update-now      (or log out)",
+    "  To postpone it:   touch ~/update-later",
 )
 #: Characters of a name in a message; a login has no more.
 _NAME_MAX = 32
@@ -120,7 +120,7 @@ def question(release: str, minutes: int, by: str, notice: str = NOTICE) -> tuple
     """The lines that a person reads on the terminal."""
     when = "1 minute" if minutes == 1 else f"{minutes} minutes"
     who, room = _plain(by)[:_NAME_MAX], _LINES - len(_WAYS)
-    what = _wrapped(f"devvm: {who} brings this VM to release {release} in {when}.", room - 1)
+    what = _wrapped(f"devvm: {who} will update this VM to {release} in {when}.", room - 1)
     return (*what, *_wrapped(notice, room - len(what)), *_WAYS)
 
 

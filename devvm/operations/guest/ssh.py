@@ -50,7 +50,7 @@ def target(services: Services, name: str, *, login: Literal["engineer", "vagrant
     if not ssh_config.is_file():
         raise NotFoundError(
             f"devvm has lost what it needs to log in to {name}",
-            details=f"{ssh_config} is not there",
+            details=f"{ssh_config} is missing",
             resolution="devvm doctor --fix",
         )
     return Target(ssh_config=ssh_config, alias=name if login == "engineer" else f"{name}-vagrant")
@@ -75,9 +75,9 @@ def wait(services: Services, name: str, run: Run) -> Target:
         vm = services.hypervisor.vm(name)
         if vm is None or vm.state in _OFF:
             raise OperationError(
-                f"{name} stopped while it booted",
+                f"{name} stopped while booting",
                 details=f"it is {vm.state if vm else 'gone'}; {_space(services)}",
-                resolution=f"devvm doctor, or look at it: devvm console {name}",
+                resolution=f"devvm doctor; to see its console: devvm console {name}",
             )
         run.detail(text)
 
@@ -245,4 +245,4 @@ def write_vagrantfile(
 
 
 def _space(services: Services) -> str:
-    return f"{services.hypervisor.free_bytes() / 1024**3:.1f} GiB are free in the pool"
+    return f"{services.hypervisor.free_bytes() / 1024**3:.1f} GiB free in the pool"

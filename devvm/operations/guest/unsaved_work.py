@@ -79,10 +79,13 @@ def look(services: Services, name: str) -> Risk:
     """Look for work that a rebuild would take out of sight. Changes nothing, never fails."""
     begun = services.state.journal(name)
     if begun is not None:
-        return Risk(unknown=f"an earlier {begun['operation']} has not ended, and is ended first")
+        return Risk(
+            unknown=f"an earlier {begun['operation']} has not finished, and has to "
+            "be finished or undone first"
+        )
     vm = services.hypervisor.vm(name)
     if vm is None or vm.state is not VmState.RUNNING:
-        return Risk(unknown=f"it does not run (it is {vm.state if vm else 'missing'})")
+        return Risk(unknown=f"it is not running (it is {(vm.state if vm else 'missing')})")
     try:
         target = ssh.target(services, name, login="vagrant")
         script = assets.look_for_work().read_text(encoding="utf-8")
@@ -92,7 +95,7 @@ def look(services: Services, name: str) -> Risk:
     except DevvmError as error:
         return Risk(unknown=str(error))
     if code:
-        return Risk(unknown=(err.strip().splitlines() or ["it does not let devvm in"])[-1])
+        return Risk(unknown=(err.strip().splitlines() or ["devvm can't log in to it"])[-1])
     return parse(out)
 
 
@@ -114,7 +117,7 @@ def parse(text: str) -> Risk:
         elif kind == "file" and fields:
             files.append(fields[0])
         elif kind == "nostamp":
-            unknown = "it has no stamp, so it is not known which files were changed since"
+            unknown = "it has no stamp, so devvm can't tell which files were changed since"
     files.sort(key=_is_kept_by_programs)
     return Risk(checkouts=tuple(checkouts), files=tuple(files[:FILES_TOLD]), unknown=unknown)
 

@@ -99,7 +99,7 @@ def apply(steps: Sequence[SetupStep], run: Run, log: Path) -> HostStatus:
             left = [] if step.optional else step.missing()
             if left:
                 raise HostNotReadyError(
-                    f"set-up did not reach its goal: {step.title.lower()}",
+                    f"setup did not complete: {step.title.lower()}",
                     details="still to do:\n" + "\n".join(f"- {line}" for line in left),
                     resolution="devvm setup",
                     log=log,

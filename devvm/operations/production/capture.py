@@ -85,7 +85,7 @@ def capture(hosts: ProductionHosts, plan: Plan, run: Run, today: datetime.date) 
         below = manifests.load_all(plan.over)
         key = _key(plan.key) if plan.key else secrets.token_bytes(32)
     names = hosts.names(plan.hosts)
-    with run.phase("look", f"Looking at {_count(len(names))}"):
+    with run.phase("look", f"Inspecting {_count(len(names))}"):
         seen = _look(hosts, names, plan, run, key)
     with run.phase("write", "Writing the manifest"), _files():
         manifest = parity.merge(seen, day=today, previous=previous)
@@ -129,7 +129,7 @@ def _not_seen(failed: dict[str, DevvmError], total: int) -> OperationError:
     names = sorted(failed)
     some = f"{len(failed)} of {_count(total)}" if total > 1 else names[0]
     return OperationError(
-        f"{some} could not be looked at, and no manifest was written",
+        f"{some} could not be inspected, and no manifest was written",
         details="\n".join(f"{n}: {failed[n].details or failed[n].brief}" for n in names),
         resolution=failed[names[0]].resolution,
     )
@@ -147,8 +147,8 @@ def _key(file: Path) -> bytes:
     key = file.read_text(encoding="ascii").strip()
     if len(key) < 32:
         raise UsageError(
-            f"{file} is no key: it has {len(key)} characters, and needs 32",
-            resolution="give a file that does not exist yet, and it is made",
+            f"{file} is not a key: it has {len(key)} characters, not 32",
+            resolution="give a file that does not exist yet, and devvm creates it",
         )
     return key.encode()
 
@@ -190,11 +190,11 @@ def _files() -> Iterator[None]:
         raise UsageError(str(error), resolution="devvm production lint FILE") from None
     except HostNotReadyError as error:
         raise UsageError(
-            error.brief, details=error.details, resolution="give another file with --output"
+            error.brief, details=error.details, resolution="choose another file with --output"
         ) from None
     except OSError as error:
         raise UsageError(
             f"{error.filename} can't be read or written",
             details=error.strerror,
-            resolution="give another file",
+            resolution="choose another file",
         ) from None

@@ -70,7 +70,7 @@ def read(file: Path) -> Manifest:
         raise _refused(error) from None
     except _BROKEN_VALUES as error:
         what = "too deep" if isinstance(error, RecursionError) else f"a value in it: {error}"
-        raise _refused(f"{file} is no manifest: {what}") from None
+        raise _refused(f"{file} is not a manifest: {what}") from None
 
 
 def every_item(manifest: Manifest) -> list[Item]:
@@ -163,8 +163,9 @@ def proposal(old: Path, new: Path, production: Path, roles: Path) -> Proposal:
     """
     if old.exists() and new.exists() and old.samefile(new):
         raise UsageError(
-            f"{new} is compared with itself",
-            details="what the stack is must be another file than what production has become",
+            f"{new} can't be compared with itself",
+            details="the manifest of the stack and the new one of production must be "
+            "different files",
             resolution=f"devvm production propose {new} "
             f"--from <(git show HEAD:production/{MANIFEST})",
         )
@@ -173,7 +174,7 @@ def proposal(old: Path, new: Path, production: Path, roles: Path) -> Proposal:
         if set(getattr(was, name)) != set(getattr(now, name)):
             raise UsageError(
                 f"{old} and {new} are not for the same machines",
-                details=f"their {name} are not the same: one of them is a layer",
+                details=f"their {name} differ: one of them is a layer",
                 resolution=f"devvm production propose {new} --from OLD, with two manifests of one "
                 "kind",
             )
@@ -196,7 +197,7 @@ def _with_text(file: Path) -> tuple[Manifest, str]:
     manifest = read(file)
     if not file.is_file():
         raise UsageError(
-            f"{file} is not a file that can be read twice",
+            f"{file} can't be read twice",
             resolution="devvm production lint FILE, with a file on disk",
         )
     return manifest, file.read_bytes().decode("utf-8")
@@ -207,7 +208,7 @@ def _put_in_order(file: Path, text: str, manifest: Manifest) -> str:
     if lines:
         raise UsageError(
             f"{file} has comments that would be lost: line {', '.join(map(str, lines[:5]))}",
-            details="a capture keeps the comment at the top and no other",
+            details="a capture keeps only the comment at the top",
             resolution="move them to the top, then: devvm production lint --fix " + str(file),
         )
     better = layout.rewritten(text, manifest)
@@ -239,7 +240,7 @@ def _roles(file: Path) -> roles_of.Roles:
         raise UsageError(
             next(_lines(error)),
             details="\n".join(list(_lines(error))[1:]) or None,
-            resolution=f"correct {file}: it says which role answers for what",
+            resolution=f"fix {file}: it says which role is responsible for what",
         ) from None
 
 
@@ -248,11 +249,10 @@ def _refused(error: object) -> UsageError:
     return UsageError(
         first,
         details="\n".join(rest) or None,
-        resolution="a manifest is what this writes: devvm production capture --host HOST "
-        "--output FILE",
+        resolution="to write one: devvm production capture --host HOST --output FILE",
     )
 
 
 def _lines(error: object) -> Iterator[str]:
-    lines: Sequence[str] = str(error).splitlines() or ("it is no manifest",)
+    lines: Sequence[str] = str(error).splitlines() or ("it is not a manifest",)
     yield from (line.strip() for line in lines)

@@ -55,11 +55,12 @@ def waive(file: Path, waiver: Waiver, known: Sequence[str], today: date) -> tupl
         raise UsageError(
             f"there is no check {waiver.check}",
             details=f"did you mean {' or '.join(close)}?" if close else None,
-            resolution="the names are those that devvm verify NAME --checks lists",
+            resolution="to list the checks: devvm verify NAME --checks",
         )
     if waiver.until < today:
         raise UsageError(
-            f"{waiver.until} is over", resolution="give a day to come, as in --until 2030-01-31"
+            f"{waiver.until} is in the past",
+            resolution="give a future day, as in --until 2030-01-31",
         )
     if not waiver.reason.strip():
         raise UsageError("a waiver needs a reason", resolution="--reason 'why it is wanted'")
@@ -75,15 +76,16 @@ def waive(file: Path, waiver: Waiver, known: Sequence[str], today: date) -> tupl
         write_atomic(file, _with(text, entry, file))
     except (waivers.WaiverError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"nothing can be added to {file}, which is left as it is",
+            f"can't add to {file}; it is unchanged",
             details=str(error),
-            resolution="correct it, then type the command again",
+            resolution="fix it, then run the command again",
         ) from None
     except (OSError, DevvmError) as error:
         raise UsageError(
             f"{file} can't be written",
             details=str(error),
-            resolution="waivers belong to the stack's repository: type it in a checkout of that",
+            resolution="waivers belong to the stack's repository: run the command in a "
+            "checkout of it",
         ) from None
     return matched
 
@@ -100,7 +102,7 @@ def _with(text: str, entry: Mapping[str, object], file: Path) -> str:
     except ValueError as error:
         raise waivers.WaiverError(f"{file}: {error}") from None
     if waivers.parse(added, file) != (*said, waivers.Waiver.model_validate(entry)):
-        raise waivers.WaiverError(f"{file}: with one more waiver, the others would not be the same")
+        raise waivers.WaiverError(f"{file}: adding a waiver would change the others")
     return added
 
 

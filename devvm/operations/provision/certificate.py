@@ -61,7 +61,8 @@ def ends_soon(vm: Vm, today: date) -> str | None:
     days = days_left(vm, today)
     if days is None or days >= WARN_DAYS:
         return None
-    return f"its certificate {'ends' if days >= 0 else 'ended'} on {vm.known.certificate_until}"
+    ends = "expires" if days >= 0 else "expired"
+    return f"its certificate {ends} on {vm.known.certificate_until}"
 
 
 def keep_valid(services: Services, name: str, run: Run, *, refused: bool = False) -> None:

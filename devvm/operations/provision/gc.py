@@ -30,7 +30,7 @@ def tidy(services: Services, name: str, run: Run) -> None:
             drop_void(services, vm)
             merge(services, vm, run)
     except DevvmError as error:
-        run.note(f"Tidying up after {name} is left for later: {error}")
+        run.note(f"Cleaning up after {name} was put off: {error}")
 
 
 def _let_go(services: Services, name: str, run: Run) -> None:
@@ -39,7 +39,7 @@ def _let_go(services: Services, name: str, run: Run) -> None:
     for kept in expired(services):
         if kept.vm.name == name and saved_states.find(services, kept.id) is not None:
             purge(services, kept)
-            run.note(f"Deleted for good, as it had expired: {name}, {kept.label}")
+            run.note(f"Expired, deleted for good: {name}, {kept.label}")
 
 
 def expired(services: Services) -> list[Kept]:

@@ -57,9 +57,9 @@ def bring_up(
     with run.phase("network", "Preparing the network"), state.wait_lock("network"):
         hypervisor.ensure_network()
         lease = hypervisor.reserve_lease(name)
-    with run.phase("disks", "Making the disks"):
+    with run.phase("disks", "Creating the disks"):
         base_image.place(services, box, run)
-        run.detail("making the data disk")
+        run.detail("creating the data disk")
         volumes = {
             role: naming.volume_of(fqdn, role, token)
             for role in (DATA, *(disk.name for disk in vm_config.extra_disks))
@@ -69,7 +69,7 @@ def bring_up(
     with run.phase("boot", "Starting the VM"):
         driver, reason = hypervisor.driver(vm_config.driver)
         if driver is Driver.QEMU and vm_config.driver == "auto":
-            run.note(f"The VM runs by {reason}")
+            run.note(f"The VM runs with {reason}")
         public_key = ssh.new_key(services, name)
         ssh.write_ssh_files(services, metadata, lease)
         extra = {disk.name: disk.size_gib for disk in vm_config.extra_disks}
@@ -99,7 +99,7 @@ def personalise(services: Services, name: str, engineer: Engineer, release: str,
     own_key = ssh.own_key(services, name)
     # the VM's own key too, so that `devvm ssh` works whatever keys the person has
     keys = [*engineer.authorized_keys, *([own_key] if own_key else [])]
-    with run.phase("personalise", f"Making it {engineer.login}'s own"):
+    with run.phase("personalise", f"Setting it up for {engineer.login}"):
         services.provisioner.apply(
             PLAYBOOK,
             ssh.target(services, name, login="vagrant"),

@@ -71,7 +71,7 @@ def new_way_in(services: Services, vm: Vm, run: Run) -> None:
         oem_string = ssh.oem_string(public_key)
         services.hypervisor.define(definition, DomainChange(oem_string=oem_string))
         if running and not services.hypervisor.authorize_key(vm.fqdn, "vagrant", public_key):
-            run.note(f"{vm.name} takes the new key when it next starts: devvm restart {vm.name}")
+            run.note(f"{vm.name} gets the new key at its next start: devvm restart {vm.name}")
         ssh.take_key(services, vm.name)
     if not metadata.host_key:
         metadata = replace(metadata, host_key=_host_key(services, vm))
@@ -140,8 +140,8 @@ def _host_key(services: Services, vm: Vm) -> str:
         answer = services.hypervisor.read_guest_file(vm.fqdn, _HOST_KEY_IN_GUEST)
     if not answer:
         raise OperationError(
-            f"the host key of {vm.name} is not known, and its guest agent does not tell it",
-            details=f"it is {vm.state}; the key can be asked for when it runs",
+            f"the host key of {vm.name} is unknown, and its guest agent doesn't report it",
+            details=f"it is {vm.state}; devvm can ask it for the key while it runs",
             resolution=f"devvm start {vm.name}, then: devvm doctor --fix",
         )
     return " ".join(answer.split()[:2])

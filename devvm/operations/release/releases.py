@@ -113,7 +113,7 @@ def create(
         elif record != known:
             services.releases.change(record)
         else:
-            run.note(f"The release {record.release} is on record already")
+            run.note(f"The release {record.release} is already on record")
     return Created(
         listed=_listed(services, [record])[0],
         new=known is None,
@@ -183,7 +183,7 @@ def retire(services: Services, name: str, run: Run) -> Listed:
         listed = show(services, name)
         _refuse_in_use(services, listed)
         if listed.record.retired_at:
-            run.note(f"The release {listed.record.release} is retired already")
+            run.note(f"The release {listed.record.release} is already retired")
             return listed
         now = datetime.now(UTC).isoformat(timespec="seconds")
         retired = replace(listed.record, retired_at=now)
@@ -197,16 +197,16 @@ def _refuse_in_use(services: Services, listed: Listed) -> None:
     if listed.vms:
         newest = _newest([r for r in services.releases.list() if r != listed.record])
         raise UsageError(
-            f"{refused}: VMs are on it",
+            f"{refused}: VMs run it",
             details=", ".join(listed.vms),
-            resolution=f"bring them to another one first: devvm rollout start {newest.release}"
+            resolution=f"update them to another one first: devvm rollout start {newest.release}"
             if newest
-            else "put another one on record first: devvm release create",
+            else "create another one first: devvm release create",
         )
     going = next((r for log in store.every(services) if not (r := log.record()).ended), None)
     if going is not None and going.plan.terms.release == release:
         raise UsageError(
-            f"{refused}: the rollout {going.plan.id} brings VMs to it",
+            f"{refused}: the rollout {going.plan.id} updates VMs to it",
             details=f"it is {going.state}",
             resolution="devvm rollout abort",
         )
@@ -214,7 +214,7 @@ def _refuse_in_use(services: Services, listed: Listed) -> None:
     due = [vm for vm in facts if vm.update_to == release]
     if due:
         raise UsageError(
-            f"{refused}: VMs are on their way to it, or get it when they next start",
+            f"{refused}: VMs are being updated to it, or will be at their next start",
             details=", ".join(vm.name for vm in due),
             resolution=f"devvm rollout rollback {due[0].update_by}, or: devvm start {due[0].name}"
             if due[0].update_by
@@ -231,14 +231,14 @@ def _box(services: Services, *, newest: bool) -> Box:
     box = box_in_hand.find(services, newest=newest)
     if box is None:
         raise NotFoundError(
-            "there is no box of the stack in hand",
-            details="the stack was changed, or the box removed, meanwhile",
+            "there is no box of the working tree",
+            details="meanwhile the stack was changed or the box removed",
             resolution="devvm release create",
         )
     if not box.packages:
         raise OperationError(
-            f"what packages are in the box {box.release} is not known",
-            details="the record of the box was lost, and what it brings can't be told",
+            f"the packages in the box {box.release} are unknown",
+            details="the record of the box was lost, so devvm can't say what it changes",
             resolution="sudo devvm box build --force; devvm release create",
         )
     return box
@@ -250,9 +250,9 @@ def _demand_passing(services: Services, box: Box, run: Run) -> None:
     gate.demand_passed(
         services, report, run,
         what=f"the box {box.release}",
-        against="against the production in hand",
-        outcome="the record stays as it was",
-        meanwhile=f"to see it all: devvm box verify {box.release}",
+        against="against the working tree's production",
+        outcome="the record is unchanged",
+        meanwhile=f"for the full result: devvm box verify {box.release}",
         mend="sudo devvm box build",
     )  # fmt: skip
 

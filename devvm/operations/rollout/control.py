@@ -38,7 +38,7 @@ def started(services: Services, plan: Plan, *, command: str) -> Iterator[Rollout
         logs = store.every(services)
         if logs and not (last := logs[-1].record()).ended:
             raise UsageError(
-                f"the rollout {last.plan.id} has not ended: it is {last.state}",
+                f"the rollout {last.plan.id} has not finished: it is {last.state}",
                 details=last.why or None,
                 resolution="devvm rollout resume, or: devvm rollout abort",
             )
@@ -89,7 +89,7 @@ def ask(services: Services, identifier: str | None, request: Request) -> tuple[R
     busy = store.holder(services) is not None
     if record.state in (State.STOPPING, State.ROLLING_BACK):
         raise UsageError(
-            f"the rollout {record.plan.id} is {record.state}, which is finished first",
+            f"the rollout {record.plan.id} is {record.state} and has to be finished first",
             resolution="devvm rollout status --follow" if busy else "devvm rollout resume",
         )
     if busy:
@@ -120,9 +120,9 @@ def roll_back(services: Services, identifier: str | None, make: Make, *, command
         rollout = make(log)
         if rollout.ledger.state is State.ROLLED_BACK and not rollout.stuck:
             raise UsageError(
-                f"the rollout {log.id} has been rolled back already", resolution="devvm list"
+                f"the rollout {log.id} has already been rolled back", resolution="devvm list"
             )
-        return rollout.roll_back(f"asked for by {rollout.by}")
+        return rollout.roll_back(f"requested by {rollout.by}")
 
 
 def records(services: Services) -> list[Record]:

@@ -31,7 +31,7 @@ from devvm.ports.services import Services
 
 #: Seconds between two looks at what somebody asks for.
 _TICK = 1.0
-_LATER = "put off before"
+_LATER = "postponed before"
 _KINDS: Mapping[State, Kind] = {
     State.FAILED: "failure",
     State.ABORTED: "aborted",
@@ -147,7 +147,10 @@ class Rollout:
         fresh = not self.ledger.record.wave
         if fresh:
             self.note(State.RUNNING)
-            self._tell("start", f"{self.plan.terms.release} goes out to {len(self.plan.vms)} VMs")
+            self._tell(
+                "start",
+                f"{self.plan.terms.release} is being rolled out to {len(self.plan.vms)} VMs",
+            )
         for wave in self.plan.waves:
             if not self._carry_out_wave(wave.name, wave.vms):
                 return
@@ -157,7 +160,7 @@ class Rollout:
         counts = self.ledger.record.counts()
         text = ", ".join(f"{number} {step}" for step, number in sorted(counts.items()))
         self.note(State.DONE)
-        self._tell("done", f"{self.plan.terms.release} is out: {text}")
+        self._tell("done", f"{self.plan.terms.release} is rolled out: {text}")
 
     def _carry_out_wave(self, name: str, vms: Sequence[str]) -> bool:
         """Whether the rollout goes on after it."""
@@ -174,7 +177,7 @@ class Rollout:
         if not self._change(left, name):
             return False
         if name == CANARY and not any(self.ledger.vm(n).state is Step.DONE for n in vms):
-            why = "no canary could be changed, so nothing is known of the release yet"
+            why = "no canary could be updated, so the release is still untested"
             self._pause(_Stop(Cause.CANARY, why))
             return False
         return True

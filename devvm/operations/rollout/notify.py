@@ -48,7 +48,9 @@ class Messenger:
         for number, thread in enumerate(threads):
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
-                found.append(f"{self._senders[number].name}: no end after {self._patience:g} s")
+                found.append(
+                    f"{self._senders[number].name}: not finished after {self._patience:g} s"
+                )
             elif number in complaints:
                 found.append(complaints[number])
         return found
@@ -84,4 +86,4 @@ def _tell(sender: Sender, message: Message, complaints: dict[int, str], number: 
         complaints[number] = one_line(": ".join([sender.name, error.brief, *reason]))
     except Exception as error:  # a defect of a sender is not the rollout's
         # Not its text, which may have what was sent: a token, a password.
-        complaints[number] = f"{sender.name}: a defect in devvm ({type(error).__name__})"
+        complaints[number] = f"{sender.name}: a bug in devvm ({type(error).__name__})"

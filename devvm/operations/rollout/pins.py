@@ -40,13 +40,13 @@ def pin(
     """
     if until < today:
         raise UsageError(
-            f"{until} is over",
-            resolution=f"give a day to come, as in --until {today + timedelta(days=7)}",
+            f"{until} is in the past",
+            resolution=f"give a future day, as in --until {today + timedelta(days=7)}",
         )
     if until > (last := today + timedelta(days=DAYS)):
         raise UsageError(
-            f"{until} is too far away: a pin holds {DAYS} days at most",
-            resolution=f"--until {last}; then it can be pinned again",
+            f"{until} is too far away: a pin lasts at most {DAYS} days",
+            resolution=f"--until {last}; you can pin it again after that",
         )
     line = _line(reason)
     with services.state.lock(name, command):
@@ -90,7 +90,7 @@ def _line(reason: str) -> str:
         )
     if len(line) > _REASON_MAX:
         raise UsageError(
-            f"a pin's reason has {_REASON_MAX} characters at most, and this one {len(line)}",
+            f"a pin's reason has at most {_REASON_MAX} characters, and this one has {len(line)}",
             resolution="--reason 'demo on Friday'",
         )
     return line
@@ -101,14 +101,14 @@ def _whole(services: Services, name: str) -> tuple[Vm, Metadata]:
     vm = lifecycle.present(services, name)
     if begun := services.state.journal(name):
         raise OperationError(
-            f"a {begun['operation']} of {name} has not ended",
-            details=f"it was begun {begun['started_at']}, and killed",
+            f"a {begun['operation']} of {name} has not finished",
+            details=f"it was started {begun['started_at']}, and killed",
             resolution="devvm doctor --fix",
         )
     if vm.metadata is None or not vm.metadata.ready:
         raise OperationError(
             f"{name} is unfinished: its create was killed",
-            resolution=f"finish it, devvm create {name}, or remove it: devvm destroy {name}",
+            resolution=f"to finish it: devvm create {name}; to remove it: devvm destroy {name}",
         )
     return vm, vm.metadata
 

@@ -98,7 +98,7 @@ def _candidates(services: Services, terms: Terms, release: Release) -> list[Vm]:
     found = [known[name] for name in wanted if not strategy.is_on(known[name], release.release)]
     if not found:
         raise UsageError(
-            f"every VM is on {release.release} already" if wanted else "there are no VMs",
+            f"every VM is already on {release.release}" if wanted else "there are no VMs",
             resolution="devvm list",
         )
     return found
@@ -107,7 +107,7 @@ def _candidates(services: Services, terms: Terms, release: Release) -> list[Vm]:
 def _ways(services: Services, vms: list[Vm], release: Release, terms: Terms) -> dict[str, Way]:
     """The way of each VM; VMs of one release go the same way."""
     if terms.rebuild:
-        return {vm.name: way.rebuild("asked for") for vm in vms}
+        return {vm.name: way.rebuild("requested") for vm in vms}
     by_release: dict[str, Way] = {}
     for vm in vms:
         has = vm.metadata.release if vm.metadata else ""
@@ -121,7 +121,7 @@ def _planned(vm: Vm, wave: str, chosen: Way, pin: str | None) -> Planned:
     if pin:
         waits, why = Wait.PINNED, pin
     elif vm.state is not VmState.RUNNING:
-        waits, why = Wait.OFF, "does not run: brought there when it next starts"
+        waits, why = Wait.OFF, "not running: updated at its next start"
     return Planned(
         name=vm.name,
         engineer=vm.known.engineer,
@@ -138,8 +138,8 @@ def notice(chosen: Way) -> str:
     """What a person notices of an update, in a sentence."""
     if chosen.kind is Kind.REBUILD:
         return (
-            "The VM restarts on a new system; what is not on its data disk (homes, checkouts, "
-            "databases) goes to the trash."
+            "The VM restarts on a new system. Homes, checkouts and databases are on its data disk "
+            "and stay; the rest goes to the trash."
         )
     what = f"Services of {', '.join(chosen.roles) or 'changed packages'} may restart"
-    return f"{what}; the VM itself only where it has to be rebuilt."
+    return f"{what}; the VM itself restarts only if it has to be rebuilt."

@@ -185,7 +185,7 @@ def held(services: Services, command: str) -> Iterator[None]:
             stack.enter_context(services.state.lock(_LOCK, command))
         except LockedError as error:
             raise LockedError(
-                "a rollout is being carried out",
+                "a rollout is in progress",
                 details=error.details,
                 resolution="devvm rollout status --follow",
             ) from None
@@ -250,5 +250,5 @@ def _unreadable(path: Path, error: object) -> OperationError:
     return OperationError(
         f"{path} can't be read",
         details=str(error),
-        resolution="restore it from a backup; the VMs themselves are in order: devvm list",
+        resolution="restore it from a backup; the VMs themselves are fine: devvm list",
     )

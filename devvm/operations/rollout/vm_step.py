@@ -27,7 +27,7 @@ from devvm.ports.services import Services
 #: Seconds until an answer, or somebody else's lock, is looked at again.
 _LOOK_AGAIN = 15.0
 
-_THERE = "it is on it already"
+_THERE = "it is already on this release"
 
 Tell = Callable[[Step, dict[str, Any]], None]
 
@@ -109,7 +109,7 @@ def back(
         pass
     vm = services.hypervisor.vm(name)
     if vm is None:
-        return Step.LEFT, {"why": "it is not there any more"}
+        return Step.LEFT, {"why": "it no longer exists"}
     began = strategy.began(vm, release)
     going = progress.state is Step.GOING_BACK  # and perhaps back already, without its work
     if not strategy.is_on(vm, release.release) and not began and not going:
@@ -118,9 +118,9 @@ def back(
         return Step.BACK, {"why": f"it is on {vm.metadata.release if vm.metadata else '-'}"}
     token = vm.known.restore_point if began else progress.token
     if vm.state is VmState.RUNNING:
-        _say(services, name, "this VM restarts now and goes back to the release before")
+        _say(services, name, "this VM restarts now and goes back to the previous release")
     report = rollback.go_back(services, name, release.release, token, run)
-    return Step.BACK, {"why": f"on {report.release} again", "checks": _checks(report)}
+    return Step.BACK, {"why": f"back on {report.release}", "checks": _checks(report)}
 
 
 def forget_due(services: Services, plan: Plan, release: Release, name: str) -> bool:
@@ -156,9 +156,9 @@ def _refusal(
     vm: Vm | None, release: Release, progress: VmProgress, now: datetime
 ) -> Outcome | None:
     if vm is None:
-        return _left("it is not there any more")
+        return _left("it no longer exists")
     if vm.metadata is None or not vm.metadata.ready:
-        return _left(f"its create has not ended: devvm destroy {vm.name}")
+        return _left(f"its create has not finished: devvm destroy {vm.name}")
     if progress.tries:
         return None
     if strategy.is_on(vm, release.release) and not vm.metadata.update_to:
@@ -190,7 +190,7 @@ def _due(
             return Outcome(step=None, facts={}, again_at=now)
         facts = replace(vm.known, update_to=release.release, update_by=plan.id)
         services.hypervisor.set_metadata(vm.uuid, facts)
-    return Outcome(step=Step.DUE, facts={"why": "it does not run; brought there when it starts"})
+    return Outcome(step=Step.DUE, facts={"why": "not running; updated when it starts"})
 
 
 def _people(
@@ -221,7 +221,7 @@ def _people(
         answer = sessions.answer(services, name)
         if answer == "later":
             sessions.clear(services, name)
-            return Outcome(step=Step.LATER, facts={"why": "put off by who works in it"})
+            return Outcome(step=Step.LATER, facts={"why": "postponed by somebody working in it"})
         deadline = datetime.fromisoformat(progress.deadline)
         idle = not sessions.active(services, name, within_seconds=within)
         if answer == "now" or idle or now >= deadline:
@@ -229,7 +229,7 @@ def _people(
             return None
         return Outcome(step=None, facts={}, again_at=min(deadline, _soon(now)))
     except DevvmError as error:
-        return _left(f"it does not let devvm in, see devvm doctor: {error.brief}")
+        return _left(f"devvm can't log in to it, see devvm doctor: {error.brief}")
 
 
 class _NotBegunError(Exception):
@@ -272,7 +272,7 @@ def _change(
         return refusal.outcome
     except DevvmError:
         if begun_at is not None:
-            _say(services, vm.name, "the update failed, and this VM is as it was before")
+            _say(services, vm.name, "the update failed; this VM is as it was before")
         raise
     if begun_at is None:  # there already: by a process that ended before it could say so
         if not progress.tries and not there:
@@ -280,7 +280,7 @@ def _change(
         kept = progress.token if saved_states.find(services, progress.token, of=vm.fqdn) else ""
         facts = {"checks": _checks(updated.report), "token": kept}
         return Outcome(step=Step.DONE, facts=facts)
-    _say(services, vm.name, f"this VM is on release {release.release} now")
+    _say(services, vm.name, f"this VM is now on release {release.release}")
     return Outcome(step=Step.DONE, facts=done(updated, run.seconds - begun_at))
 
 
@@ -290,8 +290,8 @@ def _at_risk(services: Services, name: str) -> Outcome | None:
     if not lost:
         return None
     return _left(
-        f"a rebuild would take {lost[0].path} out of sight, which holds work that is nowhere "
-        f"else; devvm update {name} asks its owner"
+        f"a rebuild would replace {lost[0].path}, the only copy of somebody's work; to have "
+        f"its owner decide: devvm update {name}"
     )
 
 

@@ -46,7 +46,7 @@ def damage(services: Services, box: Box) -> str | None:
     if present is None:
         return f"the volume {name} is gone"
     if present != services.boxes.image_sha256(box):
-        return f"the volume {name} is not what the box holds"
+        return f"the volume {name} differs from the image in the box"
     return None
 
 

@@ -126,8 +126,8 @@ def ended_on_failure(services: Services, name: str, run: Run) -> Iterator[None]:
                 run.note(f"The {ended.operation} of {name} completed anyway")
         except Exception as second:
             run.note(
-                f"Undoing failed too: {second}. Nothing is lost: the same command, typed again, "
-                "goes on with it, and so does devvm doctor --fix"
+                f"Undoing failed too: {second}. Nothing is lost: run the same command again, "
+                "or devvm doctor --fix, to finish it"
             )
             raise error from second
         raise
@@ -150,11 +150,13 @@ def end(
     if ending is None:
         raise OperationError(
             f"{name} is in the middle of an operation that this devvm does not know: {operation}",
-            details=f"begun {journal['started_at']}, perhaps by a newer devvm",
-            resolution="finish it with the devvm that began it",
+            details=f"started {journal['started_at']}, perhaps by a newer devvm",
+            resolution="finish it with the devvm that started it",
         )
     if killed:
-        run.note(f"An earlier {operation} of {name}, of {journal['started_at']}, has not ended")
+        run.note(
+            f"An earlier {operation} of {name}, started {journal['started_at']}, has not finished"
+        )
         services.hypervisor.ensure_pool()  # the host may have been restarted since
     begun = Begun(
         services=services, name=name, journal=journal, run=run, killed=killed, start=start
@@ -179,7 +181,7 @@ def start_again(begun: Begun) -> None:
     services, vm = begun.services, begun.services.hypervisor.vm(begun.name)
     off = vm is not None and vm.state is VmState.SHUTOFF
     if vm is not None and off and begun.start and begun.journal["was_running"]:
-        begun.run.note(f"Starting {begun.name} again, as it ran before")
+        begun.run.note(f"Starting {begun.name} again, as it was running before")
         with services.state.wait_lock("network"):
             services.hypervisor.ensure_network()
             services.hypervisor.reserve_lease(begun.name, vm.mac)

@@ -61,14 +61,14 @@ def exchange(services: Services, name: str, release: str, kept_id: str, run: Run
         if vm.state is VmState.SHUTOFF:  # its work can be taken along only while it runs
             with suppress(OperationError):
                 lifecycle.power_on(services, vm, run)
-        with run.phase("work", "Taking along what was written meanwhile"):
+        with run.phase("work", "Carrying over what was written meanwhile"):
             home_backup.save(services, name, kept_id, run)
         vm = lifecycle.present(services, name)
         restore.exchange(services, vm, kept, run, before=None, consume=True)
         no_update(services, name)
     else:
         raise NotFoundError(
-            f"the state of {name} to go back to is not kept any more",
+            f"the saved state of {name} to go back to no longer exists",
             details=f"{kept_id} is not in the trash: it expired, or somebody emptied it",
             resolution=f"devvm trash show {name}",
         )
@@ -80,7 +80,7 @@ def report_back(services: Services, name: str, run: Run) -> None:
     try:
         report = _see_it_back(services, name, run)
     except DevvmError as error:
-        run.note(f"{name} is as it was before, and could not be checked: {error}")
+        run.note(f"{name} is as it was before, but could not be checked: {error}")
         return
     failures = len(list(report.failures()))
     run.note(

@@ -98,7 +98,7 @@ def choose_way(services: Services, vm: Vm, release: Release) -> Way:
     has = vm.metadata.release if vm.metadata else ""
     old = services.releases.find(has)
     if old is None:
-        return way.rebuild(f"what changes since {has or 'its release'} is not on record")
+        return way.rebuild(f"there is no record of what changed since {has or 'its release'}")
     before, after = services.releases.stack(old.release), services.releases.stack(release.release)
     return way.choose(stack.difference(before, after))
 
@@ -111,12 +111,12 @@ def find_way(services: Services, vm: Vm, release: Release, run: Run) -> Way:
     target = ssh.target(services, vm.name, login="vagrant")
     mirror = services.config.box.mirror[0]
     if chosen.packages:
-        run.detail("looking whether packages can be had")
+        run.detail("checking whether packages are available")
         code, _, _ = services.shell.run(
             target, ["python3", "-", mirror], stdin=_REACH, check=False, timeout=60
         )
         if code:
-            return way.rebuild("packages change, and the VM can't reach their mirror")
+            return way.rebuild("packages change, but the VM can't reach their mirror")
     has = vm.known.release
     its_own = of_release(services, has)
     failures = list(create.examine_vm(its_own, vm.name, has, run).failures())

@@ -107,7 +107,7 @@ def update(
         if begin is not None:
             begin(vm, chosen, token)
         elif request.choice is None:
-            run.note(f"{name}: {chosen.kind}, as {chosen.reason}")
+            run.note(f"{name}: {chosen.kind} ({chosen.reason})")
         if chosen.kind is Kind.REBUILD:
             return _rebuild(services, theirs, vm, release, chosen, token, run)
         updated = _converge(services, theirs, name, release, chosen, token, run)
@@ -128,15 +128,15 @@ def _chosen(services: Services, request: UpdateRequest, vm: Vm, release: Release
         return _find_way(services, vm, release, run, rebuild=request.rebuild)
     if not choice.holds_for(vm):
         raise LockedError(
-            f"{vm.name} was changed while its update was prepared",
-            details="what was found out about it before may not be so any more",
+            f"{vm.name} changed while its update was being prepared",
+            details="what devvm found out about it may no longer be true",
             resolution=f"devvm update {vm.name} --release {release.release}",
         )
     return choice.way
 
 
 def _find_way(services: Services, vm: Vm, release: Release, run: Run, *, rebuild: bool) -> Way:
-    return way.rebuild("asked for") if rebuild else strategy.find_way(services, vm, release, run)
+    return way.rebuild("requested") if rebuild else strategy.find_way(services, vm, release, run)
 
 
 def _up(services: Services, name: str, run: Run) -> Vm:
@@ -171,7 +171,7 @@ def _converge(
             _back_on_failure(services, name, release, kept, run),
             guest_log.kept_on_failure(services, name, run),
         ):
-            roles = ", ".join(chosen.roles) or "nothing but packages"
+            roles = ", ".join(chosen.roles) or "package changes only"
             with run.phase("converge", f"Applying {roles}"):
                 theirs.provisioner.apply(
                     _PLAYBOOK,
@@ -239,7 +239,7 @@ def _restore_point(services: Services, vm: Vm, release: Release, token: str, run
     kept = saved_states.find(services, token, of=vm.fqdn)
     if kept is not None:
         return kept
-    with run.phase("restore-point", "Keeping the disks as they are"):
+    with run.phase("restore-point", "Saving the disks as they are"):
         home_backup.mark(services, vm.name, token)
         label = f"before the update to {release.release}"
         kept = snapshots.take(services, vm, label, run, token=token, purpose=Purpose.TRASH)
@@ -274,7 +274,7 @@ def _failed(name: str, release: Release, error: DevvmError, log: Path) -> DevvmE
     """What a person is told: what failed, and where it is written down."""
     kind = ParityError if isinstance(error, ParityError) else OperationError
     return kind(
-        f"{name} could not be brought to {release.release}: {error.brief}",
+        f"{name} could not be updated to {release.release}: {error.brief}",
         details=error.details,
         resolution=error.resolution,
         log=error.log or log,

@@ -53,22 +53,22 @@ def demand_passed(
     left = len(lines) - _NAMED
     other = another_release(services, report.release)
     if other and not meanwhile:
-        meanwhile = f"meanwhile there is another box: devvm create --release {other}"
+        meanwhile = f"meanwhile you can use another box: devvm create --release {other}"
     raise kind(
-        f"{what} does not pass {len(failures)} of {len(report.checks)} checks"
-        f"{f' {against}' if against else ''}; {outcome}",
+        f"{what} fails {len(failures)} of {len(report.checks)} "
+        f"checks{(f' {against}' if against else '')}; {outcome}",
         details="\n".join(
             [
                 *(lines[:_NAMED] or ["no check ran"]),
                 *([f"and {left} more"] if left > 0 else []),
-                *([f"Whose task: {whose_task(report)}"] if lines else []),
+                *([f"Responsible: {whose_task(report)}"] if lines else []),
             ]
         ),
         resolution="; ".join(
             [
                 "send the log to the platform team",
                 *([meanwhile] if meanwhile else []),
-                f"whoever maintains the roles mends them, then: {mend}",
+                f"once the roles are fixed: {mend}",
             ]
         ),
         log=run.log(services.state),
@@ -79,7 +79,7 @@ def whose_task(report: Report) -> str:
     """Who mends what failed, and which roles answer for how many checks, the most first."""
     counted = Counter(check.role for check in report.failures())
     roles = ", ".join(f"{role} {count}" for role, count in counted.most_common())
-    return f"the platform team's (roles: {roles})"
+    return f"the platform team (roles: {roles})"
 
 
 def another_release(services: Services, release: str) -> str | None:

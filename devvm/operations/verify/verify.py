@@ -54,7 +54,7 @@ def require_running(vm: Vm) -> Vm:
     """
     if vm.state is not VmState.RUNNING:
         raise OperationError(
-            f"{vm.name} does not run",
+            f"{vm.name} is not running",
             details=f"it is {vm.state}, and only a running VM can be checked",
             resolution=f"devvm start {vm.name}",
         )

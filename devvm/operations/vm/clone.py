@@ -102,7 +102,7 @@ def _make(services: Services, source: Vm, name: str, snapshot: str | None, run: 
         kept=kept.id if kept else token, temporary=temporary,
     ):  # fmt: skip
         if kept is None:
-            with run.phase("snapshot", f"Keeping the disks of {source.name}"):
+            with run.phase("snapshot", f"Saving the disks of {source.name}"):
                 kept = snapshots.take(services, source, f"for-{name}", run, token=token,
                                       temporary=True)  # fmt: skip
         facts = _define(services, kept, name, identifier, token, run)
@@ -131,7 +131,7 @@ def _define(
     services: Services, kept: Kept, name: str, identifier: str, token: str, run: Run
 ) -> Metadata:
     hypervisor, fqdn = services.hypervisor, naming.fqdn_of(services.config, name)
-    with run.phase("disks", "Making the disks"):
+    with run.phase("disks", "Creating the disks"):
         with services.state.wait_lock("network"):
             hypervisor.ensure_network()
             lease = hypervisor.reserve_lease(name)
@@ -165,7 +165,7 @@ def _define(
 
 def _renew_identity(services: Services, target: Target, facts: Metadata, run: Run) -> Metadata:
     """Give the clone its own keys and start it again; it answers with them from then on."""
-    with run.phase("identity", "Giving it an identity of its own"):
+    with run.phase("identity", "Giving it its own identity"):
         identity = provision.new_identity(services, naming.fqdn_of(services.config, facts.name))
         packed = base64.encodebytes(_packed(identity)).decode().strip()
         script = _TAKE_IDENTITY.replace("@IDENTITY@", packed)

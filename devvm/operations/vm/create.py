@@ -159,7 +159,7 @@ def judge_vm(services: Services, name: str, release: str, run: Run) -> Report:
     if report.passed:
         return report
     failed = len(list(report.failures()))
-    run.note(f"{name} does not pass {failed} of {len(report.checks)} checks; looking once more")
+    run.note(f"{name} fails {failed} of {len(report.checks)} checks; checking once more")
     services.pause(_SECOND_LOOK)
     return examine_vm(services, name, release, run)
 
@@ -173,7 +173,7 @@ def refuse_if_exists(services: Services, name: str) -> None:
     fqdn = naming.fqdn_of(services.config, name)
     if services.hypervisor.vm(name) is not None:
         raise ExistsError(
-            f"{name} exists already",
+            f"{name} already exists",
             resolution=f"to use it: devvm ssh {name}; to delete it: devvm destroy {name}",
         )
     if services.hypervisor.domain_uuid(fqdn) is not None:
@@ -186,10 +186,10 @@ def refuse_if_exists(services: Services, name: str) -> None:
     if left:
         raise ExistsError(
             f"there are disks of an earlier {name}, whose domain is gone",
-            details="devvm does not write over data that somebody may miss: "
+            details="devvm does not overwrite data that somebody may need: "
             + ", ".join(disk.path.name for disk in left),
-            resolution=f"to have the VM back: devvm recover {name}; to put them into the trash: "
-            f"devvm destroy {name}",
+            resolution=f"to get the VM back: devvm recover {name}; to move them to the "
+            f"trash: devvm destroy {name}",
         )
     first = naming.first_root_of(fqdn)
     if services.hypervisor.volume_exists(first):
@@ -210,7 +210,7 @@ def require_box(services: Services, release: str | None) -> Box:
     box = find_box(services, release)
     if box is None:
         raise NotFoundError(
-            f"there is no box of {f'the release {release}' if release else 'the present stack'}",
+            f"there is no box of {(f'the release {release}' if release else 'the working tree')}",
             resolution="devvm box build",
         )
     return box
@@ -227,10 +227,10 @@ def require_memory(services: Services, memory_mib: int) -> None:
     if wanted > free:
         fits = max(0, free - _OVERHEAD_MIB)
         raise HostNotReadyError(
-            f"the host has not enough memory for a VM of {memory_mib} MiB",
+            f"not enough memory on this host for a VM of {memory_mib} MiB",
             details=f"{fits} MiB of {total} MiB can be given to a VM",
-            resolution="devvm stop a VM that is not needed, or ask for less: --memory, or the "
-            "setting vm.memory_mib",
+            resolution="stop a VM that you don't need (devvm stop), or ask for less: "
+            "--memory, or the setting vm.memory_mib",
         )
 
 
@@ -247,9 +247,9 @@ def require_space(services: Services, box: Box | None) -> None:
     if free < needed:
         trash = any(k.purpose is Purpose.TRASH for k in services.hypervisor.kept())
         raise HostNotReadyError(
-            f"{services.config.pool_path} has not enough space for a VM",
-            details=f"{needed / _GIB:.1f} GiB are needed, {free / _GIB:.1f} GiB are free",
-            resolution="delete what is not needed: "
+            f"not enough space in {services.config.pool_path} for a VM",
+            details=f"{needed / _GIB:.1f} GiB needed, {free / _GIB:.1f} GiB free",
+            resolution="delete what you don't need: "
             + ("devvm trash list, " if trash else "")
             + "devvm box list, devvm list",
         )
@@ -267,7 +267,7 @@ def _undone(
         except BaseException:
             if request.keep and _has_domain(services, metadata):
                 services.state.close_journal(name)
-                run.note(f"What was made of {name} is kept; devvm destroy {name} removes it")
+                run.note(f"{name} is kept unfinished; to remove it: devvm destroy {name}")
             raise
 
 
@@ -302,7 +302,7 @@ def _finish(services: Services, name: str) -> None:
     vm = services.hypervisor.vm(name)
     if vm is None or vm.metadata is None:
         raise OperationError(
-            f"{name} was deleted while it was made", resolution=f"devvm create {name}"
+            f"{name} was deleted while being created", resolution=f"devvm create {name}"
         )
     journalled = services.state.journal(name) or {}
     vm = provision.name_root(services, vm, journalled["token"])

@@ -60,7 +60,7 @@ def mend(services: Services, name: str, run: Run) -> Mended:
         vm = require_running(lifecycle.present(services, name))
         if vm.metadata is None or not vm.metadata.engineer:
             raise OperationError(
-                f"devvm does not know whose {name} is", resolution=f"devvm rebuild {name}"
+                f"devvm does not know who {name} belongs to", resolution=f"devvm rebuild {name}"
             )
         release = vm.metadata.release
         target = ssh.target(services, name, login="vagrant")

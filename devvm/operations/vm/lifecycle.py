@@ -95,7 +95,7 @@ def running(services: Services, name: str) -> Vm:
     vm = present(services, name)
     if vm.state is not VmState.RUNNING:
         raise OperationError(
-            f"{name} does not run (it is {vm.state})", resolution=f"devvm start {name}"
+            f"{name} is not running (it is {vm.state})", resolution=f"devvm start {name}"
         )
     return vm
 
@@ -201,15 +201,16 @@ def present(services: Services, name: str) -> Vm:
     if vm.state is VmState.MISSING:
         if begun := services.state.journal(name):
             raise OperationError(
-                f"{name} is not there yet, or no more",
-                details=f"its {begun['operation']}, begun {begun['started_at']}, has not ended",
+                f"{name} doesn't exist (it is being created or deleted)",
+                details=f"its {begun['operation']}, started {begun['started_at']}, has not "
+                "finished",
                 resolution="wait for it; if it was killed: devvm doctor --fix",
             )
         raise OperationError(
             f"the libvirt domain of {name} is gone, or was never finished",
             details=f"what is left: {', '.join(_remnants(services, name))}",
-            resolution=f"devvm doctor --fix; to put what is left into the trash: "
-            f"devvm destroy {name}",
+            resolution="devvm doctor --fix; to move what is left to the trash: devvm destroy "
+            f"{name}",
         )
     return vm
 

@@ -131,7 +131,7 @@ def end(begun: Begun) -> Outcome:
         _let_go(services, name, kept)
         return "finished"
     if kept is not None:
-        begun.run.note(f"Bringing {name} back as it was")
+        begun.run.note(f"Restoring {name} as it was")
         restore.put_back(services, name, kept, token)
     else:
         saved_states.release_made_by(services, name, token)
@@ -151,7 +151,7 @@ def _present(services: Services, name: str, run: Run) -> Vm:
     if vm is None:
         lifecycle.get(services, name)  # raises where there is nothing at all
         raise NotFoundError(
-            f"the libvirt domain of {name} is gone, and what it was is not written down",
+            f"the libvirt domain of {name} is gone, and there is no record of what it was",
             resolution=f"devvm recover {name}",
         )
     if ssh.missing_files(services, name, vm.fqdn):
@@ -172,10 +172,10 @@ def refuse_older_data(services: Services, vm: Vm, box: Box) -> None:
     if has and gets and gets < has:
         raise UsageError(
             f"the data of {vm.name} can't go back to the release {box.release}",
-            details=f"MariaDB {'.'.join(map(str, has))} has written it, and that release has "
+            details=f"MariaDB {'.'.join(map(str, has))} wrote it, and that release has "
             f"{'.'.join(map(str, gets))}, which can't read it",
-            resolution="go back to the data as they were before, which are kept: "
-            f"devvm trash show {vm.name}",
+            resolution="go back to the data as it was before, which is kept: devvm trash "
+            f"show {vm.name}",
         )
 
 
@@ -234,7 +234,7 @@ def demand_passed(services: Services, report: Report, run: Run) -> None:
         what=report.vm,
         against=f"on the release {report.release}",
         outcome="it is as it was before",
-        meanwhile=f"meanwhile {report.vm} can be used as it was",
+        meanwhile=f"meanwhile you can use {report.vm} as it was",
         mend="devvm box build",
         kind=ParityError,
     )  # fmt: skip

@@ -37,12 +37,12 @@ def resize(services: Services, name: str, data_gib: int, run: Run) -> Disk:
         if wanted < disk.size_bytes:
             raise UsageError(
                 f"the data disk of {name} has {disk.size_bytes / _GIB:.0f} GiB",
-                details="a disk can't be made smaller: it might cut off what is on it",
+                details="a disk can't shrink: data at its end would be lost",
                 resolution=f"devvm resize {name} --data {disk.size_bytes // _GIB + 1}G",
             )
         with (
             transaction.begin(services, name, journal.RESIZE, run, sizes={DATA: wanted}),
-            run.phase("resize", f"Making the data disk {data_gib} GiB large"),
+            run.phase("resize", f"Growing the data disk to {data_gib} GiB"),
         ):
             if wanted > disk.size_bytes:
                 services.hypervisor.resize_disk(vm, DATA, wanted)

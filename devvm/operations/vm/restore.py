@@ -48,7 +48,7 @@ def exchange(
     ):  # fmt: skip
         with run.phase("stop", "Shutting the VM down"):
             provision.power_off(services, vm, timeout=transaction.STOP_TIMEOUT)
-        with run.phase("disks", "Exchanging the disks"):
+        with run.phase("disks", "Swapping the disks"):
             disks = saved_states.put_layers(services, vm.fqdn, kept.disks, token)
             label = f"before going back to {kept.label}"
             saved_states.keep(services, vm, token=token, purpose=Purpose.TRASH, label=label)

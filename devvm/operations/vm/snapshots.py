@@ -51,7 +51,7 @@ def create(services: Services, name: str, label: str, run: Run) -> Snapshot:
             _refuse_if_exists(services, vm, label)
             with (
                 provision.recorded(services, name, run),
-                run.phase("snapshot", "Keeping the disks"),
+                run.phase("snapshot", "Saving the disks"),
             ):
                 take(services, vm, label, run)
         return _measured(services, find(services, name, label))
@@ -96,8 +96,8 @@ def take(
         consistency = services.hypervisor.split_disks(vm, on_top)
         if consistency == "crash":
             run.note(
-                f"The guest agent of {vm.name} did not answer: the snapshot is as after a power "
-                "cut, and journals make it whole when it is used"
+                f"The guest agent of {vm.name} did not answer: the snapshot is as after a "
+                "power cut, and file system journals repair it when it is used"
             )
         kept = saved_states.keep(
             services,
@@ -214,8 +214,8 @@ def validate_label(label: str) -> str:
         shown = label if len(label) <= 60 else f"{label[:57]}..."
         raise UsageError(
             f"{shown!r} can't name a snapshot",
-            details="use 1 to 40 of a-z, A-Z, 0-9, '.', '_' and '-', beginning with a letter or "
-            "a digit",
+            details="use 1 to 40 of a-z, A-Z, 0-9, '.', '_' and '-', starting with a letter "
+            "or a digit",
             resolution="choose another, for example: before-upgrade",
         )
     return label
@@ -225,8 +225,8 @@ def _refuse_if_exists(services: Services, vm: Vm, label: str) -> None:
     for kept in saved_states.of_vm(services, vm.name, Purpose.SNAPSHOT):
         if kept.label == label and kept.uuid == vm.uuid:
             raise ExistsError(
-                f"{vm.name} has a snapshot {label} already",
-                details=f"of {kept.kept_at}",
+                f"{vm.name} already has a snapshot {label}",
+                details=f"taken {kept.kept_at}",
                 resolution=f"choose another name, or: devvm snapshot delete {vm.name} {label}",
             )
 

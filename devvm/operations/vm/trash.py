@@ -190,7 +190,7 @@ def empty(services: Services, doomed: Sequence[Kept], run: Run) -> list[str]:
         with transaction.changing(services, name, run):
             there = [kept for kept in items(services, name) if kept in doomed]
             if there:
-                with run.phase("purge", f"Deleting what is in the trash of {name} for good"):
+                with run.phase("purge", f"Deleting everything of {name} in the trash for good"):
                     removed += purge(services, name, there, run)
     return removed
 
@@ -255,15 +255,15 @@ def _choose(
         found = next((kept for kept in states if kept.id == identifier), None)
         if found is None:
             raise NotFoundError(
-                f"there is no state {identifier} of {name} in the trash",
+                f"there is no saved state {identifier} of {name} in the trash",
                 resolution=f"devvm trash show {name}" if states else "devvm trash list",
             )
         _refuse_if_not_whole(found)
         return found
     if vm is not None:
         raise ExistsError(
-            f"{name} is there",
-            details="an earlier state of it takes its place when it is named"
+            f"{name} exists",
+            details="to replace it with an earlier state, name that state"
             if states
             else "and nothing of it is in the trash",
             resolution=f"devvm trash show {name}, then: devvm recover {name} --item ID"
@@ -271,7 +271,7 @@ def _choose(
             else f"devvm ssh {name}",
         )
     if repair.redefine(services, name) is not None:
-        run.note(f"The domain of {name} had been deleted; its disks are there, and it is back")
+        run.note(f"The domain of {name} had been deleted; it is defined again, on its own disks")
         return None
     whole = [kept for kept in states if kept.whole]
     if not whole:
@@ -287,7 +287,7 @@ def _choose(
 def _refuse_if_not_whole(kept: Kept) -> None:
     if not kept.whole:
         raise UsageError(
-            f"of {kept.vm.name} there are disks only: what kind of VM it was is not known",
+            f"only disks of {kept.vm.name} are left: what kind of VM it was is unknown",
             details=", ".join(str(disk.path) for disk in kept.disks),
             resolution="its data disk holds the files under state/; "
             "qemu-nbd or guestmount opens it",

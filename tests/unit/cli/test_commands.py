@@ -85,7 +85,9 @@ def test_list_says_whose_certificate_ends_and_what_renews_it(cli, dev):
         dev.services.hypervisor.set_metadata(vm.uuid, facts)
         assert cli("show", "dev001", "--json").json["vm"]["certificate_until"] == until
         assert f"until {until}" in cli("show", "dev001").stdout
-        said = {31: "", 12: f"its certificate ends on {until}", -400: f"ended on {until}"}[days]
+        said = {31: "", 12: f"its certificate expires on {until}", -400: f"expired on {until}"}[
+            days
+        ]
         assert said in cli("list").stderr
         assert cli("list").stderr.count("Next: devvm doctor --fix") == bool(said)
     cli("stop", "dev001")

@@ -93,7 +93,7 @@ def test_why_it_can_not_be_pinned_is_said(cli, dev, typed):
     result = cli(*typed)
     assert result.code == 1
     assert "dev001 is unfinished" in result.stderr
-    assert "Next: finish it, devvm create dev001, or remove it" in result.stderr
+    assert "Next: to finish it: devvm create dev001; to remove it" in result.stderr
 
 
 def test_show_says_that_a_vm_is_pinned(cli, dev, typed, until):

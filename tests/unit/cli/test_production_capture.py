@@ -56,7 +56,7 @@ def test_a_host_that_fails(cli, hosts, tmp_path):
     hosts.failing = ("web1",)
     done = capture(cli, tmp_path / "m.yml")
     assert done.code == 1
-    assert "web1 could not be looked at, and no manifest was written" in done.stderr
+    assert "web1 could not be inspected, and no manifest was written" in done.stderr
     assert not (tmp_path / "m.yml").exists()
 
 

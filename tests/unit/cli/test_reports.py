@@ -112,7 +112,7 @@ def test_a_vm_that_is_not_as_it_should_be_says_whose_task_that_is(
     done = cli("create", "dev1")
     assert done.code == 3
     for words in (
-        "Whose task   the platform team's (roles: redis 1)",
+        "Whose task   the platform team (roles: redis 1)",
         "/x/log",
         "Next         devvm verify dev1",
         "devvm destroy dev1; devvm create dev1 --release 2026.11.01-abcdefabcdef",

@@ -46,9 +46,9 @@ def test_a_plan_says_who_goes_when_how_and_what_is_noticed(cli, world):
     for part in (
         f"{NEW} for 4 VMs", "nginx: http2 on", "canary: 1 VM", "dev001 (ann)", RELEASE,
         "converge in place: 1 role changes, which needs no new root",
-        "Services of nginx may restart; the VM itself only where it has to be rebuilt.",
+        "Services of nginx may restart; the VM itself restarts only if it has to be rebuilt.",
         "VMs that differ from their own release,",
-        "does not run: brought there when it next starts",
+        "not running: updated at its next start",
     ):  # fmt: skip
         assert part in text
     assert not store.every(world.services)
@@ -183,7 +183,7 @@ def test_start_in_text_tells_the_plan_each_change_and_what_next(cli, world):
     assert f"This rolls out {NEW} to 3 VMs: canary 1" in done.stderr
     assert "1 is not running and will be updated when it starts." in done.stderr
     assert re.search(r"^dev001: done in .* s, 1 of 1 checks pass$", done.stderr, re.MULTILINE)
-    assert "dev003: due: it does not run; brought there when it starts" in done.stderr
+    assert "dev003: due: not running; updated when it starts" in done.stderr
     assert "Applying" not in done.stderr
     assert "Rollout r1: done" in done.stdout
     assert "Updated at their next start: dev003" in done.stdout
@@ -254,7 +254,7 @@ def test_a_rollout_that_somebody_else_starts_before_the_answer_is_first(cli, wor
     world.fleet(3)
     refused = cli("rollout", "start", "latest")
     assert refused.code == 2
-    assert "the rollout r1 has not ended" in refused.stderr
+    assert "the rollout r1 has not finished" in refused.stderr
     assert len(store.every(world.services)) == 1
 
 
@@ -272,7 +272,7 @@ def test_a_failed_canary_ends_with_1_and_says_what_failed_with_the_log(cli, worl
     assert done.code == 1
     assert "Rollout r1: failed" in done.stdout
     assert "1 of the canary failed" in done.stdout
-    assert f"dev001 could not be brought to {NEW}: task 'update' failed" in done.stdout
+    assert f"dev001 could not be updated to {NEW}: task 'update' failed" in done.stdout
     log = re.search(r"Log: (\S+)", done.stdout)[1]
     assert "update-dev001" in log
     assert "Back on their own release: dev002" in done.stdout
@@ -312,7 +312,7 @@ def test_a_rollout_that_pauses_for_want_of_room_is_no_success(cli, world):
     done = cli(*START)
     assert done.code == 1
     assert "Rollout r1: paused" in done.stdout
-    assert "GiB are needed" in done.stdout
+    assert "GiB needed" in done.stdout
     assert "Next: devvm rollout resume, or: devvm rollout abort" in done.stdout
     world.host.free = 2**40
     assert cli("rollout", "resume").code == 0
@@ -323,7 +323,7 @@ def test_what_stops_the_engine_is_told_as_any_error(cli, world):
     with store.held(world.services, "rollout start"):
         refused = cli(*START)
     assert refused.code == 5
-    assert "a rollout is being carried out" in refused.stderr
+    assert "a rollout is in progress" in refused.stderr
     cli(*START)
     (world.state.rollouts / "r1" / "plan.json").write_text("{")
     broken = cli("rollout", "status")
@@ -364,7 +364,7 @@ def test_ctrl_c_pauses_when_no_vm_is_half_way_and_resume_goes_on(cli, world):
     assert cli("rollout", "status", "--json").json["rollout"]["state"] == "paused"
     refused = cli(*START)
     assert refused.code == 2
-    assert "the rollout r1 has not ended: it is paused" in refused.stderr
+    assert "the rollout r1 has not finished: it is paused" in refused.stderr
     resumed = cli("rollout", "resume")
     assert resumed.code == 0
     assert "dev001: done" not in resumed.stderr  # told before
@@ -427,7 +427,7 @@ def test_rollback_says_what_it_does_asks_and_brings_all_back(cli, world):
     assert done.json["rollout"]["counts"]["back"] == 3
     again = cli("rollout", "rollback", "--yes")
     assert again.code == 2
-    assert "has been rolled back already" in again.stderr
+    assert "has already been rolled back" in again.stderr
 
 
 def test_one_that_can_not_be_brought_back_ends_with_1(cli, world):
@@ -718,7 +718,7 @@ def test_a_vm_that_can_not_be_brought_there_is_started_all_the_same(cli, due):
     due.provisioner.failing["dev002"] = "update"
     done = cli("start", "dev002")
     assert (done.code, done.stdout) == (0, "dev002 is running\n")
-    assert f"dev002 could not be brought to {NEW}: task 'update' failed" in done.stderr
+    assert f"dev002 could not be updated to {NEW}: task 'update' failed" in done.stderr
     assert "It is running, as before the update." in done.stderr
     assert "Log: " in done.stderr
     assert due.release_of("dev002") == RELEASE

@@ -208,7 +208,7 @@ def test_rebuild_of_a_vm_that_can_not_be_looked_into_asks(cli, dev):
     cli("stop", "dev001")
     refused = cli("rebuild", "dev001", "--release", RELEASE)
     assert refused.code == 2
-    assert "it does not run" in refused.stderr
+    assert "it is not running" in refused.stderr
     assert f"Next: devvm rebuild dev001 --release {RELEASE} --yes" in refused.stderr
     assert in_trash(dev) == []
 
@@ -308,7 +308,7 @@ def test_doctor_finds(cli, ill):
 def test_doctor_mends(cli, ill):
     result = cli("doctor", "--fix")
     assert result.code == 0
-    assert "fixed: dev001: of its folder is lost: id_ecdsa" in result.stdout
+    assert "fixed: dev001: missing from its folder: id_ecdsa" in result.stdout
     assert (ill.state.vm("dev001") / "id_ecdsa").exists()
     assert cli("doctor").stdout == "No problems found\n"
 
@@ -317,7 +317,7 @@ def test_what_the_doctor_can_not_mend_is_said(cli, ill):
     ill.host.fail_at, ill.host.failure = "authorize_key", OperationError("no", details="agent")
     result = cli("doctor", "--fix")
     assert result.code == 1
-    assert "dev001: of its folder is lost: id_ecdsa" in result.stdout
+    assert "dev001: missing from its folder: id_ecdsa" in result.stdout
     assert "no: agent" in result.stdout
     assert "mended: dev001" not in result.stdout
 

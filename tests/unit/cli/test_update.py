@@ -85,7 +85,7 @@ def test_what_was_agreed_on_is_not_done_to_a_vm_that_changed_meanwhile(cli, new_
     monkeypatch.setattr(Output, "ask", answer)
     refused = cli("update", "dev001")
     assert refused.code == 5
-    assert "dev001 was changed while its update was prepared" in refused.stderr
+    assert "dev001 changed while its update was being prepared" in refused.stderr
     assert f"Next: devvm update dev001 --release {IMAGE}" in refused.stderr
     assert new_image.release_of("dev001") == NEW
 
@@ -97,7 +97,7 @@ def test_yes_asks_nothing(cli, new_image):
 def test_a_new_root_may_be_asked_for(cli, dev):
     done = cli("update", "dev001", "--rebuild", "--json")
     assert done.json["way"] == {
-        "kind": "rebuild", "reason": "asked for", "roles": [], "packages": [], "removed": [],
+        "kind": "rebuild", "reason": "requested", "roles": [], "packages": [], "removed": [],
     }  # fmt: skip
 
 
@@ -115,7 +115,7 @@ def test_one_that_fails_is_as_it_was(cli, dev, what):
         dev.provisioner.failing["dev001"] = what
     failed = cli("update", "dev001")
     assert failed.code == (3 if what == "parity" else 1)
-    assert f"Error: dev001 could not be brought to {NEW}" in failed.stderr
+    assert f"Error: dev001 could not be updated to {NEW}" in failed.stderr
     assert "Log: " in failed.stderr
     assert dev.release_of("dev001") == RELEASE
 

@@ -123,7 +123,7 @@ def test_a_lost_folder_of_a_vm_whose_agent_is_silent(world):
     shutil.rmtree(world.state.vm("dev1"))
     assert ("files", "dev1") in found(world)
     mend(world)
-    assert any("when it next starts" in note for note in world.reporter.notes)
+    assert any("at its next start" in note for note in world.reporter.notes)
 
 
 def test_lost_vagrant_files(world):
@@ -238,7 +238,7 @@ def test_domain_and_folder_lost_of_a_vm_with_a_snapshot(world):
 def test_domain_and_folder_lost_of_a_vm_without_one(world):
     lose(world)
     mended(world, "orphans")
-    with pytest.raises(UsageError, match="disks only"):
+    with pytest.raises(UsageError, match="only disks"):
         trash.recover(world.services, "dev1", world.run("recover dev1"))
     world.create()  # the name is free
 

@@ -156,10 +156,10 @@ def test_everybody_who_is_logged_in_is_asked(services, guest):
     for master in (first, second):
         assert shown(master) == (
             "\a\r\n"
-            f"devvm: jane brings this VM to release {RELEASE} in 15 minutes.\r\n"
-            "Services restart, and the VM may reboot. Save your work.\r\n"
-            "  To have it now:   touch ~/update-now      (or log out)\r\n"
-            "  To put it off:    touch ~/update-later\r\n"
+            f"devvm: jane will update this VM to {RELEASE} in 15 minutes.\r\n"
+            "Services will restart, and the VM may reboot. Save your work.\r\n"
+            "  To update now:    touch ~/update-now      (or log out)\r\n"
+            "  To postpone it:   touch ~/update-later\r\n"
         )
 
 

@@ -103,7 +103,7 @@ def test_where_it_can_not_be_looked_for_it_is_not_known(dev1):
     dev1.shell.run = lambda *_, **__: (1, "", "warning\nsudo: a password is required\n")
     assert unsaved_work.look(dev1.services, "dev1").unknown == "sudo: a password is required"
     dev1.shell.run = lambda *_, **__: (255, "", "")
-    assert unsaved_work.look(dev1.services, "dev1").unknown == "it does not let devvm in"
+    assert unsaved_work.look(dev1.services, "dev1").unknown == "devvm can't log in to it"
     (dev1.state.vm("dev1") / "ssh_config").unlink()
     assert "lost" in unsaved_work.look(dev1.services, "dev1").unknown
     lifecycle.stop(dev1.services, "dev1", dev1.run("stop dev1"))
@@ -113,7 +113,7 @@ def test_where_it_can_not_be_looked_for_it_is_not_known(dev1):
 
 def test_while_something_has_not_ended_it_is_not_known(dev1):
     dev1.state.open_journal("dev1", journal.REBUILD, {"token": "0a"})
-    assert "rebuild has not ended" in unsaved_work.look(dev1.services, "dev1").unknown
+    assert "rebuild has not finished" in unsaved_work.look(dev1.services, "dev1").unknown
 
 
 def test_it_changes_nothing(dev1):

@@ -71,7 +71,7 @@ def test_only_what_is_missing_is_applied_each_a_phase():
 
 
 def test_a_step_that_did_not_help_is_said():
-    with pytest.raises(HostNotReadyError, match="did not reach its goal: doing a") as caught:
+    with pytest.raises(HostNotReadyError, match="did not complete: doing a") as caught:
         setup.apply(
             [Step("a", needed=["do a"], works=False)], Run("setup", Recorder()), Path("/dev/null")
         )

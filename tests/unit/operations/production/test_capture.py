@@ -73,7 +73,7 @@ def test_one_that_fails_leaves_what_is_there(tmp_path):
     hosts = Hosts({"web1": ONE}, failing=("web2", "web3"))
     with pytest.raises(OperationError) as caught:
         do(hosts, file, "web1", "web2", "web3")
-    assert caught.value.brief.startswith("2 of 3 hosts could not be looked at, and no manifest")
+    assert caught.value.brief.startswith("2 of 3 hosts could not be inspected, and no manifest")
     assert "web2: no sudo\nweb3: no sudo" in caught.value.details
     assert caught.value.resolution == "ssh web2"
     assert file.read_text() == "format: 1\n"
@@ -105,7 +105,7 @@ def test_a_key_is_made_once_and_for_its_owner(tmp_path):
     assert first.manifest == again.manifest
     assert key.stat().st_mode & 0o777 == 0o600
     (tmp_path / "short").write_text("x\n")
-    with pytest.raises(UsageError, match="is no key"):
+    with pytest.raises(UsageError, match="is not a key"):
         do(Hosts({"web1": ONE}), tmp_path / "m.yml", "web1", key=tmp_path / "short")
 
 

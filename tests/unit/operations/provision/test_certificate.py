@@ -141,14 +141,14 @@ def test_doctor_speaks_of_one_that_ends_while_the_vm_runs_on(world):
     ends(world, day(12))
     (found,) = doctor.examine(world.services).findings
     assert (found.kind, found.subject) == ("certificate", "dev1")
-    assert found.problem == f"its certificate ends on {day(12)}"
+    assert found.problem == f"its certificate expires on {day(12)}"
     (treated,) = doctor.mend(world.services, world.run("doctor --fix"))
     assert treated.mended
     assert noted(world) in FRESH
     assert installed(world) == 1
     ends(world, day(-12))
     (found,) = doctor.examine(world.services).findings
-    assert found.problem == f"its certificate ended on {day(-12)}"
+    assert found.problem == f"its certificate expired on {day(-12)}"
 
 
 def test_doctor_does_not_speak_of_a_vm_that_gets_a_new_one_when_it_starts(world):

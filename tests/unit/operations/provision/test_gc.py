@@ -118,7 +118,7 @@ def test_a_failure_is_for_later_and_said(dev1):
     forget(dev1, "one", "two")
     dev1.host.fail_at, dev1.host.failure = "commit_layers", OperationError("no space")
     do(dev1)
-    assert any("left for later: no space" in note for note in dev1.reporter.notes)
+    assert any("put off: no space" in note for note in dev1.reporter.notes)
     dev1.again()
     do(dev1)
     assert depth(dev1) == 1
@@ -204,7 +204,7 @@ def test_what_has_expired_goes_and_what_has_not_stays(dev1):
     assert [kept.label for kept in gc.expired(dev1.services)] == ["one"]
     do(dev1)
     assert [kept.label for kept in dev1.services.hypervisor.kept()] == ["two"]
-    assert any("as it had expired: dev1, one" in note for note in dev1.reporter.notes)
+    assert any("Expired, deleted for good: dev1, one" in note for note in dev1.reporter.notes)
     assert everything(dev1) == ["one", "two", "three"]
     assert dev1.unused() == []
 

@@ -159,7 +159,7 @@ def test_or_it_is_not_known_and_nothing_is_trusted(dev1, stopped):
         off(dev1)
     dev1.host.agent = False
     shutil.rmtree(dev1.state.vm("dev1"))
-    with pytest.raises(OperationError, match="host key of dev1 is not known") as caught:
+    with pytest.raises(OperationError, match="host key of dev1 is unknown") as caught:
         new_way_in(dev1)
     assert "devvm doctor --fix" in caught.value.resolution
     assert not (dev1.state.vm("dev1") / "known_hosts").exists()

@@ -115,7 +115,7 @@ def test_what_happened_is_told_and_written_down(world):
     assert begun.facts["way"] == "converge"
     assert begun.facts["reason"]
     assert next(e for e in events if e.what == Step.DONE).facts["checks"] == "1 of 1"
-    assert ("dev001", "tell", f"devvm: this VM is on release {NEW} now") in world.shell.told
+    assert ("dev001", "tell", f"devvm: this VM is now on release {NEW}") in world.shell.told
 
 
 def test_a_canary_that_fails_stops_all_and_is_back(world):
@@ -133,7 +133,7 @@ def test_a_canary_that_fails_stops_all_and_is_back(world):
     assert "unit/nginx.service: it is not active" in failed.why
     assert failed.log
     assert failed.failure
-    assert failed.why.startswith(f"{names[0]} could not be brought to {NEW}: {failed.failure}")
+    assert failed.why.startswith(f"{names[0]} could not be updated to {NEW}: {failed.failure}")
     told = next(m for m in world.sender.messages if m.kind == "failure")
     assert names[0] in told.text
 
@@ -172,7 +172,7 @@ def test_roll_back_brings_every_vm_to_its_own_previous_state(world):
     assert {world.schema_of(name) for name in names} == {RELEASE}
     assert world.read(names[0], "home/notes") == "later"
     assert set(states(rollout).values()) == {Step.BACK}
-    with pytest.raises(UsageError, match="rolled back already"):
+    with pytest.raises(UsageError, match="already been rolled back"):
         control.roll_back(
             world.services, None, lambda log: carrier(world, log), command="rollout rollback"
         )
@@ -342,7 +342,7 @@ def test_a_host_without_room_pauses_it(world):
     world.host.free = 0
     rollout = start(world)
     assert rollout.ledger.state is State.PAUSED
-    assert "GiB are needed" in rollout.ledger.record.why
+    assert "GiB needed" in rollout.ledger.record.why
     assert rollout.ledger.record.cause is Cause.HOST
     assert {world.release_of(name) for name in names} == {RELEASE}
     world.host.free = 100 * 1024**3
@@ -353,7 +353,7 @@ def test_two_rollouts_at_once_are_refused(world):
     world.fleet(1)
     with (
         store.held(world.services, "rollout start"),
-        pytest.raises(LockedError, match="a rollout is being carried out"),
+        pytest.raises(LockedError, match="a rollout is in progress"),
     ):
         start(world)
 
@@ -361,7 +361,7 @@ def test_two_rollouts_at_once_are_refused(world):
 def test_a_new_rollout_waits_for_the_end_of_the_last(world):
     world.fleet(2)
     start(world, lambda r: r.interrupted.set())
-    with pytest.raises(UsageError, match="has not ended"):
+    with pytest.raises(UsageError, match="has not finished"):
         start(world)
 
 
@@ -382,7 +382,7 @@ def test_what_is_not_there_is_refused_and_nothing_is_put_on_record(world, terms,
 def test_nothing_to_do_is_said(world):
     world.fleet(1)
     start(world)
-    with pytest.raises(UsageError, match="every VM is on"):
+    with pytest.raises(UsageError, match="every VM is already on"):
         start(world)
 
 

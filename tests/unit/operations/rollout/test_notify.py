@@ -74,7 +74,7 @@ def test_who_fails_is_named_with_the_reason_in_one_line_and_the_others_are_told(
 def test_who_hangs_is_left_behind_and_the_others_are_told():
     heard, hanging = Heard(), Hanging()
     assert Messenger([hanging, heard], patience=0.1).tell(MESSAGE) == [
-        "hanging: no end after 0.1 s"
+        "hanging: not finished after 0.1 s"
     ]
     assert heard.messages == [MESSAGE]
     hanging.go.set()
@@ -82,7 +82,7 @@ def test_who_hangs_is_left_behind_and_the_others_are_told():
 
 def test_a_defect_of_a_sender_is_a_complaint_that_has_no_secret():
     told = Messenger([Failing(ValueError("Bearer s3cret"))]).tell(MESSAGE)
-    assert told == ["failing: a defect in devvm (ValueError)"]
+    assert told == ["failing: a bug in devvm (ValueError)"]
 
 
 def test_settings_can_be_tried_out():

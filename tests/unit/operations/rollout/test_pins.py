@@ -79,8 +79,8 @@ def test_a_vm_that_is_off_can_be_pinned(dev1):
 @pytest.mark.parametrize(
     ("until", "said"),
     [
-        (TODAY - timedelta(days=1), "2026-11-22 is over"),
-        (TODAY + timedelta(days=91), "2027-02-22 is too far away: a pin holds 90 days at most"),
+        (TODAY - timedelta(days=1), "2026-11-22 is in the past"),
+        (TODAY + timedelta(days=91), "2027-02-22 is too far away: a pin lasts at most 90 days"),
     ],
 )
 def test_days_that_a_pin_can_not_end_on(dev1, until, said):
@@ -101,7 +101,7 @@ def test_days_that_a_pin_can_not_end_on(dev1, until, said):
         ("nul\x00", "one line"),
         ("\ud800", "one line"),
         ("\ufffe", "one line"),
-        ("x" * 201, "200 characters at most, and this one 201"),
+        ("x" * 201, "at most 200 characters, and this one has 201"),
     ],
 )
 def test_reasons_that_are_none(dev1, reason, said):
@@ -129,7 +129,7 @@ def test_vms_that_can_not_be_pinned(dev1):
         pin(dev1)
     assert "devvm create dev1" in caught.value.resolution
     dev1.state.open_journal("dev1", journal.REBUILD, {"token": "0a"})
-    with pytest.raises(OperationError, match="a rebuild of dev1 has not ended") as caught:
+    with pytest.raises(OperationError, match="a rebuild of dev1 has not finished") as caught:
         unpin(dev1)
     assert "devvm doctor --fix" in caught.value.resolution
     dev1.state.close_journal("dev1")

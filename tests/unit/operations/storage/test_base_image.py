@@ -38,7 +38,7 @@ def test_a_damaged_volume_under_vms_is_mended_in_its_place(world):
     world.create()
     root = world.vm().root
     volume(world).sha256 = BAD
-    assert "not what the box holds" in base_image.damage(world.services, world.box)
+    assert "differs from the image in the box" in base_image.damage(world.services, world.box)
     place(world)
     assert volume(world).sha256 == GOOD
     assert world.host.volumes[root.name].below == POOL / f"box-{world.box.release}.img"

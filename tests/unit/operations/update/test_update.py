@@ -52,7 +52,7 @@ def test_a_new_root_where_the_image_changes(world):
 
 
 def test_a_new_root_where_one_is_asked_for(world):
-    assert bring(world, rebuild=True).way.reason == "asked for"
+    assert bring(world, rebuild=True).way.reason == "requested"
 
 
 def test_packages_need_a_mirror_that_the_vm_can_reach(world):
@@ -87,7 +87,7 @@ def test_a_vm_that_answers_too_late_is_looked_at_once_more(world):
     world.services = replace(world.services, pause=pause)
     assert bring(world).report.passed
     assert world.pauses == [20]
-    assert any("looking once more" in note for note in world.reporter.notes)
+    assert any("checking once more" in note for note in world.reporter.notes)
 
 
 def test_a_vm_that_is_there_already_is_checked_only(world):
@@ -126,7 +126,7 @@ def test_a_way_that_was_chosen_for_the_vm_as_it_is_no_more_is_not_gone(world):
     choice = update.choose(world.services, world.vm("dev001"), record, run, rebuild=False)
     bring(world, OTHER)
     world.provisioner.applied.clear()
-    with pytest.raises(LockedError, match="dev001 was changed while its update was prepared"):
+    with pytest.raises(LockedError, match="dev001 changed while its update was being prepared"):
         bring(world, choice=choice)
     assert world.provisioner.applied == []
     assert world.release_of("dev001") == OTHER
@@ -169,7 +169,7 @@ def test_where_it_fails_the_vm_is_as_it_was_with_the_work_done_meanwhile(world, 
         what = "personalise"
         world.provisioner.failing["dev001"] = what
     kind = ParityError if what == "parity" else OperationError
-    with pytest.raises(kind, match=f"dev001 could not be brought to {NEW}") as failed:
+    with pytest.raises(kind, match=f"dev001 could not be updated to {NEW}") as failed:
         bring(world, rebuild=rebuild)
     assert "dev001 gunicorn[7]: no such option" in failed.value.log.read_text()
     vm = world.vm("dev001")
@@ -204,7 +204,7 @@ def test_a_vm_that_was_off_goes_back_and_is_off(world):
 def test_what_is_not_kept_any_more_can_not_be_gone_back_to(world):
     done = bring(world)
     saved_states.forget_kept(world.services, saved_states.find(world.services, done.previous))
-    with pytest.raises(NotFoundError, match="not kept any more"):
+    with pytest.raises(NotFoundError, match="no longer exists"):
         rollback.go_back(world.services, "dev001", NEW, done.previous, world.run("back"))
     assert world.release_of("dev001") == NEW
 

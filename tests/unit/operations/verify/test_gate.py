@@ -37,16 +37,15 @@ def refused(world, *checks, **more):
 def test_the_roles_answer_that_are_concerned_the_most_first(world):
     checks = [failing(f"unit/{n}", "nginx") for n in range(2)] + [failing("unit/x", "base"), CHECK]
     error = refused(world, *checks)
-    assert error.brief == "the box does not pass 3 of 4 checks; it is not registered"
+    assert error.brief == "the box fails 3 of 4 checks; it is not registered"
     assert error.details.splitlines() == [
         "unit/0: it is off",
         "unit/1: it is off",
         "unit/x: it is off",
-        "Whose task: the platform team's (roles: nginx 2, base 1)",
+        "Responsible: the platform team (roles: nginx 2, base 1)",
     ]
     assert error.resolution == (
-        "send the log to the platform team; whoever maintains the roles mends them, then: "
-        "devvm box build"
+        "send the log to the platform team; once the roles are fixed: devvm box build"
     )
     assert error.log == world.run("box build").log(world.services.state)
 
@@ -54,7 +53,7 @@ def test_the_roles_answer_that_are_concerned_the_most_first(world):
 def test_the_box_of_another_release_is_named_where_there_is_one(world):
     world.boxes.boxes = [world.box, replace(world.box, release=OTHER)]
     error = refused(world, failing("unit/x", "base"))
-    assert f"meanwhile there is another box: devvm create --release {OTHER};" in error.resolution
+    assert f"meanwhile you can use another box: devvm create --release {OTHER};" in error.resolution
     assert error.details.endswith("(roles: base 1)")
 
 
@@ -62,20 +61,18 @@ def test_a_vm_says_what_it_was_checked_against_and_how_it_is(world):
     world.boxes.boxes = [world.box, replace(world.box, release=OTHER)]
     error = refused(
         world, failing("unit/x", "base"), what="dev1", against="on the release r",
-        outcome="it is as it was before", meanwhile="meanwhile dev1 can be used as it was",
+        outcome="it is as it was before", meanwhile="meanwhile you can use dev1 as it was",
         kind=ParityError,
     )  # fmt: skip
-    assert error.brief == (
-        "dev1 does not pass 1 of 1 checks on the release r; it is as it was before"
-    )
-    assert "can be used as it was;" in error.resolution
+    assert error.brief == ("dev1 fails 1 of 1 checks on the release r; it is as it was before")
+    assert "you can use dev1 as it was;" in error.resolution
     assert OTHER not in error.resolution
 
 
 def test_twenty_checks_are_named_and_the_others_counted(world):
     error = refused(world, *(failing(f"unit/{n:02}", "base") for n in range(25)))
     assert len(error.details.splitlines()) == 22
-    assert "unit/19: it is off\nand 5 more\nWhose task" in error.details
+    assert "unit/19: it is off\nand 5 more\nResponsible" in error.details
 
 
 def test_no_check_at_all_is_no_pass(world):

@@ -115,7 +115,7 @@ def test_killed_in_any_step_and_typed_again(world, step):
     assert result.vm.metadata.ready
     assert world.state.journal("dev1") is None
     assert world.unused() == []
-    assert any("has not ended" in note for note in world.reporter.notes)
+    assert any("has not finished" in note for note in world.reporter.notes)
 
 
 def test_killed_after_the_last_step_it_is_complete_and_checked_again(world):

@@ -65,7 +65,7 @@ def test_nothing_to_mend(world):
 
 def test_a_vm_that_does_not_run(world):
     lifecycle.stop(world.services, "dev1", world.run("stop"))
-    with pytest.raises(OperationError, match="does not run") as caught:
+    with pytest.raises(OperationError, match="is not running") as caught:
         do(world)
     assert caught.value.resolution == "devvm start dev1"
     with pytest.raises(NotFoundError):

@@ -117,7 +117,7 @@ def test_a_vm_that_is_being_made_is_waited_for(world):
     world.state.open_journal("dev1", "create", {})
     with pytest.raises(OperationError) as caught:
         access.run_command(world.services, "dev1", ["true"])
-    assert "create, begun" in caught.value.details
+    assert "create, started" in caught.value.details
     assert caught.value.resolution.startswith("wait for it")
 
 

@@ -196,7 +196,7 @@ def test_remnants_are_destroyed_too_and_say_that_they_are_disks_only(dev1):
     kept = destroy(dev1).kept
     assert not kept.whole
     assert {disk.path for disk in kept.disks} == {disk.path for disk in vm.disks}
-    with pytest.raises(UsageError, match="disks only") as caught:
+    with pytest.raises(UsageError, match="only disks") as caught:
         recover(dev1)
     assert str(vm.data) in caught.value.details
     dev1.create()  # the name is free
