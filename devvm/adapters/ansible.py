@@ -181,7 +181,7 @@ class _Story:
         if self.ended is None or not self.ended["ok"]:
             raise OperationError(
                 f"the playbook {self.playbook} did nothing on {self.target.alias}",
-                details="no play of it is for this machine, or no task has the tags asked for",
+                details="no play in it matches this machine, or no task has the requested tags",
                 resolution=f"less {self.log}",
                 log=self.log,
             )

@@ -145,7 +145,7 @@ class LocalCa:
             raise self._damaged(f"{error.filename} is missing") from None
         except OSError as error:
             raise HostNotReadyError(
-                "devvm's CA can't be read or made",
+                "devvm's CA can't be read or created",
                 details=str(error),
                 resolution="devvm setup",
             ) from None
@@ -156,7 +156,7 @@ class LocalCa:
         certificate = x509.load_pem_x509_certificate(self._certificate.read_bytes())
         key = serialization.load_pem_private_key(self._key.read_bytes(), password=None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise self._damaged(f"{self._key} is no key of devvm's")
+            raise self._damaged(f"{self._key} is not a key made by devvm")
         if certificate.public_key() != key.public_key():
             raise self._damaged(f"{self._key} is not the key of {self._certificate}")
         return certificate, key
@@ -218,8 +218,8 @@ class LocalCa:
         return OperationError(
             "devvm's CA can't be used",
             details=reason,
-            resolution=f"make a new one: rm -f {self._certificate} {self._key} "
-            "(certificates of the VMs that exist are then unknown to it)",
+            resolution=f"to make a new one: rm -f {self._certificate} {self._key} (the new "
+            "CA has not signed the certificates of existing VMs)",
         )
 
 

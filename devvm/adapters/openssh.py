@@ -45,7 +45,7 @@ class OpenSsh:
             if time.monotonic() > deadline:
                 raise ShellError(
                     f"{_name(target)} can't be reached by SSH",
-                    details=f"tried for {timeout:.0f} s; the last try said: {reason}",
+                    details=f"tried for {timeout:.0f} s; the last error was: {reason}",
                     resolution=f"devvm console {_name(target)}",
                 )
             detail(f"waiting for SSH ({reason})")
@@ -157,9 +157,9 @@ def _reason(stderr: str) -> str:
 
 def _stranger(target: Target, stderr: str) -> ShellError:
     return ShellError(
-        f"the machine that answers as {target.alias} has another host key than the VM was given",
+        f"the machine that answers as {target.alias} has a different host key than the VM",
         details=_reason(stderr),
-        resolution=f"look at the VM itself: devvm console {_name(target)}",
+        resolution=f"to see the VM's console: devvm console {_name(target)}",
     )
 
 

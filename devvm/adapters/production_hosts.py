@@ -57,7 +57,7 @@ class SshHosts:
             if not _HOST.fullmatch(pattern):
                 raise UsageError(
                     f"{pattern!r} can't be a host",
-                    details="a host is a name or USER@NAME; ports and keys belong to ~/.ssh/config",
+                    details="a host is a name or USER@NAME; ports and keys belong in ~/.ssh/config",
                     resolution="devvm production capture --host web1",
                 )
         if self._inventory is None:
@@ -96,14 +96,14 @@ class SshHosts:
         found = json.loads(done.stdout)
         if found["errors"]:
             reasons = [f"{what} {why}" for what, why in sorted(found["errors"].items())]
-            raise self._failed(host, f"not all of it could be seen: {'; '.join(reasons)}")
+            raise self._failed(host, f"some of it could not be read: {'; '.join(reasons)}")
         tokens = Tokens(host=found["host"], engineer=found["engineer"])
         return Seen(host=host, areas=found["areas"], tokens=tokens, conditions=found["conditions"])
 
     def _failed(self, host: str, reason: str) -> OperationError:
         config = f"-F {self._ssh_config} " if self._ssh_config else ""
         return OperationError(
-            f"{host} could not be looked at",
+            f"{host} could not be inspected",
             details=reason,
             resolution=f"ssh {config}{host} sudo -n python3 --version",
         )

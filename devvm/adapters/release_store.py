@@ -84,7 +84,7 @@ class FolderReleaseStore:
         except OSError as error:
             raise _unreadable(folder, str(error)) from None
         if not files:
-            raise _unreadable(folder, "there is nothing in it")
+            raise _unreadable(folder, "it is empty")
         return Stack(files=files, packages=record.packages)
 
     def stack_in_hand(self, packages: Mapping[str, str]) -> Stack:
@@ -166,7 +166,7 @@ class FolderReleaseStore:
             if new and not _is_of(folder, release.release, packages):
                 trees.remove(folder)
                 raise OperationError(
-                    f"the release {release.release} is not on record: the stack was changed "
+                    f"the release {release.release} was not put on record: the stack changed "
                     "meanwhile",
                     details="what is in roles/ and playbooks/ now is another release",
                     resolution="devvm release create",
@@ -205,9 +205,9 @@ class FolderReleaseStore:
                     yield inside, path.read_bytes(), bool(path.stat().st_mode & 0o100)
             except OSError as error:
                 raise OperationError(
-                    "the stack in hand can't be read",
+                    "the working tree can't be read",
                     details=f"{error.filename}: {error.strerror}",
-                    resolution="devvm release create, once it can be",
+                    resolution="fix that, then: devvm release create",
                 ) from None
 
     def _copy_stack(self, folder: Path) -> None:
@@ -321,7 +321,7 @@ def _read(record: Path) -> tuple[Release, str]:
     try:
         return _release(content), _text(content["production_sha256"])
     except (KeyError, TypeError, AttributeError) as error:
-        raise _unreadable(record, f"it lacks {error}, or has it in another form") from None
+        raise _unreadable(record, f"missing or invalid: {error}") from None
 
 
 def _release(content: Mapping[str, Any]) -> Release:
@@ -348,8 +348,8 @@ def _unreadable(path: Path, reason: str) -> OperationError:
     return OperationError(
         f"{path} can't be read",
         details=reason,
-        resolution="bring it back from a backup; or, for what is damaged: sudo rm -r "
-        f"{path.parent}; devvm release create, with that release's stack in hand",
+        resolution="restore it from a backup; or, if it is damaged: sudo rm -r "
+        f"{path.parent}; devvm release create, in a working tree of that release",
     )
 
 

@@ -39,7 +39,7 @@ class RoleDeclarations:
         for path, names in self._declared("packages"):
             for name in names:
                 if not isinstance(name, str) or not _PACKAGE.fullmatch(name):
-                    raise _bad(path, f"{name!r} is no package name")
+                    raise _bad(path, f"{name!r} is not a package name")
                 found.add(name)
         return tuple(sorted(found))
 
@@ -84,5 +84,5 @@ def _bad(path: Path, reason: str) -> OperationError:
     return OperationError(
         f"{path} can't be read as a role's declaration",
         details=reason,
-        resolution=f"mend {path}: its lists are plain literals, without templates",
+        resolution=f"fix {path}: its lists are plain literals, without templates",
     )

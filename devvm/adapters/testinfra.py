@@ -72,7 +72,7 @@ class Testinfra:
             story = _Story(target, log, detail)
             versions = private / "packages.json"
             versions.write_text(json.dumps(dict(packages or {})), encoding="utf-8")
-            detail("looking at packages, units, files, settings, the site")
+            detail("checking packages, units, files, settings, the site")
             try:
                 with following(results, story.tell) as follow:
                     process.stream(

@@ -52,7 +52,7 @@ _DETAILS = (
 _HINTS = (
     (
         re.compile(r"another process .*is already (performing|reading)", re.DOTALL),
-        "another vagrant command works on the same VM or box: wait for it to end",
+        "another vagrant command is working on the same VM or box: wait for it to finish",
     ),
     (
         re.compile(r"No space left on device"),

@@ -177,7 +177,7 @@ def test_a_mirror_that_stands_still_is_not_trusted_and_the_clock_may_be_wrong(da
     with pytest.raises(OperationError, match="can't be trusted") as caught:
         day.resolve()
     assert "is expired (invalid since 400d" in caught.value.details
-    assert "whether this host's clock is right" in caught.value.resolution
+    assert "that this host's clock is right" in caught.value.resolution
 
 
 def test_a_package_that_does_not_exist_is_named_with_where_to_look(day):

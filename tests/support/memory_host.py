@@ -182,7 +182,7 @@ class Hypervisor:
         self.host.step("set_metadata_ready" if metadata.ready else "set_metadata")
         domain = next((d for d in self.host.domains.values() if d.uuid == uuid), None)
         if domain is None:
-            raise OperationError(f"{metadata.name}: devvm's facts can't be written")
+            raise OperationError(f"{metadata.name}: devvm's metadata can't be written")
         self.host.domains[domain.name] = replace(domain, facts=metadata)
 
     def start(self, vm: Vm) -> None:
@@ -273,7 +273,7 @@ class Hypervisor:
         content = source.read_bytes()
         there = self.host.volumes.get(name)
         if there is None or not self.host.pool:
-            self.host.take(len(content), f"the volume {name} can't be filled")
+            self.host.take(len(content), f"the volume {name} can't be written")
             there = self.host.volumes[name] = Layer(sha256=sha256(content).hexdigest())
             there.size = int.from_bytes(content[24:32], "big")  # as the qcow2 file says
         elif mend:
@@ -282,7 +282,7 @@ class Hypervisor:
 
     def layer(self, name: str, below: Path, size_bytes: int | None = None) -> Path:
         self.host.step("layer")
-        what = f"the volume {name} can't be made"
+        what = f"the volume {name} can't be created"
         if below.name not in self.host.volumes:
             raise OperationError(what, details=f"no {below}")
         self.host.take(_EMPTY_LAYER, what)
@@ -295,7 +295,7 @@ class Hypervisor:
         users = self.users_of_volume(name)
         if users:
             raise OperationError(
-                f"the volume {name} is not deleted: it is needed", details=", ".join(users)
+                f"the volume {name} was not deleted: it is in use", details=", ".join(users)
             )
         if self.host.pool and self.host.volumes.pop(name, None) is not None:
             self.host.free += _EMPTY_LAYER

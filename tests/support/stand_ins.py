@@ -341,7 +341,7 @@ class UploadingHypervisor(Hypervisor):
             return POOL / name
         size = world.config.vm.data_gib * GIB if data else 20 * GIB
         if name not in host.volumes:
-            host.take(_UPLOADED, f"the volume {name} can't be filled")
+            host.take(_UPLOADED, f"the volume {name} can't be written")
         old = host.volumes.get(name, Layer(size=size))
         if data:
             key = world.data_disks.identity["ssh_host_ed25519_key.pub"]

@@ -48,7 +48,7 @@ class DebianPackages:
         except HostNotReadyError:
             raise HostNotReadyError(
                 "this is not a Debian host",
-                details="dpkg-query is not here; devvm sets up Debian and its derivatives",
+                details="dpkg-query is missing; devvm only sets up Debian and its derivatives",
                 resolution="use a Debian 12 machine",
             ) from None
         installed = {

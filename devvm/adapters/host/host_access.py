@@ -67,7 +67,7 @@ class StateFolder:
     """The folder of what only the host knows, shared by libvirt's group."""
 
     key = "state"
-    title = "Making the state folder"
+    title = "Creating the state folder"
     optional = False
     builds_only = False
 
@@ -79,7 +79,7 @@ class StateFolder:
     def missing(self) -> list[str]:
         """Whether it has to be made or shared."""
         if not self._root.exists():
-            return [f"make the folder {self._root}, for the group {GROUP}"]
+            return [f"create the folder {self._root} for the group {GROUP}"]
         if all(_shared(self._root / name) for name in ("", *self._SUBFOLDERS)):
             return []
         return [f"share the folder {self._root} with the group {GROUP}"]

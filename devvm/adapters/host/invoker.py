@@ -30,7 +30,7 @@ def validate_login(login: str) -> str:
     if not _LOGIN.fullmatch(login):
         raise UsageError(
             f"{login!r} can't be an engineer's login",
-            details="use 1 to 32 of a-z, 0-9, '_' and '-', begin with a letter or '_'",
+            details="use 1 to 32 of a-z, 0-9, '_' and '-', start with a letter or '_'",
             resolution="devvm create NAME --engineer LOGIN",
         )
     if login in RESERVED_NAMES:
@@ -91,7 +91,7 @@ def read_public_keys(path: Path) -> list[str]:
     except FileNotFoundError:
         raise NotFoundError(
             f"there is no key file {path}",
-            resolution="ls ~/.ssh/*.pub; to make a key: ssh-keygen -t ed25519",
+            resolution="ls ~/.ssh/*.pub; to create a key: ssh-keygen -t ed25519",
         ) from None
     except OSError as error:
         raise UsageError(
@@ -102,7 +102,7 @@ def read_public_keys(path: Path) -> list[str]:
     if "PRIVATE KEY" in text:
         raise UsageError(
             f"{path} holds a private key",
-            details="devvm wants the public half only; the private one stays with you",
+            details="devvm only needs the public key; keep the private one to yourself",
             resolution=f"--ssh-key {path}.pub",
         )
     keys = _parse(text)

@@ -24,7 +24,7 @@ class KvmDevice:
     """`/dev/kvm` may be opened by the group `kvm`; nothing to do where there is no such device."""
 
     key = "kvm"
-    title = "Letting libvirt look at /dev/kvm"
+    title = "Giving libvirt access to /dev/kvm"
     optional = False
     builds_only = True
 

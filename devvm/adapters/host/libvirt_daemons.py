@@ -82,8 +82,8 @@ class LibvirtDaemons:
         while not self._answers(name):
             if time.monotonic() > deadline:
                 raise HostNotReadyError(
-                    f"{name} was started and does not answer",
-                    details="its own messages: /var/log/libvirt, or journalctl -u " + name,
+                    f"{name} was started but does not answer",
+                    details="its logs: /var/log/libvirt, or journalctl -u " + name,
                     resolution="devvm setup",
                     log=log,
                 )

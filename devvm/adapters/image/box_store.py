@@ -177,7 +177,7 @@ class FolderBoxStore:
             trees.remove(folder)
         except PermissionError as error:
             raise HostNotReadyError(
-                f"the box {box.release} can't be removed: no right to",
+                f"the box {box.release} can't be removed: permission denied",
                 details=str(error),
                 resolution=f"sudo devvm box remove {box.release}",
             ) from None
@@ -213,7 +213,7 @@ def _read(metadata: Path) -> Box:
             moved=tuple(MovedPackage(**one) for one in content.get("moved", ())),
         )
     except KeyError as error:
-        raise _unreadable(metadata, f"it lacks {error}") from None
+        raise _unreadable(metadata, f"missing: {error}") from None
     except TypeError as error:
         raise _unreadable(metadata, str(error)) from None
 

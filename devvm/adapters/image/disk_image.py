@@ -164,7 +164,7 @@ def _only(root: Path, pattern: str) -> Path:
     found = sorted((root / "boot").glob(pattern))
     if len(found) != 1:
         raise OperationError(
-            f"the box has {len(found)} files /boot/{pattern}, not one",
+            f"the box has {len(found)} files /boot/{pattern} instead of one",
             details="its kernel comes from one package of roles/guest/vars/main.yml",
             resolution="sudo devvm box build --force",
         )

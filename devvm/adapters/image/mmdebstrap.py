@@ -38,7 +38,7 @@ class Mmdebstrap:
         if os.geteuid() != 0:
             raise HostNotReadyError(
                 "building a box needs root",
-                details="it makes a root file system whose files belong to many accounts",
+                details="it creates a root file system whose files belong to many accounts",
                 resolution="sudo devvm box build",
             )
         for program in (
@@ -140,6 +140,6 @@ class _Progress:
             total = max(self._unpacked, self._set_up)
             self._detail(f"setting up {text.split()[2]} ({self._set_up} of {total})")
         elif text.startswith("I: running --"):
-            self._detail("making the account")
+            self._detail("creating the account")
         elif text.startswith("I: ") and "/" not in text:  # steps, not its scratch folders
             self._detail(text[3:])

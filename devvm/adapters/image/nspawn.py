@@ -216,8 +216,10 @@ def _shut_down(nspawn: _Running, log: Path) -> None:
         time.sleep(0.2)
     if code != 0:
         raise OperationError(
-            "the container in which the box is built did not shut down in order",
-            details="no end in time" if code is None else f"systemd-nspawn ended with {code}",
+            "the build container did not shut down cleanly",
+            details="it did not end in time"
+            if code is None
+            else f"systemd-nspawn ended with {code}",
             resolution="sudo devvm box build --force",
             log=log,
         )
@@ -226,8 +228,10 @@ def _shut_down(nspawn: _Running, log: Path) -> None:
 def _did_not_boot(nspawn: _Running, log: Path) -> OperationError:
     code = nspawn.poll()
     return OperationError(
-        "the container in which the box is built did not boot",
-        details="no login in time" if code is None else f"systemd-nspawn ended with {code}",
+        "the build container did not boot",
+        details="no login was possible in time"
+        if code is None
+        else f"systemd-nspawn ended with {code}",
         resolution="read the container's console in the log; then: sudo devvm box build",
         log=log,
     )

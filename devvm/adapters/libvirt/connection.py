@@ -87,9 +87,9 @@ def _unreachable(uri: str, error: libvirt.libvirtError) -> HostNotReadyError:
     refused = error.get_error_code() in _NO_RIGHTS or "Permission denied" in reason
     if refused:
         return HostNotReadyError(
-            f"libvirt ({uri}) does not let you in",
-            details=f"{reason}\nits users are the members of the group libvirt",
-            resolution="devvm setup, then log in again so that the new group counts",
+            f"libvirt ({uri}) denies you access",
+            details=f"{reason}\nonly members of the group libvirt may use it",
+            resolution="devvm setup, then log in again so that the new group takes effect",
         )
     return HostNotReadyError(
         f"libvirt ({uri}) does not answer", details=reason, resolution="devvm setup"

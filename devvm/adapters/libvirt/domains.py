@@ -165,7 +165,7 @@ class Domains:
 
     def set_metadata(self, uuid: str, metadata: Metadata) -> None:
         """Write what devvm knows into the domain, now and for good."""
-        with translated(f"{metadata.name}: devvm's facts can't be written into the domain"):
+        with translated(f"{metadata.name}: devvm's metadata can't be written to the domain"):
             domain = self._connection.get().lookupByUUIDString(uuid)
             flags = libvirt.VIR_DOMAIN_AFFECT_CONFIG
             if domain.isActive():
@@ -219,7 +219,8 @@ class Domains:
                 name = fqdn.split(".", 1)[0]
                 raise OperationError(
                     f"{name} did not shut down within {timeout:.0f} s",
-                    details="the guest was asked by its agent or the power button, and still runs",
+                    details="the guest was asked by its agent or the power button, but is "
+                    "still running",
                     resolution=f"devvm stop {name} --force",
                 )
             _pull_the_plug(domain)

@@ -224,7 +224,7 @@ class LibvirtHypervisor:
         users = self.users_of_volume(name)
         if users:
             raise OperationError(
-                f"the volume {name} is not deleted: it is needed",
+                f"the volume {name} was not deleted: it is in use",
                 details="by " + ", ".join(users),
                 resolution="devvm doctor",
             )

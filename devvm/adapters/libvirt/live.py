@@ -176,7 +176,8 @@ def _await_mirror(domain: libvirt.virDomain, device: str) -> None:
     while not _mirrored(domain, device):
         if time.monotonic() > deadline:
             raise OperationError(
-                f"copying {device} of {domain.name()} did not end within {_BLOCK_JOB_TIMEOUT:.0f} s"
+                f"copying {device} of {domain.name()} did not finish within "
+                f"{_BLOCK_JOB_TIMEOUT:.0f} s"
             )
         time.sleep(_POLL)
 
@@ -185,7 +186,7 @@ def _mirrored(domain: libvirt.virDomain, device: str) -> bool:
     if not domain.blockJobInfo(device):
         raise OperationError(
             f"the copy of {device} of {domain.name()} ended early",
-            details="perhaps there is no space left in the pool",
+            details="perhaps the pool is full",
             resolution="make room: devvm trash list, devvm box list",
         )
     root = ET.fromstring(domain.XMLDesc())  # noqa: S314 - libvirt's own answer

@@ -125,7 +125,7 @@ def _word(value: bool) -> str:  # noqa: FBT001
 def _unreadable(domain: ET.Element, error: Exception) -> OperationError:
     name = domain.findtext("name")
     return OperationError(
-        f"what devvm noted in the domain {name} can't be read",
-        details=f"missing or bad: {error}; perhaps a newer devvm made it",
+        f"devvm's metadata in the domain {name} can't be read",
+        details=f"missing or invalid: {error}; perhaps a newer devvm wrote it",
         resolution=f"virsh metadata {name} {NAMESPACE}",
     )

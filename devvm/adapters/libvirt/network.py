@@ -114,7 +114,8 @@ def choose(name: str, config: NetworkConfig, taken: dict[str, Lease], busy: set[
         raise HostNotReadyError(
             f"the network {config.name} has no address left for {name}",
             details=f"{len(taken)} of {last - first} addresses of {config.address} are taken",
-            resolution="devvm destroy a VM that is not needed, or set a larger network.address",
+            resolution="destroy a VM that you don't need (devvm destroy), or set a larger "
+            "network.address",
         )
     macs = {lease.mac for lease in taken.values()}
     number = int.from_bytes(digest[4:7], "big")

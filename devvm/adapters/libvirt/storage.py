@@ -65,7 +65,9 @@ class Storage:
         Raises:
             HostNotReadyError: a pool of this name keeps its volumes somewhere else.
         """
-        with translated(f"the storage pool {self._name} can't be made", resolution="devvm setup"):
+        with translated(
+            f"the storage pool {self._name} can't be created", resolution="devvm setup"
+        ):
             pool = self._find()
             if pool is None:
                 connection = self._connection.get()
@@ -117,7 +119,7 @@ class Storage:
             below: The volume that shows through.
             size_bytes: What a guest sees; as `below` has it by default.
         """
-        with translated(f"the volume {name} can't be made"):
+        with translated(f"the volume {name} can't be created"):
             old = self._volume(name)
             if old is not None:
                 old.delete(0)
@@ -182,7 +184,9 @@ class Storage:
             OperationError: the upload failed, or another volume of this name is in use.
         """
         size = source.stat().st_size
-        with translated(f"the volume {name} can't be filled", resolution="look at the disk space"):
+        with translated(
+            f"the volume {name} can't be written", resolution="check the free disk space"
+        ):
             volume = self._volume(name)
             if volume is not None and mend:
                 self._send(volume, source, size, detail)
@@ -214,14 +218,14 @@ class Storage:
             stream.sendAll(read, None)
         stream.finish()
         if _length(volume) != size:
-            raise OperationError(f"the volume {volume.name()} was not filled whole")
+            raise OperationError(f"the volume {volume.name()} was not written completely")
 
     def _refuse_if_used(self, name: str) -> None:
         path = self._path_of(name)
         if any(volume.below == path for volume in self.volumes()):
             raise OperationError(
-                f"the volume {name} is not the present image of its box, and VMs are based on it",
-                details="the box was built anew under the same name, or the volume was damaged",
+                f"the volume {name} is not the current image of its box, but VMs are based on it",
+                details="the box was rebuilt under the same name, or the volume was damaged",
                 resolution="destroy the VMs that use it, or build the box under a new release",
             )
 

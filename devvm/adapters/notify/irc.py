@@ -90,7 +90,7 @@ class Irc:
             ) from None
         except OSError as error:
             raise OperationError(
-                f"{self._server} can't be told", details=error.strerror or str(error)
+                f"{self._server} can't be notified", details=error.strerror or str(error)
             ) from None
 
     def _password(self) -> str | None:
@@ -232,7 +232,7 @@ class _Lines:
         while True:
             while b"\n" not in self._received:
                 if len(self._received) > _TOO_LONG:
-                    raise OperationError("what answers there does not speak IRC")
+                    raise OperationError("the server does not speak IRC")
                 self._connection.settimeout(_left(self._deadline))
                 read = self._connection.recv(4096)
                 if not read:

@@ -56,14 +56,14 @@ class Webhook:
             raise OperationError(f"{host} did not answer within {self._timeout:g} s") from None
         except (OSError, http.client.HTTPException) as error:
             cause = getattr(error, "reason", None) or error
-            raise OperationError(f"{host} can't be told", details=str(cause)) from None
+            raise OperationError(f"{host} can't be notified", details=str(cause)) from None
 
     def _request(self, message: Message) -> urllib.request.Request:
         headers = {"Content-Type": "application/json", "User-Agent": "devvm"}
         if self._token_file is not None:
             if urlsplit(self._url).scheme != "https":
                 raise OperationError(
-                    "a token is not sent over http", details="the address is to begin with https://"
+                    "a token is not sent over http", details="the address must start with https://"
                 )
             headers["Authorization"] = f"Bearer {read_secret(self._token_file)}"
         return urllib.request.Request(  # noqa: S310 - the configuration takes http and https only

@@ -116,7 +116,7 @@ class Apt:
                 found = list(root.wanted(packages, log))
             except process.ProcessError as error:
                 raise OperationError(
-                    "the package set lacks something that its own packages need",
+                    "the package set lacks a dependency of its own packages",
                     details=_own_lines(error.output) or error.details,
                     resolution="devvm release lock",
                     log=log,
@@ -186,8 +186,8 @@ class Apt:
             return OperationError(
                 "the package mirror's indices can't be trusted",
                 details=f"mirrors: {mirrors}\n{lines}",
-                resolution=f"see whether {self._keyring} has the mirror's key (box.keyring; "
-                "devvm config show), and whether this host's clock is right",
+                resolution=f"check that {self._keyring} has the mirror's key (box.keyring; "
+                "devvm config show) and that this host's clock is right",
                 log=log,
             )
         if _UNREACHABLE.search(lines):
@@ -195,13 +195,14 @@ class Apt:
                 "the package mirror can't be used",
                 details=f"mirrors: {mirrors}\n{lines}",
                 resolution="check the network, or set another mirror ([box] in "
-                "/etc/devvm/config.toml; devvm config show), then type the command again",
+                "/etc/devvm/config.toml; devvm config show), then run the command "
+                "again",
                 log=log,
             )
         return OperationError(
-            "which packages the box gets can't be told",
+            "the packages of the box can't be resolved",
             details=lines or error.details,
-            resolution="mend what the roles declare (roles/*/vars/main.yml)",
+            resolution="fix what the roles declare (roles/*/vars/main.yml)",
             log=log,
         )
 
@@ -267,7 +268,7 @@ class _Root:
         for line in process.run(argv, env=self._env, log=log).stdout.splitlines():
             match = _URI.fullmatch(line.strip())
             if match is None:
-                raise OperationError(f"apt printed what is not understood: {line}", log=log)
+                raise OperationError(f"apt printed an unknown line: {line}", log=log)
             yield match
 
     def required(self, log: Path | None) -> frozenset[str]:

@@ -69,9 +69,9 @@ def test_waiting_ends_with_the_last_reason(ssh, target):
 
 def test_a_stranger_is_never_waited_for(ssh, target):
     ssh("echo 'Host key verification failed.' >&2; exit 255")
-    with pytest.raises(ShellError, match="another host key"):
+    with pytest.raises(ShellError, match="a different host key"):
         OpenSsh().wait(target, timeout=60, detail=lambda _text: None)
-    with pytest.raises(ShellError, match="another host key"):
+    with pytest.raises(ShellError, match="a different host key"):
         OpenSsh().run(target, ["true"])
 
 

@@ -19,7 +19,7 @@ class Hosts:
 
     def look(self, host, *, timeout):
         if host in self.failing:
-            raise OperationError(f"{host} could not be looked at", details="no answer within 5 s")
+            raise OperationError(f"{host} could not be inspected", details="no answer within 5 s")
         return Seen(host=host, areas={"package": {"a": {"version": host}}}, tokens=Tokens())
 
 

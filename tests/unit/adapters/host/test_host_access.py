@@ -131,7 +131,7 @@ def test_a_command_in_groups_keeps_its_arguments():
 def test_the_state_folder_is_looked_at_with_all_it_holds(tmp_path, monkeypatch):
     root = tmp_path / "devvm"
     step = StateFolder(root)
-    assert step.missing() == [f"make the folder {root}, for the group libvirt"]
+    assert step.missing() == [f"create the folder {root} for the group libvirt"]
     monkeypatch.setattr(host_access, "_group_ids", lambda: {"libvirt": tmp_path.stat().st_gid})
     monkeypatch.setattr(host_access.os, "geteuid", lambda: 0)
     for name in ("", "boxes", "ca", "locks", "logs", "vms"):

@@ -77,7 +77,7 @@ def test_one_that_does_not_come_up_is_said(run_dir, monkeypatch):
     monkeypatch.setattr(process, "run", run)
     monkeypatch.setattr(libvirt_daemons.time, "monotonic", lambda: next(clock))
     monkeypatch.setattr(libvirt_daemons.time, "sleep", lambda _: None)
-    with pytest.raises(HostNotReadyError, match="virtlogd was started and does not answer"):
+    with pytest.raises(HostNotReadyError, match="virtlogd was started but does not answer"):
         LibvirtDaemons(run_dir, run_dir / "none").apply(lambda _: None, run_dir / "log")
 
 

@@ -204,7 +204,7 @@ class Contract:
         assert found == {"base": (None, GIB), "middle": (base, GIB), "top": (middle, 2 * GIB)}
         assert hypervisor.layer("top", base) == top  # one that a killed call left is replaced
         assert {v.name: v.below for v in hypervisor.volumes()}["top"] == base
-        with pytest.raises(OperationError, match="can't be made"):
+        with pytest.raises(OperationError, match="can't be created"):
             hypervisor.layer("loose", node.pool / "nothing")
 
     def test_what_is_under_a_disk_is_needed(
@@ -216,7 +216,7 @@ class Contract:
         assert hypervisor.users_of_volume("base-root") == [dev1.fqdn]
         assert hypervisor.users_of_volume("top") == [dev1.fqdn]
         for name in ("base-root", "top"):
-            with pytest.raises(OperationError, match="it is needed"):
+            with pytest.raises(OperationError, match="it is in use"):
                 hypervisor.remove_volume(name)
             assert hypervisor.volume_exists(name)
 
@@ -352,7 +352,7 @@ class Contract:
         assert sizes(hypervisor, dev1) == {ROOT: 0, DATA: 0}
         assert hypervisor.free_bytes() > 0
         assert dev1.root is not None
-        with pytest.raises(OperationError, match="can't be made"):
+        with pytest.raises(OperationError, match="can't be created"):
             hypervisor.layer("top", dev1.root)
         for _ in range(2):
             hypervisor.ensure_pool()
@@ -366,9 +366,9 @@ class Contract:
         assert hypervisor.free_bytes() < before
         node.fill()
         assert dev1.root is not None
-        with pytest.raises(OperationError, match="can't be made"):
+        with pytest.raises(OperationError, match="can't be created"):
             hypervisor.layer("top", dev1.root)
-        with pytest.raises(OperationError, match="can't be filled"):
+        with pytest.raises(OperationError, match="can't be written"):
             hypervisor.upload_volume("second", source, lambda _text: None)
         names = {volume.name for volume in hypervisor.volumes()}
         assert names >= {"first", "base-root", "base-data"}

@@ -179,7 +179,7 @@ def test_a_complaint_has_of_the_address_the_host_only():
 )
 def test_what_is_no_answer_is_a_complaint(answer):
     with answering(answer) as address:
-        assert complaint(Webhook(address, timeout=5)).startswith("127.0.0.1 can't be told: ")
+        assert complaint(Webhook(address, timeout=5)).startswith("127.0.0.1 can't be notified: ")
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nServer: slow"])

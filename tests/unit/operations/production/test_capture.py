@@ -42,7 +42,7 @@ class Hosts:
         self.barrier.wait()
         if host in self.failing:
             raise OperationError(
-                f"{host} could not be looked at", details="no sudo", resolution=f"ssh {host}"
+                f"{host} could not be inspected", details="no sudo", resolution=f"ssh {host}"
             )
         conditions = dict.fromkeys(manifest.CONDITIONS, False)
         return Seen(host=host, areas=self.areas[host], tokens=Tokens(), conditions=conditions)

@@ -119,7 +119,7 @@ def test_only_what_no_domain_needs_is_released(dev1):
     layer = saved_states.put_layers(dev1.services, vm.fqdn, vm.disks, "0a1b2c3d")[DATA]
     assert saved_states.release(dev1.services, [layer, vm.data, vm.root]) == [layer.name]
     assert vm.data.name in dev1.host.volumes
-    with pytest.raises(OperationError, match="needed"):
+    with pytest.raises(OperationError, match="in use"):
         dev1.services.hypervisor.remove_volume(vm.data.name)
 
 
