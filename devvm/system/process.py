@@ -126,7 +126,9 @@ def run(
             _kill_group(process)
             out, err = _rest(process)
             _append(log, args, out + err)
-            raise ProcessError(args, 124, f"{out}{err}\n(no end after {timeout} s)", log) from None
+            raise ProcessError(
+                args, 124, f"{out}{err}\n(timed out after {timeout} s)", log
+            ) from None
         except BaseException:  # an interrupt must not leave the child behind
             _kill_group(process)
             raise
@@ -208,7 +210,7 @@ def transfer(
                 _, err = process.communicate(timeout=timeout)
             except subprocess.TimeoutExpired:
                 _kill_group(process)
-                raise ProcessError(args, 124, f"no end after {timeout} s", None) from None
+                raise ProcessError(args, 124, f"timed out after {timeout} s", None) from None
             except BaseException:
                 _kill_group(process)
                 raise

@@ -20,7 +20,7 @@ def read_secret(path: Path) -> str:
     try:
         if path.stat().st_mode & 0o004:
             raise UsageError(
-                f"{path} holds a secret and everybody can read it",
+                f"{path} holds a secret, but everybody can read it",
                 resolution=f"chmod o-rwx {path}",
             )
         with path.open("rb") as file:
@@ -33,6 +33,6 @@ def read_secret(path: Path) -> str:
     if not secret or len(content) > _LONGEST + 1 or not (secret.isascii() and secret.isprintable()):
         raise UsageError(
             f"{path} does not hold a secret",
-            details=f"it is to be one line of at most {_LONGEST} letters, digits and signs",
+            details=f"it must be one line of at most {_LONGEST} letters, digits and symbols",
         )
     return secret

@@ -344,13 +344,13 @@ def _locked(name: str, content: bytes) -> LockedError:
     try:
         holder = json.loads(content)
         who = (
-            f"{holder['user']} (process {holder['pid']}) holds it since {holder['since']}: "
-            f"{holder['command']}"
+            f"{holder['user']} (process {holder['pid']}) has held it since "
+            f"{holder['since']}: {holder['command']}"
         )
     except (ValueError, KeyError):
         who = "another process holds it"
     return LockedError(
         f"{name} is being changed by somebody else",
         details=who,
-        resolution="wait for it to end, then type the command again",
+        resolution="wait for it to finish, then run the command again",
     )

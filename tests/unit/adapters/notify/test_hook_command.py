@@ -80,7 +80,7 @@ def test_one_that_hangs_is_killed_with_what_it_started(script, tmp_path):
     hook = script(f"sleep 600 & echo $! >{tmp_path}/pid; wait")
     with pytest.raises(ProcessError, match="notify failed") as caught:
         HookCommand([str(hook)], timeout=0.5).send(MESSAGE)
-    assert "no end after 0.5 s" in caught.value.details
+    assert "timed out after 0.5 s" in caught.value.details
     assert ended((tmp_path / "pid").read_text().strip())
 
 
