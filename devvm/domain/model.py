@@ -40,7 +40,7 @@ def validate_name(name: str, *, what: str = "VM name") -> str:
     Raises:
         UsageError: the name can't be used; says which rule it breaks.
     """
-    rule = "use 1 to 32 of a-z, 0-9 and '-', begin with a letter, do not end with '-'"
+    rule = "use 1 to 32 of a-z, 0-9 and '-', start with a letter, do not end with '-'"
     if not name:
         raise UsageError(f"the {what} is empty", details=rule, resolution="devvm create dev1")
     if not _NAME.fullmatch(name):
@@ -71,7 +71,7 @@ def validate_new_name(name: str) -> str:
     if validate_name(name).startswith(BOX_CHECK):
         raise UsageError(
             f"{name!r} can't be a VM name: {BOX_CHECK!r} is reserved",
-            details="VMs of such names are made to check a box, and deleted for good",
+            details="VMs with such names are created to check a box, then deleted for good",
             resolution="choose another, for example: dev1",
         )
     return name

@@ -131,8 +131,8 @@ class PackageSet:
             if want != has:
                 found.append(
                     f"{name}:{architecture}: "
-                    + (f"{has} in place of {want}" if want and has else
-                       f"{want} is missing" if want else f"{has} is there, and not in the set")
+                    + (f"{has} instead of {want}" if want and has else
+                       f"{want} is missing" if want else f"{has} is not in the set")
                 )  # fmt: skip
         return found
 
@@ -155,7 +155,7 @@ def parse(text: str, source: str) -> PackageSet:
         if line.endswith("\r"):
             _refuse(where, "the line ends in CR LF; the file's lines must end in LF")
         if line.startswith(_CONFLICT):
-            _refuse(where, f"a merge was left undecided: {line[:40]}")
+            _refuse(where, f"unresolved merge conflict: {line[:40]}")
         if line.startswith("#"):
             note = line.removeprefix("#").strip()
             notes += [note] * (not packages and note not in _TITLE)
@@ -163,11 +163,11 @@ def parse(text: str, source: str) -> PackageSet:
             package = _package(line, where)
             if package.name in found:
                 first = found[package.name]
-                _refuse(where, f"{package.name} is there twice; line {first} has it, too")
+                _refuse(where, f"{package.name} is listed twice; line {first} has it too")
             found[package.name] = number
             packages.append(package)
     if not packages:
-        _refuse(source, "it names no package")
+        _refuse(source, "it has no packages")
     return PackageSet(packages=tuple(packages), notes=tuple(notes))
 
 
@@ -182,7 +182,7 @@ def _package(line: str, where: str) -> Package:
     for (name, rule), value in zip(_FIELDS.items(), fields, strict=True):
         if not rule.fullmatch(value):
             shown = value if len(value) <= 80 else f"{value[:77]}..."
-            _refuse(where, f"{shown!r} is no {name}")
+            _refuse(where, f"{shown!r} is not a valid {name}")
     name, architecture, version, sha256, size, archive, priority, path = fields
     return Package(
         name=name, architecture=architecture, version=version, sha256=sha256, size=int(size),
@@ -203,4 +203,4 @@ _FIELDS = {
 
 
 def _refuse(where: str, reason: str) -> NoReturn:
-    raise UsageError(f"{where}: {reason}", resolution="mend the file, or: devvm release lock")
+    raise UsageError(f"{where}: {reason}", resolution="fix the file, or: devvm release lock")

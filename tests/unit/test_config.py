@@ -137,7 +137,7 @@ def test_whose_quiet_hours_are_wrong_is_said(config_file):
     config_file.write_text("[rollout.quiet_hours_of]\njane = ['never']")
     with pytest.raises(UsageError) as caught:
         config.load()
-    assert "jane: 'never' are no quiet hours" in caught.value.details
+    assert "jane: 'never' are not quiet hours" in caught.value.details
 
 
 def test_the_address_of_a_webhook_is_never_shown(config_file):

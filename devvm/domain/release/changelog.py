@@ -22,7 +22,7 @@ def words(old: Stack, new: Stack) -> tuple[str, ...]:
     )
     lines = package_changes.words(changes.packages, named)
     lines += [f"new role: {role}" for role in changes.new_roles]
-    lines += [f"no more role: {role}" for role in changes.gone_roles]
+    lines += [f"removed role: {role}" for role in changes.gone_roles]
     before, after = old.roles, new.roles
     moved = {change.name for change in changes.packages}
     for change in changes.roles:
@@ -35,7 +35,7 @@ def words(old: Stack, new: Stack) -> tuple[str, ...]:
 
 def _playbook(name: str, old: bytes | None, new: bytes | None) -> list[str]:
     if old is None or new is None:
-        return [f"new playbook: {name}" if old is None else f"no more playbook: {name}"]
+        return [f"new playbook: {name}" if old is None else f"removed playbook: {name}"]
     before, after = role_yaml.read(old), role_yaml.read(new)
     only_comments = before is not None and before == after
     return [f"playbook {name}: comments only" if only_comments else f"playbook {name} changed"]

@@ -63,7 +63,7 @@ class _Story:
         for path in self.change.added:
             yield from self._whole(path, self.new, "new")
         for path in self.change.removed:
-            yield from self._whole(path, self.old, "no more")
+            yield from self._whole(path, self.old, "removed")
         yield from self._code()
 
     def _variables(self) -> Iterator[str]:
@@ -113,7 +113,7 @@ class _Story:
         if path.startswith((*_DOCUMENTATION, *_VARIABLES)):
             return
         if migration := _MIGRATION.fullmatch(path):
-            yield f"{'' if what == 'new' else 'no more '}migration {_title(migration['name'])}"
+            yield f"{'' if what == 'new' else 'removed '}migration {_title(migration['name'])}"
             return
         noun = _TASKS.get(f"{path.partition('/')[0]}/")
         content = role_yaml.read(files[path]) if noun else None
@@ -127,13 +127,13 @@ class _Story:
         """Code that changed: file by file while these are few."""
         if len(self.code) > _FILES:
             lines = sum(lines for _, lines in self.code)
-            yield f"{lines} lines of {len(self.code)} files changed"
+            yield f"{lines} lines in {len(self.code)} files changed"
             return
         for path, lines in self.code:
             if lines:
-                yield f"{lines} line{'s' if lines > 1 else ''} of {path} changed"
+                yield f"{lines} line{'s' if lines > 1 else ''} in {path} changed"
             else:
-                yield f"lines of {path} in another order"
+                yield f"lines in {path} reordered"
 
 
 def _title(name: str) -> str:

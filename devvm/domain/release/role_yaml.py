@@ -75,7 +75,7 @@ def task_changes(old: object, new: object, noun: str) -> Iterator[str]:
     """Tasks that come, go and change, by their names."""
     before, after = dict(_tasks(old)), dict(_tasks(new))
     yield from (f"new {noun}: {name}" for name in after if name not in before)
-    yield from (f"no more {noun}: {name}" for name in before if name not in after)
+    yield from (f"removed {noun}: {name}" for name in before if name not in after)
     for name in after:
         if name in before and before[name] != after[name]:
             yield f"{noun} changed: {name}"
@@ -107,7 +107,7 @@ def _value_changes(name: str, old: object, new: object) -> Iterator[str]:
     elif old is None:
         yield changed(name, "", _scalar(new))
     elif new is None:
-        yield f"no more {name}"
+        yield f"removed {name}"
     else:
         yield changed(name, _scalar(old), _scalar(new))
 
@@ -118,7 +118,7 @@ def _item_changes(name: str, old: list[str], new: list[str]) -> Iterator[str]:
     yield from (f"{name}: {item} added" for item in come)
     yield from (f"{name}: {item} removed" for item in gone)
     if not come and not gone:
-        yield f"{name} in another order"
+        yield f"{name} reordered"
 
 
 def _get(values: Mapping[object, object], key: str) -> object:

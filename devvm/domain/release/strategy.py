@@ -63,7 +63,7 @@ def choose(difference: Difference) -> Way:
     removed = tuple(p.name for p in difference.packages if p.new is None)
     parts = [_count(len(roles), "role")] * bool(roles)
     parts += [_count(len(packages) + len(removed), "package")] * bool(packages or removed)
-    what = " and ".join(parts) or "nothing of the machine"
+    what = " and ".join(parts) or "nothing on the machine"
     verb = "changes" if not roles or len(roles) + len(packages) + len(removed) == 1 else "change"
     return Way(
         kind=Kind.CONVERGE,
@@ -83,22 +83,23 @@ def _obstacle(difference: Difference) -> str | None:
     """Why a machine can't be converged; None where it can."""
     changed = {change.role for change in difference.roles}
     if image := sorted(changed & _IMAGE_ROLES):
-        return f"how the image is made changes (role {', '.join(image)})"
+        return f"how the image is built changes (role {', '.join(image)})"
     if image := sorted(set(difference.playbooks) & _IMAGE_PLAYBOOKS):
-        return f"how the image is made changes (playbook {', '.join(image)})"
+        return f"how the image is built changes (playbook {', '.join(image)})"
     if difference.gone_roles:
-        return f"the role {', '.join(difference.gone_roles)} is gone, and what it made would stay"
+        gone_roles = ", ".join(difference.gone_roles)
+        return f"the role {gone_roles} is gone, but what it created would stay"
     for change in difference.roles:
         if gone := [file for file in change.removed if file.startswith(_PLACED)]:
-            return f"the role {change.role} has {gone[0]} no more, and what it made would stay"
+            return f"{change.role} no longer has {gone[0]}, but what it created would stay"
     return _package_obstacle(difference.packages)
 
 
 def _package_obstacle(packages: tuple[PackageChange, ...]) -> str | None:
     if booted := [p.name for p in packages if _NEEDS_BOOT.fullmatch(p.name)]:
-        return f"{_listed(booted)} changes, which needs a boot"
+        return f"{_listed(booted)} changes, which needs a reboot"
     if len(packages) > _MANY_PACKAGES:
-        return f"{len(packages)} packages change, and the box has them installed"
+        return f"{len(packages)} packages change, and the box already has them"
     return None
 
 

@@ -63,7 +63,7 @@ def changed_lines(old: str, new: str) -> int:
 def directives(old: str, new: str, before: Substitute, after: Substitute) -> list[str]:
     """What changes in a configuration, a phrase a directive; nothing where none can be told.
 
-    `gzip on → off`, `http2 on` for one that comes, `no more gzip_static` for one that goes.
+    `gzip on → off`, `http2 on` for one that comes, `removed gzip_static` for one that goes.
 
     Args:
         old: The text as it was.
@@ -84,7 +84,7 @@ def directives(old: str, new: str, before: Substitute, after: Substitute) -> lis
                 left.remove(successor)
                 phrases.append(changed(key, value, successor))
             else:
-                phrases.append(f"no more {_shown(f'{key} {value}') if key in remaining else key}")
+                phrases.append(f"removed {_shown(f'{key} {value}') if key in remaining else key}")
         phrases += [_shown(f"{key} {value}".rstrip()) for value in left]
     return phrases
 

@@ -83,7 +83,7 @@ def check_share(text: str) -> str:
         return text
     if _NUMBER.fullmatch(text) and int(text) >= 1:
         return text
-    raise ValueError(f"{text!r} is no size of a wave; use a share such as 50%, or a number of VMs")
+    raise ValueError(f"{text!r} is not a wave size; use a share such as 50%, or a number of VMs")
 
 
 def check_shares(shares: Sequence[str]) -> tuple[str, ...]:
@@ -95,8 +95,8 @@ def check_shares(shares: Sequence[str]) -> tuple[str, ...]:
     percents = [int(text[:-1]) for text in map(check_share, shares) if text.endswith("%")]
     if percents != sorted(set(percents)):
         raise ValueError(
-            f"the shares {', '.join(f'{p}%' for p in percents)} do not grow: each is of all VMs, "
-            "those of the waves before included"
+            f"the shares {', '.join(f'{p}%' for p in percents)} do not grow: each counts "
+            "all VMs, including those of earlier waves"
         )
     return tuple(shares)
 

@@ -50,12 +50,12 @@ def parse(text: str) -> Quiet:
     """
     form = _FORM.fullmatch(text.strip())
     if form is None:
-        raise ValueError(f"{text!r} are no quiet hours: write days and times, as in {EXAMPLE}")
+        raise ValueError(f"{text!r} are not quiet hours: write days and times, as in {EXAMPLE}")
     days, begin, end = form[1], _minutes(form[2]), _minutes(form[3])
     if begin in (end, _DAY):
         raise ValueError(
-            f"{form[2]}-{form[3]} is no span of time: a whole day is 00:00-24:00, "
-            f"a part of one is as in {EXAMPLE}"
+            f"{form[2]}-{form[3]} is not a time span: a whole day is 00:00-24:00, part of a "
+            f"day is as in {EXAMPLE}"
         )
     return Quiet(days=_weekdays(days), begin=begin, end=end if end > begin else end + _DAY)
 
@@ -136,7 +136,7 @@ def _weekdays(text: str) -> frozenset[int]:
     for part in text.split(","):
         ends = [_weekday(day.strip()) for day in part.split("-")]
         if len(ends) > 2:
-            raise ValueError(f"{part.strip()!r} are no days: write Mon-Fri, or Mon,Wed,Fri")
+            raise ValueError(f"{part.strip()!r} are not days: write Mon-Fri, or Mon,Wed,Fri")
         found |= {(ends[0] + n) % 7 for n in range((ends[-1] - ends[0]) % 7 + 1)}
     return frozenset(found)
 
@@ -144,8 +144,8 @@ def _weekdays(text: str) -> frozenset[int]:
 def _weekday(text: str) -> int:
     if text.lower() not in _DAYS:
         raise ValueError(
-            f"{text!r} is no day: the days are Mon, Tue, Wed, Thu, Fri, Sat and Sun, "
-            f"or daily, as in {EXAMPLE}"
+            f"{text!r} is not a day: use Mon, Tue, Wed, Thu, Fri, Sat, Sun or daily, as in "
+            f"{EXAMPLE}"
         )
     return _DAYS.index(text.lower())
 
@@ -153,7 +153,7 @@ def _weekday(text: str) -> int:
 def _minutes(text: str) -> int:
     hour, minute = (int(part) for part in text.split(":"))
     if minute > 59 or hour * 60 + minute > _DAY:
-        raise ValueError(f"{text} is no time of day: write 00:00 to 24:00, as in {EXAMPLE}")
+        raise ValueError(f"{text} is not a time of day: write 00:00 to 24:00, as in {EXAMPLE}")
     return hour * 60 + minute
 
 

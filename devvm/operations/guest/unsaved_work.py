@@ -85,7 +85,7 @@ def look(services: Services, name: str) -> Risk:
         )
     vm = services.hypervisor.vm(name)
     if vm is None or vm.state is not VmState.RUNNING:
-        return Risk(unknown=f"it is not running (it is {(vm.state if vm else 'missing')})")
+        return Risk(unknown=f"it is not running (it is {vm.state if vm else 'missing'})")
     try:
         target = ssh.target(services, name, login="vagrant")
         script = assets.look_for_work().read_text(encoding="utf-8")

@@ -56,7 +56,7 @@ def demand_passed(
         meanwhile = f"meanwhile you can use another box: devvm create --release {other}"
     raise kind(
         f"{what} fails {len(failures)} of {len(report.checks)} "
-        f"checks{(f' {against}' if against else '')}; {outcome}",
+        f"checks{f' {against}' if against else ''}; {outcome}",
         details="\n".join(
             [
                 *(lines[:_NAMED] or ["no check ran"]),

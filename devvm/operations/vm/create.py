@@ -210,7 +210,7 @@ def require_box(services: Services, release: str | None) -> Box:
     box = find_box(services, release)
     if box is None:
         raise NotFoundError(
-            f"there is no box of {(f'the release {release}' if release else 'the working tree')}",
+            f"there is no box of {f'the release {release}' if release else 'the working tree'}",
             resolution="devvm box build",
         )
     return box

@@ -100,7 +100,7 @@ def test_keys(cli, mirror):
 def test_a_broken_lock_is_replaced_and_that_is_said(cli, mirror):
     mirror.path.write_text("<<<<<<< HEAD\n")
     done = cli("release", "lock")
-    assert "packages.lock:1: a merge was left undecided" in done.stderr
+    assert "packages.lock:1: unresolved merge conflict" in done.stderr
     assert working_tree.lock() == NEW
 
 

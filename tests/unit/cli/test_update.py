@@ -71,7 +71,7 @@ def test_a_new_root_is_agreed_on_where_work_would_be_out_of_sight(cli, new_image
     monkeypatch.setattr(Output, "ask", lambda self, prompt: "y")
     done = cli("update", "dev001")
     assert done.code == 0
-    assert "rebuild on the new box: how the image is made changes (role guest)" in done.stdout
+    assert "rebuild on the new box: how the image is built changes (role guest)" in done.stdout
     assert new_image.release_of("dev001") == IMAGE
 
 

@@ -140,11 +140,11 @@ def test_a_version_that_is_none_is_shown(version):
     ("was", "becomes", "phrase"),
     [
         ("gzip on;", "gzip off;", "gzip on → off"),
-        ("    gzip_static on;\n", "", "no more gzip_static"),
+        ("    gzip_static on;\n", "", "removed gzip_static"),
         ("user www-data;", "user www-data;\nhttp2 on;", "http2 on"),
         ("DENY always", "SAMEORIGIN", "add_header X-Frame-Options DENY always → SAMEORIGIN"),
         ("    add_header X-Content-Type-Options nosniff;\n", "",
-         "no more add_header X-Content-Type-Options nosniff"),
+         "removed add_header X-Content-Type-Options nosniff"),
         ("user www-data;", "user www-data;\ninclude /etc/nginx/x.conf;",
          "include /etc/nginx/x.conf"),
         ("{{ nginx_worker_connections }}", "4096",
@@ -178,7 +178,7 @@ def test_a_variable_is_told_once_though_a_template_has_it():
         ("max_connections = 100", "max_connections = 200", "max_connections 100 → 200"),
         ("[mariadbd]", "[mariadbd]\nport=3307", "port 3307"),
         ("ExecStart=/bin/a --x", "ExecStart=/bin/b --x", "ExecStart /bin/a --x → /bin/b --x"),
-        ("daemonize", "", "no more daemonize"),
+        ("daemonize", "", "removed daemonize"),
         ("daemonize", "daemonize yes", "daemonize yes"),
         ("daemonize yes", "daemonize", "daemonize yes → nothing"),
         ("net.core.somaxconn = 128", "net.core.somaxconn = 1024", "net.core.somaxconn 128 → 1024"),
@@ -201,11 +201,11 @@ def test_a_long_value_is_cut():
     ("old", "new", "phrases"),
     [
         ("a_size: 1024", "a_size: 2048", ["size 1024 → 2048"]),
-        ("a_size: 1024", "", ["no more size"]),
+        ("a_size: 1024", "", ["removed size"]),
         ("a_x: 1", "a_x: 1\na_on: true", ["on true"]),
         ("a_x: yes", "a_x: no", ["x true → false"]),
         ("a_l: [p, q]", "a_l: [q, r]", ["l: r added", "l: p removed"]),
-        ("a_l: [p, q]", "a_l: [q, p]", ["l in another order"]),
+        ("a_l: [p, q]", "a_l: [q, p]", ["l reordered"]),
         ("a_d: {x: 1, y: 2}", "a_d: {x: 1, y: 3, z: 4}", ["d.y 2 → 3", "d.z 4"]),
         ("a_x: !vault |\n  abc", "a_x: !vault |\n  abd", ["x abc → abd"]),
         ("__a_user: about", "__a_user: www", ["user about → www"]),
@@ -238,7 +238,7 @@ def test_tasks_are_told_by_their_names():
     assert told({path: old}, {path: new}) == [
         "nginx: new task: Both",
         "nginx: new task: Enable the status page",
-        "nginx: no more task: Old",
+        "nginx: removed task: Old",
         "nginx: task changed: Configure",
     ]
 
@@ -247,14 +247,14 @@ def test_handlers_and_whole_files_of_tasks_are_told_by_names():
     main = {"roles/a/tasks/main.yml": "[]\n"}
     new = {"roles/a/handlers/main.yml": "- name: Restart\n  debug: {}\n"}
     assert told(main, main | new) == ["a: new handler: Restart"]
-    assert told(main | new, main) == ["a: no more handler: Restart"]
+    assert told(main | new, main) == ["a: removed handler: Restart"]
 
 
 def test_a_migration_is_told_by_its_name():
     role = {"roles/site/files/about/app.py": "x\n"}
     path = "roles/site/files/about/migrations/versions/0003_add_nickname.py"
     assert told(role, role | {path: "y"}) == ["site: migration 0003 add nickname"]
-    assert told(role | {path: "y"}, role) == ["site: no more migration 0003 add nickname"]
+    assert told(role | {path: "y"}, role) == ["site: removed migration 0003 add nickname"]
     assert told(role | {path: "y"}, role | {path: "z"}) == [
         "site: migration 0003 add nickname changed"
     ]
@@ -264,22 +264,22 @@ def test_code_is_told_by_the_number_of_lines():
     path = "roles/site/files/about/app.py"
     old = "".join(f"line {number}\n" for number in range(50))
     new = old.replace("line 1", "Line 1")
-    assert told({path: old}, {path: new}) == ["site: 11 lines of files/about/app.py changed"]
+    assert told({path: old}, {path: new}) == ["site: 11 lines in files/about/app.py changed"]
     assert told({path: "a\nb\n"}, {path: "b\na\n"}) == [
-        "site: lines of files/about/app.py in another order"
+        "site: lines in files/about/app.py reordered"
     ]
 
 
 def test_much_code_is_told_as_one():
     old = {f"roles/site/files/about/{n}.py": "a\n" for n in range(9)}
     new = dict.fromkeys(old, "b\nc\n")
-    assert told(old, new) == ["site: 18 lines of 9 files changed"]
+    assert told(old, new) == ["site: 18 lines in 9 files changed"]
 
 
 def test_files_that_come_and_go_are_told():
     old, new = {"roles/a/files/x.png": b"\0", "roles/a/x": "1"}, {"roles/a/x": "1"}
     assert told(new, old) == ["a: new file files/x.png"]
-    assert told(old, new) == ["a: no more file files/x.png"]
+    assert told(old, new) == ["a: removed file files/x.png"]
 
 
 def test_what_is_no_text_is_only_said_to_change():
@@ -303,8 +303,8 @@ def test_comments_and_spaces_are_said_to_be_no_more_than_that(path, old, new):
 
 def test_indentation_of_code_and_colours_are_no_comments():
     code, style = "roles/a/files/a.py", "roles/a/files/a.css"
-    assert told({code: "if a:\n  b\n"}, {code: "if a:\nb\n"}) == ["a: 1 line of files/a.py changed"]
-    assert told({style: "#x {}\n"}, {style: "#y {}\n"}) == ["a: 1 line of files/a.css changed"]
+    assert told({code: "if a:\n  b\n"}, {code: "if a:\nb\n"}) == ["a: 1 line in files/a.py changed"]
+    assert told({style: "#x {}\n"}, {style: "#y {}\n"}) == ["a: 1 line in files/a.css changed"]
 
 
 def test_documentation_is_said_to_be_no_more_than_that():
@@ -325,8 +325,8 @@ def test_roles_and_playbooks_that_come_and_go_are_told():
     new = {"roles/varnish/tasks/main.yml": "[]", "playbooks/b.yml": "- hosts: all"}
     assert told(old, new) == [
         "new role: varnish",
-        "no more role: php",
-        "no more playbook: a.yml",
+        "removed role: php",
+        "removed playbook: a.yml",
         "new playbook: b.yml",
     ]
     assert told({"playbooks/a.yml": "- hosts: x"}, {"playbooks/a.yml": "- hosts: y"}) == [

@@ -613,7 +613,7 @@ def test_roles_that_install_what_they_do_not_declare_fail_the_build_by_name(worl
         OperationError, match="applying the roles left packages that differ"
     ) as caught:
         build(world)
-    assert caught.value.details == "git:amd64: 2 is there, and not in the set"
+    assert caught.value.details == "git:amd64: 2 is not in the set"
     assert leftovers(world) == []
 
 

@@ -197,7 +197,7 @@ def test_a_difference_is_told_both_ways_round(world):
     there = releases.diff(world.services, OTHER, "latest")
     back = releases.diff(world.services, "latest", OTHER)
     assert there.words == ("tzdata 2024b → 2025a", "new role: base")
-    assert back.words == ("tzdata 2025a → 2024b", "no more role: base")
+    assert back.words == ("tzdata 2025a → 2024b", "removed role: base")
     assert there.difference.new_roles == back.difference.gone_roles == ("base",)
 
 
