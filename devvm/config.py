@@ -48,14 +48,14 @@ class ExtraDiskConfig(_Strict):
     """A further disk."""
 
     name: str = Field(description="appears in the VM as /dev/disk/by-id/virtio-NAME")
-    size_gib: int = Field(ge=1, le=4096, description="size, GiB")
+    size_gib: int = Field(ge=1, le=4096, description="size in GiB")
 
     @field_validator("name")
     @classmethod
     def _name(cls, value: str) -> str:
         if not _DISK_NAME.fullmatch(value) or value in {"devvm-data", "data", "root"}:
             raise ValueError(
-                "use 1 to 16 of a-z, 0-9 and '-', beginning with a letter; not data or root"
+                "use 1 to 16 of a-z, 0-9 and '-', starting with a letter; not data or root"
             )
         return value
 
@@ -63,27 +63,35 @@ class ExtraDiskConfig(_Strict):
 class VmConfig(_Strict):
     """What a new VM gets."""
 
-    cpus: int = Field(2, ge=1, le=64, description="virtual processors")
-    memory_mib: int = Field(2048, ge=768, le=1048576, description="memory, MiB")
-    root_gib: int = Field(20, ge=20, le=1024, description="size of the root disk, GiB")
-    data_gib: int = Field(20, ge=1, le=4096, description="size of the data disk, GiB")
+    cpus: int = Field(2, ge=1, le=64, description="virtual CPUs")
+    memory_mib: int = Field(2048, ge=768, le=1048576, description="memory in MiB")
+    root_gib: int = Field(20, ge=20, le=1024, description="size of the root disk in GiB")
+    data_gib: int = Field(20, ge=1, le=4096, description="size of the data disk in GiB")
     driver: Literal["auto", "kvm", "qemu"] = Field(
-        "auto", description="auto: KVM where it truly runs guests, emulation otherwise"
+        "auto", description="auto: KVM if it can run guests, otherwise emulation"
     )
-    extra_disks: tuple[ExtraDiskConfig, ...] = Field((), description="further disks", strict=False)
+    extra_disks: tuple[ExtraDiskConfig, ...] = Field(
+        (), description="additional disks", strict=False
+    )
     boot_timeout_seconds: int = Field(
-        600, ge=30, le=7200, description="seconds for a VM to boot; by emulation it takes minutes"
+        600,
+        ge=30,
+        le=7200,
+        description="seconds a VM may take to boot; with emulation it takes minutes",
     )
 
 
 class NetworkConfig(_Strict):
     """devvm's libvirt network."""
 
-    name: str = Field("devvm", pattern=r"^[a-z][a-z0-9-]{0,14}$", description="libvirt's name")
-    address: str = Field("192.168.219.0/24", description="its range, CIDR")
+    name: str = Field(
+        "devvm", pattern=r"^[a-z][a-z0-9-]{0,14}$", description="name of the libvirt network"
+    )
+    address: str = Field("192.168.219.0/24", description="its address range, as CIDR")
     domain: str = Field("devvm.test", description="DNS domain of the VMs")
     forward: Literal["nat", "none"] = Field(
-        "nat", description="nat: VMs reach what the host reaches; none: only host and VMs"
+        "nat",
+        description="nat: VMs reach what the host reaches; none: only the host and each other",
     )
 
     @field_validator("address")
@@ -112,8 +120,8 @@ def _mirrors(value: object) -> object:
                          "in a list")  # fmt: skip
     for address in found:
         if not isinstance(address, str) or not _MIRROR.fullmatch(address):
-            raise ValueError(f"{address!r} is not the address of a mirror; it begins with http:// "
-                             "or https://, and names a host")  # fmt: skip
+            raise ValueError(f"{address!r} is not the address of a mirror; it must start "
+                             "with http:// or https:// and name a host")  # fmt: skip
     return tuple(found)
 
 
@@ -128,15 +136,15 @@ class BoxConfig(_Strict):
 
     mirror: _Mirrors = Field(
         ("http://deb.debian.org/debian",),
-        description="Debian mirrors that packages come from, the first that has one; the first "
-        "says what there is, and is the VMs' own",
+        description="Debian mirrors to get packages from, asked in order; the first decides "
+        "which packages there are, and the VMs use it too",
     )
     security_mirror: _Mirrors = Field(
         ("http://deb.debian.org/debian-security",),
-        description="the same, of Debian's security updates",
+        description="the same for Debian's security updates",
     )
     keyring: Annotated[Path, Field(strict=False)] = Field(
-        _DEBIAN_KEYRING, description="keys that the mirrors' lists of packages are signed with"
+        _DEBIAN_KEYRING, description="keys that sign the mirrors' package lists"
     )
 
     @field_validator("keyring")
@@ -159,15 +167,17 @@ class BoxConfig(_Strict):
 class TrashConfig(_Strict):
     """What was destroyed or replaced, and can be had back."""
 
-    days: int = Field(14, ge=1, le=3650, description="days until it may be deleted for good")
+    days: int = Field(
+        14, ge=1, le=3650, description="days until what is in the trash may be deleted for good"
+    )
 
 
 class HooksConfig(_Strict):
     """Programs that are told of a rollout."""
 
-    command: _Texts = Field((), description="command, as a list of arguments; gets JSON")
+    command: _Texts = Field((), description="command to run, as a list of arguments; it gets JSON")
     webhook: SecretStr | None = Field(
-        None, description="web address that JSON is posted to; never shown, as it may be a secret"
+        None, description="URL to post JSON to; never shown, because it may be a secret"
     )
     webhook_token_file: _OptionalPath = Field(
         None, description="file with the token for `Authorization: Bearer`; https only"
@@ -198,22 +208,22 @@ class IrcConfig(_Strict):
 
     server: str | None = Field(
         None, pattern=r"^[A-Za-z0-9.:-]{1,253}$",
-        description="IRC server, by name or address; without it nobody is told",
+        description="IRC server, by name or address; unset: IRC is not used",
     )  # fmt: skip
     port: int = Field(6697, ge=1, le=65535, description="its TCP port")
-    tls: bool = Field(default=True, description="speak TLS; its certificate is always verified")
-    ca_file: _OptionalPath = Field(
-        None, description="certificates of the authorities to trust; without it the host's"
+    tls: bool = Field(
+        default=True, description="use TLS; the server's certificate is always verified"
     )
+    ca_file: _OptionalPath = Field(None, description="CA certificates to trust; unset: the host's")
     nick: str = Field(
         "devvm", pattern=r"^[A-Za-z\[\]\\`_^{|}][A-Za-z0-9\[\]\\`_^{|}-]{0,29}$",
-        description="devvm's nick there; where it is taken, with `_` after it",
+        description="devvm's nick; if it is taken, `_` is appended",
     )  # fmt: skip
     channel: str = Field(
-        "#devvm", pattern=r"^[#&+][^\s,:\x00-\x1f]{1,49}$", description="channel that is told"
+        "#devvm", pattern=r"^[#&+][^\s,:\x00-\x1f]{1,49}$", description="channel to post to"
     )
     password_file: _OptionalPath = Field(
-        None, description="file with the server's password; with TLS only"
+        None, description="file with the server's password; TLS only"
     )
 
     @field_validator("ca_file", "password_file")
@@ -226,17 +236,18 @@ class RolloutConfig(_Strict):
     """How a release goes to the fleet, and who hears of it."""
 
     quiet_hours: _Texts = Field(
-        (), description="hours in which no VM is changed, local time of the host"
+        (), description="hours in which no VM is changed, in the host's local time"
     )
     quiet_hours_of: dict[str, _Texts] = Field(
-        {}, description="hours of one VM, by its name, in place of those of all"
+        {}, description="quiet hours by VM name, instead of those for all VMs"
     )
-    canaries: _Texts = Field((), description="VMs that are the first in every rollout")
-    ask_minutes: int = Field(
-        10, ge=0, le=1440, description="minutes that somebody who is active has to answer"
-    )
+    canaries: _Texts = Field((), description="VMs that go first in every rollout")
+    ask_minutes: int = Field(10, ge=0, le=1440, description="minutes active users have to respond")
     active_minutes: int = Field(
-        15, ge=1, le=1440, description="who typed something in the last minutes is active"
+        15,
+        ge=1,
+        le=1440,
+        description="minutes after their last keystroke that a user still counts as active",
     )
     hooks: HooksConfig = HooksConfig()
     irc: IrcConfig = IrcConfig()
@@ -261,18 +272,22 @@ class RolloutConfig(_Strict):
 class Config(_Strict):
     """All of devvm's settings."""
 
-    uri: str = Field("qemu:///system", description="libvirt host")
+    uri: str = Field("qemu:///system", description="connection URI of the libvirt host")
     state_dir: Annotated[Path, Field(strict=False)] = Field(
-        Path("/var/lib/devvm"), description="what only the host knows: boxes, CA, journals, logs"
+        Path("/var/lib/devvm"),
+        description="folder for devvm's state on the host: boxes, CA, journals, logs",
     )
-    pool: str = Field("devvm", pattern=r"^[a-z][a-z0-9-]{0,14}$", description="libvirt's pool")
+    pool: str = Field(
+        "devvm", pattern=r"^[a-z][a-z0-9-]{0,14}$", description="name of the libvirt storage pool"
+    )
     pool_path: Annotated[Path, Field(strict=False)] = Field(
-        Path("/var/lib/libvirt/images/devvm"), description="where the pool keeps its volumes"
+        Path("/var/lib/libvirt/images/devvm"),
+        description="folder where the pool stores its volumes",
     )
     production_dir: _OptionalPath = Field(
         None,
-        description="folder that says what production is: manifest.yml, overlay/, roles.yml, "
-        "waivers.yml; without it the reference stack's",
+        description="folder that describes production: manifest.yml, overlay/, roles.yml, "
+        "waivers.yml; unset: the reference stack's",
     )
     vm: VmConfig = VmConfig()
     network: NetworkConfig = NetworkConfig()
@@ -299,9 +314,9 @@ def _check_url(url: str) -> None:
     except ValueError:  # a port that is none
         known = False
     if not known or not url.isascii() or not url.isprintable() or " " in url:
-        raise ValueError("not a web address; write it as https://chat.example.test/hook")
+        raise ValueError("not a URL; write it as https://chat.example.test/hook")
     if "@" in parts.netloc:
-        raise ValueError("no login in the address; put a token into webhook_token_file")
+        raise ValueError("the URL must not contain a login; put a token into webhook_token_file")
 
 
 def files() -> list[Path]:
