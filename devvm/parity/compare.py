@@ -201,7 +201,7 @@ def _changed_lines(diff: str) -> str:
     lines = diff.splitlines()[2:]
     added = sum(line.startswith("+") for line in lines)
     removed = sum(line.startswith("-") for line in lines)
-    return f"{added} lines more, {removed} less than expected" if lines else diff
+    return f"{added} lines more, {removed} fewer than expected" if lines else diff
 
 
 def _facts(facts: Mapping[str, Any]) -> str:

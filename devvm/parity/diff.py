@@ -84,7 +84,7 @@ class Variation:
         if self.added:
             parts.append(f"varies now: {', '.join(self.added)}")
         if self.removed:
-            parts.append(f"varies no more: {', '.join(self.removed)}")
+            parts.append(f"no longer varies: {', '.join(self.removed)}")
         return "; ".join(parts)
 
 

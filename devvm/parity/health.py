@@ -16,8 +16,8 @@ _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 (looked for)
 _OLD_TLS = frozenset({"SSLv3", "TLSv1", "TLSv1.1"})
 #: Settings that a production server should not have.
 _SUSPICIOUS = {
-    "mariadb/skip_grant_tables": ("ON", "everybody may do everything"),
-    "mariadb/local_infile": ("ON", "a client can be made to send its files"),
+    "mariadb/skip_grant_tables": ("ON", "everybody can do everything"),
+    "mariadb/local_infile": ("ON", "a server can make a client send its files"),
 }
 
 
@@ -27,9 +27,9 @@ def complaints(area: str, item: str, facts: Facts) -> Iterator[tuple[str, str]]:
     if area == "unit" and isinstance(state, str) and state.startswith("failed"):
         yield "failed", "it has failed on every host"
     if area == "unit" and facts.get("reload"):
-        yield "reload", "its file was changed after systemd read it: daemon-reload is due"
+        yield "reload", "its file changed after systemd read it: daemon-reload is needed"
     if area == "package" and facts.get("status") not in (None, "config-files"):
-        yield "package", f"it is not wholly installed: {facts['status']}"
+        yield "package", f"it is not fully installed: {facts['status']}"
     if area == "socket":
         servers = sorted(_PRIVATE & _words(facts, "process"))
         if servers and _EVERYWHERE & _words(facts, "bind"):
@@ -38,7 +38,7 @@ def complaints(area: str, item: str, facts: Facts) -> Iterator[tuple[str, str]]:
     if area == "file" and isinstance(mode, str) and MODE.fullmatch(mode):
         bits = int(mode, 8)
         if bits & _OTHERS_WRITE and not (bits & _STICKY and item.endswith("/")):
-            yield "writable", f"everybody may write it: mode {mode}"
+            yield "writable", f"everybody can write to it: mode {mode}"
     if area == "user" and facts.get("password") == "none":
         yield "password", "the account needs no password"
     if area == "tls" and _OLD_TLS & _words(facts, "protocols"):

@@ -74,7 +74,7 @@ def lint(text: str, manifest: Manifest, secrets: Secrets) -> list[Finding]:
     places = lines_of_items(text)
     found = [*_order(text, manifest), *_varying(manifest)]
     if not any(manifest.areas.values()):
-        found.append(Finding(rule="empty", message="there is no item in it"))
+        found.append(Finding(rule="empty", message="it has no items"))
     for area, item, facts in manifest.items():
         where, line = check_name(area, item), places.get((area, item))
         found += [
@@ -105,8 +105,8 @@ def _order(text: str, manifest: Manifest) -> Iterator[Finding]:
         yield Finding(
             rule="order",
             line=line,
-            message="from here on it is not in the form and order that a capture writes, "
-            "or a key is there twice; devvm production lint --fix puts that right",
+            message="from here on, format or order differ from what a capture writes, or a "
+            "key is duplicated; to fix it: devvm production lint --fix",
         )
 
 
@@ -118,13 +118,14 @@ def _varying(manifest: Manifest) -> Iterator[Finding]:
             if PRESENT in names and item in manifest.areas.get(area, {}):
                 yield Finding(
                     rule="varies", check=where,
-                    message="it is among what all hosts share, and varies as a whole (present)",
+                    message="it is listed as shared by all hosts, but varies as a whole "
+                            "(present)",
                 )  # fmt: skip
             elif facts and set(names) & set(facts):
                 both = ", ".join(sorted(set(names) & set(facts)))
                 yield Finding(
                     rule="varies", check=where, severity=Severity.WARNING,
-                    message=f"{both}: given, and not compared since it varies",
+                    message=f"{both}: given, but not compared because it varies",
                 )  # fmt: skip
 
 
@@ -140,7 +141,7 @@ def _types(facts: Facts) -> Iterator[Finding]:
     for name in sorted(_TEXTS & set(facts)):
         value = facts[name]
         if isinstance(value, (bool, int, float)):
-            yield Finding(rule="text", message=f"{name}: {value!r} is no text; put it in quotes")
+            yield Finding(rule="text", message=f"{name}: {value!r} is not text; quote it")
     mode = facts.get("mode")
     if isinstance(mode, str) and not MODE.fullmatch(mode):
         yield Finding(rule="mode", message=f"mode: {mode!r} is not four octal digits")
@@ -148,17 +149,17 @@ def _types(facts: Facts) -> Iterator[Finding]:
     if isinstance(content, str) and isinstance(digest, str):
         right = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
         if digest != right:
-            yield Finding(rule="hash", message=f"sha256 is not that of the content, {right}")
+            yield Finding(rule="hash", message=f"sha256 is not the content's, {right}")
 
 
 def _secrets(area: str, item: str, facts: Facts, secrets: Secrets) -> Iterator[Finding]:
     sealed = facts.get("secret")
     if sealed is not None and not (isinstance(sealed, str) and _SEALED.fullmatch(sealed)):
-        why = "a hash that anybody can try guesses on" if _is_hash(sealed) else "no sealed hash"
+        why = "anybody can guess at this hash" if _is_hash(sealed) else "not a sealed hash"
         yield Finding(rule="seal", message=f"secret: {why}; it must be null or 32 hex digits")
     own_text = area == "file" and "content" in facts and not facts.get("package")
     if own_text and any(fnmatchcase(item, pattern) for pattern in secrets.paths):
-        yield Finding(rule="secret", message="content: such a file is a secret as a whole")
+        yield Finding(rule="secret", message="content: a file like this is secret as a whole")
     for name, text in _strings(facts):
         # A server's setting is judged by its name as well, as its collector does.
         setting = area == "setting" and name == "value"

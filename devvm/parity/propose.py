@@ -202,13 +202,13 @@ def _tasks(one: _Changed, roles: Roles, sources: Mapping[str, Sequence[Source]])
 def _notes(old: Manifest, new: Manifest, brought: int) -> Iterator[str]:
     if brought:
         yield (
-            f"left out: {brought} {'change' if brought == 1 else 'changes'} that "
-            "packages bring along that change anyway"
+            f"left out: {brought} {'change' if brought == 1 else 'changes'} that come with "
+            "packages that change anyway"
         )
     for area in sorted(set(old.areas) ^ set(new.areas)):
         where, count = (
-            ("what production is now", len(old.areas[area]))
+            ("the new manifest", len(old.areas[area]))
             if area in old.areas
-            else ("what the stack is", len(new.areas[area]))
+            else ("the stack's manifest", len(new.areas[area]))
         )
-        yield f"left out: area {area} (items: {count}), of which {where} says nothing"
+        yield f"left out: area {area} (items: {count}), which {where} does not have"

@@ -113,7 +113,7 @@ def _unit(item: str, old: Facts | None, new: Facts | None) -> Iterator[Line]:
         elif before.get(path) != after[path]:
             yield Line(f"{'change' if path in before else 'add'} drop-in {path} of unit {item}")
     if new.get("reload"):
-        yield Line(f"look at unit {item} in production: daemon-reload is due")
+        yield Line(f"look at unit {item} in production: daemon-reload is needed")
 
 
 def _enabling(item: str, was: Value, now: Value) -> str:

@@ -83,7 +83,7 @@ def fact_change(name: str, old: Facts, new: Facts) -> str:
     if isinstance(was, list) and isinstance(now, list):
         more, less = list_change(was, now)
         signed = [f"+{in_a_line(one)}" for one in more] + [f"-{in_a_line(one)}" for one in less]
-        return ", ".join(signed) or f"another order: {in_a_line(now)}"
+        return ", ".join(signed) or f"reordered: {in_a_line(now)}"
     if isinstance(was, dict) and isinstance(now, dict):
         names = [key for key in sorted({*was, *now}) if was.get(key) != now.get(key)]
         return ", ".join(f"{key}: {fact_change(key, {**was}, {**now})}" for key in names)

@@ -170,7 +170,7 @@ def test_lint_of_the_stack(cli, production, write):
     assert done.code == 0
     where = f"{production}/overlay/10-dev.yml:4"
     assert done.stdout.splitlines() == [
-        f"{where}: warning: file/tmp/: everybody may write it: mode 0777 [writable]",
+        f"{where}: warning: file/tmp/: everybody can write to it: mode 0777 [writable]",
         f"{production}/roles.yml: warning: old: *exim* matches no item [roles]",
         "3 files: 2 warnings",
     ]
@@ -202,7 +202,7 @@ def test_lint_puts_in_order(cli, tmp_path):
     file = tmp_path / "m.yml"
     file.write_text("# why\nformat: 1\nareas:\n  unit:\n    b: {}\n    a: {}\n")
     file.chmod(0o640)
-    assert "--fix puts that right" in cli("production", "lint", str(file)).stdout
+    assert "to fix it: devvm production lint --fix" in cli("production", "lint", str(file)).stdout
     done = cli("production", "lint", "--fix", str(file))
     assert done.code == 0, done.stdout
     assert file.read_text() == "# why\nformat: 1\nareas:\n  unit:\n    a: {}\n    b: {}\n"
@@ -278,7 +278,7 @@ BAD = {
     "another format": b"format: 2\n",
     "unknown key": b"area: {}\n",
     "no date": b"captured: 2026-13-45\n",
-    "no text": b"areas: {unit: {x: {state: [1]}}}\n",
+    "not text": b"areas: {unit: {x: {state: [1]}}}\n",
     "broken tag": b"areas: {unit: {x: {state: !!bool x}}}\n",
     "code": b"areas: !!python/object/apply:os.system [true]\n",
     "not YAML": b"areas:\n\t- x: [\n",

@@ -160,7 +160,7 @@ def test_texts_are_told_by_a_diff():
         {"content": "a\nb\nc\n", "sha256": "1"}, {"content": "a\nB\nc\nd\n", "sha256": "2"}, NOBODY
     )
     assert difference.kind is Kind.DIFFERS
-    assert difference.words() == "content: 2 lines more, 1 less than expected"
+    assert difference.words() == "content: 2 lines more, 1 fewer than expected"
     assert "-b\n+B\n" in difference.diff
     without_end = compare({"content": "a\n"}, {"content": "a"}, NOBODY)
     assert "end of the last line" in without_end.words()

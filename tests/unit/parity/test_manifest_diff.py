@@ -55,7 +55,7 @@ def test_items_added_removed_and_changed_are_in_order():
         ({"value": ""}, {"value": " "}, "value: '' -> ' '"),
         ({"value": "a" * 200 + "b"}, {"value": "a" * 200 + "c"}, None),
         ({"bind": ["a", "b"]}, {"bind": ["b", "c"]}, "bind: +c, -a"),
-        ({"bind": ["a", "b"]}, {"bind": ["b", "a"]}, "bind: another order: b, a"),
+        ({"bind": ["a", "b"]}, {"bind": ["b", "a"]}, "bind: reordered: b, a"),
         ({"bind": ["a", "a"]}, {"bind": ["a"]}, "bind: -a"),
         ({"bind": []}, {"bind": "a"}, "bind: none -> a"),
         ({"d": {"/x": "1", "/y": "1"}}, {"d": {"/x": "2"}}, "d: /x: 1 -> 2, /y: 1 -> nothing"),
@@ -139,8 +139,8 @@ def test_what_varies_now_is_said_once():
         ("unit/y", "varies now: present"),
     ]
     assert [v.words() for v in between(new, old).variations] == [
-        "varies no more: state",
-        "varies no more: present",
+        "no longer varies: state",
+        "no longer varies: present",
     ]
 
 

@@ -244,7 +244,7 @@ def test_what_a_package_brings_along_is_left_out():
     assert [task.check for task in found.tasks] == [
         "package/libx:amd64", "package/python3-click", "file/etc/other", "file/etc/own",
     ]  # fmt: skip
-    assert found.notes == ("left out: 3 changes that packages bring along that change anyway",)
+    assert found.notes == ("left out: 3 changes that come with packages that change anyway",)
 
 
 def test_files_of_units_are_told_once():
@@ -266,8 +266,8 @@ def test_areas_that_one_does_not_speak_of():
     found = propose(old, new, ROLES, {})
     assert found.tasks == ()
     assert found.notes == (
-        "left out: area limit (items: 2), of which what the stack is says nothing",
-        "left out: area tls (items: 1), of which what production is now says nothing",
+        "left out: area limit (items: 2), which the stack's manifest does not have",
+        "left out: area tls (items: 1), which the new manifest does not have",
     )
 
 
