@@ -274,7 +274,7 @@ def _production(folder: Path) -> dict[str, bytes]:
         raise OperationError(
             f"{error.filename} can't be read",
             details=error.strerror,
-            resolution="devvm config show says where production_dir is",
+            resolution="to see production_dir: devvm config show",
         ) from None
 
 

@@ -56,13 +56,13 @@ class Manifest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, title="devvm production manifest")
 
     format: Literal[1] = Field(1, description="version of this format")
-    captured: datetime.date | None = Field(None, description="the day")
-    hosts: tuple[str, ...] = Field((), description="the hosts that were looked at")
+    captured: datetime.date | None = Field(None, description="day of the capture")
+    hosts: tuple[str, ...] = Field((), description="hosts it was captured from")
     only_if: tuple[Condition, ...] = Field(
-        (), description="of a layer: for machines of which all of these hold"
+        (), description="layers only: applies if all of these hold for the machine"
     )
     unless: tuple[Condition, ...] = Field(
-        (), description="of a layer: for machines of which none of these holds"
+        (), description="layers only: applies if none of these hold for the machine"
     )
     varies: dict[AreaName, dict[str, Annotated[list[str], AfterValidator(_sorted)]]] = Field(
         {},
@@ -70,7 +70,7 @@ class Manifest(BaseModel):
         "host to host and are not compared; `present`: the item itself",
     )
     areas: dict[AreaName, dict[str, Facts | None]] = Field(
-        {}, description="by area and item: facts; an item of a layer that is null is not there"
+        {}, description="by area and item: facts; null in a layer: the item does not exist"
     )
 
     def applies(self, conditions: Mapping[str, bool]) -> bool:

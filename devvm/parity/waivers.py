@@ -32,8 +32,8 @@ class Waiver(BaseModel):
         ("*",), min_length=1, description="names or patterns of names; the domain may be left out"
     )
     reason: Text = Field(description="why; for people")
-    owner: Text = Field(description="who answers for it")
-    until: datetime.date = Field(description="the last day that it holds")
+    owner: Text = Field(description="who is responsible for it")
+    until: datetime.date = Field(description="last day that it is valid")
 
     def covers(self, check: str, machine: str) -> bool:
         """Whether it concerns this check of the machine with this full name."""

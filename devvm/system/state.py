@@ -1,7 +1,7 @@
 """The host's state folder: only what libvirt can't tell.
 
 Vagrantfiles, the journal of an unfinished operation, locks, pinned host keys, run records. Every
-write is atomic; a file that can't be read is said, never shrugged off.
+write is atomic; a file that can't be read is reported, never ignored.
 """
 
 from __future__ import annotations

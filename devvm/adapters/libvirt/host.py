@@ -32,7 +32,7 @@ def choose_driver(wanted: str, *, offered: bool, in_processor: bool) -> tuple[Dr
     if not in_processor:
         missing = "the processor shows no hardware virtualization (neither vmx nor svm)"
     elif not offered:
-        missing = "libvirt does not offer KVM (is /dev/kvm there?)"
+        missing = "libvirt does not offer KVM (does /dev/kvm exist?)"
     else:
         missing = ""
     if wanted == "qemu":

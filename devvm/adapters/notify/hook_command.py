@@ -35,5 +35,5 @@ class HookCommand:
         except HostNotReadyError:
             raise OperationError(
                 f"there is no command {self._argv[0]}",
-                resolution="see rollout.hooks.command: devvm config show",
+                resolution="to see rollout.hooks.command: devvm config show",
             ) from None

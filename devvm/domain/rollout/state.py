@@ -221,7 +221,7 @@ class Ledger:
         return self._vms[name]
 
     def add(self, event: Event) -> None:
-        """Take an event in; one that a newer devvm wrote and this one does not know, counts not."""
+        """Take an event in; one that only a newer devvm knows is ignored."""
         if event.vm is not None:
             self._of_vm(event)
         elif event.what in _STATES:

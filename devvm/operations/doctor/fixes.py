@@ -53,7 +53,7 @@ def redefine(services: Services, name: str, _run: Run) -> None:
 
 
 def collect(services: Services, name: str, _run: Run) -> None:
-    """Put what no domain needs of a VM into the trash: to be looked at, and gone by itself."""
+    """Move a VM's orphaned volumes to the trash, where they expire."""
     vm = services.hypervisor.vm(name)
     facts = vm.metadata if vm is not None and vm.metadata else repair.unknown(name)
     lost = tuple(saved_states.lost_volumes(services, name))

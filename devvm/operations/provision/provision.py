@@ -196,7 +196,7 @@ def known_by(services: Services, facts: Metadata, identity: Mapping[str, str]) -
 
 
 def power_off(services: Services, vm: Vm, *, timeout: float) -> None:
-    """Shut a VM down, by the plug after `timeout` seconds; nothing where it is off."""
+    """Shut a VM down, force it off after `timeout` seconds; nothing if it is off."""
     if vm.state is not VmState.SHUTOFF:
         ssh.disconnect(services, vm.name)
         services.hypervisor.shutdown(vm, timeout=timeout, force=True)

@@ -219,7 +219,7 @@ def _finished(services: Services, name: str) -> Vm:
     vm = lifecycle.present(services, name)
     if vm.metadata is None or not vm.metadata.engineer or not vm.metadata.ready:
         raise OperationError(
-            f"{name} is not finished, or devvm does not know whose it is",
+            f"{name} is not finished, or devvm does not know who it belongs to",
             resolution=f"devvm rebuild {name}",
         )
     return vm

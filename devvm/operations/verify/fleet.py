@@ -121,7 +121,7 @@ class FleetReport:
 def verify_all(services: Services, run: Run, *, parallel: int) -> FleetReport:
     """Check every VM that runs; a run is kept with each, as `verify` does.
 
-    What keeps one VM from being checked is in the report, and keeps no other.
+    One VM's failure is in the report, and doesn't stop the others.
 
     Args:
         services: What the operation may use.

@@ -76,7 +76,7 @@ def demand_passed(
 
 
 def whose_task(report: Report) -> str:
-    """Who mends what failed, and which roles answer for how many checks, the most first."""
+    """Who has to fix what failed, and how many checks of each role failed, the most first."""
     counted = Counter(check.role for check in report.failures())
     roles = ", ".join(f"{role} {count}" for role, count in counted.most_common())
     return f"the platform team (roles: {roles})"

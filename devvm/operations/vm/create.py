@@ -179,7 +179,7 @@ def refuse_if_exists(services: Services, name: str) -> None:
     if services.hypervisor.domain_uuid(fqdn) is not None:
         raise ExistsError(
             f"there is a libvirt domain {fqdn} that devvm did not make",
-            details="perhaps it was made with Vagrant or virsh, or its metadata was removed",
+            details="perhaps it was created with Vagrant or virsh, or its metadata was removed",
             resolution=f"choose another name, or look at it: virsh dominfo {fqdn}",
         )
     left = saved_states.lost_volumes(services, name)
