@@ -43,7 +43,7 @@ def test_a_broken_vm_is_rebuilt_with_everything_that_a_person_would_miss(dev1, d
     devvm("exec", "dev1", "--", "sudo", "sh", "-c", _BREAK)
     refused = devvm("rebuild", "dev1", code=2).stderr
     assert "/etc/motd: changed since" in refused
-    assert "/srv/about/checkout: 1 uncommitted change (stays)" in refused
+    assert "/srv/about/checkout: 1 uncommitted change (kept)" in refused
     assert "Next: devvm rebuild dev1 --yes" in refused
     done = devvm("rebuild", "dev1", "--yes", "--json").json
     assert done["report"]["passed"]
