@@ -59,7 +59,7 @@ def test_it_says_it_all_at_the_top(page):
         (
             1,
             ["dev1 engineer1", "running", f"{made_up_fleet.NEWEST} latest",
-             "matches production 2 ahead 2026-11-24 18:01", "", "2.8 GiB", "2 GiB"],
+             "matches 2 ahead 2026-11-24 18:01", "", "2.8 GiB", "2 GiB"],
         ),
         (
             14,
@@ -69,7 +69,7 @@ def test_it_says_it_all_at_the_top(page):
         (
             17,
             ["dev17 engineer17", "running", f"{made_up_fleet.NEWEST} latest",
-             "matches production 2 ahead 2026-11-23 18:17",
+             "matches 2 ahead 2026-11-23 18:17",
              "2099-12-04 demo for the sales team on Friday", "4.9 GiB", "2 GiB"],
         ),
         (
@@ -80,13 +80,13 @@ def test_it_says_it_all_at_the_top(page):
         (
             29,
             ["dev29 engineer29", "running", f"{made_up_fleet.UNKNOWN} not on record",
-             "matches production 2 ahead 2026-11-21 18:29", "", "4.2 GiB", "2 GiB"],
+             "matches 2 ahead 2026-11-21 18:29", "", "4.2 GiB", "2 GiB"],
         ),
         (
             52,
             ["dev52 engineer52", "running",
              f"{made_up_fleet.OLDER} 1 behind ; updates to {made_up_fleet.NEWEST} at next start",
-             "matches production 2 ahead 2026-11-23 18:52", "", "2.1 GiB", "4 GiB"],
+             "matches 2 ahead 2026-11-23 18:52", "", "2.1 GiB", "4 GiB"],
         ),
     ],
 )  # fmt: skip
