@@ -32,9 +32,13 @@ class Two:
 
 @pytest.fixture(scope="module")
 def two(made, devvm, tmp_path_factory):
-    """dev1 and dev1-copy, both running."""
+    """dev1 and dev1-copy, both running: a clone of a snapshot, with what dev1 has no more."""
     made.baseline.restore()
-    copy = devvm("clone", "dev1", "--as", "dev1-copy", "--json").json
+    devvm("snapshot", "create", "dev1", "before")
+    devvm("exec", "dev1", "--", "rm", "note.txt")
+    clone = ("clone", "dev1", "--as", "dev1-copy", "--snapshot", "before", "--json")
+    copy = devvm(*clone).json
+    devvm("snapshot", "delete", "dev1", "before")
     kept = Baseline(devvm.state, tmp_path_factory.mktemp("two"))
     kept.take()
     yield Two(made.created, copy, kept)
