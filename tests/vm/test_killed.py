@@ -72,15 +72,6 @@ def test_a_rebuild_that_is_killed_at_boot_is_undone_by_doctor(dev1, devvm):
     healthy(devvm)
 
 
-def test_a_rebuild_that_is_killed_in_the_new_vm_is_undone_by_the_next_command(dev1, devvm):
-    before = look(devvm)
-    kill(start("rebuild", "dev1", "--yes"), "personalise:")
-    devvm("start", "dev1")
-    assert look(devvm) == before
-    assert work(devvm) == ALL_THERE
-    healthy(devvm)
-
-
 def test_an_interrupted_rebuild_cleans_up(dev1, devvm):
     before = look(devvm)
     child = start("rebuild", "dev1", "--yes")
