@@ -11,9 +11,11 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from devvm.domain.rollout.state import Cause, Event, Mark, State, VmState
+from devvm.domain.rollout.state import POSTPONED, Cause, Event, Mark, State, VmState
 
 _ASKED, _INTERRUPTED = "somebody asked to ", "interrupted"
+#: What the wave of those that were asked before was called.
+_POSTPONED = "put off before"
 _QUIET = re.compile(r"quiet hours until (\d\d):(\d\d)")
 _FAILED = re.compile(r"[a-z0-9-]+ could not be brought to \S+: (.+)")
 
@@ -25,6 +27,8 @@ def completed(event: Event) -> Event:
         found = _cause(_text(event, "why"))
     elif event.what == Mark.PHASE:
         found = _quiet(event.at, _text(event, "title"))
+    elif event.what == Mark.WAVE and event.facts.get("name") == _POSTPONED:
+        return replace(event, facts={**event.facts, "name": POSTPONED})
     elif event.what in (VmState.FAILED, VmState.STUCK) and event.vm is not None:
         found = _failure(_text(event, "why"))
     return replace(event, facts={**found, **event.facts}) if found else event

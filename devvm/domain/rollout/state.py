@@ -64,6 +64,9 @@ class Cause(StrEnum):
     CANARY = "canary"  # none could be changed
 
 
+#: The name of the wave, after all others, of VMs whose people have postponed the update.
+POSTPONED = "postponed before"
+
 #: States in which a wave does not wait for a VM any more.
 SETTLED = frozenset(VmState) - {
     VmState.WAITING, VmState.ASKED, VmState.UPDATING, VmState.GOING_BACK

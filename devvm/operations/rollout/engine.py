@@ -17,7 +17,7 @@ from devvm.domain.errors import DevvmError, HostNotReadyError, LockedError, NotF
 from devvm.domain.rollout import quiet_hours
 from devvm.domain.rollout.message import Kind, Message
 from devvm.domain.rollout.plan import CANARY
-from devvm.domain.rollout.state import SETTLED, Cause, Event, Ledger, Mark, State
+from devvm.domain.rollout.state import POSTPONED, SETTLED, Cause, Event, Ledger, Mark, State
 from devvm.domain.rollout.state import VmState as Step
 from devvm.operations.core.parallel import SideBySide
 from devvm.operations.core.progress import Run
@@ -31,7 +31,6 @@ from devvm.ports.services import Services
 
 #: Seconds between two looks at what somebody asks for.
 _TICK = 1.0
-_LATER = "postponed before"
 _KINDS: Mapping[State, Kind] = {
     State.FAILED: "failure",
     State.ABORTED: "aborted",
@@ -155,7 +154,7 @@ class Rollout:
             if not self._carry_out_wave(wave.name, wave.vms):
                 return
         late = [n for n in self.plan.vms if self.ledger.vm(n).state is Step.LATER]
-        if late and not self._carry_out_wave(_LATER, late):
+        if late and not self._carry_out_wave(POSTPONED, late):
             return
         counts = self.ledger.record.counts()
         text = ", ".join(f"{number} {step}" for step, number in sorted(counts.items()))
@@ -164,7 +163,7 @@ class Rollout:
 
     def _carry_out_wave(self, name: str, vms: Sequence[str]) -> bool:
         """Whether the rollout goes on after it."""
-        left = [n for n in vms if self._unsettled(n) or name == _LATER]
+        left = [n for n in vms if self._unsettled(n) or name == POSTPONED]
         failed = sum(map(self._failed, vms))
         if failed > self._allowed(name):  # the process was killed before it could say so
             self._fail(name, failed)
@@ -281,7 +280,7 @@ class Rollout:
         if outcome.again_at is not None:
             self._again_at[name] = outcome.again_at
         step = outcome.step
-        if step is Step.LATER and wave == _LATER:
+        if step is Step.LATER and wave == POSTPONED:
             self.note(Step.LEFT, name, **outcome.facts)
         elif step is not None:
             self.note(step, name, **outcome.facts)
@@ -360,7 +359,7 @@ class Rollout:
     def _of_wave(self) -> tuple[str, ...]:
         """The VMs of the wave at work."""
         name = self.ledger.record.wave
-        if name == _LATER:
+        if name == POSTPONED:
             return tuple(n for n in self.plan.vms if self.ledger.vm(n).put_off)
         return next((wave.vms for wave in self.plan.waves if wave.name == name), ())
 

@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 import pytest
 
 from devvm.domain.rollout.plan import Terms
-from devvm.domain.rollout.state import Cause, State, VmState
+from devvm.domain.rollout.state import POSTPONED, Cause, State, VmState
 from devvm.operations.rollout import control
 from devvm.operations.rollout import plan as rollout_plan
 from tests.support.fleet_world import NEW, FleetWorld
@@ -71,3 +71,7 @@ def test_what_is_written_now_is_left_as_it_is(log):
     facts = {"why": "somebody asked to pause it", "cause": "host"}
     assert wrote(log, what="paused", facts=facts).cause is Cause.HOST
     assert wrote(log, what="paused", facts={"why": "x", "cause": "of tomorrow"}).cause is None
+
+
+def test_the_last_wave_had_another_name(log):
+    assert wrote(log, what="wave", facts={"name": "put off before"}).wave == POSTPONED
