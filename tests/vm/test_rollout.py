@@ -36,8 +36,7 @@ def two(made, devvm, tmp_path_factory):
     made.baseline.restore()
     devvm("snapshot", "create", "dev1", "before")
     devvm("exec", "dev1", "--", "rm", "note.txt")
-    clone = ("clone", "dev1", "--as", "dev1-copy", "--snapshot", "before", "--json")
-    copy = devvm(*clone).json
+    copy = devvm("clone", "dev1", "--as", "dev1-copy", "--snapshot", "before", "--json").json
     devvm("snapshot", "delete", "dev1", "before")
     kept = Baseline(devvm.state, tmp_path_factory.mktemp("two"))
     kept.take()
