@@ -43,7 +43,7 @@ def build_services(config: Config) -> Services:
     from devvm.adapters.ca import LocalCa
     from devvm.adapters.image.box_store import FolderBoxStore
     from devvm.adapters.image.data_disk import Ext4DataDisks
-    from devvm.adapters.libvirt import LibvirtHypervisor
+    from devvm.adapters.libvirt import Libvirt
     from devvm.adapters.openssh import OpenSsh
     from devvm.adapters.vagrant import LibvirtVagrant
     from devvm.operations import recovery
@@ -52,10 +52,15 @@ def build_services(config: Config) -> Services:
     state = State(config.state_dir)
     state.ensure()
     store = _release_store(config, state)
+    libvirt = Libvirt(config)
     return Services(
         config=config,
         state=state,
-        hypervisor=LibvirtHypervisor(config),
+        host=libvirt.host,
+        network=libvirt.network,
+        domains=libvirt.domains,
+        volumes=libvirt.volumes,
+        disks=libvirt.disks,
         vagrant=LibvirtVagrant(),
         shell=OpenSsh(),
         provisioner=_ansible(assets.roles(), assets.playbooks()),
@@ -206,9 +211,9 @@ def recorded_releases(config: Config) -> list[str]:
 
 def vm_names(config: Config) -> list[str]:
     """Names of the VMs on this host."""
-    from devvm.adapters.libvirt import LibvirtHypervisor
+    from devvm.adapters.libvirt import Libvirt
 
-    return [vm.name for vm in LibvirtHypervisor(config).vms()]
+    return [vm.name for vm in Libvirt(config).domains.vms()]
 
 
 def invoker() -> Invoker:

@@ -1,4 +1,4 @@
-"""The port to a libvirt host: domains, their disks and volumes, the network. No I/O."""
+"""The ports to a libvirt host: the host, the network, domains, volumes, disks. No I/O."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Detail = Callable[[str], None]
 
 
 class Host(Protocol):
-    """The host itself, and what VMs share."""
+    """The host itself."""
 
     def check(self) -> None:
         """Raise `HostNotReadyError` unless libvirt answers."""
@@ -34,25 +34,23 @@ class Host(Protocol):
     def memory_mib(self) -> tuple[int, int]:
         """Memory of the host: total, and free for a new VM (caches count as free)."""
 
-    def ensure_pool(self) -> None:
-        """Make devvm's storage pool if it is not there, and start it."""
 
-    def ensure_network(self) -> None:
-        """Make devvm's network if it is not there, and start it."""
+class Network(Protocol):
+    """devvm's network, and the VMs' fixed places on it."""
 
-    def free_bytes(self) -> int:
-        """Space left in the pool."""
+    def ensure(self) -> None:
+        """Make the network if it is not there, and start it."""
 
     def leases(self) -> dict[str, Lease]:
-        """The fixed leases on the network, by VM."""
+        """The fixed leases, by VM."""
 
-    def reserve_lease(self, name: str, mac: str | None = None) -> Lease:
+    def reserve(self, name: str, mac: str | None = None) -> Lease:
         """Fix a MAC, an address and the DNS name for a VM; the same ones when asked again.
 
         With `mac`, it is that one: another that the name has is given up.
         """
 
-    def release_lease(self, name: str) -> None:
+    def release(self, name: str) -> None:
         """Give the VM's MAC, address and DNS name back; nothing where there are none."""
 
 
@@ -71,10 +69,10 @@ class Domains(Protocol):
     def kept_state(self, name: str) -> Kept | None:
         """The kept state that the domain of this name is; None where it is none, or not there."""
 
-    def other_domains(self) -> dict[str, str]:
+    def others(self) -> dict[str, str]:
         """The other domains, by name: why each is neither a VM of devvm's nor a kept state."""
 
-    def domain_uuid(self, fqdn: str) -> str | None:
+    def uuid(self, fqdn: str) -> str | None:
         """The UUID of the domain of this name, whoever made it; None where there is none."""
 
     def definition(self, fqdn: str) -> str:
@@ -94,8 +92,11 @@ class Domains(Protocol):
     def undefine(self, fqdn: str) -> None:
         """Forget a domain that is off; its volumes stay. Nothing where it is gone."""
 
-    def rename_domain(self, fqdn: str, new: str) -> None:
+    def rename(self, fqdn: str, new: str) -> None:
         """Give a domain that is off another name."""
+
+    def remove(self, fqdn: str) -> None:
+        """Power off and undefine a domain; its volumes stay. Nothing where it is gone."""
 
     def set_metadata(self, uuid: str, metadata: Metadata) -> None:
         """Write what devvm knows into the domain."""
@@ -104,15 +105,16 @@ class Domains(Protocol):
         """Power on; nothing where it runs."""
 
     def shutdown(self, vm: Vm, *, timeout: float, force: bool) -> None:
-        """Shut the guest down in order; with `force`, pull the plug after `timeout` seconds."""
+        """Shut the guest down in order; with `force`, pull the plug after `timeout` seconds.
 
-    def remove_domain(self, fqdn: str) -> None:
-        """Power off and undefine a domain; its volumes stay. Nothing where it is gone."""
+        Raises:
+            OperationError: the guest did not shut down in time, and `force` was not given.
+        """
 
     def console(self, fqdn: str) -> int:
         """The guest's serial console on this terminal, until the person leaves it."""
 
-    def read_guest_file(self, fqdn: str, path: str) -> str | None:
+    def read_file(self, fqdn: str, path: str) -> str | None:
         """A small file of a running guest, by its agent; None where there is no answer."""
 
     def authorize_key(self, fqdn: str, login: str, public_key: str) -> bool:
@@ -120,27 +122,30 @@ class Domains(Protocol):
 
 
 class Volumes(Protocol):
-    """The pool's volumes: boxes' images, and the layers that VMs' disks consist of."""
+    """The pool and its volumes: boxes' images, and the layers that VMs' disks consist of."""
 
-    def disks(self, fqdn: str) -> list[Disk]:
-        """A domain's disks, with their sizes."""
+    def ensure(self) -> None:
+        """Make devvm's storage pool if it is not there, and start it."""
 
-    def volumes(self) -> list[Volume]:
-        """Every volume of the pool, as its file is now."""
+    def free_bytes(self) -> int:
+        """Space left in the pool."""
 
-    def volume_exists(self, name: str) -> bool:
+    def all(self) -> list[Volume]:
+        """Every volume of the pool, by name, as its file is now."""
+
+    def exists(self, name: str) -> bool:
         """Whether the pool has a volume of this name."""
 
-    def unused_volumes(self) -> list[Volume]:
+    def unused(self) -> list[Volume]:
         """Volumes named as VMs' are that no domain needs; a layer before what is below it."""
 
-    def users_of_volume(self, name: str) -> list[str]:
+    def users_of(self, name: str) -> list[str]:
         """Names of the domains whose disks are this volume or layers on it."""
 
-    def volume_sha256(self, name: str) -> str | None:
+    def sha256(self, name: str) -> str | None:
         """The hash over a volume's file; None where there is no such volume."""
 
-    def upload_volume(self, name: str, source: Path, detail: Detail, *, mend: bool = False) -> Path:
+    def upload(self, name: str, source: Path, detail: Detail, *, mend: bool = False) -> Path:
         """Put a qcow2 file into the pool, whole or not at all; its path. Nothing where it is.
 
         With `mend`, write it again over one that is there and has been damaged.
@@ -149,29 +154,32 @@ class Volumes(Protocol):
     def layer(self, name: str, below: Path, size_bytes: int | None = None) -> Path:
         """Make an empty volume on top of another, as large or larger; its path."""
 
-    def remove_volume(self, name: str) -> None:
+    def remove(self, name: str) -> None:
         """Delete a volume of devvm's pool for good; nothing where it is gone.
 
         Raises:
             OperationError: a domain needs it.
         """
 
-    def split_disks(self, vm: Vm, on_top: Mapping[str, Path]) -> str:
+
+class Disks(Protocol):
+    """The disks of domains, and the volumes that they lie on; VMs run on meanwhile."""
+
+    def of(self, fqdn: str) -> list[Disk]:
+        """A domain's disks, with their sizes."""
+
+    def split(self, vm: Vm, on_top: Mapping[str, Path]) -> str:
         """Put new layers on a VM's disks, by role; the VM runs on, if it runs.
 
         Returns:
             How the disks below were brought to rest: `off`, `frozen` or `crash`.
         """
 
-    def move_disk(self, vm: Vm, role: str, destination: Path) -> None:
+    def move(self, vm: Vm, role: str, destination: Path) -> None:
         """Go on, in a running VM, with a disk's newest layer in another volume."""
 
-    def commit_layers(self, vm: Vm, role: str, layer: Path) -> None:
+    def commit(self, vm: Vm, role: str, layer: Path) -> None:
         """Write, in a running VM, what lies above a disk's layer into it, and go on in it."""
 
-    def resize_disk(self, vm: Vm, role: str, size_bytes: int) -> None:
+    def resize(self, vm: Vm, role: str, size_bytes: int) -> None:
         """Make a disk larger; its file system is the guest's matter."""
-
-
-class Hypervisor(Host, Domains, Volumes, Protocol):
-    """A libvirt host."""

@@ -15,11 +15,11 @@ from typing import Any, Literal, Protocol
 from devvm.config import Config
 from devvm.domain.model import AnsibleResult, Box, CheckResult, Target
 from devvm.domain.package_set import PackageSet
-from devvm.ports.hypervisor import Detail, Hypervisor
+from devvm.ports.hypervisor import Detail, Disks, Domains, Host, Network, Volumes
 from devvm.ports.release import ReleaseStore
 from devvm.system.state import State
 
-__all__ = ["Detail", "Hypervisor", "ReleaseStore"]
+__all__ = ["Detail", "Disks", "Domains", "Host", "Network", "ReleaseStore", "Volumes"]
 
 
 class Vagrant(Protocol):
@@ -170,7 +170,11 @@ class Services:
 
     config: Config
     state: State
-    hypervisor: Hypervisor
+    host: Host
+    network: Network
+    domains: Domains
+    volumes: Volumes
+    disks: Disks
     vagrant: Vagrant
     shell: Shell
     provisioner: Provisioner

@@ -117,13 +117,13 @@ class NoLibvirt:
     def vms(self):
         return []
 
-    def volumes(self):
+    def all(self):
         return []
 
-    def users_of_volume(self, name):
+    def users_of(self, name):
         return []
 
-    def remove_volume(self, name):
+    def remove(self, name):
         pass
 
     def volume_name(self, box):
@@ -147,7 +147,10 @@ def main(folder: Path, release: str | None = None) -> int:
     box.check = check
     settings = config.load().model_copy(update={"state_dir": folder / "state"})
     libvirt = NoLibvirt()
-    services = replace(wiring.build_services(settings), hypervisor=libvirt, vagrant=libvirt)
+    services = replace(
+        wiring.build_services(settings),
+        host=libvirt, domains=libvirt, volumes=libvirt, vagrant=libvirt,
+    )  # fmt: skip
     try:
         tools = wiring.build_box_services(settings)
         box.build(services, tools, Run("box build", Teller()), release=release)

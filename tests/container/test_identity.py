@@ -119,4 +119,4 @@ def test_a_machine_without_a_data_disk_renews_its_own(machine):
 
 
 def facts(world) -> Metadata:
-    return world.services.hypervisor.vm(NAME).metadata
+    return world.services.domains.vm(NAME).metadata

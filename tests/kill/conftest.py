@@ -47,8 +47,8 @@ def corners(own_host, tmp_path_factory):
     made = []
     for number in range(CORNERS):
         host = corner(number, _readable(tmp_path_factory.mktemp("kill")))
-        host.hypervisor.ensure_pool()
-        host.hypervisor.ensure_network()
+        host.libvirt.volumes.ensure()
+        host.libvirt.network.ensure()
         host.make_box()
         scenarios = Scenarios(host, number)
         made.append(Corner(host, scenarios, Fleet(host, scenarios)))

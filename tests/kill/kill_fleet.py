@@ -157,7 +157,7 @@ class Fleet:
         return self.host.save("fleet-new")
 
     def _keep(self, name, golden):
-        vm = self.host.hypervisor.vm(name)
+        vm = self.host.libvirt.domains.vm(name)
         for role, path in ((ROOT, vm.root), (DATA, vm.data)):
             self.goldens.keep(_golden(name, golden, role), path)
 
@@ -202,7 +202,7 @@ class Fleet:
 
     def _of_vm(self, name, fate):
         """How a VM differs from what is to have come of it."""
-        vm = self.host.hypervisor.vm(name)
+        vm = self.host.libvirt.domains.vm(name)
         if vm is None:
             return [f"{name} is gone"]
         facts, release = vm.metadata, self.new if fate.on_new else self.old

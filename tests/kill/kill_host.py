@@ -17,7 +17,7 @@ from xml.etree import ElementTree as ET
 import libvirt
 
 from devvm.adapters.image.box_store import FolderBoxStore
-from devvm.adapters.libvirt import LibvirtHypervisor
+from devvm.adapters.libvirt import Libvirt
 from devvm.config import Config
 from devvm.system.state import State
 from tests.kill import kill_guests, worker
@@ -121,7 +121,7 @@ class Host:
 
     def connect(self):
         """Begin with a new connection to libvirt; that the old one broke is noticed late."""
-        self.hypervisor = LibvirtHypervisor(self.config)
+        self.libvirt = Libvirt(self.config)
 
     # commands
 
@@ -145,7 +145,7 @@ class Host:
     # looking
 
     def connection(self):
-        return self.hypervisor._connection.get()
+        return self.libvirt.connection.get()
 
     def domains(self):
         """Every domain of this corner, whoever made it, by name."""
@@ -156,12 +156,12 @@ class Host:
     def vms(self):
         """The VMs of this corner; other corners of the libvirt host may have some too."""
         names = self.domains()
-        return [vm for vm in self.hypervisor.vms() if vm.fqdn in names]
+        return [vm for vm in self.libvirt.domains.vms() if vm.fqdn in names]
 
     def kept(self):
         """The kept states of this corner."""
         names, domain = self.domains(), self.config.network.domain
-        return [k for k in self.hypervisor.kept() if f"{k.vm.name}.{domain}@{k.id}" in names]
+        return [k for k in self.libvirt.domains.kept() if f"{k.vm.name}.{domain}@{k.id}" in names]
 
     def files(self):
         return {p.name: p for p in self.pool.iterdir()} if self.pool.is_dir() else {}
@@ -266,7 +266,7 @@ class Host:
 
     def mark(self, name, pattern):
         """Write something to both disks of a VM that is off, as a guest would."""
-        vm = self.hypervisor.vm(name)
+        vm = self.libvirt.domains.vm(name)
         for path in (vm.root, vm.data):
             kill_guests.write_off(path, 700 + pattern, pattern)
 

@@ -95,7 +95,7 @@ class Scenarios:
         assert done.code == 0, done.output
 
     def _keep(self, name):
-        vm = self.host.hypervisor.vm(self.name)
+        vm = self.host.libvirt.domains.vm(self.name)
         self.goldens.keep(f"{name} root", vm.root)
         self.goldens.keep(f"{name} data", vm.data)
 

@@ -64,7 +64,7 @@ def _names(host, expected):
     leases = sorted(ET.fromstring(text).get("name") for text in host.lease_elements())
     if leases != sorted(expected.vms):
         found.append(f"leases are {leases}, expected {sorted(expected.vms)}")
-    known = host.hypervisor.leases()
+    known = host.libvirt.network.leases()
     found += [
         f"the card of {name} is {vm.mac}, its lease is {known[name].mac}"
         for name, vm in vms.items()
@@ -84,10 +84,10 @@ def _disks(host, expected, goldens):
             found.append(f"{role} of {holder} is not {golden}: {difference}")
     for vm in host.vms():
         running = {d.role: d.path for d in vm.disks}
-        next_start = {d.role: d.path for d in host.hypervisor.disks(vm.fqdn)}
+        next_start = {d.role: d.path for d in host.libvirt.disks.of(vm.fqdn)}
         if running != next_start:
             found.append(f"{vm.name} runs on {running}, and is defined with {next_start}")
-        size = next(d.size_bytes for d in host.hypervisor.disks(vm.fqdn) if d.role == DATA)
+        size = next(d.size_bytes for d in host.libvirt.disks.of(vm.fqdn) if d.role == DATA)
         if size != expected.data_gib * 1024**3:
             found.append(f"the data disk of {vm.name} has {size} bytes")
     return found
@@ -127,7 +127,7 @@ def _volumes(host):
         for name, path in sorted(host.files().items())
         if str(path) not in needed and "_vagrant_box_image_" not in name
     ]
-    unused = [volume.name for volume in host.hypervisor.unused_volumes()]
+    unused = [volume.name for volume in host.libvirt.volumes.unused()]
     return found + ([f"devvm counts as unused: {unused}"] if unused and not found else [])
 
 

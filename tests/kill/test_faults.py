@@ -35,8 +35,8 @@ def small(corners, tmp_path_factory):
     call("mke2fs", "-q", "-t", "ext4", "-m", "0", disk)
     call("mount", "-o", "loop", disk, place)
     host = corner(SMALL, scratch, pool_path=str(place / "pool"))
-    host.hypervisor.ensure_pool()
-    host.hypervisor.ensure_network()
+    host.libvirt.volumes.ensure()
+    host.libvirt.network.ensure()
     host.make_box()
     return host, Scenarios(host, SMALL), place
 
@@ -90,7 +90,7 @@ def test_room_is_made_where_there_is_none(small):
             done = host.run(*command)
             assert done.code == 0, done.output
         assert host.kept() == []
-        assert host.hypervisor.unused_volumes() == []
+        assert host.libvirt.volumes.unused() == []
     finally:
         vms.unlink()
         beside.rename(vms)

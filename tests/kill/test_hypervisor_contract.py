@@ -1,4 +1,4 @@
-"""What operations count on in a hypervisor, on libvirt: the same body as on the memory host."""
+"""What operations count on in a libvirt host, on a real one: the body of the memory host's test."""
 
 from pathlib import Path
 
@@ -23,35 +23,39 @@ class LibvirtNode:
     """A corner of the tests' own libvirt host, with a small pool."""
 
     def __init__(self, host: Host) -> None:
-        self._host = host
+        self._corner = host
         self.pool, self.domain = host.pool, host.config.network.domain
-        self.hypervisor: services.Hypervisor = host.hypervisor
+        self.host: services.Host = host.libvirt.host
+        self.network: services.Network = host.libvirt.network
+        self.domains: services.Domains = host.libvirt.domains
+        self.volumes: services.Volumes = host.libvirt.volumes
+        self.disks: services.Disks = host.libvirt.disks
 
     def clear(self) -> None:
-        self.hypervisor.ensure_pool()
-        self.hypervisor.ensure_network()
-        self._host.clear()
+        self.volumes.ensure()
+        self.network.ensure()
+        self._corner.clear()
 
     def base(self, name: str) -> Path:
         path = self.image(self.pool / name)
-        self.hypervisor.free_bytes()  # sees what is new in the pool
+        self.volumes.free_bytes()  # sees what is new in the pool
         return path
 
     def define(
         self, fqdn: str, uuid: str, mac: str, disks: dict[str, Path], *, answers: bool = True
     ) -> None:
-        network = self._host.config.network.name
+        network = self._corner.config.network.name
         xml = domain_xml(
             fqdn=fqdn, uuid=uuid, mac=mac, network=network, disks=disks, answers=answers
         )
-        self._host.connection().defineXML(xml)
+        self._corner.connection().defineXML(xml)
 
     def write(self, fqdn: str, role: str, place: int) -> None:
-        domain = self._host.connection().lookupByName(fqdn)
+        domain = self._corner.connection().lookupByName(fqdn)
         kill_guests.write(domain, role, place, place)
 
     def written(self, volume: Path, place: int) -> bool:
-        copy = self._host.scratch / "read"
+        copy = self._corner.scratch / "read"
         return kill_guests.read(volume, place, copy) == place
 
     def image(self, path: Path) -> Path:
@@ -59,13 +63,13 @@ class LibvirtNode:
         return path
 
     def lose_pool(self) -> None:
-        pool = self._host.connection().storagePoolLookupByName(self._host.config.pool)
+        pool = self._corner.connection().storagePoolLookupByName(self._corner.config.pool)
         pool.destroy()
         pool.undefine()
 
     def lose_network(self) -> None:
-        name = self._host.config.network.name
-        network = self._host.connection().networkLookupByName(name)
+        name = self._corner.config.network.name
+        network = self._corner.connection().networkLookupByName(name)
         network.destroy()
         network.undefine()
 

@@ -118,8 +118,8 @@ def test_the_host_is_restarted(uninterrupted, corners, tried, dice):
         try:
             return case.start_vms() + case.resume() + case.wrong()
         finally:
-            case.host.hypervisor.ensure_pool()
-            case.host.hypervisor.ensure_network()
+            case.host.libvirt.volumes.ensure()
+            case.host.libvirt.network.ensure()
 
     _try(uninterrupted, corners, tried, dice, "rollout, host restarted", after)
 

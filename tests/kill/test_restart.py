@@ -188,8 +188,8 @@ def test_the_host_is_restarted(operation, uninterrupted, corners, tried):
         try:
             done = host.run(*scenario.argv)
         finally:
-            host.hypervisor.ensure_pool()
-            host.hypervisor.ensure_network()
+            host.libvirt.volumes.ensure()
+            host.libvirt.network.ensure()
         wrong = [] if done.code == code else [f"exit code {done.code}: {done.output}"]
         state = scenario.after
         if operation not in STARTING:  # the person starts it, as after any restart

@@ -41,15 +41,16 @@ from tests.kill.kill_stand_ins import (
 #: Calls through ports that change nothing on the host.
 READS = frozenset(
     {
-        "box_registered", "check", "damage", "definition", "details", "disks", "disks_in",
-        "domain_uuid", "driver", "find", "free_bytes", "image", "image_sha256", "kept", "leases",
-        "list", "memory_mib", "new_host_key", "other_domains", "sha256", "unused_volumes",
-        "users_of_volume", "vm", "vms", "volume_exists", "volume_name", "volume_sha256", "volumes",
+        "all", "box_registered", "check", "damage", "definition", "details", "disks_in", "driver",
+        "exists", "find", "free_bytes", "image", "image_sha256", "kept", "leases", "list",
+        "memory_mib", "new_host_key", "of", "others", "sha256", "unused", "users_of", "uuid", "vm",
+        "vms", "volume_name",
     }
 )  # fmt: skip
 _STATE_CHANGES = frozenset({"close_journal", "forget", "open_journal"})
 _PORTS = (
-    "hypervisor", "vagrant", "shell", "provisioner", "verifier", "ca", "boxes", "data_disks",
+    "host", "network", "domains", "volumes", "disks", "vagrant", "shell", "provisioner",
+    "verifier", "ca", "boxes", "data_disks",
 )  # fmt: skip
 
 

@@ -33,7 +33,7 @@ from devvm.operations.rollout.notify import Messenger
 from devvm.ports import messenger
 from devvm.ports.services import Detail
 from tests.support.memory_state import Domain, Host, Layer
-from tests.support.stand_ins import Provisioner, Shell, UploadingHypervisor, Verifier
+from tests.support.stand_ins import Provisioner, Shell, Verifier
 from tests.support.world import GIB, POOL, RELEASE, World
 
 NEW = "2026.11.30-aaaaaaaaaaaa"
@@ -153,23 +153,6 @@ class FleetVerifier(Verifier):
         )  # fmt: skip
 
 
-class LockedHypervisor(UploadingHypervisor):
-    """One call at a time, as far as one process is concerned."""
-
-    lock = threading.RLock()
-
-    def __getattribute__(self, name: str) -> Any:
-        value = super().__getattribute__(name)
-        if name.startswith("_") or not callable(value):
-            return value
-
-        def locked(*arguments: Any, **more: Any) -> Any:
-            with LockedHypervisor.lock:
-                return value(*arguments, **more)
-
-        return locked
-
-
 class Time:
     """A clock that sleeping moves."""
 
@@ -216,7 +199,6 @@ class FleetWorld(World):
         self.verifier = FleetVerifier(self.host, self)
         self.services = replace(
             self.services,
-            hypervisor=LockedHypervisor(self.host, self.domain, self),
             shell=self.shell,
             provisioner=self.provisioner,
             verifier=self.verifier,
@@ -256,7 +238,7 @@ class FleetWorld(World):
     def fleet(self, count: int, *, off: Container[str] = ()) -> list[str]:
         """VMs dev001 ..., made at once and not by `create`."""
         names = [f"dev{number:03d}" for number in range(1, count + 1)]
-        self.services.hypervisor.ensure_pool()
+        self.services.volumes.ensure()
         self.host.volumes.setdefault(f"box-{RELEASE}.img", Layer(sha256="1" * 64))
         for name in names:
             self.give(name, running=name not in off)

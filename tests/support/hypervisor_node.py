@@ -5,7 +5,17 @@ from typing import Protocol
 
 from devvm.domain.model import DATA, ROOT, DomainDisk, Kept, Metadata, Purpose, Vm, VmState
 from devvm.ports import services
-from tests.support.memory_host import GIB, POOL, Domain, Host, Hypervisor
+from tests.support.memory_host import (
+    GIB,
+    POOL,
+    Disks,
+    Domain,
+    Domains,
+    Hardware,
+    Host,
+    Network,
+    Volumes,
+)
 from tests.support.memory_state import Layer
 
 DEV1 = Metadata(
@@ -23,7 +33,11 @@ MACS = ("52:54:00:aa:00:01", "52:54:00:aa:00:02")
 class Node(Protocol):
     """A host with nothing on it but an empty pool and network, and what no port can do to it."""
 
-    hypervisor: services.Hypervisor
+    host: services.Host
+    network: services.Network
+    domains: services.Domains
+    volumes: services.Volumes
+    disks: services.Disks
     pool: Path
     domain: str
 
@@ -58,43 +72,47 @@ class MemoryNode:
     """A host in memory."""
 
     def __init__(self) -> None:
-        self.host = Host(agent=False)
+        self.memory = Host(agent=False)
         self.pool, self.domain = POOL, "devvm.test"
-        self.hypervisor: services.Hypervisor = Hypervisor(self.host, self.domain)
+        self.host: services.Host = Hardware(self.memory, self.domain)
+        self.network: services.Network = Network(self.memory, self.domain)
+        self.domains: services.Domains = Domains(self.memory, self.domain)
+        self.volumes: services.Volumes = Volumes(self.memory, self.domain)
+        self.disks: services.Disks = Disks(self.memory, self.domain)
 
     def base(self, name: str) -> Path:
-        self.host.volumes[name] = Layer(size=GIB)
+        self.memory.volumes[name] = Layer(size=GIB)
         return POOL / name
 
     def define(
         self, fqdn: str, uuid: str, mac: str, disks: dict[str, Path], *, answers: bool = True
     ) -> None:
-        self.host.answers = answers
+        self.memory.answers = answers
         found = (
             DomainDisk(device=f"vd{letter}", role=role, path=path)
             for letter, (role, path) in zip("ab", disks.items(), strict=False)
         )
-        self.host.domains[fqdn] = Domain(name=fqdn, uuid=uuid, mac=mac, disks=tuple(found))
+        self.memory.domains[fqdn] = Domain(name=fqdn, uuid=uuid, mac=mac, disks=tuple(found))
 
     def write(self, fqdn: str, role: str, place: int) -> None:
-        (path,) = (d.path for d in self.host.domains[fqdn].live if d.role == role)
-        self.host.volumes[path.name].files[str(place)] = "written"
+        (path,) = (d.path for d in self.memory.domains[fqdn].live if d.role == role)
+        self.memory.volumes[path.name].files[str(place)] = "written"
 
     def written(self, volume: Path, place: int) -> bool:
-        return str(place) in self.host.read(volume)
+        return str(place) in self.memory.read(volume)
 
     def image(self, path: Path) -> Path:
         path.write_bytes(b"QFI\xfb".ljust(24, b"\0") + GIB.to_bytes(8, "big"))
         return path
 
     def lose_pool(self) -> None:
-        self.host.pool = False
+        self.memory.pool = False
 
     def lose_network(self) -> None:
-        self.host.network = False
+        self.memory.network = False
 
     def fill(self) -> None:
-        self.host.free = 0
+        self.memory.free = 0
 
 
 _node: Node = MemoryNode()  # held against the protocol by mypy
@@ -104,31 +122,31 @@ def make(node: Node, *, answers: bool = True) -> Vm:
     """A VM that is off."""
     disks = {ROOT: node.base("base-root"), DATA: node.base("base-data")}
     node.define(f"dev1.{node.domain}", UUIDS[0], MACS[0], disks, answers=answers)
-    node.hypervisor.set_metadata(UUIDS[0], DEV1)
-    found = node.hypervisor.vm("dev1")
+    node.domains.set_metadata(UUIDS[0], DEV1)
+    found = node.domains.vm("dev1")
     assert found is not None
     return found
 
 
-def run(hypervisor: services.Hypervisor, vm: Vm) -> Vm:
+def run(node: Node, vm: Vm) -> Vm:
     """The VM, running."""
-    hypervisor.start(vm)
-    found = hypervisor.vm(vm.name)
+    node.domains.start(vm)
+    found = node.domains.vm(vm.name)
     assert found is not None
     return found
 
 
-def state(hypervisor: services.Hypervisor) -> VmState:
-    found = hypervisor.vm("dev1")
+def state(node: Node) -> VmState:
+    found = node.domains.vm("dev1")
     assert found is not None
     return found.state
 
 
-def on_top(hypervisor: services.Hypervisor, vm: Vm) -> dict[str, Path]:
+def on_top(node: Node, vm: Vm) -> dict[str, Path]:
     """New layers on all of a VM's disks, by role."""
     names = {ROOT: "top-root", DATA: "top-data"}
-    return {disk.role: hypervisor.layer(names[disk.role], disk.path) for disk in vm.disks}
+    return {disk.role: node.volumes.layer(names[disk.role], disk.path) for disk in vm.disks}
 
 
-def sizes(hypervisor: services.Hypervisor, vm: Vm) -> dict[str, int]:
-    return {disk.role: disk.size_bytes for disk in hypervisor.disks(vm.fqdn)}
+def sizes(node: Node, vm: Vm) -> dict[str, int]:
+    return {disk.role: disk.size_bytes for disk in node.disks.of(vm.fqdn)}

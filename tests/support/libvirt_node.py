@@ -1,6 +1,11 @@
 """A libvirt host of its own for a test: the library's `test` driver, which runs in this process."""
 
+from pathlib import Path
+
 from devvm.adapters.libvirt.connection import Connection
+from devvm.adapters.libvirt.domains import Domains
+from devvm.adapters.libvirt.network import Network
+from devvm.config import Config
 
 NODE = """<node>
   <cpu><mhz>2000</mhz><model>x86_64</model><active>4</active><nodes>1</nodes></cpu>
@@ -34,3 +39,9 @@ def connect(tmp_path):
 
 def define(connection, name):
     return connection.get().defineXML(DOMAIN.format(name=name))
+
+
+def domains_on(connection, *, network=None):
+    """The domains, of which those in the pool that `DOMAIN` names are devvm's."""
+    config = Config(pool_path=Path("/pool"))
+    return Domains(connection, config, network or Network(connection, config.network))

@@ -1,13 +1,13 @@
 """A libvirt host in memory: domains, volumes with what is written in them, a network.
 
-It keeps the promises of `devvm.ports.hypervisor`, and fails a test where devvm would
-damage data: a running VM that writes where something else reads.
+One state, with a face for each port of `devvm.ports.hypervisor`. It keeps their promises, and
+fails a test where devvm would damage data: a running VM that writes where something else reads.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,10 @@ from devvm.ports import services
 from devvm.ports.services import Detail
 from tests.support.memory_state import GIB, HOST_KEY, POOL, Domain, Guest, Host, Killed, Layer
 
-__all__ = ["GIB", "HOST_KEY", "POOL", "Domain", "Guest", "Host", "Hypervisor", "Killed", "Layer"]
+__all__ = [
+    "GIB", "HOST_KEY", "POOL", "Disks", "Domain", "Domains", "Guest", "Hardware", "Host", "Killed",
+    "Layer", "Network", "Volumes",
+]  # fmt: skip
 
 
 #: What a layer takes that nothing has been written in yet.
@@ -36,17 +39,34 @@ _EMPTY_LAYER = 196_608
 _HOST_KEY_IN_GUEST = "/etc/ssh/ssh_host_ed25519_key.pub"
 
 
-class Hypervisor:
-    """The port, over the host; a process that was killed gets no answer any more."""
+class _Face:
+    """One port, over the host: one call at a time, and none that a killed process makes."""
 
     def __init__(self, host: Host, domain: str) -> None:
         self.host = host
         self.domain = domain
 
     def __getattribute__(self, name: str) -> Any:
-        if name not in {"host", "domain", "world"} and self.host.dead:
-            raise Killed
-        return object.__getattribute__(self, name)
+        value = object.__getattribute__(self, name)
+        if name.startswith("_") or not callable(value):
+            return value
+
+        def call(*arguments: Any, **more: Any) -> Any:
+            with self.host.lock:
+                if self.host.dead:
+                    raise Killed
+                return value(*arguments, **more)
+
+        return call
+
+    def _get(self, fqdn: str) -> Domain:
+        if fqdn not in self.host.domains:
+            raise OperationError(f"the domain {fqdn} can't be looked up")
+        return self.host.domains[fqdn]
+
+
+class Hardware(_Face):
+    """The port `Host`."""
 
     def check(self) -> None:
         self.host.step("check")
@@ -57,23 +77,20 @@ class Hypervisor:
     def memory_mib(self) -> tuple[int, int]:
         return self.host.memory
 
-    def ensure_pool(self) -> None:
-        self.host.step("ensure_pool")
-        self.host.pool = True
 
-    def ensure_network(self) -> None:
+class Network(_Face):
+    """The port, over the host."""
+
+    def ensure(self) -> None:
         self.host.step("ensure_network")
         if not self.host.network:  # a new one
             self.host.leases.clear()
         self.host.network = True
 
-    def free_bytes(self) -> int:
-        return self.host.free
-
     def leases(self) -> dict[str, Lease]:
         return dict(self.host.leases) if self.host.network else {}
 
-    def reserve_lease(self, name: str, mac: str | None = None) -> Lease:
+    def reserve(self, name: str, mac: str | None = None) -> Lease:
         self.host.step("reserve_lease")
         if not self.host.network:
             raise OperationError(f"{name}: no address can be reserved", details="no network")
@@ -95,10 +112,14 @@ class Hypervisor:
         self.host.leases[name] = lease
         return lease
 
-    def release_lease(self, name: str) -> None:
+    def release(self, name: str) -> None:
         self.host.step("release_lease")
         if self.host.network:
             self.host.leases.pop(name, None)
+
+
+class Domains(_Face):
+    """The port, over the host."""
 
     def vms(self) -> list[Vm]:
         found = [vm for name in self.host.domains if (vm := self._vm(name))]
@@ -121,14 +142,14 @@ class Hypervisor:
             return None
         return replace(domain.facts, disks=domain.disks)
 
-    def other_domains(self) -> dict[str, str]:
+    def others(self) -> dict[str, str]:
         return {
             domain.name: "devvm did not make it"
             for domain in self.host.domains.values()
             if domain.facts is None
         }
 
-    def domain_uuid(self, fqdn: str) -> str | None:
+    def uuid(self, fqdn: str) -> str | None:
         domain = self.host.domains.get(fqdn)
         return domain.uuid if domain else None
 
@@ -170,13 +191,19 @@ class Hypervisor:
             assert domain.state is VmState.SHUTOFF, f"{fqdn} is undefined while it runs"
             del self.host.domains[fqdn]
 
-    def rename_domain(self, fqdn: str, new: str) -> None:
+    def rename(self, fqdn: str, new: str) -> None:
         self.host.step("rename_domain")
         domain = self._get(fqdn)
         if domain.state is not VmState.SHUTOFF or new in self.host.domains:
             raise OperationError(f"the domain {fqdn} can't be renamed")
         del self.host.domains[fqdn]
         self.host.domains[new] = replace(domain, name=new)
+
+    def remove(self, fqdn: str) -> None:
+        self.host.step("remove_domain")
+        if fqdn in self.host.domains:
+            self._off(fqdn)
+            del self.host.domains[fqdn]
 
     def set_metadata(self, uuid: str, metadata: Metadata) -> None:
         self.host.step("set_metadata_ready" if metadata.ready else "set_metadata")
@@ -204,16 +231,10 @@ class Hypervisor:
             )
         self._off(vm.fqdn)
 
-    def remove_domain(self, fqdn: str) -> None:
-        self.host.step("remove_domain")
-        if fqdn in self.host.domains:
-            self._off(fqdn)
-            del self.host.domains[fqdn]
-
     def console(self, fqdn: str) -> int:
         return 0
 
-    def read_guest_file(self, fqdn: str, path: str) -> str | None:
+    def read_file(self, fqdn: str, path: str) -> str | None:
         guest = self.host.guests.get(self._get(fqdn).uuid)
         if guest is None or not self.host.agent:
             return None
@@ -227,18 +248,44 @@ class Hypervisor:
         guest.admitted.add(public_key)
         return True
 
-    def disks(self, fqdn: str) -> list[Disk]:
+    def _vm(self, fqdn: str) -> Vm | None:
         domain = self.host.domains.get(fqdn)
-        return [
-            Disk(
-                device=disk.device, role=disk.role, path=disk.path,
-                size_bytes=layer.size if layer else 0, used_bytes=1000 if layer else 0,
-            )
-            for disk in (domain.disks if domain else ())
-            for layer in [self.host.volumes.get(disk.path.name) if self.host.pool else None]
-        ]  # fmt: skip
+        if domain is None or not isinstance(domain.facts, Metadata):
+            return None
+        lease = self.host.leases.get(domain.facts.name)
+        return Vm(
+            name=domain.facts.name, fqdn=fqdn, uuid=domain.uuid, state=domain.state,
+            driver=Driver.QEMU, memory_mib=2048, cpus=2, metadata=domain.facts,
+            lease=lease if self.host.network else None, mac=domain.mac,
+            disks=domain.live or domain.disks,
+        )  # fmt: skip
 
-    def volumes(self) -> list[Volume]:
+    def _put(self, domain: Domain) -> None:
+        """Define it, as libvirt does: names and UUIDs are unique, what runs goes on running."""
+        of_name = self.host.domains.get(domain.name)
+        of_uuid = next((d for d in self.host.domains.values() if d.uuid == domain.uuid), None)
+        if of_name is not of_uuid:
+            raise OperationError(f"the domain {domain.name} can't be defined: it is there already")
+        state = (of_name.state, of_name.live) if of_name else (VmState.SHUTOFF, ())
+        self.host.domains[domain.name] = replace(domain, state=state[0], live=state[1])
+
+    def _off(self, fqdn: str) -> None:
+        domain = self._get(fqdn)
+        self.host.domains[fqdn] = replace(domain, state=VmState.SHUTOFF, live=())
+        self.host.guests.pop(domain.uuid, None)
+
+
+class Volumes(_Face):
+    """The port, over the host."""
+
+    def ensure(self) -> None:
+        self.host.step("ensure_pool")
+        self.host.pool = True
+
+    def free_bytes(self) -> int:
+        return self.host.free
+
+    def all(self) -> list[Volume]:
         if not self.host.pool:
             return []
         return [
@@ -249,35 +296,35 @@ class Hypervisor:
             for name, layer in sorted(self.host.volumes.items())
         ]  # fmt: skip
 
-    def volume_exists(self, name: str) -> bool:
+    def exists(self, name: str) -> bool:
         return self.host.pool and name in self.host.volumes
 
-    def unused_volumes(self) -> list[Volume]:
+    def unused(self) -> list[Volume]:
         needed = {layer for path, _ in self.host.users() for layer in self.host.chain(path)}
         ours = re.compile(rf"[a-z0-9-]+\.{re.escape(self.domain)}(\.img|-.*)")
-        found = [v for v in self.volumes() if v.path not in needed and ours.fullmatch(v.name)]
+        found = [v for v in self.all() if v.path not in needed and ours.fullmatch(v.name)]
         return sorted(found, key=lambda v: len(self.host.chain(v.path)), reverse=True)
 
-    def users_of_volume(self, name: str) -> list[str]:
+    def users_of(self, name: str) -> list[str]:
         path = POOL / name
         if not self.host.pool:
             return []
         return sorted({user for disk, user in self.host.users() if path in self.host.chain(disk)})
 
-    def volume_sha256(self, name: str) -> str | None:
+    def sha256(self, name: str) -> str | None:
         layer = self.host.volumes.get(name)
         return layer.sha256 if layer and self.host.pool else None
 
-    def upload_volume(self, name: str, source: Path, detail: Detail, *, mend: bool = False) -> Path:
+    def upload(self, name: str, source: Path, detail: Detail, *, mend: bool = False) -> Path:
         self.host.step("upload")
         content = source.read_bytes()
         there = self.host.volumes.get(name)
         if there is None or not self.host.pool:
             self.host.take(len(content), f"the volume {name} can't be written")
-            there = self.host.volumes[name] = Layer(sha256=sha256(content).hexdigest())
+            there = self.host.volumes[name] = Layer(sha256=hashlib.sha256(content).hexdigest())
             there.size = int.from_bytes(content[24:32], "big")  # as the qcow2 file says
         elif mend:
-            there.sha256 = sha256(content).hexdigest()
+            there.sha256 = hashlib.sha256(content).hexdigest()
         return POOL / name
 
     def layer(self, name: str, below: Path, size_bytes: int | None = None) -> Path:
@@ -290,9 +337,9 @@ class Hypervisor:
         self.host.volumes[name] = Layer(size=size, below=below)
         return POOL / name
 
-    def remove_volume(self, name: str) -> None:
+    def remove(self, name: str) -> None:
         self.host.step("remove_volume")
-        users = self.users_of_volume(name)
+        users = self.users_of(name)
         if users:
             raise OperationError(
                 f"the volume {name} was not deleted: it is in use", details=", ".join(users)
@@ -300,7 +347,22 @@ class Hypervisor:
         if self.host.pool and self.host.volumes.pop(name, None) is not None:
             self.host.free += _EMPTY_LAYER
 
-    def split_disks(self, vm: Vm, on_top: Mapping[str, Path]) -> str:
+
+class Disks(_Face):
+    """The port, over the host."""
+
+    def of(self, fqdn: str) -> list[Disk]:
+        domain = self.host.domains.get(fqdn)
+        return [
+            Disk(
+                device=disk.device, role=disk.role, path=disk.path,
+                size_bytes=layer.size if layer else 0, used_bytes=1000 if layer else 0,
+            )
+            for disk in (domain.disks if domain else ())
+            for layer in [self.host.volumes.get(disk.path.name) if self.host.pool else None]
+        ]  # fmt: skip
+
+    def split(self, vm: Vm, on_top: Mapping[str, Path]) -> str:
         self.host.step("split_disks")
         domain = self._get(vm.fqdn)
         live = _with(domain.live, on_top)
@@ -311,7 +373,7 @@ class Hypervisor:
             return "off"
         return "frozen" if self.host.agent else "crash"
 
-    def move_disk(self, vm: Vm, role: str, destination: Path) -> None:
+    def move(self, vm: Vm, role: str, destination: Path) -> None:
         self.host.step("move_disk")
         top = self._running_disk(vm, role)
         new = self._volume(destination)
@@ -319,7 +381,7 @@ class Hypervisor:
         new.files = dict(self.host.volumes[top.name].files)
         self._put_on(vm.fqdn, {role: destination})
 
-    def commit_layers(self, vm: Vm, role: str, layer: Path) -> None:
+    def commit(self, vm: Vm, role: str, layer: Path) -> None:
         self.host.step("commit_layers")
         top = self._running_disk(vm, role)
         assert layer in self.host.chain(top)[1:]
@@ -334,7 +396,7 @@ class Hypervisor:
         self.host.volumes[layer.name].size = self.host.volumes[top.name].size
         self._put_on(vm.fqdn, {role: layer})
 
-    def resize_disk(self, vm: Vm, role: str, size_bytes: int) -> None:
+    def resize(self, vm: Vm, role: str, size_bytes: int) -> None:
         self.host.step("resize_disk")
         domain = self._get(vm.fqdn)
         path = next(disk.path for disk in domain.disks if disk.role == role)
@@ -352,36 +414,6 @@ class Hypervisor:
             raise OperationError(f"there is no volume {path}")
         return self.host.volumes[path.name]
 
-    def _vm(self, fqdn: str) -> Vm | None:
-        domain = self.host.domains.get(fqdn)
-        if domain is None or not isinstance(domain.facts, Metadata):
-            return None
-        return Vm(
-            name=domain.facts.name, fqdn=fqdn, uuid=domain.uuid, state=domain.state,
-            driver=Driver.QEMU, memory_mib=2048, cpus=2, metadata=domain.facts,
-            lease=self.leases().get(domain.facts.name), mac=domain.mac,
-            disks=domain.live or domain.disks,
-        )  # fmt: skip
-
-    def _get(self, fqdn: str) -> Domain:
-        if fqdn not in self.host.domains:
-            raise OperationError(f"the domain {fqdn} can't be looked up")
-        return self.host.domains[fqdn]
-
-    def _put(self, domain: Domain) -> None:
-        """Define it, as libvirt does: names and UUIDs are unique, what runs goes on running."""
-        of_name = self.host.domains.get(domain.name)
-        of_uuid = next((d for d in self.host.domains.values() if d.uuid == domain.uuid), None)
-        if of_name is not of_uuid:
-            raise OperationError(f"the domain {domain.name} can't be defined: it is there already")
-        state = (of_name.state, of_name.live) if of_name else (VmState.SHUTOFF, ())
-        self.host.domains[domain.name] = replace(domain, state=state[0], live=state[1])
-
-    def _off(self, fqdn: str) -> None:
-        domain = self._get(fqdn)
-        self.host.domains[fqdn] = replace(domain, state=VmState.SHUTOFF, live=())
-        self.host.guests.pop(domain.uuid, None)
-
     def _running_disk(self, vm: Vm, role: str) -> Path:
         domain = self._get(vm.fqdn)
         if domain.state is not VmState.RUNNING:
@@ -393,4 +425,9 @@ def _with(disks: tuple[DomainDisk, ...], paths: Mapping[str, Path]) -> tuple[Dom
     return tuple(replace(disk, path=paths.get(disk.role, disk.path)) for disk in disks)
 
 
-_port: services.Hypervisor = Hypervisor(Host(), "")  # held against the port by mypy
+# held against the ports by mypy
+_host: services.Host = Hardware(Host(), "")
+_network: services.Network = Network(Host(), "")
+_domains: services.Domains = Domains(Host(), "")
+_volumes: services.Volumes = Volumes(Host(), "")
+_disks: services.Disks = Disks(Host(), "")

@@ -1,7 +1,10 @@
 """What a libvirt host in memory consists of: all that outlives a command."""
 
+import threading
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from devvm.domain.errors import OperationError
 from devvm.domain.model import DATA, DomainDisk, Kept, Lease, Metadata, VmState
@@ -73,6 +76,8 @@ class Host:
     fail_number: int = 0  # the step with this number fails, once
     failure: BaseException | None = None
     dead: bool = False
+    #: held while something is done, as several threads may do so
+    lock: AbstractContextManager[Any] = field(default_factory=threading.RLock, repr=False)
 
     def step(self, name: str) -> None:
         """Note that something is about to be done; fail instead where the test wants that."""

@@ -28,7 +28,7 @@ from devvm.domain.package_set import PackageSet
 from devvm.domain.release.identity import same_release
 from devvm.domain.release.stack import Release, Stack
 from devvm.ports.services import Detail
-from tests.support.memory_host import GIB, POOL, Domain, Host, Hypervisor, Layer
+from tests.support.memory_host import GIB, POOL, Domain, Host, Layer, Volumes
 
 if TYPE_CHECKING:
     from tests.support.world import World
@@ -326,14 +326,14 @@ class Reporter:
         self.notes.append(text)
 
 
-class UploadingHypervisor(Hypervisor):
+class UploadingVolumes(Volumes):
     """With the one call that looks at files: a data disk has its identity, a box its image."""
 
     def __init__(self, host: Host, domain: str, world: World) -> None:
         super().__init__(host, domain)
         self.world = world
 
-    def upload_volume(self, name: str, source: Path, detail: Detail, *, mend: bool = False) -> Path:
+    def upload(self, name: str, source: Path, detail: Detail, *, mend: bool = False) -> Path:
         world, host = self.world, self.host
         data = "-data." in name
         host.step("upload_data" if data else "upload_box")

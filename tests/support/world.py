@@ -19,7 +19,18 @@ from devvm.operations.core.progress import Run
 from devvm.operations.vm import create
 from devvm.ports.services import BoxStore, Services
 from devvm.system.state import State
-from tests.support.memory_host import GIB, POOL, Domain, Host, Killed, Layer
+from tests.support.memory_host import (
+    GIB,
+    POOL,
+    Disks,
+    Domain,
+    Domains,
+    Hardware,
+    Host,
+    Killed,
+    Layer,
+    Network,
+)
 from tests.support.stand_ins import (
     Boxes,
     Ca,
@@ -29,7 +40,7 @@ from tests.support.stand_ins import (
     Reporter,
     Shell,
     Stacks,
-    UploadingHypervisor,
+    UploadingVolumes,
     Vagrant,
     Verifier,
 )
@@ -68,7 +79,11 @@ class World:
         self.services = Services(
             config=self.config,
             state=self.state,
-            hypervisor=UploadingHypervisor(self.host, self.domain, self),
+            host=Hardware(self.host, self.domain),
+            network=Network(self.host, self.domain),
+            domains=Domains(self.host, self.domain),
+            volumes=UploadingVolumes(self.host, self.domain, self),
+            disks=Disks(self.host, self.domain),
             vagrant=Vagrant(self.host, self.domain, tmp_path / "vagrant"),
             shell=self.shell,
             provisioner=self.provisioner,
@@ -113,7 +128,7 @@ class World:
         return result.vm
 
     def vm(self, name: str = "dev1") -> Vm | None:
-        return self.services.hypervisor.vm(name)
+        return self.services.domains.vm(name)
 
     def top(self, name: str, role: str) -> Path:
         """The volume that a VM writes to as one of its disks."""
@@ -131,7 +146,7 @@ class World:
 
     def unused(self) -> list[str]:
         """Volumes that nothing needs."""
-        return [volume.name for volume in self.services.hypervisor.unused_volumes()]
+        return [volume.name for volume in self.services.volumes.unused()]
 
     def picture(self) -> dict[str, Any]:
         """All that is there: what must be the same after something that was undone."""

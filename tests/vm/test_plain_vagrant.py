@@ -32,9 +32,9 @@ def test_init_and_up(devvm, box, tmp_path, monkeypatch):
     make_key = ["ssh-keygen", "-q", "-t", "ecdsa", "-m", "PEM", "-N", "", "-f", key]
     subprocess.run(make_key, check=True)
     monkeypatch.setenv("DEVVM_CONFIG", str(HERE / "config.toml"))
-    hypervisor = wiring.build_services(config.load()).hypervisor
-    hypervisor.ensure_pool()
-    hypervisor.ensure_network()  # plain libvirt can't, behind the fence around the tests' range
+    services = wiring.build_services(config.load())
+    services.volumes.ensure()
+    services.network.ensure()  # plain libvirt can't, behind the fence around the tests' range
     folder = tmp_path / "plainvagrant"
     folder.mkdir()
     env = os.environ | {"DEVVM_SSH_KEY": str(key), "VAGRANT_CHECKPOINT_DISABLE": "1"}

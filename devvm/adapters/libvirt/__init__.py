@@ -2,6 +2,28 @@
 
 from __future__ import annotations
 
-from devvm.adapters.libvirt.hypervisor import LibvirtHypervisor
+from devvm.adapters.libvirt.connection import Connection
+from devvm.adapters.libvirt.disks import Disks
+from devvm.adapters.libvirt.domains import Domains
+from devvm.adapters.libvirt.host import Host
+from devvm.adapters.libvirt.network import Network
+from devvm.adapters.libvirt.volumes import Volumes
+from devvm.config import Config
 
-__all__ = ["LibvirtHypervisor"]
+__all__ = ["Libvirt"]
+
+
+class Libvirt:
+    """What satisfies the ports to a libvirt host, over one connection.
+
+    Args:
+        config: Names the host, the pool and the network.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.connection = Connection(config.uri)
+        self.host = Host(self.connection)
+        self.network = Network(self.connection, config.network)
+        self.domains = Domains(self.connection, config, self.network)
+        self.volumes = Volumes(self.connection, config, self.domains)
+        self.disks = Disks(self.connection, self.domains, self.volumes)

@@ -1,4 +1,4 @@
-"""Domains: listing, definitions, power, removal."""
+"""Domains: listing, definitions, power, removal, their consoles and agents."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ from xml.etree import ElementTree as ET
 
 import libvirt
 
-from devvm.adapters.libvirt import definition
+from devvm.adapters.libvirt import agent
+from devvm.adapters.libvirt import definition as definitions
 from devvm.adapters.libvirt import metadata as facts
 from devvm.adapters.libvirt.connection import NOT_FOUND, Connection, translated
+from devvm.adapters.libvirt.network import Network
+from devvm.config import Config
 from devvm.domain.errors import OperationError
 from devvm.domain.model import DomainChange, DomainDisk, Driver, Kept, Lease, Metadata, Vm, VmState
+from devvm.system import process
 
 _STATES = {
     libvirt.VIR_DOMAIN_RUNNING: VmState.RUNNING,
@@ -54,30 +58,51 @@ def parse(xml: str, state: VmState, leases: dict[str, Lease]) -> Vm | None:
         cpus=int(domain.findtext("vcpu", "1")),
         metadata=metadata,
         lease=leases.get(metadata.name),
-        mac=definition.mac(domain),
-        disks=definition.disks(domain),
+        mac=definitions.mac(domain),
+        disks=definitions.disks(domain),
     )
 
 
 def _kept(xml: str) -> Kept | None:
     domain = ET.fromstring(xml)  # noqa: S314 - libvirt's own answer
     kept = facts.kept_of(domain)
-    return None if kept is None else replace(kept, disks=definition.disks(domain))
+    return None if kept is None else replace(kept, disks=definitions.disks(domain))
 
 
 class Domains:
-    """The domains of one libvirt host."""
+    """The domains of one libvirt host.
 
-    def __init__(self, connection: Connection) -> None:
+    Args:
+        connection: The host.
+        config: Names the pool that their disks lie in, and the domain of their names.
+        network: Where VMs have their leases.
+    """
+
+    def __init__(self, connection: Connection, config: Config, network: Network) -> None:
         self._connection = connection
+        self._config = config
+        self._network = network
 
-    def vms(self, leases: dict[str, Lease]) -> list[Vm]:
-        """Every VM of devvm's, by name; without those whose facts can't be read (`unreadable`)."""
+    def vms(self) -> list[Vm]:
+        """Every VM of this configuration's, by name; without those whose facts can't be read."""
+        leases = self._network.leases()
         found = []
         for xml, state in self._all():
             with suppress(OperationError):
-                found.append(parse(xml, state, leases))
-        return sorted((vm for vm in found if vm is not None), key=lambda vm: (vm.name, vm.fqdn))
+                vm = parse(xml, state, leases)
+                if vm is not None and self._is_ours(vm.disks):
+                    found.append(vm)
+        return sorted(found, key=lambda vm: (vm.name, vm.fqdn))
+
+    def vm(self, name: str) -> Vm | None:
+        """One VM of devvm's; None where there is no such domain, or it is not devvm's."""
+        fqdn = f"{name}.{self._config.network.domain}"
+        leases = self._network.leases()
+        domain = self._find(fqdn)
+        if domain is None:
+            return None
+        with translated(f"the domain {fqdn} can't be read"):
+            return parse(domain.XMLDesc(), _state(domain), leases)
 
     def kept(self) -> list[Kept]:
         """Every state of a VM that is kept, the oldest first."""
@@ -85,7 +110,7 @@ class Domains:
         for xml, _ in self._all():
             with suppress(OperationError):
                 kept = _kept(xml)
-                if kept is not None:
+                if kept is not None and self._is_ours(kept.disks):
                     found.append(kept)
         return sorted(found, key=lambda kept: (kept.kept_at, kept.id))
 
@@ -95,7 +120,8 @@ class Domains:
         if domain is None:
             return None
         with translated(f"the domain {name} can't be read"):
-            return _kept(domain.XMLDesc())
+            kept = _kept(domain.XMLDesc())
+        return kept if kept is not None and self._is_ours(kept.disks) else None
 
     def others(self) -> dict[str, str]:
         """The other domains, by name: why each is neither a VM of devvm's nor a kept state."""
@@ -109,14 +135,6 @@ class Domains:
                 found[domain.findtext("name", "")] = f"{error.brief}: {error.details}"
         return found
 
-    def vm(self, fqdn: str, leases: dict[str, Lease]) -> Vm | None:
-        """The VM whose domain has this name; None where there is none or it is not devvm's."""
-        domain = self._find(fqdn)
-        if domain is None:
-            return None
-        with translated(f"the domain {fqdn} can't be read"):
-            return parse(domain.XMLDesc(), _state(domain), leases)
-
     def uuid(self, fqdn: str) -> str | None:
         """The UUID of the domain of this name, whoever made it; None where there is none."""
         domain = self._find(fqdn)
@@ -127,11 +145,22 @@ class Domains:
         with translated(f"the domain {fqdn} can't be read"):
             return str(self._get(fqdn).XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
 
-    def define(self, xml: str, change: DomainChange) -> None:
-        """Define a domain as `xml` does, but for `change`; in place of one of the same UUID."""
-        name = change.name or ET.fromstring(xml).findtext("name")  # noqa: S314 - libvirt's own
+    def disks_in(self, definition: str) -> tuple[DomainDisk, ...]:
+        """The disks that a definition names."""
+        return definitions.disks_in(definition)
+
+    def define(self, definition: str, change: DomainChange) -> None:
+        """Define a domain as `definition` does, but for `change`; replaces one of its UUID."""
+        name = change.name or ET.fromstring(definition).findtext("name")  # noqa: S314 - libvirt's
         with translated(f"the domain {name} can't be defined"):
-            self._connection.get().defineXML(definition.changed(xml, change))
+            self._connection.get().defineXML(definitions.changed(definition, change))
+
+    def define_bare(
+        self, name: str, uuid: str, volumes: tuple[DomainDisk, ...], facts: Kept
+    ) -> None:
+        """Define a domain that does nothing but own volumes."""
+        change = DomainChange(facts=facts, read_only=True)
+        self.define(definitions.bare(name, uuid, volumes), change)
 
     def rename(self, fqdn: str, new: str) -> None:
         """Give a domain that is off another name."""
@@ -151,7 +180,7 @@ class Domains:
         if domain is None:
             return ()
         with translated(f"the domain {fqdn} can't be read"):
-            return _disks(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+            return definitions.disks_in(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
 
     def users(self) -> dict[Path, set[str]]:
         """Files that are disks of domains, whoever made those, now or at their next start."""
@@ -159,7 +188,7 @@ class Domains:
         for flags in (0, libvirt.VIR_DOMAIN_XML_INACTIVE):
             for xml, _ in self._all(flags):
                 name = ET.fromstring(xml).findtext("name", "")  # noqa: S314 - libvirt's own answer
-                for disk in _disks(xml):
+                for disk in definitions.disks_in(xml):
                     found.setdefault(disk.path, set()).add(name)
         return found
 
@@ -178,10 +207,10 @@ class Domains:
                 flags,
             )
 
-    def start(self, fqdn: str) -> None:
+    def start(self, vm: Vm) -> None:
         """Power on; nothing where it runs."""
-        with translated(f"{fqdn} can't be started"):
-            domain = self._get(fqdn)
+        with translated(f"{vm.fqdn} can't be started"):
+            domain = self._get(vm.fqdn)
             state = _state(domain)
             try:
                 if state is VmState.PAUSED:
@@ -196,7 +225,7 @@ class Domains:
                 if _state(domain) is not VmState.RUNNING:
                     raise
 
-    def shutdown(self, fqdn: str, *, timeout: float, force: bool) -> None:
+    def shutdown(self, vm: Vm, *, timeout: float, force: bool) -> None:
         """Ask the guest to shut down and wait for it.
 
         With `force`, pull the plug when `timeout` seconds have passed.
@@ -204,8 +233,8 @@ class Domains:
         Raises:
             OperationError: the guest did not shut down in time, and `force` was not given.
         """
-        with translated(f"{fqdn} can't be stopped"):
-            domain = self._get(fqdn)
+        with translated(f"{vm.fqdn} can't be stopped"):
+            domain = self._get(vm.fqdn)
             deadline = time.monotonic() + timeout
             asked = float("-inf")
             while domain.isActive() and time.monotonic() < deadline:
@@ -216,12 +245,11 @@ class Domains:
             if not domain.isActive():
                 return
             if not force:
-                name = fqdn.split(".", 1)[0]
                 raise OperationError(
-                    f"{name} did not shut down within {timeout:.0f} s",
+                    f"{vm.name} did not shut down within {timeout:.0f} s",
                     details="the guest was asked by its agent or the power button, but is "
                     "still running",
-                    resolution=f"devvm stop {name} --force",
+                    resolution=f"devvm stop {vm.name} --force",
                 )
             _pull_the_plug(domain)
 
@@ -239,6 +267,18 @@ class Domains:
                 # A transient domain is gone once it is powered off.
                 if error.get_error_code() not in NOT_FOUND:
                     raise
+
+    def console(self, fqdn: str) -> int:
+        """The guest's serial console on this terminal, until the person leaves it."""
+        return process.interactive(["virsh", "-c", self._connection.uri, "console", fqdn])
+
+    def read_file(self, fqdn: str, path: str) -> str | None:
+        """A small file of a running guest, by its agent; None where there is no answer."""
+        return agent.read_file(self._known(fqdn), path)
+
+    def authorize_key(self, fqdn: str, login: str, public_key: str) -> bool:
+        """Let a key in to an account of a running guest, by its agent; False: no answer."""
+        return agent.authorize_key(self._known(fqdn), login, public_key)
 
     def _all(self, flags: int = 0) -> Iterator[tuple[str, VmState]]:
         with translated("the domains can't be listed"):
@@ -258,16 +298,20 @@ class Domains:
                     return None
                 raise
 
+    def _known(self, fqdn: str) -> libvirt.virDomain:
+        with translated(f"the domain {fqdn} can't be looked up"):
+            return self._get(fqdn)
+
     def _get(self, fqdn: str) -> libvirt.virDomain:
         return self._connection.get().lookupByName(fqdn)
+
+    def _is_ours(self, disks: tuple[DomainDisk, ...]) -> bool:
+        """Whether disks lie in this pool: the host may serve other configurations, too."""
+        return any(disk.path.parent == self._config.pool_path for disk in disks)
 
 
 def _state(domain: libvirt.virDomain) -> VmState:
     return _STATES.get(domain.state()[0], VmState.SHUTOFF)
-
-
-def _disks(xml: str) -> tuple[DomainDisk, ...]:
-    return definition.disks_in(xml)
 
 
 def _pull_the_plug(domain: libvirt.virDomain) -> None:

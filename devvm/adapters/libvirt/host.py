@@ -54,6 +54,10 @@ class Host:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
+    def check(self) -> None:
+        """Raise `HostNotReadyError` unless libvirt answers."""
+        self._connection.get()
+
     def driver(self, wanted: str) -> tuple[Driver, str]:
         """The driver for `auto`, `kvm` or `qemu`, and the reason in words."""
         with translated("libvirt's capabilities can't be read"):

@@ -264,11 +264,11 @@ def _demand_passed(services: Services, report: Report, run: Run) -> None:
 def _withdraw(services: Services, box: Box) -> None:
     """Take a box out of Vagrant and of the pool; its files stay."""
     services.vagrant.remove_box(box)
-    services.hypervisor.remove_volume(services.vagrant.volume_name(box))
+    services.volumes.remove(services.vagrant.volume_name(box))
 
 
 def _refuse_if_used(services: Services, box: Box, what: str) -> None:
-    users = services.hypervisor.users_of_volume(services.vagrant.volume_name(box))
+    users = services.volumes.users_of(services.vagrant.volume_name(box))
     if not users:
         return
     commands = []

@@ -70,7 +70,7 @@ def _remove_leftovers(services: Services, run: Run) -> None:
 
     A VM that is ready is somebody's own: an older devvm let people have such a name.
     """
-    vms = services.hypervisor.vms()
+    vms = services.domains.vms()
     theirs = {vm.name for vm in vms if vm.metadata is not None and vm.metadata.ready}
     for name in sorted({*services.state.names(), *(vm.name for vm in vms)} - theirs):
         if _NAME.fullmatch(name):

@@ -191,7 +191,7 @@ class BoxBuild:
         self._tools.images.assemble(self.tree, self._disk, size_gib=DISK_GIB, log=self._log)
 
     def _install_bootloader(self) -> None:
-        driver, _ = self._services.hypervisor.driver("auto")
+        driver, _ = self._services.host.driver("auto")
         self._tools.images.install_bootloader(
             self._disk,
             self.tree,

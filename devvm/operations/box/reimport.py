@@ -71,7 +71,7 @@ def adopt(services: Services, tools: BuildServices, run: Run) -> Box | None:
 
 def _lost(services: Services, stack: WorkingTree) -> tuple[Box, PackageSet | None] | None:
     """A box of the stack in hand that is with Vagrant and in the pool, the same in both."""
-    for volume in services.hypervisor.volumes():
+    for volume in services.volumes.all():
         match = _RELEASE.search(volume.name)
         if match is None:
             continue
@@ -87,10 +87,10 @@ def _lost(services: Services, stack: WorkingTree) -> tuple[Box, PackageSet | Non
         name = identity.release_hash(stack.content, packages) if packages else stack.content
         if identity.hash_of(box.release) != name or name != (stack.hash or name):
             continue
-        if not services.hypervisor.users_of_volume(volume.name):
+        if not services.volumes.users_of(volume.name):
             continue
         image = services.boxes.sha256(services.vagrant.image(box))
-        if image == services.hypervisor.volume_sha256(volume.name):
+        if image == services.volumes.sha256(volume.name):
             return box, packages
     return None
 

@@ -74,7 +74,7 @@ def unfinished(services: Services, busy: set[str]) -> Iterator[Finding]:
                 mend=partial(fixes.end_operation, services, name),
                 locked=name,
             )
-    for kept in services.hypervisor.kept():
+    for kept in services.domains.kept():
         name = kept.vm.name
         if (
             kept.purpose is Purpose.PREVIOUS
@@ -93,9 +93,9 @@ def unfinished(services: Services, busy: set[str]) -> Iterator[Finding]:
 
 def vms(services: Services, busy: set[str]) -> Iterator[Finding]:
     """VMs whose domain, disks, files or place on the network are not as they should be."""
-    leases = services.hypervisor.leases()
-    volumes = {volume.path: volume for volume in services.hypervisor.volumes()}
-    for vm in services.hypervisor.vms():
+    leases = services.network.leases()
+    volumes = {volume.path: volume for volume in services.volumes.all()}
+    for vm in services.domains.vms():
         name, fqdn = vm.name, naming.fqdn_of(services.config, vm.name)
         if name in busy or services.state.journal(name) is not None:
             continue
@@ -150,7 +150,7 @@ def vms(services: Services, busy: set[str]) -> Iterator[Finding]:
 
 def certificates(services: Services, busy: set[str]) -> Iterator[Finding]:
     """Certificates that end soon, of VMs that run: the others get new ones when they start."""
-    for vm in services.hypervisor.vms():
+    for vm in services.domains.vms():
         ends = certificate.ends_soon(vm, datetime.now(UTC).date())
         if ends and vm.state is VmState.RUNNING and vm.name not in busy:
             yield Finding(
@@ -164,9 +164,9 @@ def certificates(services: Services, busy: set[str]) -> Iterator[Finding]:
 
 def gone(services: Services, busy: set[str]) -> Iterator[Finding]:
     """VMs whose domain is gone, and volumes that no domain needs."""
-    there = {vm.name for vm in services.hypervisor.vms()}
+    there = {vm.name for vm in services.domains.vms()}
     orphans: dict[str, list[str]] = {}
-    for volume in services.hypervisor.unused_volumes():
+    for volume in services.volumes.unused():
         name = naming.name_of(services.config, volume.name)
         if name is not None:
             orphans.setdefault(name, []).append(volume.name)
@@ -191,8 +191,8 @@ def gone(services: Services, busy: set[str]) -> Iterator[Finding]:
 
 def stray_snapshots(services: Services, busy: set[str]) -> Iterator[Finding]:
     """Snapshots of VMs that are neither there nor in the trash, and can't be defined again."""
-    there = {vm.uuid for vm in services.hypervisor.vms()}
-    kept_states = services.hypervisor.kept()
+    there = {vm.uuid for vm in services.domains.vms()}
+    kept_states = services.domains.kept()
     there |= {kept.uuid for kept in kept_states if kept.destroyed}
     for kept in kept_states:
         name = kept.vm.name
@@ -211,8 +211,8 @@ def stray_snapshots(services: Services, busy: set[str]) -> Iterator[Finding]:
 
 def stale_leases(services: Services, busy: set[str]) -> Iterator[Finding]:
     """Places on the network of VMs that are not there."""
-    there = {vm.name for vm in services.hypervisor.vms()} | set(services.state.names()) | busy
-    for name in sorted(set(services.hypervisor.leases()) - there):
+    there = {vm.name for vm in services.domains.vms()} | set(services.state.names()) | busy
+    for name in sorted(set(services.network.leases()) - there):
         yield Finding(
             kind="stale-lease",
             subject=name,
@@ -224,9 +224,9 @@ def stale_leases(services: Services, busy: set[str]) -> Iterator[Finding]:
 
 def kept_states(services: Services, busy: set[str]) -> Iterator[Finding]:
     """Kept states that can't be brought back, or that a VM is writing to."""
-    volumes = {volume.path for volume in services.hypervisor.volumes()}
-    written = {disk.path: vm.name for vm in services.hypervisor.vms() for disk in vm.disks}
-    for kept in services.hypervisor.kept():
+    volumes = {volume.path for volume in services.volumes.all()}
+    written = {disk.path: vm.name for vm in services.domains.vms() for disk in vm.disks}
+    for kept in services.domains.kept():
         name = kept.vm.name
         if name in busy or kept.purpose is Purpose.PREVIOUS:
             continue
@@ -271,7 +271,7 @@ def box_images(services: Services, _busy: set[str]) -> Iterator[Finding]:
                 problem=f"VMs are based on it, and {wrong}",
                 mend=partial(base_image.place, services, box),
             )
-    volumes = {volume.path: volume for volume in services.hypervisor.volumes()}
+    volumes = {volume.path: volume for volume in services.volumes.all()}
     for volume in volumes.values():
         if volume.below and volume.below not in volumes and volume.below not in known:
             name = naming.name_of(services.config, volume.name)
@@ -285,7 +285,7 @@ def box_images(services: Services, _busy: set[str]) -> Iterator[Finding]:
 
 def pool(services: Services, _busy: set[str]) -> Iterator[Finding]:
     """A pool that is nearly full."""
-    free = services.hypervisor.free_bytes()
+    free = services.volumes.free_bytes()
     if free < _LOW:
         yield Finding(
             kind="pool",
@@ -300,11 +300,11 @@ def strangers(services: Services, busy: set[str]) -> Iterator[Finding]:
 
     One that a create made and has not marked yet is no stranger: the create's journal has its UUID.
     """
-    for fqdn, reason in services.hypervisor.other_domains().items():
+    for fqdn, reason in services.domains.others().items():
         name = naming.name_of(services.config, fqdn)
         if name is None or fqdn != naming.fqdn_of(services.config, name) or name in busy:
             continue
-        uuid = services.hypervisor.domain_uuid(fqdn)
+        uuid = services.domains.uuid(fqdn)
         begun = services.state.journal(name)
         if begun is not None and uuid == begun.get("uuid"):
             continue
@@ -333,7 +333,7 @@ CHECKS = (
 
 
 def _misnamed(services: Services, vm: Vm, fqdn: str) -> Finding:
-    if services.hypervisor.domain_uuid(fqdn) is not None:
+    if services.domains.uuid(fqdn) is not None:
         return Finding(
             kind="copy",
             subject=vm.name,

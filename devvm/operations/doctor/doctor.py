@@ -43,7 +43,7 @@ def examine(services: Services) -> Diagnosis:
     Raises:
         HostNotReadyError: libvirt does not answer.
     """
-    services.hypervisor.check()
+    services.host.check()
     busy = _busy(services)
     names = {held.name for held in busy}
     unreadable = tuple(findings.unreadable(services, names))
@@ -58,7 +58,7 @@ def mend(services: Services, run: Run) -> tuple[Treated, ...]:
     One thing mended may show or solve another: so it looks again after one of each subject, until
     there is nothing new.
     """
-    services.hypervisor.ensure_pool()
+    services.volumes.ensure()
     treated: dict[tuple[str, str, str], Treated] = {}
     while True:
         fresh = [
@@ -90,6 +90,6 @@ def _treat(services: Services, finding: Finding, run: Run) -> Treated:
 
 
 def _busy(services: Services) -> tuple[Busy, ...]:
-    names = {vm.name for vm in services.hypervisor.vms()} | set(services.state.names())
+    names = {vm.name for vm in services.domains.vms()} | set(services.state.names())
     held = ((name, services.state.holder(name)) for name in sorted(names))
     return tuple(Busy(name=name, holder=holder) for name, holder in held if holder)

@@ -32,11 +32,11 @@ def set_journal_aside(services: Services, name: str, _run: Run) -> None:
 def rename(services: Services, vm: Vm, fqdn: str, _run: Run) -> None:
     """Give a VM's domain its name back."""
     provision.power_off(services, vm, timeout=transaction.STOP_TIMEOUT)
-    services.hypervisor.rename_domain(vm.fqdn, fqdn)
+    services.domains.rename(vm.fqdn, fqdn)
     if vm.state is VmState.RUNNING:
-        found = services.hypervisor.vm(vm.name)
+        found = services.domains.vm(vm.name)
         if found is not None:
-            services.hypervisor.start(found)
+            services.domains.start(found)
 
 
 def new_way_in(services: Services, vm: Vm, run: Run) -> None:
@@ -54,7 +54,7 @@ def redefine(services: Services, name: str, _run: Run) -> None:
 
 def collect(services: Services, name: str, _run: Run) -> None:
     """Move a VM's orphaned volumes to the trash, where they expire."""
-    vm = services.hypervisor.vm(name)
+    vm = services.domains.vm(name)
     facts = vm.metadata if vm is not None and vm.metadata else repair.unknown(name)
     lost = tuple(saved_states.lost_volumes(services, name))
     saved_states.keep_volumes(services, facts, lost, naming.new_token())
@@ -68,7 +68,7 @@ def to_trash(services: Services, kept: Kept, _run: Run) -> None:
 def release_lease(services: Services, name: str, _run: Run) -> None:
     """Give a place on the network back."""
     with services.state.wait_lock("network"):
-        services.hypervisor.release_lease(name)
+        services.network.release(name)
 
 
 def write_files(services: Services, name: str, _run: Run) -> None:

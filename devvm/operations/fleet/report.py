@@ -145,7 +145,7 @@ def look(services: Services, *, rollouts: int) -> Overview:
     """
     on_record = services.releases.list()
     machines = lifecycle.list_vms(services)
-    volumes = {volume.path: volume for volume in services.hypervisor.volumes()}
+    volumes = {volume.path: volume for volume in services.volumes.all()}
     stands = standing.of(services, machines)
     layers = {vm.name: _layers(services.config, vm, volumes) for vm in machines}
     vms = tuple(
@@ -218,7 +218,7 @@ def _checks(vms: Sequence[FleetVm]) -> tuple[OfCheck, ...]:
 def _host(
     services: Services, machines: Sequence[Vm], volumes: Mapping[Path, Volume], used: set[Path]
 ) -> HostLine:
-    memory, free = services.hypervisor.memory_mib()
+    memory, free = services.host.memory_mib()
     running = [vm for vm in machines if vm.state is VmState.RUNNING]
     parts = {"vms": 0, "kept": 0, "boxes": 0}
     for path, volume in volumes.items():
@@ -236,5 +236,5 @@ def _host(
         pool_vms_bytes=parts["vms"],
         pool_kept_bytes=parts["kept"],
         pool_boxes_bytes=parts["boxes"],
-        pool_free_bytes=services.hypervisor.free_bytes(),
+        pool_free_bytes=services.volumes.free_bytes(),
     )

@@ -72,7 +72,7 @@ def wait(services: Services, name: str, run: Run) -> Target:
     way_in = target(services, name, login="vagrant")
 
     def detail(text: str) -> None:
-        vm = services.hypervisor.vm(name)
+        vm = services.domains.vm(name)
         if vm is None or vm.state in _OFF:
             raise OperationError(
                 f"{name} stopped while booting",
@@ -157,7 +157,7 @@ def write_ssh_files(services: Services, metadata: Metadata, lease: Lease) -> Non
 
 def write_vagrant_files(services: Services, vm: Vm, lease: Lease, public_key: str) -> None:
     """Write what Vagrant reads, from the domain as it is: Vagrantfile, and whose it is."""
-    sizes = {d.role: -(-d.size_bytes // 1024**3) for d in services.hypervisor.disks(vm.fqdn)}
+    sizes = {d.role: -(-d.size_bytes // 1024**3) for d in services.disks.of(vm.fqdn)}
     write_vagrantfile(
         services,
         metadata=vm.known,
@@ -245,4 +245,4 @@ def write_vagrantfile(
 
 
 def _space(services: Services) -> str:
-    return f"{services.hypervisor.free_bytes() / 1024**3:.1f} GiB free in the pool"
+    return f"{services.volumes.free_bytes() / 1024**3:.1f} GiB free in the pool"

@@ -83,7 +83,7 @@ def look(services: Services, name: str) -> Risk:
             unknown=f"an earlier {begun['operation']} has not finished, and has to "
             "be finished or undone first"
         )
-    vm = services.hypervisor.vm(name)
+    vm = services.domains.vm(name)
     if vm is None or vm.state is not VmState.RUNNING:
         return Risk(unknown=f"it is not running (it is {vm.state if vm else 'missing'})")
     try:

@@ -76,7 +76,7 @@ def keep_valid(services: Services, name: str, run: Run, *, refused: bool = False
         run: Where the phase and the note go.
         refused: Clients do not accept it, whatever day it ends.
     """
-    vm = services.hypervisor.vm(name)
+    vm = services.domains.vm(name)
     if vm is None or vm.metadata is None:
         return
     try:
@@ -114,7 +114,7 @@ def _present(services: Services, target: Target) -> str:
 
 def _note_end(services: Services, vm: Vm, chain: str) -> Vm:
     facts = replace(vm.known, certificate_until=end_of(services, chain))
-    services.hypervisor.set_metadata(vm.uuid, facts)
+    services.domains.set_metadata(vm.uuid, facts)
     return replace(vm, metadata=facts)
 
 

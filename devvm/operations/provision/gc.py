@@ -25,7 +25,7 @@ def tidy(services: Services, name: str, run: Run) -> None:
             held = nullcontext() if other == name else services.state.lock(other, run.command)
             with suppress(LockedError), held:
                 _let_go(services, other, run)
-        vm = services.hypervisor.vm(name)
+        vm = services.domains.vm(name)
         if vm is not None and vm.state is VmState.RUNNING:
             drop_void(services, vm)
             merge(services, vm, run)
@@ -47,7 +47,7 @@ def expired(services: Services) -> list[Kept]:
     now = datetime.now(UTC)
     return [
         kept
-        for kept in services.hypervisor.kept()
+        for kept in services.domains.kept()
         if kept.purpose is Purpose.TRASH
         and kept.expires_at
         and datetime.fromisoformat(kept.expires_at) <= now
@@ -83,7 +83,7 @@ def drop_void(services: Services, vm: Vm) -> None:
     An interrupted merge leaves such. Of a VM that does not run, only after one: somebody may have
     given its domain an older layer by hand.
     """
-    below = {volume.path: volume.below for volume in services.hypervisor.volumes()}
+    below = {volume.path: volume.below for volume in services.volumes.all()}
     void: set[Path] = set()
     written = {disk.path for disk in vm.disks}
     while more := {path for path in below if below[path] in written | void} - void:
@@ -94,7 +94,7 @@ def drop_void(services: Services, vm: Vm) -> None:
 def merge(services: Services, vm: Vm, run: Run) -> None:
     """Write the top layers of a running VM's disks into what only they need."""
     for disk in vm.disks:
-        volumes = {volume.path: volume for volume in services.hypervisor.volumes()}
+        volumes = {volume.path: volume for volume in services.volumes.all()}
         if disk.path not in volumes:  # somebody's own, outside the pool; or it is gone
             continue
         above: list[Path] = []
@@ -105,11 +105,11 @@ def merge(services: Services, vm: Vm, run: Run) -> None:
         if above:
             run.detail(f"merging {len(above) + 1} layers of the disk {disk.role}")
             with repair.definition_changes(services, vm.name):
-                services.hypervisor.commit_layers(vm, disk.role, layer.path)
+                services.disks.commit(vm, disk.role, layer.path)
             saved_states.release(services, above)
 
 
 def _is_its_own(services: Services, vm: Vm, volume: Volume) -> bool:
     """Whether nothing else needs a layer, and it is this VM's: neither its box's nor another's."""
-    users = set(services.hypervisor.users_of_volume(volume.name))
+    users = set(services.volumes.users_of(volume.name))
     return volume.name.startswith(f"{vm.fqdn}-") and users == {vm.fqdn}

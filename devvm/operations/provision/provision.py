@@ -47,7 +47,7 @@ def bring_up(
     Raises:
         DevvmError: something failed; the journal is open and `take_down` undoes what was done.
     """
-    state, hypervisor = services.state, services.hypervisor
+    state = services.state
     identifier, token = str(uuid.uuid4()), naming.new_token()
     fqdn = naming.fqdn_of(services.config, name)
     state.open_journal(
@@ -55,8 +55,8 @@ def bring_up(
         {"command": run.command, "uuid": identifier, "token": token, "release": box.release},
     )  # fmt: skip
     with run.phase("network", "Preparing the network"), state.wait_lock("network"):
-        hypervisor.ensure_network()
-        lease = hypervisor.reserve_lease(name)
+        services.network.ensure()
+        lease = services.network.reserve(name)
     with run.phase("disks", "Creating the disks"):
         base_image.place(services, box, run)
         run.detail("creating the data disk")
@@ -67,7 +67,7 @@ def bring_up(
         identity = _place_data_disk(services, name, volumes[DATA], vm_config.data_gib)
         metadata = known_by(services, metadata, identity)
     with run.phase("boot", "Starting the VM"):
-        driver, reason = hypervisor.driver(vm_config.driver)
+        driver, reason = services.host.driver(vm_config.driver)
         if driver is Driver.QEMU and vm_config.driver == "auto":
             run.note(f"The VM runs with {reason}")
         public_key = ssh.new_key(services, name)
@@ -86,7 +86,7 @@ def bring_up(
             public_key=public_key,
         )
         services.vagrant.up(state.vm(name), run.detail, run.log(state))
-        hypervisor.set_metadata(identifier, metadata)
+        services.domains.set_metadata(identifier, metadata)
         return ssh.wait(services, name, run)
 
 
@@ -127,12 +127,12 @@ def name_root(services: Services, vm: Vm, token: str) -> Vm:
     first = naming.first_root_of(vm.fqdn)
     if vm.root is None or vm.root.name != first:
         return vm
-    below = next(v.below for v in services.hypervisor.volumes() if v.path == vm.root)
+    below = next(v.below for v in services.volumes.all() if v.path == vm.root)
     assert below is not None
     moved = saved_states.put_root(services, vm.fqdn, below, token, vm.root)
-    services.hypervisor.move_disk(vm, ROOT, moved[ROOT])
-    services.hypervisor.remove_volume(first)
-    found = services.hypervisor.vm(vm.name)
+    services.disks.move(vm, ROOT, moved[ROOT])
+    services.volumes.remove(first)
+    found = services.domains.vm(vm.name)
     assert found is not None
     return found
 
@@ -143,18 +143,18 @@ def take_down(services: Services, name: str) -> None:
     Safe to run again, from any state that a killed command left. A domain of the VM's name that
     devvm did not make is left alone, and so are volumes that this operation did not make.
     """
-    config, state, hypervisor = services.config, services.state, services.hypervisor
+    config, state = services.config, services.state
     journal = state.journal(name) or {}
     fqdn = naming.fqdn_of(config, name)
     ssh.disconnect(services, name)
     if _is_ours(services, name, journal):
-        hypervisor.remove_domain(fqdn)
+        services.domains.remove(fqdn)
         first = config.pool_path / naming.first_root_of(fqdn)
         saved_states.release(services, [first])
         if "token" in journal:
             saved_states.release_made_by(services, name, journal["token"])
     with state.wait_lock("network"):
-        hypervisor.release_lease(name)
+        services.network.release(name)
     state.forget(name)
 
 
@@ -199,13 +199,13 @@ def power_off(services: Services, vm: Vm, *, timeout: float) -> None:
     """Shut a VM down, force it off after `timeout` seconds; nothing if it is off."""
     if vm.state is not VmState.SHUTOFF:
         ssh.disconnect(services, vm.name)
-        services.hypervisor.shutdown(vm, timeout=timeout, force=True)
+        services.domains.shutdown(vm, timeout=timeout, force=True)
 
 
 def _is_ours(services: Services, name: str, journal: Mapping[str, object]) -> bool:
     """Whether the domain of this name is a VM of devvm's, or what a killed create made of one."""
-    found = services.hypervisor.domain_uuid(naming.fqdn_of(services.config, name))
-    return found is None or journal.get("uuid") == found or services.hypervisor.vm(name) is not None
+    found = services.domains.uuid(naming.fqdn_of(services.config, name))
+    return found is None or journal.get("uuid") == found or services.domains.vm(name) is not None
 
 
 def _place_data_disk(
@@ -220,5 +220,5 @@ def _place_data_disk(
     with tempfile.TemporaryDirectory(dir=services.state.vm(name), prefix=".disk-") as folder:
         image = Path(folder) / "data.qcow2"
         services.data_disks.make(image, size_gib, identity)
-        services.hypervisor.upload_volume(volume, image, lambda _text: None)
+        services.volumes.upload(volume, image, lambda _text: None)
     return identity

@@ -26,16 +26,16 @@ _HOST_KEY_IN_GUEST = "/etc/ssh/ssh_host_ed25519_key.pub"
 
 def write_files(services: Services, name: str) -> None:
     """Write a VM's files from its domain as it is now; nothing where its key is lost."""
-    vm, public_key = services.hypervisor.vm(name), ssh.own_key(services, name)
+    vm, public_key = services.domains.vm(name), ssh.own_key(services, name)
     if vm is None or vm.metadata is None or public_key is None:
         return
     with services.state.wait_lock("network"):
-        services.hypervisor.ensure_network()
-        lease = services.hypervisor.reserve_lease(name, vm.mac)
+        services.network.ensure()
+        lease = services.network.reserve(name, vm.mac)
     if vm.metadata.host_key:
         ssh.write_ssh_files(services, vm.metadata, lease)
     ssh.write_vagrant_files(services, vm, lease, public_key)
-    definition = services.hypervisor.definition(vm.fqdn)
+    definition = services.domains.definition(vm.fqdn)
     write_atomic(services.state.vm(name) / DEFINITION, definition)
 
 
@@ -67,15 +67,15 @@ def new_way_in(services: Services, vm: Vm, run: Run) -> None:
     if public_key is None:
         # The key's own only when the VM takes it: killed meanwhile, the next one is tried.
         public_key = ssh.prepare_key(services, vm.name)
-        definition = services.hypervisor.definition(vm.fqdn)
+        definition = services.domains.definition(vm.fqdn)
         oem_string = ssh.oem_string(public_key)
-        services.hypervisor.define(definition, DomainChange(oem_string=oem_string))
-        if running and not services.hypervisor.authorize_key(vm.fqdn, "vagrant", public_key):
+        services.domains.define(definition, DomainChange(oem_string=oem_string))
+        if running and not services.domains.authorize_key(vm.fqdn, "vagrant", public_key):
             run.note(f"{vm.name} gets the new key at its next start: devvm restart {vm.name}")
         ssh.take_key(services, vm.name)
     if not metadata.host_key:
         metadata = replace(metadata, host_key=_host_key(services, vm))
-        services.hypervisor.set_metadata(vm.uuid, metadata)
+        services.domains.set_metadata(vm.uuid, metadata)
     write_files(services, vm.name)
 
 
@@ -99,14 +99,14 @@ def redefine(services: Services, name: str) -> Vm | None:
     saved = services.state.vm(name) / DEFINITION
     if not saved.is_file():
         return None
-    if services.hypervisor.domain_uuid(naming.fqdn_of(services.config, name)) is not None:
+    if services.domains.uuid(naming.fqdn_of(services.config, name)) is not None:
         return None  # somebody else's by now
     definition = saved.read_text(encoding="utf-8")
-    disks = _newest(services, name, services.hypervisor.disks_in(definition))
+    disks = _newest(services, name, services.domains.disks_in(definition))
     if DATA not in disks:
         return None
-    services.hypervisor.define(definition, DomainChange(disks=disks))
-    return services.hypervisor.vm(name)
+    services.domains.define(definition, DomainChange(disks=disks))
+    return services.domains.vm(name)
 
 
 def _newest(services: Services, name: str, saved: tuple[DomainDisk, ...]) -> dict[str, Path]:
@@ -137,7 +137,7 @@ def _host_key(services: Services, vm: Vm) -> str:
         return " ".join(known_hosts.read_text(encoding="utf-8").split()[1:3])
     answer = None
     if vm.state is VmState.RUNNING:  # the agent's channel is the host's own: nobody is in between
-        answer = services.hypervisor.read_guest_file(vm.fqdn, _HOST_KEY_IN_GUEST)
+        answer = services.domains.read_file(vm.fqdn, _HOST_KEY_IN_GUEST)
     if not answer:
         raise OperationError(
             f"the host key of {vm.name} is unknown, and its guest agent doesn't report it",
@@ -150,4 +150,4 @@ def _host_key(services: Services, vm: Vm) -> str:
 def restore_facts(services: Services, name: str) -> None:
     """Write devvm's facts into a domain again that lost them, from what was written down."""
     saved = services.state.vm(name) / DEFINITION
-    services.hypervisor.define(saved.read_text(encoding="utf-8"), DomainChange())
+    services.domains.define(saved.read_text(encoding="utf-8"), DomainChange())

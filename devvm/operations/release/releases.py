@@ -210,7 +210,7 @@ def _refuse_in_use(services: Services, listed: Listed) -> None:
             details=f"it is {going.state}",
             resolution="devvm rollout abort",
         )
-    facts = [vm.metadata for vm in services.hypervisor.vms() if vm.metadata]
+    facts = [vm.metadata for vm in services.domains.vms() if vm.metadata]
     due = [vm for vm in facts if vm.update_to == release]
     if due:
         raise UsageError(
@@ -280,7 +280,7 @@ def _newest(records: Iterable[Release]) -> Release | None:
 
 
 def _listed(services: Services, records: list[Release]) -> list[Listed]:
-    machines = services.hypervisor.vms()
+    machines = services.domains.vms()
     boxes = [box.release for box in services.boxes.list()]
     return [
         Listed(

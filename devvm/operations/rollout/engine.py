@@ -229,7 +229,7 @@ class Rollout:
         """What the host lacks to bear one VM more that is being changed; empty: nothing."""
         if not pool.free:
             return ""
-        _, free_mib = self.services.hypervisor.memory_mib()
+        _, free_mib = self.services.host.memory_mib()
         if free_mib < _MEMORY_MIB:
             return f"the host has only {free_mib} MiB of memory left"
         try:
@@ -290,7 +290,7 @@ class Rollout:
 
     def _note_failure(self, name: str, error: DevvmError) -> bool:
         """Write down that a VM could not be brought there; whether that is its failure."""
-        vm = self.services.hypervisor.vm(name)
+        vm = self.services.domains.vm(name)
         half_way = vm is not None and strategy.began(vm, self.release)
         stuck = half_way or self.services.state.journal(name) is not None
         details = "\n".join(filter(None, [error.brief, error.details]))

@@ -114,8 +114,8 @@ def _whole(services: Services, name: str) -> tuple[Vm, Metadata]:
 
 
 def _note(services: Services, vm: Vm, facts: Metadata) -> Vm:
-    services.hypervisor.set_metadata(vm.uuid, facts)
+    services.domains.set_metadata(vm.uuid, facts)
     # and where it is read from when somebody deletes the domain
     saved = services.state.vm(vm.name) / ssh.DEFINITION
-    write_atomic(saved, services.hypervisor.definition(vm.fqdn))
+    write_atomic(saved, services.domains.definition(vm.fqdn))
     return lifecycle.get(services, vm.name)

@@ -89,7 +89,7 @@ def make(
 
 
 def _candidates(services: Services, terms: Terms, release: Release) -> list[Vm]:
-    known = {vm.name: vm for vm in services.hypervisor.vms() if vm.metadata and vm.metadata.ready}
+    known = {vm.name: vm for vm in services.domains.vms() if vm.metadata and vm.metadata.ready}
     if strangers := [name for name in terms.only if name not in known]:
         raise NotFoundError(
             f"there is no VM {strangers[0]}, or it is not finished", resolution="devvm list"

@@ -79,7 +79,7 @@ def step(
         if progress.tries:  # begun by a process that was killed
             with transaction.changing(services, name, run):
                 pass
-        vm = services.hypervisor.vm(name)
+        vm = services.domains.vm(name)
         refusal = _refusal(vm, release, progress, now)
         if refusal is not None:
             return refusal
@@ -107,7 +107,7 @@ def back(
     name = progress.name
     with transaction.changing(services, name, run, start=True):
         pass
-    vm = services.hypervisor.vm(name)
+    vm = services.domains.vm(name)
     if vm is None:
         return Step.LEFT, {"why": "it no longer exists"}
     began = strategy.began(vm, release)
@@ -133,7 +133,7 @@ def forget_due(services: Services, plan: Plan, release: Release, name: str) -> b
         LockedError: somebody is changing it.
     """
     with services.state.lock(name, f"rollout {plan.id}"):
-        vm = services.hypervisor.vm(name)
+        vm = services.domains.vm(name)
         if vm is None or vm.metadata is None:
             return True
         if strategy.is_on(vm, release.release) or strategy.began(vm, release):
@@ -181,7 +181,7 @@ def _due(
     """Note in a VM that does not run that it is to be brought to the release when it starts."""
     name = progress.name
     with services.state.lock(name, f"rollout {plan.id}"):
-        vm = services.hypervisor.vm(name)  # as it is now that nobody else changes it
+        vm = services.domains.vm(name)  # as it is now that nobody else changes it
         refusal = _refusal(vm, release, progress, now)
         if refusal is not None:
             return refusal
@@ -189,7 +189,7 @@ def _due(
         if vm.state is VmState.RUNNING:
             return Outcome(step=None, facts={}, again_at=now)
         facts = replace(vm.known, update_to=release.release, update_by=plan.id)
-        services.hypervisor.set_metadata(vm.uuid, facts)
+        services.domains.set_metadata(vm.uuid, facts)
     return Outcome(step=Step.DUE, facts={"why": "not running; updated when it starts"})
 
 

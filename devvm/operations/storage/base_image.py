@@ -22,27 +22,27 @@ def place(services: Services, box: Box, run: Run) -> Path:
         OperationError: the box's own file is damaged, or there is no room.
     """
     with services.state.wait_lock("upload"):  # many creates, one upload
-        services.hypervisor.ensure_pool()
+        services.volumes.ensure()
         if not services.vagrant.box_registered(box):
             _add_to_vagrant(services, box, run)
         name = services.vagrant.volume_name(box)
         expected = services.boxes.image_sha256(box)
         run.detail("checking the box's image")
-        present = services.hypervisor.volume_sha256(name)
+        present = services.volumes.sha256(name)
         if present != expected:
             _require_good_source(services, box, expected, run)
             _clear_damaged(services, name, present, run)
         image = services.vagrant.image(box)
-        mend = present not in (None, expected) and services.hypervisor.volume_exists(name)
-        return services.hypervisor.upload_volume(name, image, run.detail, mend=mend)
+        mend = present not in (None, expected) and services.volumes.exists(name)
+        return services.volumes.upload(name, image, run.detail, mend=mend)
 
 
 def damage(services: Services, box: Box) -> str | None:
     """What is wrong with the box's image in the pool, in words; None where nothing is."""
     name = services.vagrant.volume_name(box)
-    if not services.hypervisor.users_of_volume(name):
+    if not services.volumes.users_of(name):
         return None
-    present = services.hypervisor.volume_sha256(name)
+    present = services.volumes.sha256(name)
     if present is None:
         return f"the volume {name} is gone"
     if present != services.boxes.image_sha256(box):
@@ -74,7 +74,7 @@ def _require_good_source(services: Services, box: Box, expected: str, run: Run) 
 def _clear_damaged(services: Services, name: str, present: str | None, run: Run) -> None:
     if present is None:
         return
-    if services.hypervisor.users_of_volume(name):
+    if services.volumes.users_of(name):
         run.note(f"The box's image in the pool ({name}) is damaged; writing it again")
     else:  # of a killed upload, or damaged
-        services.hypervisor.remove_volume(name)
+        services.volumes.remove(name)

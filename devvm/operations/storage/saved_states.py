@@ -33,7 +33,7 @@ def put_layers(
 ) -> dict[str, Path]:
     """Make a new layer on each of some disks; their paths, by role. Nothing uses them yet."""
     return {
-        disk.role: services.hypervisor.layer(naming.volume_of(fqdn, disk.role, token), disk.path)
+        disk.role: services.volumes.layer(naming.volume_of(fqdn, disk.role, token), disk.path)
         for disk in disks
     }
 
@@ -42,10 +42,10 @@ def put_root(
     services: Services, fqdn: str, image: Path, token: str, old_root: Path | None
 ) -> dict[str, Path]:
     """Make a new root on a box's image, as large as the old root was; nothing uses it yet."""
-    sizes = {volume.path: volume.size_bytes for volume in services.hypervisor.volumes()}
+    sizes = {volume.path: volume.size_bytes for volume in services.volumes.all()}
     size = max(sizes.get(image, 0), sizes.get(old_root, 0) if old_root else 0)
     name = naming.volume_of(fqdn, ROOT, token)
-    return {ROOT: services.hypervisor.layer(name, image, size or None)}
+    return {ROOT: services.volumes.layer(name, image, size or None)}
 
 
 def keep(
@@ -85,7 +85,7 @@ def keep(
         facts=kept,
         read_only=True,
     )
-    services.hypervisor.define(services.hypervisor.definition(vm.fqdn), change)
+    services.domains.define(services.domains.definition(vm.fqdn), change)
     found = find(services, token, of=vm.fqdn)
     assert found is not None
     return found
@@ -98,8 +98,8 @@ def define_from(services: Services, kept: Kept, change: DomainChange) -> None:
     nothing may write to as long as it is kept.
     """
     assert {disk.role for disk in kept.disks} == set(change.disks), change.disks
-    source = services.hypervisor.definition(domain_of(services, kept))
-    services.hypervisor.define(source, change)
+    source = services.domains.definition(domain_of(services, kept))
+    services.domains.define(source, change)
 
 
 def keep_volumes(
@@ -127,7 +127,7 @@ def keep_volumes(
     )
     domain, identifier = naming.kept_of(fqdn, token), str(uuid.uuid4())
     if like is None:
-        services.hypervisor.define_bare(domain, identifier, volumes, kept)
+        services.domains.define_bare(domain, identifier, volumes, kept)
         return
     change = DomainChange(
         name=domain,
@@ -137,7 +137,7 @@ def keep_volumes(
         facts=kept,
         read_only=True,
     )
-    services.hypervisor.define(services.hypervisor.definition(domain_of(services, like)), change)
+    services.domains.define(services.domains.definition(domain_of(services, like)), change)
 
 
 def _alike(services: Services, metadata: Metadata, volumes: tuple[DomainDisk, ...]) -> Kept | None:
@@ -145,12 +145,12 @@ def _alike(services: Services, metadata: Metadata, volumes: tuple[DomainDisk, ..
 
     A VM that had the name before is another one.
     """
-    if services.hypervisor.vm(metadata.name) is not None:
+    if services.domains.vm(metadata.name) is not None:
         return None
     roles, below = sorted(disk.role for disk in volumes), layers_under(services, volumes)
     found = [
         kept
-        for kept in services.hypervisor.kept()
+        for kept in services.domains.kept()
         if kept.vm.name == metadata.name
         and kept.whole
         and sorted(disk.role for disk in kept.disks) == roles
@@ -163,7 +163,7 @@ def change_kept(services: Services, kept: Kept) -> None:
     """Write a kept state's facts again: it is kept for something else now."""
     name = domain_of(services, kept)
     change = DomainChange(title=title_of(kept), facts=kept, read_only=True)
-    services.hypervisor.define(services.hypervisor.definition(name), change)
+    services.domains.define(services.domains.definition(name), change)
 
 
 def to_trash(services: Services, kept: Kept, label: str) -> None:
@@ -176,7 +176,7 @@ def to_trash(services: Services, kept: Kept, label: str) -> None:
 
 def forget_kept(services: Services, kept: Kept) -> None:
     """Keep a state no longer; its volumes stay."""
-    services.hypervisor.undefine(domain_of(services, kept))
+    services.domains.undefine(domain_of(services, kept))
 
 
 def find(services: Services, identifier: str, *, of: str | None = None) -> Kept | None:
@@ -188,13 +188,13 @@ def find(services: Services, identifier: str, *, of: str | None = None) -> Kept 
         of: The full name of the VM that it is of.
     """
     if of is not None:
-        return services.hypervisor.kept_state(naming.kept_of(of, identifier))
-    return next((k for k in services.hypervisor.kept() if k.id == identifier), None)
+        return services.domains.kept_state(naming.kept_of(of, identifier))
+    return next((k for k in services.domains.kept() if k.id == identifier), None)
 
 
 def of_vm(services: Services, name: str, purpose: Purpose) -> list[Kept]:
     """What is kept of a VM for some purpose, the oldest first."""
-    return [k for k in services.hypervisor.kept() if k.vm.name == name and k.purpose is purpose]
+    return [k for k in services.domains.kept() if k.vm.name == name and k.purpose is purpose]
 
 
 def domain_of(services: Services, kept: Kept) -> str:
@@ -204,7 +204,7 @@ def domain_of(services: Services, kept: Kept) -> str:
 
 def layers_under(services: Services, disks: Iterable[DomainDisk]) -> set[Path]:
     """The volumes of some disks, and all that these lie on."""
-    below = {volume.path: volume.below for volume in services.hypervisor.volumes()}
+    below = {volume.path: volume.below for volume in services.volumes.all()}
     found: set[Path] = set()
     for disk in disks:
         path: Path | None = disk.path
@@ -218,9 +218,9 @@ def release(services: Services, paths: Iterable[Path]) -> list[str]:
     """Delete those of some volumes that no domain needs; their names."""
     candidates = set(paths)
     removed = []
-    for volume in services.hypervisor.unused_volumes():
+    for volume in services.volumes.unused():
         if volume.path in candidates:
-            services.hypervisor.remove_volume(volume.name)
+            services.volumes.remove(volume.name)
             removed.append(volume.name)
     return removed
 
@@ -232,7 +232,7 @@ def release_made_by(services: Services, name: str, token: str) -> list[str]:
         services,
         (
             volume.path
-            for volume in services.hypervisor.unused_volumes()
+            for volume in services.volumes.unused()
             if volume.name.startswith(begin) and f".{token}." in volume.name
         ),
     )
@@ -247,10 +247,10 @@ def lost_volumes(services: Services, name: str) -> list[DomainDisk]:
     fqdn = naming.fqdn_of(services.config, name)
     unused = [
         volume
-        for volume in services.hypervisor.unused_volumes()
+        for volume in services.volumes.unused()
         if volume.name == naming.first_root_of(fqdn) or volume.name.startswith(f"{fqdn}-")
     ]
-    covered = {volume.below for volume in services.hypervisor.volumes()}
+    covered = {volume.below for volume in services.volumes.all()}
     tops = [
         (naming.role_of(fqdn, volume.name), volume.path)
         for volume in unused

@@ -157,14 +157,14 @@ def end(
         run.note(
             f"An earlier {operation} of {name}, started {journal['started_at']}, has not finished"
         )
-        services.hypervisor.ensure_pool()  # the host may have been restarted since
+        services.volumes.ensure()  # the host may have been restarted since
     begun = Begun(
         services=services, name=name, journal=journal, run=run, killed=killed, start=start
     )
     outcome = ending(begun)
     services.state.close_journal(name)
     saved = services.state.vm(name) / repair.DEFINITION  # of a domain that somebody deleted
-    if services.hypervisor.vm(name) is None and not saved.is_file():
+    if services.domains.vm(name) is None and not saved.is_file():
         services.state.forget(name)
     if killed:
         run.note(f"The {operation} of {name} was {outcome}")
@@ -178,11 +178,11 @@ def made_by(vm: Vm, token: str) -> bool:
 
 def start_again(begun: Begun) -> None:
     """Power the VM on if it ran before the operation; nobody waits for it."""
-    services, vm = begun.services, begun.services.hypervisor.vm(begun.name)
+    services, vm = begun.services, begun.services.domains.vm(begun.name)
     off = vm is not None and vm.state is VmState.SHUTOFF
     if vm is not None and off and begun.start and begun.journal["was_running"]:
         begun.run.note(f"Starting {begun.name} again, as it was running before")
         with services.state.wait_lock("network"):
-            services.hypervisor.ensure_network()
-            services.hypervisor.reserve_lease(begun.name, vm.mac)
-        services.hypervisor.start(vm)
+            services.network.ensure()
+            services.network.reserve(begun.name, vm.mac)
+        services.domains.start(vm)

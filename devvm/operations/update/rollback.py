@@ -103,7 +103,7 @@ def no_update(
         restore_point="",
     )
     if changed != vm.known:
-        services.hypervisor.set_metadata(vm.uuid, changed)
+        services.domains.set_metadata(vm.uuid, changed)
         repair.write_files(services, name)
 
 

@@ -209,7 +209,7 @@ def _rebuild(
     try:
         done = rebuild.carry_out(theirs, wanted, run)
     except (OperationError, ParityError) as error:
-        if services.state.journal(name) is None and services.hypervisor.vm(name) is not None:
+        if services.state.journal(name) is None and services.domains.vm(name) is not None:
             rollback.report_back(services, name, run)
         raise _failed(name, release, error, run.log(services.state)) from error
     return Updated(vm=done.vm, report=done.report, way=chosen, previous=done.previous)
@@ -244,7 +244,7 @@ def _restore_point(services: Services, vm: Vm, release: Release, token: str, run
         label = f"before the update to {release.release}"
         kept = snapshots.take(services, vm, label, run, token=token, purpose=Purpose.TRASH)
     facts = replace(vm.known, update_to=release.release, restore_point=kept.id)
-    services.hypervisor.set_metadata(vm.uuid, facts)
+    services.domains.set_metadata(vm.uuid, facts)
     return kept
 
 

@@ -132,7 +132,7 @@ def verify_all(services: Services, run: Run, *, parallel: int) -> FleetReport:
         HostNotReadyError: libvirt does not answer.
     """
     start = time.monotonic()
-    vms = sorted(services.hypervisor.vms(), key=lambda vm: vm.name)
+    vms = sorted(services.domains.vms(), key=lambda vm: vm.name)
     running = {vm.name: vm for vm in vms if vm.state is VmState.RUNNING}
     reports: dict[str, Report] = {}
     failed: dict[str, DevvmError] = {}

@@ -29,7 +29,7 @@ def verify(services: Services, name: str, run: Run, *, junit: Path | None = None
         OperationError: it does not run, or the suite could not run on it. Checks that fail are no
             error: they are in the report.
     """
-    vm = services.hypervisor.vm(name)
+    vm = services.domains.vm(name)
     if vm is None:
         raise NotFoundError(
             f"there is no VM {name}", resolution=f"devvm list, or devvm create {name}"

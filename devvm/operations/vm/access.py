@@ -37,7 +37,7 @@ def console(services: Services, name: str) -> int:
         NotFoundError: there is no such VM.
         OperationError: it does not run.
     """
-    return services.hypervisor.console(lifecycle.running(services, name).fqdn)
+    return services.domains.console(lifecycle.running(services, name).fqdn)
 
 
 def logs(services: Services, name: str, unit: str | None, lines: int) -> str:

@@ -86,7 +86,7 @@ def clone(
             create.require_space(services, None)
             with provision.recorded(services, name, run):
                 _make(services, vm, name, snapshot, run)
-        found = services.hypervisor.vm(name)
+        found = services.domains.vm(name)
         assert found is not None
         report = create.examine_vm(services, name, found.known.release, run)
     return Cloned(vm=found, report=report, url=naming.url_of(services.config, name))
@@ -106,11 +106,11 @@ def _make(services: Services, source: Vm, name: str, snapshot: str | None, run: 
                 kept = snapshots.take(services, source, f"for-{name}", run, token=token,
                                       temporary=True)  # fmt: skip
         facts = _define(services, kept, name, identifier, token, run)
-        found = services.hypervisor.vm(name)
+        found = services.domains.vm(name)
         assert found is not None
         target = lifecycle.power_on(services, found, run)
         facts = _renew_identity(services, target, facts, run)
-        services.hypervisor.set_metadata(identifier, replace(facts, ready=True))
+        services.domains.set_metadata(identifier, replace(facts, ready=True))
         repair.let_in(services, target, replace(facts, ready=True))
         repair.write_files(services, name)
         if temporary:
@@ -130,11 +130,11 @@ def end(begun: Begun) -> Outcome:
 def _define(
     services: Services, kept: Kept, name: str, identifier: str, token: str, run: Run
 ) -> Metadata:
-    hypervisor, fqdn = services.hypervisor, naming.fqdn_of(services.config, name)
+    fqdn = naming.fqdn_of(services.config, name)
     with run.phase("disks", "Creating the disks"):
         with services.state.wait_lock("network"):
-            hypervisor.ensure_network()
-            lease = hypervisor.reserve_lease(name)
+            services.network.ensure()
+            lease = services.network.reserve(name)
         facts = replace(
             kept.vm,
             name=name,
@@ -170,13 +170,13 @@ def _renew_identity(services: Services, target: Target, facts: Metadata, run: Ru
         packed = base64.encodebytes(_packed(identity)).decode().strip()
         script = _TAKE_IDENTITY.replace("@IDENTITY@", packed)
         services.shell.run(target, ["sudo", "sh", "-s"], stdin=script)
-        found = services.hypervisor.vm(facts.name)
+        found = services.domains.vm(facts.name)
         assert found is not None
         provision.power_off(services, found, timeout=transaction.STOP_TIMEOUT)
         facts = provision.known_by(services, facts, identity)
-        services.hypervisor.set_metadata(found.uuid, facts)
+        services.domains.set_metadata(found.uuid, facts)
         repair.write_files(services, facts.name)
-    found = services.hypervisor.vm(facts.name)
+    found = services.domains.vm(facts.name)
     assert found is not None
     lifecycle.power_on(services, found, run)
     return facts

@@ -90,7 +90,7 @@ def create(services: Services, request: CreateRequest, run: Run) -> CreateResult
         OperationError: a step failed.
     """
     name = validate_new_name(request.name)
-    services.hypervisor.check()
+    services.host.check()
     with transaction.changing(services, name, run) as before:
         if before and before.done(journal.CREATE):
             return _check(services, name, run)
@@ -115,7 +115,7 @@ def create(services: Services, request: CreateRequest, run: Run) -> CreateResult
 def end(begun: Begun) -> Outcome:
     """Undo a create; one that got as far as a VM that is ready is finished."""
     services, name = begun.services, begun.name
-    vm = services.hypervisor.vm(name)
+    vm = services.domains.vm(name)
     ready = vm is not None and vm.metadata is not None and vm.metadata.ready
     if vm is not None and ready and vm.uuid == begun.journal.get("uuid"):
         repair.write_files(services, name)
@@ -137,7 +137,7 @@ def check(services: Services, name: str) -> None:
         HostNotReadyError: the host lacks memory, or libvirt.
     """
     validate_new_name(name)
-    services.hypervisor.check()
+    services.host.check()
     if services.state.journal(name) is None:  # what a killed command left is ended by `create`
         refuse_if_exists(services, name)
         require_memory(services, services.config.vm.memory_mib)
@@ -171,12 +171,12 @@ def refuse_if_exists(services: Services, name: str) -> None:
         ExistsError: there is.
     """
     fqdn = naming.fqdn_of(services.config, name)
-    if services.hypervisor.vm(name) is not None:
+    if services.domains.vm(name) is not None:
         raise ExistsError(
             f"{name} already exists",
             resolution=f"to use it: devvm ssh {name}; to delete it: devvm destroy {name}",
         )
-    if services.hypervisor.domain_uuid(fqdn) is not None:
+    if services.domains.uuid(fqdn) is not None:
         raise ExistsError(
             f"there is a libvirt domain {fqdn} that devvm did not make",
             details="perhaps it was created with Vagrant or virsh, or its metadata was removed",
@@ -192,8 +192,8 @@ def refuse_if_exists(services: Services, name: str) -> None:
             f"trash: devvm destroy {name}",
         )
     first = naming.first_root_of(fqdn)
-    if services.hypervisor.volume_exists(first):
-        users = services.hypervisor.users_of_volume(first)
+    if services.volumes.exists(first):
+        users = services.volumes.users_of(first)
         raise ExistsError(
             f"the name that Vagrant gives to the root disk of {name} is taken",
             details=f"the volume {first} is needed by {', '.join(users)}",
@@ -223,7 +223,7 @@ def require_memory(services: Services, memory_mib: int) -> None:
         HostNotReadyError: it can't.
     """
     wanted = memory_mib + _OVERHEAD_MIB
-    total, free = services.hypervisor.memory_mib()
+    total, free = services.host.memory_mib()
     if wanted > free:
         fits = max(0, free - _OVERHEAD_MIB)
         raise HostNotReadyError(
@@ -241,11 +241,11 @@ def require_space(services: Services, box: Box | None) -> None:
         HostNotReadyError: it has not.
     """
     needed = _HEADROOM
-    if box and not services.hypervisor.volume_exists(services.vagrant.volume_name(box)):
+    if box and not services.volumes.exists(services.vagrant.volume_name(box)):
         needed += box.size_bytes
-    free = services.hypervisor.free_bytes()
+    free = services.volumes.free_bytes()
     if free < needed:
-        trash = any(k.purpose is Purpose.TRASH for k in services.hypervisor.kept())
+        trash = any(k.purpose is Purpose.TRASH for k in services.domains.kept())
         raise HostNotReadyError(
             f"not enough space in {services.config.pool_path} for a VM",
             details=f"{needed / _GIB:.1f} GiB needed, {free / _GIB:.1f} GiB free",
@@ -275,11 +275,11 @@ def _has_domain(services: Services, metadata: Metadata) -> bool:
     """Whether the create got as far as a domain, which is marked as devvm's then."""
     begun = services.state.journal(metadata.name) or {}
     fqdn = naming.fqdn_of(services.config, metadata.name)
-    uuid = services.hypervisor.domain_uuid(fqdn)
+    uuid = services.domains.uuid(fqdn)
     if uuid is None or uuid != begun.get("uuid"):
         return False
-    if services.hypervisor.vm(metadata.name) is None:
-        services.hypervisor.set_metadata(uuid, metadata)
+    if services.domains.vm(metadata.name) is None:
+        services.domains.set_metadata(uuid, metadata)
     return True
 
 
@@ -299,26 +299,26 @@ def _metadata(request: CreateRequest, box: Box) -> Metadata:
 
 def _finish(services: Services, name: str) -> None:
     """The VM is complete: from here on no command takes it for a remnant."""
-    vm = services.hypervisor.vm(name)
+    vm = services.domains.vm(name)
     if vm is None or vm.metadata is None:
         raise OperationError(
             f"{name} was deleted while being created", resolution=f"devvm create {name}"
         )
     journalled = services.state.journal(name) or {}
     vm = provision.name_root(services, vm, journalled["token"])
-    services.hypervisor.set_metadata(vm.uuid, replace(vm.known, ready=True))
+    services.domains.set_metadata(vm.uuid, replace(vm.known, ready=True))
     repair.write_files(services, name)
 
 
 def _check(services: Services, name: str, run: Run) -> CreateResult:
-    vm = services.hypervisor.vm(name)
+    vm = services.domains.vm(name)
     assert vm is not None
     lifecycle.power_on(services, vm, run)
     return _result(services, name, examine_vm(services, name, vm.known.release, run), run)
 
 
 def _result(services: Services, name: str, report: Report, run: Run) -> CreateResult:
-    vm = services.hypervisor.vm(name)
+    vm = services.domains.vm(name)
     assert vm is not None
     return CreateResult(
         vm=vm,

@@ -36,7 +36,7 @@ class VmDetails:
 
 def list_vms(services: Services) -> list[Vm]:
     """Every VM of devvm's, by name; those too of which only remnants are there, as `missing`."""
-    found = {vm.name: vm for vm in services.hypervisor.vms()}
+    found = {vm.name: vm for vm in services.domains.vms()}
     for name in services.state.names():
         if name not in found:
             found[name] = _missing(services, name)
@@ -49,7 +49,7 @@ def get(services: Services, name: str) -> Vm:
     Raises:
         NotFoundError: there is nothing of this name; suggests names that are close.
     """
-    vm = services.hypervisor.vm(name)
+    vm = services.domains.vm(name)
     if vm is not None:
         return vm
     if exists(services, name):
@@ -71,7 +71,7 @@ def _next_step(services: Services, name: str, *, known: bool) -> str:
 
 def exists(services: Services, name: str) -> bool:
     """Whether there is a VM of this name, or what is left of one."""
-    known = services.hypervisor.vm(name) is not None or services.state.vm(name).is_dir()
+    known = services.domains.vm(name) is not None or services.state.vm(name).is_dir()
     return known or bool(saved_states.lost_volumes(services, name))
 
 
@@ -111,7 +111,7 @@ def show(services: Services, name: str) -> VmDetails:
         vm=vm,
         url=naming.url_of(services.config, name),
         ca_certificate=services.ca.ensure(),
-        disks=tuple(services.hypervisor.disks(vm.fqdn)),
+        disks=tuple(services.disks.of(vm.fqdn)),
         runs=tuple(services.state.runs(name)),
         logs=tuple(services.state.logs_of(name)),
     )
@@ -159,11 +159,11 @@ def power_on(services: Services, vm: Vm, run: Run) -> Target:
         OperationError: it does not come up.
     """
     with run.phase("network", "Preparing the network"), services.state.wait_lock("network"):
-        services.hypervisor.ensure_network()
-        services.hypervisor.reserve_lease(vm.name, vm.mac)
-        services.hypervisor.ensure_pool()
+        services.network.ensure()
+        services.network.reserve(vm.name, vm.mac)
+        services.volumes.ensure()
     with run.phase("boot", "Starting the VM"):
-        services.hypervisor.start(vm)
+        services.domains.start(vm)
         target = ssh.wait(services, vm.name, run)
     certificate.keep_valid(services, vm.name, run)
     return target
@@ -187,7 +187,7 @@ def _stop(services: Services, vm: Vm, run: Run, *, force: bool) -> None:
     with run.phase("stop", "Shutting the VM down"):
         ssh.disconnect(services, vm.name)
         timeout = _FORCE_TIMEOUT if force else _STOP_TIMEOUT
-        services.hypervisor.shutdown(vm, timeout=timeout, force=force)
+        services.domains.shutdown(vm, timeout=timeout, force=force)
 
 
 def present(services: Services, name: str) -> Vm:

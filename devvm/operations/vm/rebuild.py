@@ -116,7 +116,7 @@ def carry_out(
             report = create.judge_vm(services, name, box.release, run)
             demand_passed(services, report, run)
         present = _vm(services, name).known  # its certificate may be a new one
-        services.hypervisor.set_metadata(vm.uuid, replace(present, ready=True))
+        services.domains.set_metadata(vm.uuid, replace(present, ready=True))
         _let_go(services, name, saved_states.find(services, token))
     gc.tidy(services, name, run)
     return _result(services, name, run, token, report)
@@ -125,7 +125,7 @@ def carry_out(
 def end(begun: Begun) -> Outcome:
     """Bring the old VM back, unless the new one has passed every check."""
     services, name, token = begun.services, begun.name, begun.token
-    vm, kept = services.hypervisor.vm(name), saved_states.find(services, token)
+    vm, kept = services.domains.vm(name), saved_states.find(services, token)
     ready = vm is not None and vm.metadata is not None and vm.metadata.ready
     if vm is not None and ready and transaction.made_by(vm, token):
         _let_go(services, name, kept)
@@ -147,7 +147,7 @@ def _let_go(services: Services, name: str, kept: Kept | None) -> None:
 
 
 def _present(services: Services, name: str, run: Run) -> Vm:
-    vm = services.hypervisor.vm(name) or repair.redefine(services, name)
+    vm = services.domains.vm(name) or repair.redefine(services, name)
     if vm is None:
         lifecycle.get(services, name)  # raises where there is nothing at all
         raise NotFoundError(
@@ -220,7 +220,7 @@ def _replace_root(
             label=f"before the rebuild to {box.release}",
         )
         change = DomainChange(disks=disks, facts=facts)
-        services.hypervisor.define(services.hypervisor.definition(vm.fqdn), change)
+        services.domains.define(services.domains.definition(vm.fqdn), change)
 
 
 def demand_passed(services: Services, report: Report, run: Run) -> None:
@@ -252,7 +252,7 @@ def _result(
 
 
 def _vm(services: Services, name: str) -> Vm:
-    found = services.hypervisor.vm(name)
+    found = services.domains.vm(name)
     if found is None:
         raise OperationError(
             f"{name} was deleted meanwhile", resolution=f"devvm doctor --fix; devvm recover {name}"

@@ -45,7 +45,7 @@ def resize(services: Services, name: str, data_gib: int, run: Run) -> Disk:
             run.phase("resize", f"Growing the data disk to {data_gib} GiB"),
         ):
             if wanted > disk.size_bytes:
-                services.hypervisor.resize_disk(vm, DATA, wanted)
+                services.disks.resize(vm, DATA, wanted)
             if vm.state is VmState.RUNNING:
                 run.detail("growing the file system")
                 target = ssh.target(services, name, login="vagrant")
@@ -55,15 +55,15 @@ def resize(services: Services, name: str, data_gib: int, run: Run) -> Disk:
 
 def end(begun: Begun) -> Outcome:
     """A disk is as large as it was or as it was to be; its file system grows at the next start."""
-    hypervisor = begun.services.hypervisor
-    vm = hypervisor.vm(begun.name)
-    sizes = {disk.role: disk.size_bytes for disk in hypervisor.disks(vm.fqdn)} if vm else {}
+    services = begun.services
+    vm = services.domains.vm(begun.name)
+    sizes = {disk.role: disk.size_bytes for disk in services.disks.of(vm.fqdn)} if vm else {}
     done = all(sizes.get(role, 0) >= size for role, size in begun.journal["sizes"].items())
     return "finished" if done else "undone"
 
 
 def _data_disk(services: Services, fqdn: str) -> Disk:
-    for disk in services.hypervisor.disks(fqdn):
+    for disk in services.disks.of(fqdn):
         if disk.role == DATA:
             return disk
     raise OperationError(f"{fqdn} has no data disk", resolution="devvm doctor")

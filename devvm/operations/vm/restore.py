@@ -54,12 +54,12 @@ def exchange(
             saved_states.keep(services, vm, token=token, purpose=Purpose.TRASH, label=label)
             facts = kept.vm if vm.metadata is None else _facts(kept, vm)
             change = DomainChange(disks=disks, facts=facts)
-            services.hypervisor.define(services.hypervisor.definition(vm.fqdn), change)
+            services.domains.define(services.domains.definition(vm.fqdn), change)
             repair.write_files(services, vm.name)
             if consume:
                 saved_states.forget_kept(services, kept)
         if was_running:
-            found = services.hypervisor.vm(vm.name)
+            found = services.domains.vm(vm.name)
             assert found is not None
             lifecycle.power_on(services, found, run)
 
@@ -67,7 +67,7 @@ def exchange(
 def end(begun: Begun) -> Outcome:
     """Finish an exchange of disks if the VM has the new ones, undo it otherwise."""
     services, name = begun.services, begun.name
-    vm = services.hypervisor.vm(name)
+    vm = services.domains.vm(name)
     done = vm is not None and transaction.made_by(vm, begun.token)
     if not done:
         before = saved_states.find(services, begun.token)
@@ -85,7 +85,7 @@ def end(begun: Begun) -> Outcome:
 
 def put_back(services: Services, name: str, kept: Kept, token: str) -> None:
     """Give a VM the disks and facts that it had, and drop what an operation made in their place."""
-    vm = services.hypervisor.vm(name)
+    vm = services.domains.vm(name)
     fqdn = naming.fqdn_of(services.config, name)
     change = DomainChange(
         name=fqdn,
@@ -97,7 +97,7 @@ def put_back(services: Services, name: str, kept: Kept, token: str) -> None:
     if vm is not None:
         provision.power_off(services, vm, timeout=0)
     source = saved_states.domain_of(services, kept) if vm is None else fqdn
-    services.hypervisor.define(services.hypervisor.definition(source), change)
+    services.domains.define(services.domains.definition(source), change)
     saved_states.forget_kept(services, kept)
     saved_states.release_made_by(services, name, token)
 
@@ -107,7 +107,7 @@ def writable(services: Services, kept: Kept, fqdn: str, token: str) -> dict[str,
 
     Its own, where nothing else lies on them; new layers otherwise.
     """
-    covered = {volume.below for volume in services.hypervisor.volumes()}
+    covered = {volume.below for volume in services.volumes.all()}
     shared = [disk for disk in kept.disks if disk.path in covered]
     own = {disk.role: disk.path for disk in kept.disks if disk not in shared}
     return own | saved_states.put_layers(services, fqdn, shared, token)

@@ -93,7 +93,7 @@ def take(
         on_top = saved_states.put_layers(services, vm.fqdn, vm.disks, token)
         if not off:
             run.detail("freezing its file systems")
-        consistency = services.hypervisor.split_disks(vm, on_top)
+        consistency = services.disks.split(vm, on_top)
         if consistency == "crash":
             run.note(
                 f"The guest agent of {vm.name} did not answer: the snapshot is as after a "
@@ -115,7 +115,7 @@ def take(
 def end(begun: Begun) -> Outcome:
     """Keep the state if the VM has its new layers, let go of these otherwise."""
     services, facts = begun.services, begun.journal
-    vm = services.hypervisor.vm(begun.name)
+    vm = services.domains.vm(begun.name)
     if vm is None or not transaction.made_by(vm, begun.token):
         saved_states.release_made_by(services, begun.name, begun.token)
         return "undone"
@@ -236,5 +236,5 @@ def _vm(services: Services, name: str) -> Vm:
 
 
 def _measured(services: Services, kept: Kept) -> Snapshot:
-    used = {volume.path: volume.used_bytes for volume in services.hypervisor.volumes()}
+    used = {volume.path: volume.used_bytes for volume in services.volumes.all()}
     return Snapshot(kept=kept, used_bytes=sum(used.get(disk.path, 0) for disk in kept.disks))

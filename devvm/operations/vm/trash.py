@@ -80,15 +80,15 @@ def _put_away(services: Services, name: str, token: str, *, purge: bool) -> None
     What is to be deleted for good is in the trash first, too: what is deleted is known there until
     the last of it is gone.
     """
-    vm = services.hypervisor.vm(name) or repair.redefine(services, name)
+    vm = services.domains.vm(name) or repair.redefine(services, name)
     if vm is not None:
         provision.power_off(services, vm, timeout=transaction.STOP_TIMEOUT)
         saved_states.keep(services, vm, token=token, purpose=Purpose.TRASH, label=DESTROYED)
-        services.hypervisor.undefine(vm.fqdn)
+        services.domains.undefine(vm.fqdn)
     elif lost := saved_states.lost_volumes(services, name):
         saved_states.keep_volumes(services, repair.unknown(name), tuple(lost), token)
     with services.state.wait_lock("network"):
-        services.hypervisor.release_lease(name)
+        services.network.release(name)
     if purge and (kept := saved_states.find(services, token)):
         gc.purge(services, kept)
     services.state.forget(name)  # the journal too
@@ -127,7 +127,7 @@ def recover(services: Services, name: str, run: Run, *, identifier: str | None =
             or (before.done(journal.RESTORE) and before.journal["kept"] == identifier)
         )
         if not done:
-            vm = services.hypervisor.vm(name)
+            vm = services.domains.vm(name)
             kept = _choose(services, name, identifier, vm, run)
             with provision.recorded(services, name, run):
                 if vm is not None and kept is not None:
@@ -139,12 +139,12 @@ def recover(services: Services, name: str, run: Run, *, identifier: str | None =
 
 def takes_the_place(services: Services, name: str) -> bool:
     """Whether there is a VM whose place a state from the trash would take."""
-    return services.hypervisor.vm(name) is not None
+    return services.domains.vm(name) is not None
 
 
 def items(services: Services, name: str | None = None) -> list[Kept]:
     """What is in the trash, of one VM or of all, the oldest first."""
-    trash = [kept for kept in services.hypervisor.kept() if kept.purpose is Purpose.TRASH]
+    trash = [kept for kept in services.domains.kept() if kept.purpose is Purpose.TRASH]
     return [kept for kept in trash if name is None or kept.vm.name == name]
 
 
@@ -214,7 +214,7 @@ def purge(services: Services, name: str, doomed: Iterable[Kept], run: Run) -> li
         _delete(services, facts)
         gc.tidy(services, name, run)
         transaction.end(services, name, run, killed=False)
-    left = {volume.path for volume in services.hypervisor.volumes()}
+    left = {volume.path for volume in services.volumes.all()}
     return sorted(path.name for path in volumes - left)
 
 
@@ -222,7 +222,7 @@ def end_purge(begun: Begun) -> Outcome:
     """Finish it: a part of what was to be deleted is gone already."""
     services, name = begun.services, begun.name
     _delete(services, begun.journal)
-    vm = services.hypervisor.vm(name)
+    vm = services.domains.vm(name)
     if vm is not None:
         gc.drop_void(services, vm)
         repair.write_files(services, name)  # a killed merge leaves no definition
@@ -296,8 +296,8 @@ def _refuse_if_not_whole(kept: Kept) -> None:
 
 def _bring_back(services: Services, name: str, kept: Kept, run: Run) -> Recovered:
     token = naming.new_token()
-    hypervisor, fqdn = services.hypervisor, naming.fqdn_of(services.config, name)
-    if hypervisor.domain_uuid(fqdn) is not None:
+    fqdn = naming.fqdn_of(services.config, name)
+    if services.domains.uuid(fqdn) is not None:
         raise ExistsError(
             f"there is a libvirt domain {fqdn} that devvm did not make",
             resolution=f"look at it: virsh dominfo {fqdn}; rename or remove it, then: "
@@ -307,8 +307,8 @@ def _bring_back(services: Services, name: str, kept: Kept, run: Run) -> Recovere
         with run.phase("disks", f"Taking {name} out of the trash"):
             disks = restore.writable(services, kept, fqdn, token)
             with services.state.wait_lock("network"):
-                hypervisor.ensure_network()
-                lease = hypervisor.reserve_lease(name, kept.mac)
+                services.network.ensure()
+                lease = services.network.reserve(name, kept.mac)
             public_key = ssh.new_key(services, name)
             change = DomainChange(
                 name=fqdn,
@@ -331,26 +331,26 @@ def end_recover(begun: Begun) -> Outcome:
     kept = saved_states.find(services, begun.journal["kept"])
     if kept is None:
         return "finished"
-    vm = services.hypervisor.vm(name)
+    vm = services.domains.vm(name)
     if vm is not None and vm.uuid == kept.uuid:
         provision.power_off(services, vm, timeout=0)
-        services.hypervisor.undefine(vm.fqdn)
+        services.domains.undefine(vm.fqdn)
     saved_states.release_made_by(services, name, begun.token)
     with services.state.wait_lock("network"):
-        services.hypervisor.release_lease(name)
+        services.network.release(name)
     services.state.forget(name)
     return "undone"
 
 
 def _checked(services: Services, name: str, run: Run) -> Recovered:
     """Start a VM that is back, let its new key in, and check it."""
-    vm = services.hypervisor.vm(name)
+    vm = services.domains.vm(name)
     assert vm is not None
     if ssh.missing_files(services, name, vm.fqdn):
         repair.new_way_in(services, vm, run)
     target = lifecycle.power_on(services, vm, run)
     repair.let_in(services, target, vm.known)
     report = create.examine_vm(services, name, vm.known.release, run)
-    found = services.hypervisor.vm(name)
+    found = services.domains.vm(name)
     assert found is not None
     return Recovered(vm=found, report=report)

@@ -151,7 +151,7 @@ class World:
         self.config = SimpleNamespace()
         self.state = State(root)
         self.state.ensure()
-        self.hypervisor = SimpleNamespace(vm=lambda name: vm)
+        self.domains = SimpleNamespace(vm=lambda name: vm)
         self.verifier = self
         self.boxes = SimpleNamespace(find=lambda release: SimpleNamespace(packages={"a": "1"}))
         self._checks = checks

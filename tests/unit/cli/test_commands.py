@@ -78,11 +78,11 @@ def test_list(cli, half):
 
 
 def test_list_says_whose_certificate_ends_and_what_renews_it(cli, dev):
-    vm = dev.services.hypervisor.vm("dev001")
+    vm = dev.services.domains.vm("dev001")
     for days in (31, 12, -400):
         until = (formatting.today() + timedelta(days=days)).isoformat()
         facts = replace(vm.metadata, certificate_until=until)
-        dev.services.hypervisor.set_metadata(vm.uuid, facts)
+        dev.services.domains.set_metadata(vm.uuid, facts)
         assert cli("show", "dev001", "--json").json["vm"]["certificate_until"] == until
         assert f"until {until}" in cli("show", "dev001").stdout
         said = {31: "", 12: f"its certificate expires on {until}", -400: f"expired on {until}"}[

@@ -32,7 +32,7 @@ def destroyed(cli, dev):
 
 
 def in_trash(world):
-    return [kept.id for kept in world.services.hypervisor.kept()]
+    return [kept.id for kept in world.services.domains.kept()]
 
 
 def fail_checks(world):
@@ -100,7 +100,7 @@ def test_recover_in_place_of_the_vm_that_is_there_has_to_be_confirmed(cli, dev, 
     dev.write("dev001", "home/notes", "of today")
     cli("snapshot", "create", "dev001", "before")
     cli("rebuild", "dev001", "--yes")
-    (old,) = (kept.id for kept in dev.services.hypervisor.kept() if kept.purpose == "trash")
+    (old,) = (kept.id for kept in dev.services.domains.kept() if kept.purpose == "trash")
     refused = cli("recover", "dev001", "--item", old)
     assert refused.code == 2
     assert f"devvm recover dev001 --item {old} --yes" in refused.stderr
@@ -163,7 +163,7 @@ def test_rebuild_of_a_vm_with_nothing_at_risk(cli, dev):
     assert set(data) == documented_for("rebuild")
     assert set(data["risk"]) == documented("Risk")
     shown = cli("rebuild", "dev001").stdout
-    newest = [kept.id for kept in dev.services.hypervisor.kept()][-1]
+    newest = [kept.id for kept in dev.services.domains.kept()][-1]
     assert f"devvm recover dev001 --item {newest}" in shown
 
 
@@ -247,7 +247,7 @@ def test_snapshots(cli, dev):
 @pytest.mark.parametrize("label", ["", "../x", "a b", "-x", "x" * 41, "a\nb"])
 def test_names_that_no_snapshot_can_have(cli, dev, label):
     assert cli("snapshot", "create", "--json", "--", "dev001", label).code == 2
-    assert dev.services.hypervisor.kept() == []
+    assert dev.services.domains.kept() == []
 
 
 def test_clone(cli, dev):
@@ -271,7 +271,7 @@ def test_clone_of_a_snapshot(cli, dev):
 
 def test_resize(cli, dev):
     assert set(cli("resize", "dev001", "--data", "40G", "--json").json) == documented_for("resize")
-    data = next(d for d in dev.services.hypervisor.disks("dev001.devvm.test") if d.role == DATA)
+    data = next(d for d in dev.services.disks.of("dev001.devvm.test") if d.role == DATA)
     assert data.size_bytes == 40 * 2**30
     assert cli("resize", "dev001", "--data", "41G").stdout == (
         "The data disk of dev001 is now 41.0 GiB\n"

@@ -1,15 +1,16 @@
 """Domains, on libvirt's own test driver."""
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import libvirt
 import pytest
 
 from devvm.adapters.libvirt.connection import Connection
-from devvm.adapters.libvirt.domains import Domains
 from devvm.domain.errors import ExitCode, HostNotReadyError, OperationError
 from devvm.domain.model import Lease, Metadata, VmState
-from tests.support.libvirt_node import connect, define
+from tests.support.libvirt_node import connect, define, domains_on
 
 DEV1 = Metadata(
     name="dev1",
@@ -27,7 +28,7 @@ def connection(tmp_path):
 
 @pytest.fixture
 def domains(connection):
-    return Domains(connection)
+    return domains_on(connection)
 
 
 @pytest.fixture
@@ -37,8 +38,14 @@ def dev1(connection, domains):
     return domain
 
 
-def test_a_vm_is_a_domain_with_facts_of_ours(domains, dev1):
-    (vm,) = domains.vms({"dev1": LEASE})
+@pytest.fixture
+def vm(domains, dev1):
+    return domains.vm("dev1")
+
+
+def test_a_vm_is_a_domain_with_facts_of_ours(connection, dev1):
+    network = SimpleNamespace(leases=lambda: {"dev1": LEASE})
+    (vm,) = domains_on(connection, network=network).vms()
     assert (vm.name, vm.fqdn, vm.uuid) == ("dev1", "dev1.devvm.test", dev1.UUIDString())
     assert (vm.memory_mib, vm.cpus, vm.state) == (1024, 2, VmState.SHUTOFF)
     assert vm.metadata == DEV1
@@ -48,8 +55,8 @@ def test_a_vm_is_a_domain_with_facts_of_ours(domains, dev1):
 
 def test_a_domain_of_somebody_else_is_seen_but_is_no_vm(connection, domains):
     foreign = define(connection, "other.devvm.test")
-    assert domains.vms({}) == []
-    assert domains.vm("other.devvm.test", {}) is None
+    assert domains.vms() == []
+    assert domains.vm("other") is None
     assert domains.uuid("other.devvm.test") == foreign.UUIDString()
     assert domains.uuid("nothing.devvm.test") is None
 
@@ -58,7 +65,7 @@ def test_facts_can_be_written_again_on_a_running_vm(domains, dev1):
     dev1.create()
     complete = Metadata(**{**DEV1.__dict__, "ready": True, "generation": 2})
     domains.set_metadata(dev1.UUIDString(), complete)
-    vm = domains.vm("dev1.devvm.test", {})
+    vm = domains.vm("dev1")
     assert vm.metadata == complete
     assert vm.state is VmState.RUNNING
 
@@ -72,29 +79,29 @@ def test_facts_that_can_not_be_read_are_said(connection, domains, dev1):
         libvirt.VIR_DOMAIN_AFFECT_CONFIG,
     )
     with pytest.raises(OperationError, match=r"dev1\.devvm\.test can't be read") as caught:
-        domains.vm("dev1.devvm.test", {})
+        domains.vm("dev1")
     assert "engineer" in caught.value.details
-    assert domains.vms({}) == []  # one that can't be read does not hide the others
+    assert domains.vms() == []  # one that can't be read does not hide the others
     assert "can't be read" in domains.others()["dev1.devvm.test"]
 
 
-def test_start_twice_and_stop_twice(domains, dev1):
-    domains.start("dev1.devvm.test")
-    domains.start("dev1.devvm.test")
+def test_start_twice_and_stop_twice(domains, dev1, vm):
+    domains.start(vm)
+    domains.start(vm)
     assert dev1.isActive()
-    domains.shutdown("dev1.devvm.test", timeout=5, force=False)
-    domains.shutdown("dev1.devvm.test", timeout=5, force=False)
+    domains.shutdown(vm, timeout=5, force=False)
+    domains.shutdown(vm, timeout=5, force=False)
     assert not dev1.isActive()
 
 
-def test_a_paused_vm_is_resumed_by_start(domains, dev1):
+def test_a_paused_vm_is_resumed_by_start(domains, dev1, vm):
     dev1.create()
     dev1.suspend()
-    domains.start("dev1.devvm.test")
-    assert domains.vm("dev1.devvm.test", {}).state is VmState.RUNNING
+    domains.start(vm)
+    assert domains.vm("dev1").state is VmState.RUNNING
 
 
-def test_a_start_that_somebody_else_is_just_ending(domains, dev1, monkeypatch):
+def test_a_start_that_somebody_else_is_just_ending(domains, dev1, vm, monkeypatch):
     """Until a domain is whole libvirt has it paused; a start then waits, and is refused."""
     resume = libvirt.virDomain.resume
     dev1.create()
@@ -102,20 +109,22 @@ def test_a_start_that_somebody_else_is_just_ending(domains, dev1, monkeypatch):
     monkeypatch.setattr(
         libvirt.virDomain, "resume", lambda domain: [resume(domain), resume(domain)]
     )
-    domains.start("dev1.devvm.test")
-    assert domains.vm("dev1.devvm.test", {}).state is VmState.RUNNING
+    domains.start(vm)
+    assert domains.vm("dev1").state is VmState.RUNNING
 
 
-def test_a_guest_that_does_not_shut_down_is_left_alone_without_force(domains, dev1, monkeypatch):
+def test_a_guest_that_does_not_shut_down_is_left_alone_without_force(
+    domains, dev1, vm, monkeypatch
+):
     monkeypatch.setattr(
         "devvm.adapters.libvirt.domains._ask_to_shut_down", lambda _domain: None
     )  # a guest that ignores the power button
     dev1.create()
     with pytest.raises(OperationError) as caught:
-        domains.shutdown("dev1.devvm.test", timeout=0.1, force=False)
+        domains.shutdown(vm, timeout=0.1, force=False)
     assert caught.value.resolution == "devvm stop dev1 --force"
     assert dev1.isActive()
-    domains.shutdown("dev1.devvm.test", timeout=0.1, force=True)
+    domains.shutdown(vm, timeout=0.1, force=True)
     assert not dev1.isActive()
 
 
@@ -126,10 +135,10 @@ def test_remove_takes_a_running_domain_and_a_missing_one(domains, dev1):
     assert domains.uuid("dev1.devvm.test") is None
 
 
-def test_a_guest_that_ends_just_when_its_plug_is_pulled(domains, dev1, monkeypatch):
+def test_a_guest_that_ends_just_when_its_plug_is_pulled(domains, dev1, vm, monkeypatch):
     """As libvirt lets go of a QEMU that it finds dead when it is started again."""
     monkeypatch.setattr("libvirt.virDomain.isActive", lambda _domain: 1)  # it was, a moment ago
-    domains.shutdown("dev1.devvm.test", timeout=0, force=True)
+    domains.shutdown(vm, timeout=0, force=True)
     domains.remove("dev1.devvm.test")
     assert domains.uuid("dev1.devvm.test") is None
 
@@ -146,9 +155,9 @@ def test_disks_and_their_users(domains, dev1):
     assert domains.disk_sources("nothing.devvm.test") == ()
 
 
-def test_a_domain_that_vanished_is_an_error_of_ours(domains):
+def test_a_domain_that_vanished_is_an_error_of_ours(domains, vm):
     with pytest.raises(OperationError, match=r"gone\.devvm\.test can't be started"):
-        domains.start("gone.devvm.test")
+        domains.start(replace(vm, fqdn="gone.devvm.test"))
 
 
 def test_libvirt_that_does_not_answer(tmp_path):

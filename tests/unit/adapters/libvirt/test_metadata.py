@@ -7,10 +7,9 @@ import libvirt
 import pytest
 
 from devvm.adapters.libvirt import metadata
-from devvm.adapters.libvirt.domains import Domains
 from devvm.domain.errors import OperationError
 from devvm.domain.model import DomainChange, Kept, Metadata, Purpose
-from tests.support.libvirt_node import connect, define
+from tests.support.libvirt_node import connect, define, domains_on
 
 VM = Metadata(
     name="dev1",
@@ -141,11 +140,11 @@ def test_a_kept_state_that_can_not_be_read_is_said(right, wrong):
 
 def test_libvirt_keeps_both(tmp_path):
     connection = connect(tmp_path)
-    domains, domain = Domains(connection), define(connection, "dev1.devvm.test")
+    domains, domain = domains_on(connection), define(connection, "dev1.devvm.test")
     domains.set_metadata(domain.UUIDString(), wanted := replace(VM, **WANTED))
-    assert domains.vm("dev1.devvm.test", {}).metadata == wanted
+    assert domains.vm("dev1").metadata == wanted
     domains.set_metadata(domain.UUIDString(), VM)
-    assert domains.vm("dev1.devvm.test", {}).metadata == VM
+    assert domains.vm("dev1").metadata == VM
     change = DomainChange(
         name="dev1.devvm.test@0a1b2c3d", uuid="11111111-2222-3333-4444-000000000000", facts=KEPT
     )
@@ -153,7 +152,7 @@ def test_libvirt_keeps_both(tmp_path):
     (kept,) = domains.kept()
     assert replace(kept, disks=()) == KEPT
     assert [disk.role for disk in kept.disks] == ["root", "devvm-data"]
-    assert [vm.name for vm in domains.vms({})] == ["dev1"]
+    assert [vm.name for vm in domains.vms()] == ["dev1"]
 
 
 def test_what_set_metadata_writes_has_no_namespace_of_its_own(tmp_path):

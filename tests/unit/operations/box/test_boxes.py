@@ -413,9 +413,7 @@ def replace_it(world):
 @pytest.mark.parametrize("change", [remove, replace_it])
 def test_a_box_in_use_is_kept(world, change, monkeypatch):
     made = build(world)
-    monkeypatch.setattr(
-        world.services.hypervisor, "users_of_volume", lambda _name: ["dev1.devvm.test"]
-    )
+    monkeypatch.setattr(world.services.volumes, "users_of", lambda _name: ["dev1.devvm.test"])
     with pytest.raises(UsageError, match="need it") as caught:
         change(world)
     assert caught.value.details == "dev1.devvm.test"

@@ -133,7 +133,7 @@ def test_what_clones_share_counts_for_each(world):
 def test_the_host(world):
     world.create("dev3")
     world.host.memory, world.host.free = (65536, 40000), 300 * GIB
-    world.services.hypervisor.shutdown(world.vm("dev3"), timeout=1, force=True)
+    world.services.domains.shutdown(world.vm("dev3"), timeout=1, force=True)
     trash.destroy(world.services, "dev2", world.run("destroy"))
     (host,) = look(world).hosts
     assert (host.vms, host.running) == (2, 1)
@@ -161,6 +161,6 @@ def test_libvirt_that_does_not_answer_is_said(world):
     def gone():
         raise HostNotReadyError("libvirt does not answer")
 
-    world.services.hypervisor.vms = gone
+    world.services.domains.vms = gone
     with pytest.raises(HostNotReadyError):
         look(world)

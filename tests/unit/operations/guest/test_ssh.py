@@ -94,7 +94,7 @@ def test_the_host_key_is_pinned_before_the_first_connection(folder):
 
 def test_a_folder_too_deep_for_a_socket_does_without_one(tmp_path):
     world = World(tmp_path / ("x" * 80))
-    lease = world.services.hypervisor.reserve_lease("dev1")
+    lease = world.services.network.reserve("dev1")
     world.state.vm("dev1").mkdir()
     metadata = Metadata(
         name="dev1", engineer="ann", release=RELEASE, created_at="", host_key="ssh-ed25519 KEY"

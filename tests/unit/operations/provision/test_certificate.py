@@ -32,14 +32,14 @@ def world(tmp_path):
 
 
 def noted(world, name="dev1"):
-    return world.services.hypervisor.vm(name).metadata.certificate_until
+    return world.services.domains.vm(name).metadata.certificate_until
 
 
 def ends(world, until):
     """Let the certificate of dev1 end on some day, in fact and as it is noted."""
-    vm = world.services.hypervisor.vm("dev1")
+    vm = world.services.domains.vm("dev1")
     facts = replace(vm.metadata, certificate_until=until)
-    world.services.hypervisor.set_metadata(vm.uuid, facts)
+    world.services.domains.set_metadata(vm.uuid, facts)
     world.shell.answer = f"SITE CHAIN until {until or day(20)}\n"
     world.shell.asked.clear()
 
@@ -99,7 +99,7 @@ def test_what_is_installed_is_whole_and_new(world):
 
     world.services.shell.run = run
     ends(world, day(10))
-    vm = world.services.hypervisor.vm("dev1")
+    vm = world.services.domains.vm("dev1")
     certificate.renew(world.services, vm, world.run("doctor"))
     (script,) = scripts
     assert f"SITE CHAIN until {noted(world)}\n" in script
@@ -112,11 +112,11 @@ def test_a_new_root_gets_what_the_old_one_would_have_lost(world):
     """The data disk outlives every root; an old certificate on it would fail every rebuild."""
     ends(world, day(-1))
     request = rebuild.RebuildRequest(
-        name="dev1", engineer=world.services.hypervisor.vm("dev1").metadata.owner
+        name="dev1", engineer=world.services.domains.vm("dev1").metadata.owner
     )
     rebuild.rebuild(world.services, request, world.run("rebuild dev1"))
     assert noted(world) in FRESH
-    assert world.services.hypervisor.vm("dev1").metadata.ready
+    assert world.services.domains.vm("dev1").metadata.ready
 
 
 def test_a_snapshot_of_long_ago_gets_one_when_it_is_back(world):

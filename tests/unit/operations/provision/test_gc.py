@@ -63,7 +63,7 @@ def test_layers_that_nobody_needs_are_merged_into_the_lowest(dev1):
     assert depth(dev1) == 1
     assert everything(dev1) == ["one", "two", "three"]
     written_down = (dev1.state.vm("dev1") / "domain.xml").read_text()
-    assert dev1.services.hypervisor.disks_in(written_down) == dev1.vm().disks
+    assert dev1.services.domains.disks_in(written_down) == dev1.vm().disks
     roots = set(dev1.host.chain(dev1.vm().root))
     assert {n for n in dev1.host.volumes if "-data." in n} == {lowest.name}
     assert set(dev1.unused()).isdisjoint(p.name for p in roots)
@@ -203,7 +203,7 @@ def test_what_has_expired_goes_and_what_has_not_stays(dev1):
     put_into_trash(dev1, "two", ONE_DAY)
     assert [kept.label for kept in gc.expired(dev1.services)] == ["one"]
     do(dev1)
-    assert [kept.label for kept in dev1.services.hypervisor.kept()] == ["two"]
+    assert [kept.label for kept in dev1.services.domains.kept()] == ["two"]
     assert any("Expired, deleted for good: dev1, one" in note for note in dev1.reporter.notes)
     assert everything(dev1) == ["one", "two", "three"]
     assert dev1.unused() == []
@@ -221,5 +221,5 @@ def test_purging_says_what_is_gone_and_leaves_what_is_needed(dev1):
     assert everything(dev1) == ["one", "two", "three"]
     lifecycle.stop(dev1.services, "dev1", dev1.run("stop dev1"))
     one = snapshots.find(dev1.services, "dev1", "one")
-    dev1.services.hypervisor.undefine("dev1.devvm.test")
+    dev1.services.domains.undefine("dev1.devvm.test")
     assert set(gc.purge(dev1.services, one)) == {disk.path.name for disk in one.disks}

@@ -134,7 +134,7 @@ def test_killed_at_every_step_and_typed_again_the_key_is_one_that_the_vm_lets_in
 
 def older(world):
     vm = world.vm()
-    world.services.hypervisor.set_metadata(vm.uuid, replace(vm.metadata, host_key=""))
+    world.services.domains.set_metadata(vm.uuid, replace(vm.metadata, host_key=""))
     return vm.metadata.host_key
 
 
@@ -223,4 +223,4 @@ def test_somebody_elses_domain_of_the_name_is_left_alone(dev1):
     dev1.host.domains.pop("dev1.devvm.test")
     dev1.foreign("dev1.devvm.test")
     assert repair.redefine(dev1.services, "dev1") is None
-    assert dev1.services.hypervisor.domain_uuid("dev1.devvm.test") == "foreign"
+    assert dev1.services.domains.uuid("dev1.devvm.test") == "foreign"

@@ -81,7 +81,7 @@ def test_a_box_of_which_that_is_not_known_is_verified_first(world, known):
     world.boxes.boxes = [replace(world.box, production_sha256=known)]
     assert create(world).new
     assert checked_vms(world) == 1
-    assert world.services.hypervisor.vms() == []
+    assert world.services.domains.vms() == []
 
 
 def test_a_box_that_does_not_pass_is_not_put_on_record(world):
@@ -238,7 +238,7 @@ def test_a_release_that_a_vm_is_on_its_way_to_is_not_retired(world, update_by, n
     record = an_earlier_release(world)
     vm = world.vm("dev1")
     due = replace(vm.metadata, update_to=record.release, update_by=update_by)
-    world.services.hypervisor.set_metadata(vm.uuid, due)
+    world.services.domains.set_metadata(vm.uuid, due)
     with pytest.raises(UsageError, match="being updated to it") as caught:
         releases.retire(world.services, record.release, world.run("release retire"))
     assert caught.value.details == "dev1"

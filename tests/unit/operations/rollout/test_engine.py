@@ -184,7 +184,7 @@ def test_a_vm_that_went_on_meanwhile_is_not_taken_back(world):
     vm = world.vm(names[0])
     other = "2026.12.01-bbbbbbbbbbbb"
     facts = replace(vm.metadata, release=other)
-    world.services.hypervisor.set_metadata(vm.uuid, facts)
+    world.services.domains.set_metadata(vm.uuid, facts)
     with control.taken_up(world.services, None, command="x", ended=True) as log:
         rollout = carrier(world, log)
         rollout.roll_back("asked")
@@ -502,7 +502,7 @@ def test_a_vm_that_is_gone_is_left(world):
 
     def destroy(rollout):
         fqdn = world.vm(names[2]).fqdn
-        world.services.hypervisor.remove_domain(fqdn)
+        world.services.domains.remove(fqdn)
 
     rollout = start(world, destroy)
     assert rollout.ledger.state is State.DONE
@@ -597,6 +597,6 @@ def test_a_vm_that_was_killed_half_way_and_is_off_is_gone_on_with(world):
     world.again()
     world.host.dead = False
     assert [f.kind for f in doctor.examine(world.services).findings] == ["half-way"]
-    world.services.hypervisor.shutdown(world.vm("dev001"), timeout=0, force=True)
+    world.services.domains.shutdown(world.vm("dev001"), timeout=0, force=True)
     assert resume(world).ledger.state is State.DONE
     assert world.release_of("dev001") == NEW

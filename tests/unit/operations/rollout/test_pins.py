@@ -124,7 +124,7 @@ def test_vms_that_can_not_be_pinned(dev1):
         pin(dev1, name="dev2")
     with pytest.raises(NotFoundError):
         unpin(dev1, "dev2")
-    dev1.services.hypervisor.set_metadata(dev1.vm().uuid, replace(dev1.vm().metadata, ready=False))
+    dev1.services.domains.set_metadata(dev1.vm().uuid, replace(dev1.vm().metadata, ready=False))
     with pytest.raises(OperationError, match="is unfinished") as caught:
         pin(dev1)
     assert "devvm create dev1" in caught.value.resolution

@@ -42,7 +42,7 @@ def test_500_vms_each_end_as_they_should(tmp_path):
     for name in pinned:
         vm = world.vm(name)
         facts = replace(vm.metadata, pinned_until="2026-12-24", pinned_by="b", pin_reason="demo")
-        world.services.hypervisor.set_metadata(vm.uuid, facts)
+        world.services.domains.set_metadata(vm.uuid, facts)
     world.host.calls.clear()
     rollout = roll_out(world, canary=5, waves=("10%", "50%", "100%"), max_failures=5, parallel=8)
     record = rollout.ledger.record

@@ -120,7 +120,7 @@ def test_only_what_no_domain_needs_is_released(dev1):
     assert saved_states.release(dev1.services, [layer, vm.data, vm.root]) == [layer.name]
     assert vm.data.name in dev1.host.volumes
     with pytest.raises(OperationError, match="in use"):
-        dev1.services.hypervisor.remove_volume(vm.data.name)
+        dev1.services.volumes.remove(vm.data.name)
 
 
 def test_release_takes_another_vms_volumes_never(dev1):
@@ -136,7 +136,7 @@ def test_lost_volumes_are_the_newest_layers(dev1):
     vm = dev1.vm()
     assert saved_states.lost_volumes(dev1.services, "dev1") == []
     top = saved_states.put_layers(dev1.services, vm.fqdn, vm.disks, "0a1b2c3d")
-    dev1.services.hypervisor.undefine(vm.fqdn)
+    dev1.services.domains.undefine(vm.fqdn)
     lost = saved_states.lost_volumes(dev1.services, "dev1")
     assert {disk.role: disk.path for disk in lost} == top
     assert len({disk.device for disk in lost}) == len(lost)
@@ -144,7 +144,7 @@ def test_lost_volumes_are_the_newest_layers(dev1):
 
 def test_volumes_without_a_vm_are_put_into_the_trash_once(dev1):
     vm = dev1.vm()
-    dev1.services.hypervisor.undefine(vm.fqdn)
+    dev1.services.domains.undefine(vm.fqdn)
     lost = tuple(saved_states.lost_volumes(dev1.services, "dev1"))
     for _ in range(2):
         saved_states.keep_volumes(dev1.services, repair.unknown("dev1"), lost, "0a1b2c3d")
@@ -161,7 +161,7 @@ def test_lost_volumes_are_still_known_for_what_they_are_once_libvirt_has_them(de
     for token in ("11111111", "22222222"):  # the data are many layers, the root is one
         top = saved_states.put_layers(dev1.services, vm.fqdn, data, token)
         data = [replace(data[0], path=top[DATA])]
-    dev1.services.hypervisor.undefine(vm.fqdn)
+    dev1.services.domains.undefine(vm.fqdn)
     lost = tuple(saved_states.lost_volumes(dev1.services, "dev1"))
     xml = definition.bare("dev1.devvm.test@0a1b2c3d", "u", lost)
     assert definition.disks(ET.fromstring(xml)) == lost

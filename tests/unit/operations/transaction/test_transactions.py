@@ -107,8 +107,8 @@ def there(world, note="mine"):
 def in_order(world):
     assert world.unused() == []
     assert [n for n in world.state.names() if world.state.journal(n)] == []
-    assert not [k for k in world.services.hypervisor.kept() if k.purpose is Purpose.PREVIOUS]
-    assert set(world.host.leases) == {vm.name for vm in world.services.hypervisor.vms()}
+    assert not [k for k in world.services.domains.kept() if k.purpose is Purpose.PREVIOUS]
+    assert set(world.host.leases) == {vm.name for vm in world.services.domains.vms()}
     assert set(world.state.names()) == set(world.host.leases)
 
 
@@ -149,13 +149,13 @@ def snapped(world):
 
 def snapshot_deleted(world):
     there(world, note="changed since")
-    assert world.services.hypervisor.kept() == []
+    assert world.services.domains.kept() == []
 
 
 def emptied(world):
     if world.vm() is not None:
         there(world)
-    assert world.services.hypervisor.kept() == []
+    assert world.services.domains.kept() == []
     in_order(world)
 
 

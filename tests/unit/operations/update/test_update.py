@@ -195,7 +195,7 @@ def test_going_back_takes_along_what_people_wrote_and_not_what_services_did(worl
 
 def test_a_vm_that_was_off_goes_back_and_is_off(world):
     done = bring(world)
-    world.services.hypervisor.shutdown(world.vm("dev001"), timeout=0, force=True)
+    world.services.domains.shutdown(world.vm("dev001"), timeout=0, force=True)
     rollback.go_back(world.services, "dev001", NEW, done.previous, world.run("back"))
     assert world.vm("dev001").state is VmState.SHUTOFF
     assert world.release_of("dev001") == RELEASE
@@ -273,7 +273,7 @@ def test_pins_stay_with_the_vm(world):
     vm = world.vm("dev001")
     facts = replace(vm.metadata, pinned_until="2026-12-01", pinned_by="ann", pin_reason="demo")
     done = bring(world)
-    world.services.hypervisor.set_metadata(vm.uuid, replace(facts, release=NEW))
+    world.services.domains.set_metadata(vm.uuid, replace(facts, release=NEW))
     rollback.go_back(world.services, "dev001", NEW, done.previous, world.run("back"))
     assert world.vm("dev001").metadata.pin_reason == "demo"
 

@@ -383,6 +383,6 @@ def test_a_vm_of_which_nothing_was_seen_is_not_as_production():
 def test_a_vm_without_devvms_facts_has_an_unknown_release(tmp_path):
     fleet = Fleet(tmp_path, "dev1")
     vm = replace(fleet.vm(), metadata=None)
-    fleet.services = replace(fleet.services, hypervisor=SimpleNamespace(vms=lambda: [vm]))
+    fleet.services = replace(fleet.services, domains=SimpleNamespace(vms=lambda: [vm]))
     fleet.boxes.boxes.clear()
     assert fleet.verify_all(all_well).reports["dev1"].release == "unknown"

@@ -101,7 +101,7 @@ def test_the_first_one_runs_on_and_neither_sees_what_the_other_writes(dev1):
 def test_nothing_is_left_of_how_it_was_made(dev1):
     do(dev1)
     assert saved_states.of_vm(dev1.services, "dev1", Purpose.SNAPSHOT) == []
-    assert dev1.services.hypervisor.kept() == []
+    assert dev1.services.domains.kept() == []
     assert dev1.unused() == []
     assert [dev1.state.journal(name) for name in ("dev1", "dev2")] == [None, None]
     for path in dev1.state.root.rglob("*"):
@@ -131,7 +131,7 @@ def test_a_clone_of_a_clone_and_each_lives_without_the_others(dev1):
     for name in ("dev1", "dev2"):
         trash.destroy(dev1.services, name, dev1.run(f"destroy {name}"), purge=True)
     assert dev1.read("dev3", "home/note") == "mine"
-    assert [vm.name for vm in dev1.services.hypervisor.vms()] == ["dev3"]
+    assert [vm.name for vm in dev1.services.domains.vms()] == ["dev3"]
     lifecycle.restart(dev1.services, "dev3", dev1.run("restart dev3"))
 
 
@@ -148,7 +148,7 @@ def test_a_failure_leaves_the_first_one_with_its_data_and_no_second(dev1, step):
     with pytest.raises(OperationError, match="broken"):
         do(dev1)
     assert dev1.remnants("dev2") == []
-    assert dev1.services.hypervisor.kept() == []
+    assert dev1.services.domains.kept() == []
     assert dev1.read("dev1", "home/note") == "mine"
     assert dev1.vm().state is VmState.RUNNING
     dev1.again()
@@ -211,7 +211,7 @@ def test_what_is_wanted_of_a_vm_is_not_wanted_of_its_clone(dev1, snapshot):
         dev1.vm().metadata, pinned_until="2026-12-01", pinned_by="jane", pin_reason="demo",
         update_to="2026.12.01-1a2b3c4d5e6f", update_by="rollout", restore_point="0a1b2c3d",
     )  # fmt: skip
-    dev1.services.hypervisor.set_metadata(dev1.vm().uuid, wanted)
+    dev1.services.domains.set_metadata(dev1.vm().uuid, wanted)
     if snapshot:
         snapshots.create(dev1.services, "dev1", snapshot, dev1.run("snapshot create dev1"))
     clone.clone(dev1.services, "dev1", "dev2", dev1.run("clone dev1"), snapshot=snapshot)

@@ -67,7 +67,7 @@ def test_the_old_root_and_the_data_as_they_were_are_in_the_trash(dev1):
 def test_who_types_is_let_in_where_the_vm_is_from_before_that_was_noted(dev1):
     vm = dev1.vm()
     older = replace(vm.metadata, authorized_keys=(), git_name="", git_email="")
-    dev1.services.hypervisor.set_metadata(vm.uuid, older)
+    dev1.services.domains.set_metadata(vm.uuid, older)
     metadata = do(dev1).vm.metadata
     assert (metadata.engineer, metadata.authorized_keys) == ("ann", ("BOB",))
     assert (metadata.git_name, metadata.git_email) == ("Bob", "bob@x.test")

@@ -21,7 +21,7 @@ def do(world, gib=40, name="dev1"):
 
 
 def size(world, role=DATA):
-    disks = world.services.hypervisor.disks("dev1.devvm.test")
+    disks = world.services.disks.of("dev1.devvm.test")
     return next(disk.size_bytes for disk in disks if disk.role == role) / GIB
 
 

@@ -108,7 +108,7 @@ def test_keys_that_were_let_in_since_are_let_in_still(dev1):
     take(dev1)
     vm = dev1.vm()
     newer = replace(vm.metadata, authorized_keys=("NEW",), release="r2", generation=5)
-    dev1.services.hypervisor.set_metadata(vm.uuid, newer)
+    dev1.services.domains.set_metadata(vm.uuid, newer)
     metadata = restore(dev1).metadata
     assert (metadata.authorized_keys, metadata.generation) == (("NEW",), 5)
     assert metadata.release == vm.metadata.release

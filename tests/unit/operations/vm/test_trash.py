@@ -37,7 +37,7 @@ def do_rebuild(world):
 
 
 def expire(world):
-    for kept in world.services.hypervisor.kept():
+    for kept in world.services.domains.kept():
         saved_states.change_kept(world.services, replace(kept, expires_at=LONG_AGO))
 
 

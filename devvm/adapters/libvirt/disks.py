@@ -1,22 +1,20 @@
-"""What is done to a running VM: its disks' layers and sizes, and words with its guest agent."""
+"""The disks of domains: their layers and sizes, changed while a VM runs or is off."""
 
 from __future__ import annotations
 
-import base64
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree as ET
 
 import libvirt
-import libvirt_qemu
 
 from devvm.adapters.libvirt import definition
 from devvm.adapters.libvirt.connection import Connection, translated
+from devvm.adapters.libvirt.domains import Domains
+from devvm.adapters.libvirt.volumes import Volumes
 from devvm.domain.errors import OperationError
-from devvm.domain.model import DomainDisk
+from devvm.domain.model import Disk, DomainChange, DomainDisk, Vm, VmState
 
 _SPLIT = (
     libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY
@@ -31,29 +29,104 @@ _COPY = (
     # a copy whose end devvm does not see would be dropped at a power-off, and that is right
     | libvirt.VIR_DOMAIN_BLOCK_COPY_TRANSIENT_JOB
 )
-#: An emulated guest's agent takes its time.
-_AGENT_TIMEOUT = 20
 _BLOCK_JOB_TIMEOUT = 3600.0
 _POLL = 0.1
 
 
-class Live:
-    """The running domains of one libvirt host."""
+class Disks:
+    """The disks of one libvirt host's domains.
 
-    def __init__(self, connection: Connection) -> None:
+    Args:
+        connection: The host.
+        domains: Whose disks they are.
+        volumes: What they lie on.
+    """
+
+    def __init__(self, connection: Connection, domains: Domains, volumes: Volumes) -> None:
         self._connection = connection
+        self._domains = domains
+        self._volumes = volumes
 
-    def split(self, fqdn: str, layers: Mapping[str, Path]) -> bool:
-        """Put new layers on disks, all at the same moment, while the VM runs on.
+    def of(self, fqdn: str) -> list[Disk]:
+        """A domain's disks, with their sizes, as its next start has them."""
+        found = []
+        for disk in self._domains.disk_sources(fqdn):
+            size, used = self._volumes.size(disk.path)
+            found.append(
+                Disk(
+                    device=disk.device, role=disk.role, path=disk.path,
+                    size_bytes=size, used_bytes=used,
+                )
+            )  # fmt: skip
+        return found
+
+    def split(self, vm: Vm, on_top: Mapping[str, Path]) -> str:
+        """Put new layers on a VM's disks, all at the same moment; it runs on, if it runs.
 
         Args:
-            fqdn: The domain.
-            layers: Empty volumes on top of the present ones, by the disks' roles.
+            vm: The VM.
+            on_top: Empty volumes on top of the present ones, by the disks' roles.
 
         Returns:
-            Whether the guest's agent froze the file systems meanwhile. Where it does not answer,
-            the disks below are as after a power cut: journals make them whole.
+            How the disks below were brought to rest. `off`: the VM was; `frozen`: the guest's
+            agent froze the file systems meanwhile; `crash`: it does not answer, and they are as
+            after a power cut: journals make them whole.
         """
+        if vm.state is VmState.SHUTOFF:
+            change = DomainChange(disks=on_top)
+            self._domains.define(self._domains.definition(vm.fqdn), change)
+            return "off"
+        return "frozen" if self._split_running(vm.fqdn, on_top) else "crash"
+
+    def move(self, vm: Vm, role: str, destination: Path) -> None:
+        """Go on, with a disk's newest layer, in another volume, which lies on the same one below.
+
+        Raises:
+            OperationError: it could not be copied; the disk is where it was.
+        """
+        device = self._device(vm.fqdn, role)
+        wanted = ET.Element("disk", type="file")
+        ET.SubElement(wanted, "driver", type="qcow2")
+        ET.SubElement(wanted, "source", file=str(destination))
+        with translated(f"the disk {device} of {vm.fqdn} can't be moved"):
+            domain = self._idle(vm.fqdn)
+            domain.blockCopy(device, ET.tostring(wanted, encoding="unicode"), {}, _COPY)
+            self._pivot(domain, device)
+
+    def commit(self, vm: Vm, role: str, layer: Path) -> None:
+        """Write what lies above a running VM's disk's layer into that layer, and go on in it.
+
+        All of it is on the disk before QEMU goes on there. (libvirt's other way, to pull the lower
+        layers into the newest one, does not flush: were QEMU killed then, it would be lost.)
+
+        Args:
+            vm: The VM.
+            role: The disk's.
+            layer: The layer; nothing else may need it as it is.
+
+        Raises:
+            OperationError: it could not be written; the disk is where it was.
+        """
+        device = self._device(vm.fqdn, role)
+        with translated(f"the layers of {vm.fqdn} can't be merged"):
+            domain = self._idle(vm.fqdn)
+            flags = libvirt.VIR_DOMAIN_BLOCK_COMMIT_ACTIVE
+            domain.blockCommit(device, str(layer), None, 0, flags)
+            self._pivot(domain, device)
+
+    def resize(self, vm: Vm, role: str, size_bytes: int) -> None:
+        """Make a disk larger; its file system is the guest's matter."""
+        if vm.state is VmState.SHUTOFF:
+            path = next(disk.path for disk in vm.disks if disk.role == role)
+            self._volumes.resize(path, size_bytes)
+            return
+        device = self._device(vm.fqdn, role)
+        with translated(f"the disk {device} of {vm.fqdn} can't be resized"):
+            flags = libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES
+            self._idle(vm.fqdn).blockResize(device, size_bytes, flags)
+
+    def _split_running(self, fqdn: str, layers: Mapping[str, Path]) -> bool:
+        """Put new layers on a running VM's disks; whether its file systems were frozen."""
         request = ET.Element("domainsnapshot")
         disks = ET.SubElement(request, "disks")
         for present in self._disks(fqdn):
@@ -75,69 +148,6 @@ class Live:
                 domain.snapshotCreateXML(xml, _SPLIT)
                 return False
             return True
-
-    def move_disk(self, fqdn: str, role: str, destination: Path) -> None:
-        """Go on, with a disk's newest layer, in another volume, which lies on the same one below.
-
-        Raises:
-            OperationError: it could not be copied; the disk is where it was.
-        """
-        device = self._device(fqdn, role)
-        wanted = ET.Element("disk", type="file")
-        ET.SubElement(wanted, "driver", type="qcow2")
-        ET.SubElement(wanted, "source", file=str(destination))
-        with translated(f"the disk {device} of {fqdn} can't be moved"):
-            domain = self._idle(fqdn)
-            domain.blockCopy(device, ET.tostring(wanted, encoding="unicode"), {}, _COPY)
-            self._pivot(domain, device)
-
-    def commit(self, fqdn: str, role: str, layer: Path) -> None:
-        """Write what lies above a disk's layer into that layer, and go on in it.
-
-        All of it is on the disk before QEMU goes on there. (libvirt's other way, to pull the lower
-        layers into the newest one, does not flush: were QEMU killed then, it would be lost.)
-
-        Args:
-            fqdn: The domain.
-            role: The disk's.
-            layer: The layer; nothing else may need it as it is.
-
-        Raises:
-            OperationError: it could not be written; the disk is where it was.
-        """
-        device = self._device(fqdn, role)
-        with translated(f"the layers of {fqdn} can't be merged"):
-            domain = self._idle(fqdn)
-            flags = libvirt.VIR_DOMAIN_BLOCK_COMMIT_ACTIVE
-            domain.blockCommit(device, str(layer), None, 0, flags)
-            self._pivot(domain, device)
-
-    def resize(self, fqdn: str, role: str, size_bytes: int) -> None:
-        """Make a disk larger while the VM runs; its file system is the guest's matter."""
-        device = self._device(fqdn, role)
-        with translated(f"the disk {device} of {fqdn} can't be resized"):
-            flags = libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES
-            self._idle(fqdn).blockResize(device, size_bytes, flags)
-
-    def read_file(self, fqdn: str, path: str) -> str | None:
-        """A small text file of the guest's, by its agent; None where there is no answer or file."""
-        domain = self._get(fqdn)
-        opened = _ask(domain, "guest-file-open", path=path, mode="r")
-        if opened is None:
-            return None
-        read = _ask(domain, "guest-file-read", handle=opened, count=65536)
-        _ask(domain, "guest-file-close", handle=opened)
-        return base64.b64decode(read["buf-b64"]).decode() if read else None
-
-    def authorize_key(self, fqdn: str, login: str, public_key: str) -> bool:
-        """Let a key in to an account, by the guest's agent; False where there is no answer."""
-        try:
-            self._get(fqdn).authorizedSSHKeysSet(
-                login, [public_key], libvirt.VIR_DOMAIN_AUTHORIZED_SSH_KEYS_SET_APPEND
-            )
-        except libvirt.libvirtError:  # no agent, one that is too old, or no such account
-            return False
-        return True
 
     def _disks(self, fqdn: str) -> tuple[DomainDisk, ...]:
         with translated(f"the domain {fqdn} can't be read"):
@@ -202,11 +212,3 @@ def _abort(domain: libvirt.virDomain, device: str) -> None:
         domain.blockJobAbort(device, 0)
     except libvirt.libvirtError:
         return  # it has ended, and so may the VM have
-
-
-def _ask(domain: libvirt.virDomain, command: str, **arguments: object) -> Any:  # noqa: ANN401 - JSON
-    text = json.dumps({"execute": command, "arguments": arguments})
-    try:
-        return json.loads(libvirt_qemu.qemuAgentCommand(domain, text, _AGENT_TIMEOUT, 0))["return"]
-    except libvirt.libvirtError:
-        return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,10 @@ from xml.etree import ElementTree as ET
 
 import libvirt
 
+from devvm.adapters.libvirt import layers
 from devvm.adapters.libvirt.connection import NOT_FOUND, Connection, translated
+from devvm.adapters.libvirt.domains import Domains
+from devvm.config import Config
 from devvm.domain.errors import HostNotReadyError, OperationError
 from devvm.domain.model import Volume
 
@@ -45,19 +49,21 @@ def volume_xml(name: str, capacity: int, *, mode: str, below: Path | None = None
     return ET.tostring(volume, encoding="unicode")
 
 
-class Storage:
+class Volumes:
     """One storage pool.
 
     Args:
         connection: The host.
-        name: The pool's name.
-        path: Where it keeps its volumes.
+        config: Names the pool, its folder, and the domain that VMs' volumes are named by.
+        domains: Who may need a volume.
     """
 
-    def __init__(self, connection: Connection, name: str, path: Path) -> None:
+    def __init__(self, connection: Connection, config: Config, domains: Domains) -> None:
         self._connection = connection
-        self._name = name
-        self._path = path
+        self._name = config.pool
+        self._path = config.pool_path
+        self._of_vms = re.compile(rf"[a-z0-9-]+\.{re.escape(config.network.domain)}(\.img|-.*)")
+        self._domains = domains
 
     def ensure(self) -> None:
         """Make the pool if it is not there, start it, have it start with the host.
@@ -95,8 +101,8 @@ class Storage:
         """Whether there is a volume of this name."""
         return self._volume(name) is not None
 
-    def volumes(self) -> list[Volume]:
-        """Every volume of the pool, as its file is now."""
+    def all(self) -> list[Volume]:
+        """Every volume of the pool, by name, as its file is now."""
         with translated(f"the storage pool {self._name} can't be read"):
             pool = self._find()
             if pool is None or not pool.isActive():
@@ -110,6 +116,20 @@ class Storage:
                     if error.get_error_code() not in NOT_FOUND:  # deleted since it was listed
                         raise
         return sorted(found, key=lambda volume: volume.name)
+
+    def unused(self) -> list[Volume]:
+        """Volumes named as VMs' are that no domain needs; a layer before what is below it."""
+        volumes = self.all()
+        needed = layers.needed(volumes, self._domains.users())
+        return [
+            volume
+            for volume in layers.top_down(volumes)
+            if volume.path not in needed and self._of_vms.fullmatch(volume.name)
+        ]
+
+    def users_of(self, name: str) -> list[str]:
+        """Names of the domains whose disks are this volume or layers on it."""
+        return layers.users_of(name, self.all(), self._domains.users())
 
     def layer(self, name: str, below: Path, size_bytes: int | None = None) -> Path:
         """Make an empty volume on top of another; its path.
@@ -159,7 +179,19 @@ class Storage:
             return int(capacity), int(allocation)
 
     def remove(self, name: str) -> None:
-        """Delete a volume for good; nothing where it is gone."""
+        """Delete a volume for good; nothing where it is gone.
+
+        Raises:
+            OperationError: a domain needs it. No caller asks for that; this is the last line
+                before data is lost.
+        """
+        users = self.users_of(name)
+        if users:
+            raise OperationError(
+                f"the volume {name} was not deleted: it is in use",
+                details="by " + ", ".join(users),
+                resolution="devvm doctor",
+            )
         volume = self._volume(name)
         if volume is not None:
             with translated(f"the volume {name} can't be deleted"):
@@ -222,7 +254,7 @@ class Storage:
 
     def _refuse_if_used(self, name: str) -> None:
         path = self._path_of(name)
-        if any(volume.below == path for volume in self.volumes()):
+        if any(volume.below == path for volume in self.all()):
             raise OperationError(
                 f"the volume {name} is not the current image of its box, but VMs are based on it",
                 details="the box was rebuilt under the same name, or the volume was damaged",
