@@ -15,6 +15,7 @@ from devvm.config import Config
 from devvm.domain.model import DATA, ROOT, Box, DomainDisk, Engineer, Target, Vm, VmState
 from devvm.operations import recovery
 from devvm.operations.core import working_tree
+from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.vm import create
 from devvm.ports.services import BoxStore, Services
@@ -126,6 +127,9 @@ class World:
         result = create.create(self.services, request, self.run(f"create {name}"))
         self.again()
         return result.vm
+
+    def machine(self, name: str = "dev1") -> Machine:
+        return Machine(self.services, name)
 
     def vm(self, name: str = "dev1") -> Vm | None:
         return self.services.domains.vm(name)

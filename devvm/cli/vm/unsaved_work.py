@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from devvm.cli import formatting
 from devvm.cli.session import Session
 from devvm.domain.errors import UsageError
+from devvm.operations.core.machine import Machine
 
 if TYPE_CHECKING:
     from devvm.operations.guest.unsaved_work import Risk
@@ -32,7 +33,7 @@ def agree(session: Session, services: Services, name: str, again: str, *, yes: b
     from devvm.operations.guest import unsaved_work
 
     session.output.note(f"Looking for work on {name} that is not on its data disk")
-    found = unsaved_work.look(services, name)
+    found = unsaved_work.look(Machine(services, name))
     _show(session, found)
     if found.any and not yes:
         _ask(session, name, found, again)

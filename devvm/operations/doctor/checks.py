@@ -13,6 +13,7 @@ from pathlib import Path
 
 from devvm.domain.model import BOX_CHECK, DATA, ROOT, Purpose, Vm, VmState
 from devvm.operations.core import naming
+from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.doctor import fixes
 from devvm.operations.guest import ssh
@@ -138,7 +139,7 @@ def vms(services: Services, busy: set[str]) -> Iterator[Finding]:
                 mend=partial(fixes.write_files, services, name),
                 locked=name,
             )
-        if lost := ssh.missing_files(services, name, vm.fqdn):
+        if lost := ssh.missing_files(Machine(services, name), vm.fqdn):
             yield Finding(
                 kind="files",
                 subject=name,

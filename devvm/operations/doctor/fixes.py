@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from devvm.domain.model import Kept, Vm, VmState
 from devvm.operations.core import journal, naming
+from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
 from devvm.operations.provision import certificate, provision, repair
@@ -43,7 +44,9 @@ def new_way_in(services: Services, vm: Vm, run: Run) -> None:
     """Make a VM's key and files anew, and have the VM let them in."""
     repair.new_way_in(services, vm, run)
     if vm.state is VmState.RUNNING and vm.metadata is not None:
-        repair.let_in(services, ssh.target(services, vm.name, login="vagrant"), vm.metadata)
+        repair.let_in(
+            services, ssh.target(Machine(services, vm.name), login="vagrant"), vm.metadata
+        )
 
 
 def redefine(services: Services, name: str, _run: Run) -> None:

@@ -7,9 +7,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from devvm.domain.errors import DevvmError
+from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
-from devvm.ports.services import Services
 
 _LINES = 300
 #: What services and the kernel say; not each of devvm's own logins and tasks.
@@ -17,20 +17,20 @@ _FACILITIES = "kern,daemon,syslog"
 
 
 @contextmanager
-def kept_on_failure(services: Services, name: str, run: Run) -> Iterator[None]:
+def kept_on_failure(machine: Machine, run: Run) -> Iterator[None]:
     """Add the last lines of the VM's journal to the log of what failed, if the VM still answers."""
     try:
         yield
     except DevvmError as error:
         with suppress(DevvmError, OSError):
-            _append(services, name, error.log or run.log(services.state))
+            _append(machine, error.log or run.log(machine.services.state))
         raise
 
 
-def _append(services: Services, name: str, log: Path) -> None:
-    target = ssh.target(services, name, login="vagrant")
+def _append(machine: Machine, log: Path) -> None:
+    target = ssh.target(machine, login="vagrant")
     command = ["sudo", "journalctl", "--boot", "--no-pager"]
     command += [f"--facility={_FACILITIES}", f"--lines={_LINES}"]
-    _, out, _ = services.shell.run(target, command, timeout=60)
+    _, out, _ = machine.services.shell.run(target, command, timeout=60)
     with log.open("a", encoding="utf-8") as file:
-        file.write(f"\nThe last lines of the journal of {name}:\n{out}")
+        file.write(f"\nThe last lines of the journal of {machine}:\n{out}")

@@ -10,8 +10,8 @@ import textwrap
 from dataclasses import dataclass
 from typing import Literal
 
+from devvm.operations.core.machine import Machine
 from devvm.operations.guest import ssh
-from devvm.ports.services import Services
 from devvm.system import assets
 
 Answer = Literal["now", "later"]
@@ -45,7 +45,7 @@ class Session:
     idle_seconds: int
 
 
-def active(services: Services, name: str, *, within_seconds: float) -> tuple[Session, ...]:
+def active(machine: Machine, *, within_seconds: float) -> tuple[Session, ...]:
     """Terminals of a VM on which a key was pressed not long ago, the latest first.
 
     devvm's own connections have no terminal and are none of them.
@@ -53,20 +53,19 @@ def active(services: Services, name: str, *, within_seconds: float) -> tuple[Ses
     Raises:
         DevvmError: the VM does not let devvm in.
     """
-    found = parse(_in_guest(services, name, "sessions"))
+    found = parse(_in_guest(machine, "sessions"))
     return tuple(session for session in found if session.idle_seconds <= within_seconds)
 
 
 def ask(
-    services: Services, name: str, release: str, minutes: int, by: str, *, notice: str = NOTICE
+    machine: Machine, release: str, minutes: int, by: str, *, notice: str = NOTICE
 ) -> tuple[str, ...]:
     """Tell everybody who is logged in to a VM what is about to be done, and how to answer.
 
     Earlier answers are removed first.
 
     Args:
-        services: Where.
-        name: The VM.
+        machine: The VM.
         release: What the VM is brought to.
         minutes: When, from now on.
         by: The login of who does it.
@@ -78,16 +77,16 @@ def ask(
     Raises:
         DevvmError: the VM does not let devvm in.
     """
-    return _told(_in_guest(services, name, "ask", *question(release, minutes, by, notice)))
+    return _told(_in_guest(machine, "ask", *question(release, minutes, by, notice)))
 
 
-def answer(services: Services, name: str) -> Answer | None:
+def answer(machine: Machine) -> Answer | None:
     """What people said since they were asked; who says `later` counts more than who says `now`.
 
     Raises:
         DevvmError: the VM does not let devvm in.
     """
-    match _in_guest(services, name, "answer").strip():
+    match _in_guest(machine, "answer").strip():
         case "now":
             return "now"
         case "later":
@@ -95,16 +94,16 @@ def answer(services: Services, name: str) -> Answer | None:
     return None
 
 
-def clear(services: Services, name: str) -> None:
+def clear(machine: Machine) -> None:
     """Remove people's answers.
 
     Raises:
         DevvmError: the VM does not let devvm in.
     """
-    _in_guest(services, name, "clear")
+    _in_guest(machine, "clear")
 
 
-def tell(services: Services, name: str, text: str) -> tuple[str, ...]:
+def tell(machine: Machine, text: str) -> tuple[str, ...]:
     """Write a line to every terminal of a VM that somebody is logged in on.
 
     Returns:
@@ -113,7 +112,7 @@ def tell(services: Services, name: str, text: str) -> tuple[str, ...]:
     Raises:
         DevvmError: the VM does not let devvm in.
     """
-    return _told(_in_guest(services, name, "tell", *_wrapped(f"devvm: {text}")))
+    return _told(_in_guest(machine, "tell", *_wrapped(f"devvm: {text}")))
 
 
 def question(release: str, minutes: int, by: str, notice: str = NOTICE) -> tuple[str, ...]:
@@ -140,11 +139,11 @@ def _told(text: str) -> tuple[str, ...]:
     return tuple(terminal for kind, _, terminal in parts if kind == "told")
 
 
-def _in_guest(services: Services, name: str, *argv: str) -> str:
-    target = ssh.target(services, name, login="vagrant")
+def _in_guest(machine: Machine, *argv: str) -> str:
+    target = ssh.target(machine, login="vagrant")
     script = assets.people().read_text(encoding="utf-8")
     command = ["sudo", "sh", "-s", "--", *argv]
-    _, out, _ = services.shell.run(target, command, timeout=_TIMEOUT, stdin=script)
+    _, out, _ = machine.services.shell.run(target, command, timeout=_TIMEOUT, stdin=script)
     return out
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 from devvm.domain.errors import NotFoundError, OperationError
 from devvm.domain.model import DATA, ROOT, Driver, Lease, Metadata, Target, Vm, VmState
+from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.ports.services import Services
 from devvm.system import assets
@@ -40,76 +41,78 @@ mv -T "$file.new" "$file"
 """
 
 
-def target(services: Services, name: str, *, login: Literal["engineer", "vagrant"]) -> Target:
+def target(machine: Machine, *, login: Literal["engineer", "vagrant"]) -> Target:
     """How to reach a VM over SSH, as its engineer or with the account that devvm works with.
 
     Raises:
         NotFoundError: this host's state folder does not know the VM.
     """
-    ssh_config = services.state.vm(name) / "ssh_config"
+    ssh_config = machine.folder / "ssh_config"
     if not ssh_config.is_file():
         raise NotFoundError(
-            f"devvm has lost what it needs to log in to {name}",
+            f"devvm has lost what it needs to log in to {machine}",
             details=f"{ssh_config} is missing",
             resolution="devvm doctor --fix",
         )
-    return Target(ssh_config=ssh_config, alias=name if login == "engineer" else f"{name}-vagrant")
+    return Target(
+        ssh_config=ssh_config, alias=machine.name if login == "engineer" else f"{machine}-vagrant"
+    )
 
 
-def disconnect(services: Services, name: str) -> None:
+def disconnect(machine: Machine) -> None:
     """Drop the SSH connections to a VM that are kept open for the next command."""
-    for alias in (name, f"{name}-vagrant"):
-        ssh_config = services.state.vm(name) / "ssh_config"
-        services.shell.disconnect(Target(ssh_config=ssh_config, alias=alias))
+    for alias in (machine.name, f"{machine}-vagrant"):
+        ssh_config = machine.folder / "ssh_config"
+        machine.services.shell.disconnect(Target(ssh_config=ssh_config, alias=alias))
 
 
-def wait(services: Services, name: str, run: Run) -> Target:
+def wait(machine: Machine, run: Run) -> Target:
     """Wait until a VM that boots lets devvm in.
 
     Raises:
         OperationError: it does not, or it stopped meanwhile.
     """
-    way_in = target(services, name, login="vagrant")
+    way_in = target(machine, login="vagrant")
 
     def detail(text: str) -> None:
-        vm = services.domains.vm(name)
+        vm = machine.vm()
         if vm is None or vm.state in _OFF:
             raise OperationError(
-                f"{name} stopped while booting",
-                details=f"it is {vm.state if vm else 'gone'}; {_space(services)}",
-                resolution=f"devvm doctor; to see its console: devvm console {name}",
+                f"{machine} stopped while booting",
+                details=f"it is {vm.state if vm else 'gone'}; {_space(machine.services)}",
+                resolution=f"devvm doctor; to see its console: devvm console {machine}",
             )
         run.detail(text)
 
-    timeout = services.config.vm.boot_timeout_seconds
-    services.shell.wait(way_in, timeout=timeout, detail=detail)
+    timeout = machine.services.config.vm.boot_timeout_seconds
+    machine.services.shell.wait(way_in, timeout=timeout, detail=detail)
     return way_in
 
 
-def new_key(services: Services, name: str) -> str:
+def new_key(machine: Machine) -> str:
     """Make the key pair that devvm logs in with; the public half."""
-    public_key = prepare_key(services, name)
-    take_key(services, name)
+    public_key = prepare_key(machine)
+    take_key(machine)
     return public_key
 
 
-def prepare_key(services: Services, name: str) -> str:
+def prepare_key(machine: Machine) -> str:
     """Make a key pair that is not yet the one that devvm logs in with; the public half."""
-    folder = services.state.vm(name)
+    folder = machine.folder
     folder.mkdir(parents=True, exist_ok=True)
-    return services.shell.new_key(folder / f"{_KEY}.new", f"devvm {name}")
+    return machine.services.shell.new_key(folder / f"{_KEY}.new", f"devvm {machine}")
 
 
-def take_key(services: Services, name: str) -> None:
+def take_key(machine: Machine) -> None:
     """Log in with the prepared key pair from now on."""
-    folder = services.state.vm(name)
+    folder = machine.folder
     (folder / f"{_KEY}.new.pub").replace(folder / f"{_KEY}.pub")
     (folder / f"{_KEY}.new").replace(folder / _KEY)
 
 
-def own_key(services: Services, name: str) -> str | None:
+def own_key(machine: Machine) -> str | None:
     """The public half of the key pair that devvm logs in with; None where it is lost."""
-    folder = services.state.vm(name)
+    folder = machine.folder
     if not (folder / _KEY).is_file() or not (folder / f"{_KEY}.pub").is_file():
         return None
     return (folder / f"{_KEY}.pub").read_text(encoding="utf-8").strip()
@@ -175,9 +178,9 @@ def write_vagrant_files(services: Services, vm: Vm, lease: Lease, public_key: st
     write_atomic(identifier, vm.uuid)
 
 
-def missing_files(services: Services, name: str, fqdn: str) -> list[str]:
+def missing_files(machine: Machine, fqdn: str) -> list[str]:
     """What a VM's folder lacks."""
-    folder = services.state.vm(name)
+    folder = machine.folder
     return [
         file for file in (*FILES, _VAGRANT_ID.format(fqdn=fqdn)) if not (folder / file).is_file()
     ]

@@ -10,8 +10,8 @@ from fnmatch import fnmatchcase
 
 from devvm.domain.errors import DevvmError
 from devvm.domain.model import VmState
+from devvm.operations.core.machine import Machine
 from devvm.operations.guest import ssh
-from devvm.ports.services import Services
 from devvm.system import assets
 
 #: How many files are told; a person does not read more.
@@ -75,21 +75,21 @@ class Risk:
         return bool(self.lost or self.changed or self.unknown)
 
 
-def look(services: Services, name: str) -> Risk:
+def look(machine: Machine) -> Risk:
     """Look for work that a rebuild would take out of sight. Changes nothing, never fails."""
-    begun = services.state.journal(name)
+    begun = machine.journal()
     if begun is not None:
         return Risk(
             unknown=f"an earlier {begun['operation']} has not finished, and has to "
             "be finished or undone first"
         )
-    vm = services.domains.vm(name)
+    vm = machine.vm()
     if vm is None or vm.state is not VmState.RUNNING:
         return Risk(unknown=f"it is not running (it is {vm.state if vm else 'missing'})")
     try:
-        target = ssh.target(services, name, login="vagrant")
+        target = ssh.target(machine, login="vagrant")
         script = assets.look_for_work().read_text(encoding="utf-8")
-        code, out, err = services.shell.run(
+        code, out, err = machine.services.shell.run(
             target, ["sudo", "sh", "-s", str(FILES_READ)], check=False, timeout=180, stdin=script
         )
     except DevvmError as error:

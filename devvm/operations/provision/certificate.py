@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime
 from devvm.domain.errors import DevvmError
 from devvm.domain.model import Target, Vm
 from devvm.operations.core import naming
+from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
 from devvm.ports.services import Services
@@ -81,7 +82,7 @@ def keep_valid(services: Services, name: str, run: Run, *, refused: bool = False
         return
     try:
         if days_left(vm, _today()) is None:
-            chain = _present(services, ssh.target(services, name, login="vagrant"))
+            chain = _present(services, ssh.target(Machine(services, name), login="vagrant"))
             vm = _note_end(services, vm, chain)
         days = days_left(vm, _today())
         if refused or days is None or days < RENEW_DAYS:
@@ -96,7 +97,7 @@ def renew(services: Services, vm: Vm, run: Run) -> None:
     Raises:
         OperationError: the VM has no certificate that can be read, or can't be reached.
     """
-    target = ssh.target(services, vm.name, login="vagrant")
+    target = ssh.target(Machine(services, vm.name), login="vagrant")
     with run.phase("certificate", "Renewing its certificate"):
         chain = services.ca.renew(
             naming.fqdn_of(services.config, vm.name), _present(services, target)

@@ -18,6 +18,7 @@ from devvm.config import VmConfig
 from devvm.domain.model import DATA, ROOT, Box, Driver, Engineer, Metadata, Target, Vm, VmState
 from devvm.operations.core import naming
 from devvm.operations.core.journal import CREATE
+from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
 from devvm.operations.provision import certificate
@@ -47,6 +48,7 @@ def bring_up(
     Raises:
         DevvmError: something failed; the journal is open and `take_down` undoes what was done.
     """
+    machine = Machine(services, name)
     state = services.state
     identifier, token = str(uuid.uuid4()), naming.new_token()
     fqdn = naming.fqdn_of(services.config, name)
@@ -70,7 +72,7 @@ def bring_up(
         driver, reason = services.host.driver(vm_config.driver)
         if driver is Driver.QEMU and vm_config.driver == "auto":
             run.note(f"The VM runs with {reason}")
-        public_key = ssh.new_key(services, name)
+        public_key = ssh.new_key(machine)
         ssh.write_ssh_files(services, metadata, lease)
         extra = {disk.name: disk.size_gib for disk in vm_config.extra_disks}
         ssh.write_vagrantfile(
@@ -87,7 +89,7 @@ def bring_up(
         )
         services.vagrant.up(state.vm(name), run.detail, run.log(state))
         services.domains.set_metadata(identifier, metadata)
-        return ssh.wait(services, name, run)
+        return ssh.wait(machine, run)
 
 
 def personalise(services: Services, name: str, engineer: Engineer, release: str, run: Run) -> None:
@@ -96,13 +98,14 @@ def personalise(services: Services, name: str, engineer: Engineer, release: str,
     Raises:
         OperationError: a task failed.
     """
-    own_key = ssh.own_key(services, name)
+    machine = Machine(services, name)
+    own_key = ssh.own_key(machine)
     # the VM's own key too, so that `devvm ssh` works whatever keys the person has
     keys = [*engineer.authorized_keys, *([own_key] if own_key else [])]
     with run.phase("personalise", f"Setting it up for {engineer.login}"):
         services.provisioner.apply(
             PLAYBOOK,
-            ssh.target(services, name, login="vagrant"),
+            ssh.target(machine, login="vagrant"),
             variables={
                 "engineer_login": engineer.login,
                 "engineer_authorized_keys": keys,
@@ -146,7 +149,7 @@ def take_down(services: Services, name: str) -> None:
     config, state = services.config, services.state
     journal = state.journal(name) or {}
     fqdn = naming.fqdn_of(config, name)
-    ssh.disconnect(services, name)
+    ssh.disconnect(Machine(services, name))
     if _is_ours(services, name, journal):
         services.domains.remove(fqdn)
         first = config.pool_path / naming.first_root_of(fqdn)
@@ -198,7 +201,7 @@ def known_by(services: Services, facts: Metadata, identity: Mapping[str, str]) -
 def power_off(services: Services, vm: Vm, *, timeout: float) -> None:
     """Shut a VM down, force it off after `timeout` seconds; nothing if it is off."""
     if vm.state is not VmState.SHUTOFF:
-        ssh.disconnect(services, vm.name)
+        ssh.disconnect(Machine(services, vm.name))
         services.domains.shutdown(vm, timeout=timeout, force=True)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from devvm.domain.errors import OperationError
 from devvm.domain.model import DATA, DomainChange, DomainDisk, Metadata, Target, Vm, VmState
 from devvm.operations.core import naming
+from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
 from devvm.operations.storage import saved_states
@@ -26,7 +27,7 @@ _HOST_KEY_IN_GUEST = "/etc/ssh/ssh_host_ed25519_key.pub"
 
 def write_files(services: Services, name: str) -> None:
     """Write a VM's files from its domain as it is now; nothing where its key is lost."""
-    vm, public_key = services.domains.vm(name), ssh.own_key(services, name)
+    vm, public_key = services.domains.vm(name), ssh.own_key(Machine(services, name))
     if vm is None or vm.metadata is None or public_key is None:
         return
     with services.state.wait_lock("network"):
@@ -61,18 +62,19 @@ def new_way_in(services: Services, vm: Vm, run: Run) -> None:
     Raises:
         OperationError: the VM's host key is not known, and its agent does not tell it.
     """
+    machine = Machine(services, vm.name)
     metadata = vm.known
     running = vm.state is VmState.RUNNING
-    public_key = ssh.own_key(services, vm.name)
+    public_key = ssh.own_key(machine)
     if public_key is None:
         # The key's own only when the VM takes it: killed meanwhile, the next one is tried.
-        public_key = ssh.prepare_key(services, vm.name)
+        public_key = ssh.prepare_key(machine)
         definition = services.domains.definition(vm.fqdn)
         oem_string = ssh.oem_string(public_key)
         services.domains.define(definition, DomainChange(oem_string=oem_string))
         if running and not services.domains.authorize_key(vm.fqdn, "vagrant", public_key):
             run.note(f"{vm.name} gets the new key at its next start: devvm restart {vm.name}")
-        ssh.take_key(services, vm.name)
+        ssh.take_key(machine)
     if not metadata.host_key:
         metadata = replace(metadata, host_key=_host_key(services, vm))
         services.domains.set_metadata(vm.uuid, metadata)
@@ -85,7 +87,7 @@ def let_in(services: Services, target: Target, metadata: Metadata) -> None:
     Raises:
         OperationError: the VM does not let devvm in.
     """
-    public_key = ssh.own_key(services, metadata.name)
+    public_key = ssh.own_key(Machine(services, metadata.name))
     if public_key is not None and metadata.ready:
         ssh.admit(services, target, metadata.engineer, public_key)
 

@@ -15,6 +15,7 @@ from devvm.domain.release.strategy import Kind, Way
 from devvm.domain.rollout.plan import Plan
 from devvm.domain.rollout.state import VmProgress
 from devvm.domain.rollout.state import VmState as Step
+from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import sessions, unsaved_work
 from devvm.operations.rollout import pins
@@ -204,28 +205,28 @@ def _people(
     now: datetime,
 ) -> Outcome | None:
     """Ask who is active, or see what they say; None: go ahead."""
-    name = progress.name
+    machine = Machine(services, progress.name)
     within = services.config.rollout.active_minutes * 60
     try:
         if progress.state is not Step.ASKED:
-            found = sessions.active(services, name, within_seconds=within)
+            found = sessions.active(machine, within_seconds=within)
             if not found or not plan.terms.ask_minutes:
                 return None
             notice = rollout_plan.notice(strategy.choose_way(services, vm, release))
             minutes = plan.terms.ask_minutes
-            sessions.ask(services, name, release.release, minutes, by, notice=notice)
+            sessions.ask(machine, release.release, minutes, by, notice=notice)
             deadline = now + timedelta(minutes=plan.terms.ask_minutes)
             who = ", ".join(dict.fromkeys(session.login for session in found))
             facts = {"why": f"{who} is active", "deadline": deadline.isoformat(timespec="seconds")}
             return Outcome(step=Step.ASKED, facts=facts, again_at=min(deadline, _soon(now)))
-        answer = sessions.answer(services, name)
+        answer = sessions.answer(machine)
         if answer == "later":
-            sessions.clear(services, name)
+            sessions.clear(machine)
             return Outcome(step=Step.LATER, facts={"why": "postponed by somebody working in it"})
         deadline = datetime.fromisoformat(progress.deadline)
-        idle = not sessions.active(services, name, within_seconds=within)
+        idle = not sessions.active(machine, within_seconds=within)
         if answer == "now" or idle or now >= deadline:
-            sessions.clear(services, name)
+            sessions.clear(machine)
             return None
         return Outcome(step=None, facts={}, again_at=min(deadline, _soon(now)))
     except DevvmError as error:
@@ -286,7 +287,7 @@ def _change(
 
 def _at_risk(services: Services, name: str) -> Outcome | None:
     """What keeps a VM from a new root, which its owner has to agree to."""
-    lost = unsaved_work.look(services, name).lost
+    lost = unsaved_work.look(Machine(services, name)).lost
     if not lost:
         return None
     return _left(
@@ -297,7 +298,7 @@ def _at_risk(services: Services, name: str) -> Outcome | None:
 
 def _say(services: Services, name: str, text: str) -> None:
     with suppress(DevvmError):  # nobody has to hear it
-        sessions.tell(services, name, text)
+        sessions.tell(Machine(services, name), text)
 
 
 def _checks(report: Report) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from devvm.domain.errors import DevvmError, NotFoundError, OperationError
 from devvm.domain.model import Report, VmState
+from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import home_backup, ssh
 from devvm.operations.provision import provision, repair
@@ -50,6 +51,7 @@ def go_back(services: Services, name: str, release: str, kept_id: str, run: Run)
 
 def exchange(services: Services, name: str, release: str, kept_id: str, run: Run) -> None:
     """Give a VM a kept state, and the work done since; the lock is held."""
+    machine = Machine(services, name)
     vm = lifecycle.present(services, name)
     kept = saved_states.find(services, kept_id, of=vm.fqdn)
     left = not strategy.is_on(vm, release) and not (
@@ -62,7 +64,7 @@ def exchange(services: Services, name: str, release: str, kept_id: str, run: Run
             with suppress(OperationError):
                 lifecycle.power_on(services, vm, run)
         with run.phase("work", "Carrying over what was written meanwhile"):
-            home_backup.save(services, name, kept_id, run)
+            home_backup.save(machine, kept_id, run)
         vm = lifecycle.present(services, name)
         restore.exchange(services, vm, kept, run, before=None, consume=True)
         no_update(services, name)
@@ -72,7 +74,7 @@ def exchange(services: Services, name: str, release: str, kept_id: str, run: Run
             details=f"{kept_id} is not in the trash: it expired, or somebody emptied it",
             resolution=f"devvm trash show {name}",
         )
-    home_backup.put_back(services, name, run)
+    home_backup.put_back(machine, run)
 
 
 def report_back(services: Services, name: str, run: Run) -> None:
@@ -111,7 +113,7 @@ def _see_it_back(services: Services, name: str, run: Run) -> Report:
     vm = lifecycle.present(services, name)
     if vm.state is not VmState.RUNNING:
         lifecycle.power_on(services, vm, run)
-    ssh.wait(services, name, run)
+    ssh.wait(Machine(services, name), run)
     release, its_own = lifecycle.present(services, name).known.release, services
     if services.releases.find(release) is not None:
         its_own = strategy.of_release(services, release)

@@ -11,6 +11,7 @@ from devvm.domain.release import strategy as way
 from devvm.domain.release.identity import same_release
 from devvm.domain.release.stack import Release
 from devvm.domain.release.strategy import Kind, Way
+from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
 from devvm.operations.vm import create
@@ -108,7 +109,7 @@ def find_way(services: Services, vm: Vm, release: Release, run: Run) -> Way:
     chosen = choose_way(services, vm, release)
     if chosen.kind is Kind.REBUILD or began(vm, release):
         return chosen
-    target = ssh.target(services, vm.name, login="vagrant")
+    target = ssh.target(Machine(services, vm.name), login="vagrant")
     mirror = services.config.box.mirror[0]
     if chosen.packages:
         run.detail("checking whether packages are available")

@@ -18,6 +18,7 @@ from devvm.domain.release import strategy as way
 from devvm.domain.release.stack import Release
 from devvm.domain.release.strategy import Kind, Way
 from devvm.operations.core import journal, naming
+from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import home_backup, ssh
 from devvm.operations.guest import journal as guest_log
@@ -97,7 +98,7 @@ def update(
     with transaction.changing(services, name, run) as before:
         rebuilt = bool(before and before.done(journal.REBUILD))
         vm = _up(services, name, run)
-        home_backup.put_back(services, name, run)  # that a killed way back has left
+        home_backup.put_back(Machine(services, name), run)  # that a killed way back has left
         if strategy.is_on(vm, release.release) and (rebuilt or not request.rebuild):
             report = create.examine_vm(theirs, name, release.release, run)
             rollback.no_update(services, name, release=release.release)
@@ -157,6 +158,7 @@ def _converge(
     token: str,
     run: Run,
 ) -> Updated:
+    machine = Machine(services, name)
     with provision.recorded(services, name, run):
         vm = _finished(services, name)
         if vm.state is not VmState.RUNNING:  # somebody inside has shut it down since
@@ -169,13 +171,13 @@ def _converge(
         kept = _restore_point(services, vm, release, token, run)
         with (
             _back_on_failure(services, name, release, kept, run),
-            guest_log.kept_on_failure(services, name, run),
+            guest_log.kept_on_failure(machine, run),
         ):
             roles = ", ".join(chosen.roles) or "package changes only"
             with run.phase("converge", f"Applying {roles}"):
                 theirs.provisioner.apply(
                     _PLAYBOOK,
-                    ssh.target(services, name, login="vagrant"),
+                    ssh.target(machine, login="vagrant"),
                     variables={
                         **services.config.box.role_variables,
                         "update_packages": list(chosen.packages),
@@ -204,7 +206,7 @@ def _rebuild(
     run: Run,
 ) -> Updated:
     name, owner = vm.name, vm.known.owner
-    home_backup.mark(services, name, token)
+    home_backup.mark(Machine(services, name), token)
     wanted = rebuild.RebuildRequest(name=name, engineer=owner, release=release.release, token=token)
     try:
         done = rebuild.carry_out(theirs, wanted, run)
@@ -240,7 +242,7 @@ def _restore_point(services: Services, vm: Vm, release: Release, token: str, run
     if kept is not None:
         return kept
     with run.phase("restore-point", "Saving the disks as they are"):
-        home_backup.mark(services, vm.name, token)
+        home_backup.mark(Machine(services, vm.name), token)
         label = f"before the update to {release.release}"
         kept = snapshots.take(services, vm, label, run, token=token, purpose=Purpose.TRASH)
     facts = replace(vm.known, update_to=release.release, restore_point=kept.id)

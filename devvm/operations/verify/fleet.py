@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from devvm.domain.errors import DevvmError, InterruptedOperationError
 from devvm.domain.model import CheckResult, Outcome, PhaseRecord, Report, Vm, VmState
+from devvm.operations.core.machine import Machine
 from devvm.operations.core.parallel import for_each
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
@@ -162,7 +163,7 @@ def _examine(services: Services, vm: Vm, stop: threading.Event) -> Report:
     release = vm.metadata.release if vm.metadata else "unknown"
     result = "failed"
     try:
-        target = ssh.target(services, vm.name, login="vagrant")
+        target = ssh.target(Machine(services, vm.name), login="vagrant")
         report = verify.examine(services, target, name=vm.name, release=release, run=run)
         result = "done" if report.passed else "failed"
     except BaseException:

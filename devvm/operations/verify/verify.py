@@ -9,6 +9,7 @@ from typing import Literal
 
 from devvm.domain.errors import NotFoundError, OperationError
 from devvm.domain.model import Box, Report, Target, Vm, VmState
+from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
 from devvm.operations.verify import last_result
@@ -38,7 +39,7 @@ def verify(services: Services, name: str, run: Run, *, junit: Path | None = None
     release = vm.metadata.release if vm.metadata else "unknown"
     result = "failed"
     try:
-        target = ssh.target(services, name, login="vagrant")
+        target = ssh.target(Machine(services, name), login="vagrant")
         report = examine(services, target, name=name, release=release, run=run, junit=junit)
         result = "done" if report.passed else "failed"
     finally:

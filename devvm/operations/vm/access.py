@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from devvm.domain.model import Target
+from devvm.operations.core.machine import Machine
 from devvm.operations.guest import ssh as way_in
 from devvm.operations.vm import lifecycle
 from devvm.ports.services import Services
@@ -48,7 +49,7 @@ def logs(services: Services, name: str, unit: str | None, lines: int) -> str:
         OperationError: it does not run.
     """
     lifecycle.running(services, name)
-    target = way_in.target(services, name, login="vagrant")
+    target = way_in.target(Machine(services, name), login="vagrant")
     chosen = [f"--unit={unit}"] if unit else []
     command = ["sudo", "journalctl", "--no-pager", f"--lines={lines}", *chosen]
     _, out, _ = services.shell.run(target, command)
@@ -59,4 +60,4 @@ def _session(services: Services, name: str) -> Target:
     vm = lifecycle.running(services, name)
     # A create that failed and was kept may have no engineer's account yet.
     ready = vm.metadata is not None and vm.metadata.ready
-    return way_in.target(services, name, login="engineer" if ready else "vagrant")
+    return way_in.target(Machine(services, name), login="engineer" if ready else "vagrant")

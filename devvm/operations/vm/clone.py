@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from devvm.domain.errors import UsageError
 from devvm.domain.model import DomainChange, Kept, Metadata, Report, Target, Vm, validate_new_name
 from devvm.operations.core import journal, naming
+from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
 from devvm.operations.provision import provision, repair
@@ -148,7 +149,7 @@ def _define(
             update_by="",
             restore_point="",
         )
-        public_key = ssh.new_key(services, name)
+        public_key = ssh.new_key(Machine(services, name))
         change = DomainChange(
             name=fqdn,
             uuid=identifier,

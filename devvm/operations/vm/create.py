@@ -12,6 +12,7 @@ from devvm.domain.errors import ExistsError, HostNotReadyError, NotFoundError, O
 from devvm.domain.model import Box, Engineer, Metadata, Purpose, Report, Vm, validate_new_name
 from devvm.operations.box import in_hand
 from devvm.operations.core import journal, naming
+from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
 from devvm.operations.provision import provision, repair
@@ -145,7 +146,7 @@ def check(services: Services, name: str) -> None:
 
 def examine_vm(services: Services, name: str, release: str, run: Run) -> Report:
     """Check a VM that runs, as the phase `verify` of a larger command."""
-    target = ssh.target(services, name, login="vagrant")
+    target = ssh.target(Machine(services, name), login="vagrant")
     return examine(services, target, name=name, release=release, run=run)
 
 

@@ -8,6 +8,7 @@ import yaml
 
 from devvm.domain.errors import OperationError
 from devvm.domain.model import CheckResult, Report
+from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
 from devvm.operations.provision import certificate, provision
@@ -63,7 +64,7 @@ def mend(services: Services, name: str, run: Run) -> Mended:
                 f"devvm does not know who {name} belongs to", resolution=f"devvm rebuild {name}"
             )
         release = vm.metadata.release
-        target = ssh.target(services, name, login="vagrant")
+        target = ssh.target(Machine(services, name), login="vagrant")
         before = examine(services, target, name=name, release=release, run=run)
         if before.passed:
             return Mended(before=before, after=before)
@@ -89,7 +90,7 @@ def _apply(services: Services, name: str, roles: tuple[str, ...], run: Run) -> i
     with run.phase("converge", f"Applying {', '.join(roles)}"):
         done = services.provisioner.apply(
             _STACK,
-            ssh.target(services, name, login="vagrant"),
+            ssh.target(Machine(services, name), login="vagrant"),
             variables=services.config.box.role_variables,
             detail=run.detail,
             log=run.log(services.state),

@@ -9,6 +9,7 @@ from pathlib import Path
 from devvm.domain.errors import DevvmError, NotFoundError, OperationError
 from devvm.domain.model import Disk, Driver, Purpose, RunRecord, Target, Vm, VmState
 from devvm.operations.core import naming
+from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
 from devvm.operations.provision import certificate, provision, repair
@@ -164,7 +165,7 @@ def power_on(services: Services, vm: Vm, run: Run) -> Target:
         services.volumes.ensure()
     with run.phase("boot", "Starting the VM"):
         services.domains.start(vm)
-        target = ssh.wait(services, vm.name, run)
+        target = ssh.wait(Machine(services, vm.name), run)
     certificate.keep_valid(services, vm.name, run)
     return target
 
@@ -185,7 +186,7 @@ def bring_up(services: Services, vm: Vm, run: Run) -> None:
 
 def _stop(services: Services, vm: Vm, run: Run, *, force: bool) -> None:
     with run.phase("stop", "Shutting the VM down"):
-        ssh.disconnect(services, vm.name)
+        ssh.disconnect(Machine(services, vm.name))
         timeout = _FORCE_TIMEOUT if force else _STOP_TIMEOUT
         services.domains.shutdown(vm, timeout=timeout, force=force)
 

@@ -23,6 +23,7 @@ from devvm.domain.model import (
     VmState,
 )
 from devvm.operations.core import journal, naming
+from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import journal as guest_log
 from devvm.operations.guest import ssh
@@ -111,7 +112,7 @@ def carry_out(
         facts = _facts(vm.known, request.engineer, box)
         _replace_root(services, vm, box, facts, token, run)
         lifecycle.power_on(services, _vm(services, name), run)
-        with guest_log.kept_on_failure(services, name, run):
+        with guest_log.kept_on_failure(Machine(services, name), run):
             provision.personalise(services, facts.name, facts.owner, box.release, run)
             report = create.judge_vm(services, name, box.release, run)
             demand_passed(services, report, run)
@@ -154,7 +155,7 @@ def _present(services: Services, name: str, run: Run) -> Vm:
             f"the libvirt domain of {name} is gone, and there is no record of what it was",
             resolution=f"devvm recover {name}",
         )
-    if ssh.missing_files(services, name, vm.fqdn):
+    if ssh.missing_files(Machine(services, name), vm.fqdn):
         repair.new_way_in(services, vm, run)
     return _vm(services, name)
 

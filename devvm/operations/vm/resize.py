@@ -5,6 +5,7 @@ from __future__ import annotations
 from devvm.domain.errors import OperationError, UsageError
 from devvm.domain.model import DATA, Disk, VmState
 from devvm.operations.core import journal
+from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
 from devvm.operations.provision import provision
@@ -48,7 +49,7 @@ def resize(services: Services, name: str, data_gib: int, run: Run) -> Disk:
                 services.disks.resize(vm, DATA, wanted)
             if vm.state is VmState.RUNNING:
                 run.detail("growing the file system")
-                target = ssh.target(services, name, login="vagrant")
+                target = ssh.target(Machine(services, name), login="vagrant")
                 services.shell.run(target, ["sudo", "sh", "-s"], stdin=_GROW)
         return _data_disk(services, vm.fqdn)
 

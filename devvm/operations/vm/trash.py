@@ -12,6 +12,7 @@ from typing import Any
 from devvm.domain.errors import ExistsError, NotFoundError, OperationError, UsageError
 from devvm.domain.model import DESTROYED, DomainChange, Kept, Purpose, Report, Vm
 from devvm.operations.core import journal, naming
+from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
 from devvm.operations.provision import gc, provision, repair
@@ -309,7 +310,7 @@ def _bring_back(services: Services, name: str, kept: Kept, run: Run) -> Recovere
             with services.state.wait_lock("network"):
                 services.network.ensure()
                 lease = services.network.reserve(name, kept.mac)
-            public_key = ssh.new_key(services, name)
+            public_key = ssh.new_key(Machine(services, name))
             change = DomainChange(
                 name=fqdn,
                 uuid=kept.uuid or str(uuid.uuid4()),
@@ -346,7 +347,7 @@ def _checked(services: Services, name: str, run: Run) -> Recovered:
     """Start a VM that is back, let its new key in, and check it."""
     vm = services.domains.vm(name)
     assert vm is not None
-    if ssh.missing_files(services, name, vm.fqdn):
+    if ssh.missing_files(Machine(services, name), vm.fqdn):
         repair.new_way_in(services, vm, run)
     target = lifecycle.power_on(services, vm, run)
     repair.let_in(services, target, vm.known)

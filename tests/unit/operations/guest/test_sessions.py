@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from devvm.domain.errors import DevvmError, NotFoundError, OperationError
+from devvm.operations.core.machine import Machine
 from devvm.operations.guest import sessions
 from devvm.system import process
 from tests.support.world import World
@@ -87,11 +88,11 @@ def guest(tmp_path):
 
 
 @pytest.fixture
-def services(tmp_path, guest):
+def machine(tmp_path, guest):
     """A VM dev1, which is this machine as far as its terminals and homes are concerned."""
     world = World(tmp_path / "world")
     world.create()
-    return replace(world.services, shell=guest)
+    return Machine(replace(world.services, shell=guest), "dev1")
 
 
 def shown(master):
@@ -106,53 +107,53 @@ def owner(line):
     return Path("/dev", line).owner()
 
 
-def test_who_is_active_is_who_pressed_a_key_not_long_ago(services, guest):
+def test_who_is_active_is_who_pressed_a_key_not_long_ago(machine, guest):
     _, here = guest.terminal("ann", idle=100)
     _, away = guest.terminal("ann", idle=5000)
-    found = sessions.active(services, "dev1", within_seconds=900)
+    found = sessions.active(machine, within_seconds=900)
     assert [session.terminal for session in found] == [here]
     assert 100 <= found[0].idle_seconds < 120
     assert found[0].login == owner(here)
-    both = sessions.active(services, "dev1", within_seconds=6000)
+    both = sessions.active(machine, within_seconds=6000)
     assert [session.terminal for session in both] == [here, away]
 
 
-def test_nobody_is_logged_in(services, guest):
-    assert sessions.active(services, "dev1", within_seconds=900) == ()
-    assert sessions.ask(services, "dev1", RELEASE, 15, "jane") == ()
-    assert sessions.tell(services, "dev1", "hello") == ()
+def test_nobody_is_logged_in(machine, guest):
+    assert sessions.active(machine, within_seconds=900) == ()
+    assert sessions.ask(machine, RELEASE, 15, "jane") == ()
+    assert sessions.tell(machine, "hello") == ()
 
 
-def test_a_clock_that_was_put_back_makes_nobody_idle(services, guest):
+def test_a_clock_that_was_put_back_makes_nobody_idle(machine, guest):
     _, line = guest.terminal("ann", idle=-500)
-    (session,) = sessions.active(services, "dev1", within_seconds=0)
+    (session,) = sessions.active(machine, within_seconds=0)
     assert (session.terminal, session.idle_seconds) == (line, 0)
 
 
-def test_a_terminal_that_is_not_in_utmp_is_seen_where_it_is_a_persons(services, guest):
+def test_a_terminal_that_is_not_in_utmp_is_seen_where_it_is_a_persons(machine, guest):
     _, line = guest.terminal("ann", in_utmp=False)
     if os.geteuid() == 0:
-        assert sessions.active(services, "dev1", within_seconds=900) == ()
+        assert sessions.active(machine, within_seconds=900) == ()
         os.chown(f"/dev/{line}", 64055, -1)  # a service
-        assert sessions.active(services, "dev1", within_seconds=900) == ()
+        assert sessions.active(machine, within_seconds=900) == ()
         os.chown(f"/dev/{line}", 1001, -1)
-    (session,) = sessions.active(services, "dev1", within_seconds=900)
+    (session,) = sessions.active(machine, within_seconds=900)
     assert session.terminal == line
 
 
-def test_lines_of_utmp_that_are_no_terminals_are_left_out(services, guest):
+def test_lines_of_utmp_that_are_no_terminals_are_left_out(machine, guest):
     for line in (":0", "pts/999", "../../etc/passwd", "sshd"):
         guest.log_in("ann", line)
     (guest.folder / "dev" / "sshd").touch()
-    assert sessions.active(services, "dev1", within_seconds=900) == ()
-    assert sessions.tell(services, "dev1", "hello") == ()
+    assert sessions.active(machine, within_seconds=900) == ()
+    assert sessions.tell(machine, "hello") == ()
     assert (guest.folder / "dev" / "sshd").read_bytes() == b""
 
 
-def test_everybody_who_is_logged_in_is_asked(services, guest):
+def test_everybody_who_is_logged_in_is_asked(machine, guest):
     first, here = guest.terminal("ann")
     second, there = guest.terminal("bob", idle=50000)
-    assert set(sessions.ask(services, "dev1", RELEASE, 15, "jane")) == {here, there}
+    assert set(sessions.ask(machine, RELEASE, 15, "jane")) == {here, there}
     for master in (first, second):
         assert shown(master) == (
             "\a\r\n"
@@ -163,13 +164,13 @@ def test_everybody_who_is_logged_in_is_asked(services, guest):
         )
 
 
-def test_what_is_told_is_a_line(services, guest):
+def test_what_is_told_is_a_line(machine, guest):
     master, line = guest.terminal("ann")
-    assert sessions.tell(services, "dev1", f"your VM is on release {RELEASE} now") == (line,)
+    assert sessions.tell(machine, f"your VM is on release {RELEASE} now") == (line,)
     assert shown(master) == f"\a\r\ndevvm: your VM is on release {RELEASE} now\r\n"
 
 
-def test_a_terminal_that_is_full_does_not_stop_us(services, guest):
+def test_a_terminal_that_is_full_does_not_stop_us(machine, guest):
     _, line = guest.terminal("ann")
     slave = os.open(f"/dev/{line}", os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
     with suppress(BlockingIOError):
@@ -177,7 +178,7 @@ def test_a_terminal_that_is_full_does_not_stop_us(services, guest):
             os.write(slave, b"x" * 4096)
     os.close(slave)
     master, other = guest.terminal("bob")
-    assert other in sessions.tell(services, "dev1", "hello")
+    assert other in sessions.tell(machine, "hello")
     assert "hello" in shown(master)
 
 
@@ -202,47 +203,47 @@ def test_a_question_says_one_minute():
     assert " in 1 minute." in sessions.question(RELEASE, 1, "jane")[0]
 
 
-def test_people_answer_with_a_file(services, guest):
+def test_people_answer_with_a_file(machine, guest):
     ann = guest.home("ann")
-    assert sessions.answer(services, "dev1") is None
+    assert sessions.answer(machine) is None
     (ann / "update-now").touch()
-    assert sessions.answer(services, "dev1") == "now"
+    assert sessions.answer(machine) == "now"
     (ann / "update-later").touch()
     os.utime(ann / "update-now", (1, 1))
-    assert sessions.answer(services, "dev1") == "later"
+    assert sessions.answer(machine) == "later"
     os.utime(ann / "update-later", (0, 0))
-    assert sessions.answer(services, "dev1") == "now"  # which ann said last
+    assert sessions.answer(machine) == "now"  # which ann said last
     os.utime(ann / "update-later", (1, 1))
-    assert sessions.answer(services, "dev1") == "later"
+    assert sessions.answer(machine) == "later"
 
 
-def test_of_several_people_the_one_who_says_later_counts(services, guest):
+def test_of_several_people_the_one_who_says_later_counts(machine, guest):
     ann, root = guest.home("ann"), guest.home("root", shell="/bin/sh")
     (ann / "update-later").touch()
     os.utime(ann / "update-later", (1, 1))
     (root / "update-now").touch()
-    assert sessions.answer(services, "dev1") == "later"
+    assert sessions.answer(machine) == "later"
 
 
-def test_what_is_no_answer(services, guest):
+def test_what_is_no_answer(machine, guest):
     (guest.home("ann") / "update-now").mkdir()
     (guest.home("www-data", shell="/usr/sbin/nologin") / "update-later").touch()
     with guest.passwd.open("a") as file:
         file.write("gone:x:1:1::/nonexistent:/bin/sh\nbroken\n")
-    assert sessions.answer(services, "dev1") is None
+    assert sessions.answer(machine) is None
 
 
-def test_an_answer_to_an_earlier_question_is_none_to_the_next(services, guest):
+def test_an_answer_to_an_earlier_question_is_none_to_the_next(machine, guest):
     ann = guest.home("ann")
     (ann / "note").touch()
     for again in (
-        lambda: sessions.ask(services, "dev1", RELEASE, 15, "jane"),
-        lambda: sessions.clear(services, "dev1"),
+        lambda: sessions.ask(machine, RELEASE, 15, "jane"),
+        lambda: sessions.clear(machine),
     ):
         (ann / "update-later").touch()
         (ann / "update-now").symlink_to("note")
         again()
-        assert sessions.answer(services, "dev1") is None
+        assert sessions.answer(machine) is None
         assert [path.name for path in ann.iterdir()] == ["note"]
 
 
@@ -262,10 +263,10 @@ def test_it_is_one_command_as_root(tmp_path):
     world.create()
     world.shell.answer = "session\tann\tpts/0\t12\n"
     world.shell.asked.clear()
-    assert sessions.active(world.services, "dev1", within_seconds=60)
+    assert sessions.active(world.machine(), within_seconds=60)
     assert world.shell.asked == [("dev1-vagrant", ["sudo", "sh", "-s", "--", "sessions"])]
     world.shell.answer = "maybe\n"
-    assert sessions.answer(world.services, "dev1") is None
+    assert sessions.answer(world.machine()) is None
 
 
 def test_a_vm_that_does_not_let_devvm_in_is_an_error(tmp_path):
@@ -273,6 +274,6 @@ def test_a_vm_that_does_not_let_devvm_in_is_an_error(tmp_path):
     world.create()
     world.host.fail_at, world.host.failure = "shell", OperationError("no route")
     with pytest.raises(DevvmError, match="no route"):
-        sessions.active(world.services, "dev1", within_seconds=60)
+        sessions.active(world.machine(), within_seconds=60)
     with pytest.raises(NotFoundError):
-        sessions.answer(world.services, "dev2")
+        sessions.answer(world.machine("dev2"))

@@ -90,7 +90,7 @@ def test_a_vm_without_a_stamp_is_not_known():
 
 def test_it_is_looked_for_in_a_vm_that_runs(dev1):
     dev1.shell.answer = PRINTED
-    assert unsaved_work.look(dev1.services, "dev1") == unsaved_work.parse(PRINTED)
+    assert unsaved_work.look(dev1.machine()) == unsaved_work.parse(PRINTED)
     alias, argv = dev1.shell.asked[-1]
     assert alias == "dev1-vagrant"
     assert argv == ["sudo", "sh", "-s", str(unsaved_work.FILES_READ)]
@@ -98,26 +98,26 @@ def test_it_is_looked_for_in_a_vm_that_runs(dev1):
 
 def test_where_it_can_not_be_looked_for_it_is_not_known(dev1):
     dev1.host.fail_at, dev1.host.failure = "shell", OperationError("no route")
-    assert unsaved_work.look(dev1.services, "dev1").unknown == "no route"
+    assert unsaved_work.look(dev1.machine()).unknown == "no route"
     dev1.host.fail_at = ""
     dev1.shell.run = lambda *_, **__: (1, "", "warning\nsudo: a password is required\n")
-    assert unsaved_work.look(dev1.services, "dev1").unknown == "sudo: a password is required"
+    assert unsaved_work.look(dev1.machine()).unknown == "sudo: a password is required"
     dev1.shell.run = lambda *_, **__: (255, "", "")
-    assert unsaved_work.look(dev1.services, "dev1").unknown == "devvm can't log in to it"
+    assert unsaved_work.look(dev1.machine()).unknown == "devvm can't log in to it"
     (dev1.state.vm("dev1") / "ssh_config").unlink()
-    assert "lost" in unsaved_work.look(dev1.services, "dev1").unknown
+    assert "lost" in unsaved_work.look(dev1.machine()).unknown
     lifecycle.stop(dev1.services, "dev1", dev1.run("stop dev1"))
-    assert "shut off" in unsaved_work.look(dev1.services, "dev1").unknown
-    assert "missing" in unsaved_work.look(dev1.services, "dev2").unknown
+    assert "shut off" in unsaved_work.look(dev1.machine()).unknown
+    assert "missing" in unsaved_work.look(dev1.machine("dev2")).unknown
 
 
 def test_while_something_has_not_ended_it_is_not_known(dev1):
     dev1.state.open_journal("dev1", journal.REBUILD, {"token": "0a"})
-    assert "rebuild has not finished" in unsaved_work.look(dev1.services, "dev1").unknown
+    assert "rebuild has not finished" in unsaved_work.look(dev1.machine()).unknown
 
 
 def test_it_changes_nothing(dev1):
     before = dev1.picture()
-    unsaved_work.look(dev1.services, "dev1")
+    unsaved_work.look(dev1.machine())
     assert dev1.picture() == before
     assert dev1.host.calls == ["shell"]

@@ -54,9 +54,9 @@ def test_each_file_that_is_lost_is_there_again(dev1, file):
     before = folder(dev1)
     path = dev1.state.vm("dev1") / file
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    assert ssh.missing_files(dev1.services, "dev1", "dev1.devvm.test")
+    assert ssh.missing_files(dev1.machine(), "dev1.devvm.test")
     new_way_in(dev1)
-    assert ssh.missing_files(dev1.services, "dev1", "dev1.devvm.test") == []
+    assert ssh.missing_files(dev1.machine(), "dev1.devvm.test") == []
     assert folder(dev1)["known_hosts"] == before["known_hosts"]
 
 
@@ -64,10 +64,10 @@ def test_a_lost_folder_of_a_vm_that_runs_gets_a_new_key_by_its_agent(dev1):
     shutil.rmtree(dev1.state.vm("dev1"))
     new_way_in(dev1)
     vm = dev1.vm()
-    key = ssh.own_key(dev1.services, "dev1")
+    key = ssh.own_key(dev1.machine())
     assert dev1.host.guests[vm.uuid].admitted == {key}
     assert dev1.host.domains[vm.fqdn].oem_string == ssh.oem_string(key)
-    assert ssh.missing_files(dev1.services, "dev1", vm.fqdn) == []
+    assert ssh.missing_files(dev1.machine(), vm.fqdn) == []
     known = (dev1.state.vm("dev1") / "known_hosts").read_text()
     assert known == f"dev1.devvm.test {vm.metadata.host_key}\n"
     text = (dev1.state.vm("dev1") / "Vagrantfile").read_text()
@@ -80,7 +80,7 @@ def test_one_that_is_off_takes_the_new_key_when_it_starts(dev1):
     off(dev1)
     shutil.rmtree(dev1.state.vm("dev1"))
     new_way_in(dev1)
-    key = ssh.own_key(dev1.services, "dev1")
+    key = ssh.own_key(dev1.machine())
     assert "authorize_key" not in dev1.host.calls
     lifecycle.start(dev1.services, "dev1", dev1.run("start dev1"))
     assert dev1.host.guests[dev1.vm().uuid].oem_string == ssh.oem_string(key)
@@ -92,7 +92,7 @@ def test_one_whose_agent_does_not_answer_says_what_to_do(dev1):
     shutil.rmtree(dev1.state.vm("dev1"))
     new_way_in(dev1)
     assert any("devvm restart dev1" in note for note in dev1.reporter.notes)
-    assert ssh.missing_files(dev1.services, "dev1", "dev1.devvm.test") == []
+    assert ssh.missing_files(dev1.machine(), "dev1.devvm.test") == []
 
 
 def test_the_lease_is_the_one_that_the_card_has(dev1):
@@ -125,7 +125,7 @@ def test_killed_at_every_step_and_typed_again_the_key_is_one_that_the_vm_lets_in
         where = world.host.calls[-1]
         world.again()
         new_way_in(world)
-        key = ssh.own_key(world.services, "dev1")
+        key = ssh.own_key(world.machine())
         domain = world.host.domains["dev1.devvm.test"]
         assert domain.oem_string == ssh.oem_string(key), where
         assert key in world.host.guests[domain.uuid].admitted, where

@@ -71,7 +71,7 @@ def test_back_it_is_the_same_vm_with_a_new_key(dev1):
     assert found.vm.lease.mac == vm.mac
     assert dev1.read("dev1", "home/note") == "mine"
     assert trash.items(dev1.services) == []
-    key = ssh.own_key(dev1.services, "dev1")
+    key = ssh.own_key(dev1.machine())
     assert dev1.host.domains[vm.fqdn].oem_string == ssh.oem_string(key)
     assert (dev1.state.vm("dev1") / "Vagrantfile").is_file()
     assert not dev1.host.domains[vm.fqdn].read_only
