@@ -88,7 +88,7 @@ def test_a_certificate_that_ended_is_renewed_and_the_next_root_gets_it(machine, 
     on_the_data_disk(machine, world, age=830)
     assert clients_say(machine, "certificate has expired")
 
-    certificate.keep_valid(world.services, NAME, world.run("start dev1"), refused=True)
+    certificate.keep_valid(world.machine(NAME), world.run("start dev1"), refused=True)
     assert world.reporter.notes == []
     assert clients_say(machine, "Verification: OK")
     until = datetime.fromisoformat(f"{facts(world).certificate_until}T00:00:00+00:00")

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from devvm.config import VmConfig
 from devvm.domain.errors import LockedError
 from devvm.domain.model import BOX_CHECK, Box, Metadata, Report
+from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.provision import provision
 from devvm.operations.verify.verify import packages_of
@@ -48,7 +49,7 @@ def check(services: Services, box: Box, run: Run) -> Report:
     with services.state.lock(name, run.command):
         try:
             target = provision.bring_up(
-                services, name=name, box=box, vm_config=vm_config, metadata=metadata, run=run
+                Machine(services, name), box=box, vm_config=vm_config, metadata=metadata, run=run
             )
             with run.phase("verify", "Checking the box in its VM"):
                 checks = services.verifier.check(
@@ -58,7 +59,7 @@ def check(services: Services, box: Box, run: Run) -> Report:
                     packages=packages,
                 )
         finally:
-            provision.take_down(services, name)
+            provision.take_down(Machine(services, name))
     seconds = round(time.monotonic() - start, 2)
     return Report(
         vm=name, release=box.release, checks=checks, seconds=seconds, packages_from=packages_from
@@ -76,4 +77,4 @@ def _remove_leftovers(services: Services, run: Run) -> None:
         if _NAME.fullmatch(name):
             with suppress(LockedError), services.state.lock(name, run.command):
                 run.detail(f"removing {name}, left over from a killed check")
-                provision.take_down(services, name)
+                provision.take_down(Machine(services, name))

@@ -15,14 +15,14 @@ from devvm.ports.services import Services
 
 def end_operation(services: Services, name: str, run: Run) -> None:
     """End what a killed command had begun."""
-    transaction.end(services, name, run)
+    transaction.end(Machine(services, name), run)
 
 
 def undo_rebuild(services: Services, kept: Kept, run: Run) -> None:
     """Undo a rebuild that was killed and whose journal is lost."""
     facts = {"command": run.command, "token": kept.id, "was_running": False}
     services.state.open_journal(kept.vm.name, journal.REBUILD, facts)
-    transaction.end(services, kept.vm.name, run)
+    transaction.end(Machine(services, kept.vm.name), run)
 
 
 def set_journal_aside(services: Services, name: str, _run: Run) -> None:
@@ -51,15 +51,16 @@ def new_way_in(services: Services, vm: Vm, run: Run) -> None:
 
 def redefine(services: Services, name: str, _run: Run) -> None:
     """Define a domain again that somebody deleted."""
-    repair.redefine(services, name)
-    repair.write_files(services, name)
+    machine = Machine(services, name)
+    repair.redefine(machine)
+    repair.write_files(machine)
 
 
 def collect(services: Services, name: str, _run: Run) -> None:
     """Move a VM's orphaned volumes to the trash, where they expire."""
     vm = services.domains.vm(name)
     facts = vm.metadata if vm is not None and vm.metadata else repair.unknown(name)
-    lost = tuple(saved_states.lost_volumes(services, name))
+    lost = tuple(saved_states.lost_volumes(Machine(services, name)))
     saved_states.keep_volumes(services, facts, lost, naming.new_token())
 
 
@@ -76,7 +77,7 @@ def release_lease(services: Services, name: str, _run: Run) -> None:
 
 def write_files(services: Services, name: str, _run: Run) -> None:
     """Write a VM's files, and reserve its place on the network."""
-    repair.write_files(services, name)
+    repair.write_files(Machine(services, name))
 
 
 def renew_certificate(services: Services, vm: Vm, run: Run) -> None:
@@ -86,7 +87,7 @@ def renew_certificate(services: Services, vm: Vm, run: Run) -> None:
 
 def restore_facts(services: Services, name: str, _run: Run) -> None:
     """Write what devvm noted in a domain again."""
-    repair.restore_facts(services, name)
+    repair.restore_facts(Machine(services, name))
 
 
 def forget(services: Services, name: str, _run: Run) -> None:

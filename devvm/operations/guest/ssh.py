@@ -72,6 +72,7 @@ def wait(machine: Machine, run: Run) -> Target:
     Raises:
         OperationError: it does not, or it stopped meanwhile.
     """
+    services = machine.services
     way_in = target(machine, login="vagrant")
 
     def detail(text: str) -> None:
@@ -79,13 +80,13 @@ def wait(machine: Machine, run: Run) -> Target:
         if vm is None or vm.state in _OFF:
             raise OperationError(
                 f"{machine} stopped while booting",
-                details=f"it is {vm.state if vm else 'gone'}; {_space(machine.services)}",
+                details=f"it is {vm.state if vm else 'gone'}; {_space(services)}",
                 resolution=f"devvm doctor; to see its console: devvm console {machine}",
             )
         run.detail(text)
 
-    timeout = machine.services.config.vm.boot_timeout_seconds
-    machine.services.shell.wait(way_in, timeout=timeout, detail=detail)
+    timeout = services.config.vm.boot_timeout_seconds
+    services.shell.wait(way_in, timeout=timeout, detail=detail)
     return way_in
 
 

@@ -66,29 +66,32 @@ def ends_soon(vm: Vm, today: date) -> str | None:
     return f"its certificate {ends} on {vm.known.certificate_until}"
 
 
-def keep_valid(services: Services, name: str, run: Run, *, refused: bool = False) -> None:
+def keep_valid(machine: Machine, run: Run, *, refused: bool = False) -> None:
     """See that the certificate of a VM that lets devvm in does not end soon; its lock is held.
 
     Where it can't be renewed the VM is as good as before, and a note says so.
 
     Args:
-        services: What the operation may use.
-        name: The VM's name.
+        machine: The VM.
         run: Where the phase and the note go.
         refused: Clients do not accept it, whatever day it ends.
     """
-    vm = services.domains.vm(name)
+    services = machine.services
+    vm = machine.vm()
     if vm is None or vm.metadata is None:
         return
     try:
         if days_left(vm, _today()) is None:
-            chain = _present(services, ssh.target(Machine(services, name), login="vagrant"))
+            chain = _present(
+                services,
+                ssh.target(machine, login="vagrant"),
+            )
             vm = _note_end(services, vm, chain)
         days = days_left(vm, _today())
         if refused or days is None or days < RENEW_DAYS:
             renew(services, vm, run)
     except DevvmError as error:
-        run.note(f"The certificate of {name} could not be renewed: {error}")
+        run.note(f"The certificate of {machine} could not be renewed: {error}")
 
 
 def renew(services: Services, vm: Vm, run: Run) -> None:

@@ -8,38 +8,43 @@ from pathlib import Path
 
 from devvm.domain.errors import DevvmError, LockedError
 from devvm.domain.model import Kept, Purpose, Vm, VmState, Volume
+from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.provision import repair
 from devvm.operations.storage import saved_states
 from devvm.ports.services import Services
 
 
-def tidy(services: Services, name: str, run: Run) -> None:
+def tidy(machine: Machine, run: Run) -> None:
     """Let go of what has expired, and merge layers of a running VM that nothing else needs.
 
     Never fails: it is for later, and is tried again by the next operation. The caller holds the
     VM's lock; what has expired of others that somebody works on is left for later, too.
     """
+    services = machine.services
     try:
         for other in sorted({kept.vm.name for kept in expired(services)}):
-            held = nullcontext() if other == name else services.state.lock(other, run.command)
+            held = (
+                nullcontext() if other == machine.name else services.state.lock(other, run.command)
+            )
             with suppress(LockedError), held:
-                _let_go(services, other, run)
-        vm = services.domains.vm(name)
+                _let_go(Machine(services, other), run)
+        vm = machine.vm()
         if vm is not None and vm.state is VmState.RUNNING:
             drop_void(services, vm)
             merge(services, vm, run)
     except DevvmError as error:
-        run.note(f"Cleaning up after {name} was put off: {error}")
+        run.note(f"Cleaning up after {machine} was put off: {error}")
 
 
-def _let_go(services: Services, name: str, run: Run) -> None:
-    if services.state.journal(name) is not None:
+def _let_go(machine: Machine, run: Run) -> None:
+    services = machine.services
+    if machine.journal() is not None:
         return
     for kept in expired(services):
-        if kept.vm.name == name and saved_states.find(services, kept.id) is not None:
+        if kept.vm.name == machine.name and saved_states.find(services, kept.id) is not None:
             purge(services, kept)
-            run.note(f"Expired, deleted for good: {name}, {kept.label}")
+            run.note(f"Expired, deleted for good: {machine}, {kept.label}")
 
 
 def expired(services: Services) -> list[Kept]:
@@ -72,7 +77,9 @@ def purge(services: Services, kept: Kept) -> list[str]:
 def with_snapshots(services: Services, kept: Kept) -> list[Kept]:
     """A kept state, and the snapshots that go with it where it is a VM that was destroyed."""
     snapshots = (
-        saved_states.of_vm(services, kept.vm.name, Purpose.SNAPSHOT) if kept.destroyed else []
+        saved_states.of_vm(Machine(services, kept.vm.name), Purpose.SNAPSHOT)
+        if kept.destroyed
+        else []
     )
     return [kept, *(other for other in snapshots if other.uuid == kept.uuid)]
 
@@ -104,7 +111,7 @@ def merge(services: Services, vm: Vm, run: Run) -> None:
             layer = volumes[layer.below]
         if above:
             run.detail(f"merging {len(above) + 1} layers of the disk {disk.role}")
-            with repair.definition_changes(services, vm.name):
+            with repair.definition_changes(Machine(services, vm.name)):
                 services.disks.commit(vm, disk.role, layer.path)
             saved_states.release(services, above)
 

@@ -30,13 +30,7 @@ _HOST_KEY = "ssh_host_ed25519_key"
 
 
 def bring_up(
-    services: Services,
-    *,
-    name: str,
-    box: Box,
-    vm_config: VmConfig,
-    metadata: Metadata,
-    run: Run,
+    machine: Machine, *, box: Box, vm_config: VmConfig, metadata: Metadata, run: Run
 ) -> Target:
     """Make a VM and boot it, up to where it lets devvm in.
 
@@ -48,17 +42,16 @@ def bring_up(
     Raises:
         DevvmError: something failed; the journal is open and `take_down` undoes what was done.
     """
-    machine = Machine(services, name)
+    services = machine.services
     state = services.state
     identifier, token = str(uuid.uuid4()), naming.new_token()
-    fqdn = naming.fqdn_of(services.config, name)
+    fqdn = machine.fqdn
     state.open_journal(
-        name, CREATE,
+        machine.name, CREATE,
         {"command": run.command, "uuid": identifier, "token": token, "release": box.release},
     )  # fmt: skip
-    with run.phase("network", "Preparing the network"), state.wait_lock("network"):
-        services.network.ensure()
-        lease = services.network.reserve(name)
+    with run.phase("network", "Preparing the network"):
+        lease = machine.reserve_lease()
     with run.phase("disks", "Creating the disks"):
         base_image.place(services, box, run)
         run.detail("creating the data disk")
@@ -66,7 +59,7 @@ def bring_up(
             role: naming.volume_of(fqdn, role, token)
             for role in (DATA, *(disk.name for disk in vm_config.extra_disks))
         }
-        identity = _place_data_disk(services, name, volumes[DATA], vm_config.data_gib)
+        identity = _place_data_disk(machine, volumes[DATA], vm_config.data_gib)
         metadata = known_by(services, metadata, identity)
     with run.phase("boot", "Starting the VM"):
         driver, reason = services.host.driver(vm_config.driver)
@@ -87,23 +80,22 @@ def bring_up(
             volumes=volumes,
             public_key=public_key,
         )
-        services.vagrant.up(state.vm(name), run.detail, run.log(state))
+        services.vagrant.up(machine.folder, run.detail, run.log(state))
         services.domains.set_metadata(identifier, metadata)
         return ssh.wait(machine, run)
 
 
-def personalise(services: Services, name: str, engineer: Engineer, release: str, run: Run) -> None:
+def personalise(machine: Machine, engineer: Engineer, release: str, run: Run) -> None:
     """Make a VM that lets devvm in its engineer's own.
 
     Raises:
         OperationError: a task failed.
     """
-    machine = Machine(services, name)
     own_key = ssh.own_key(machine)
     # the VM's own key too, so that `devvm ssh` works whatever keys the person has
     keys = [*engineer.authorized_keys, *([own_key] if own_key else [])]
     with run.phase("personalise", f"Setting it up for {engineer.login}"):
-        services.provisioner.apply(
+        machine.services.provisioner.apply(
             PLAYBOOK,
             ssh.target(machine, login="vagrant"),
             variables={
@@ -118,7 +110,7 @@ def personalise(services: Services, name: str, engineer: Engineer, release: str,
                 },
             },
             detail=run.detail,
-            log=run.log(services.state),
+            log=run.log(machine.services.state),
         )
 
 
@@ -140,29 +132,27 @@ def name_root(services: Services, vm: Vm, token: str) -> Vm:
     return found
 
 
-def take_down(services: Services, name: str) -> None:
+def take_down(machine: Machine) -> None:
     """Undo what `bring_up` or another operation that makes a VM did, for good.
 
     Safe to run again, from any state that a killed command left. A domain of the VM's name that
     devvm did not make is left alone, and so are volumes that this operation did not make.
     """
-    config, state = services.config, services.state
-    journal = state.journal(name) or {}
-    fqdn = naming.fqdn_of(config, name)
-    ssh.disconnect(Machine(services, name))
-    if _is_ours(services, name, journal):
-        services.domains.remove(fqdn)
-        first = config.pool_path / naming.first_root_of(fqdn)
+    services = machine.services
+    journal = machine.journal() or {}
+    ssh.disconnect(machine)
+    if _is_ours(machine, journal):
+        services.domains.remove(machine.fqdn)
+        first = services.config.pool_path / naming.first_root_of(machine.fqdn)
         saved_states.release(services, [first])
         if "token" in journal:
-            saved_states.release_made_by(services, name, journal["token"])
-    with state.wait_lock("network"):
-        services.network.release(name)
-    state.forget(name)
+            saved_states.release_made_by(machine, journal["token"])
+    machine.release_lease()
+    services.state.forget(machine.name)
 
 
 @contextmanager
-def recorded(services: Services, name: str, run: Run) -> Iterator[None]:
+def recorded(machine: Machine, run: Run) -> Iterator[None]:
     """Keep the run's phases and durations with the VM, however it ends."""
     result = "failed"
     try:
@@ -172,7 +162,7 @@ def recorded(services: Services, name: str, run: Run) -> Iterator[None]:
         result = "interrupted"
         raise
     finally:
-        services.state.add_run(name, run.record(result))
+        machine.services.state.add_run(machine.name, run.record(result))
 
 
 def new_identity(services: Services, fqdn: str) -> Mapping[str, str]:
@@ -205,22 +195,21 @@ def power_off(services: Services, vm: Vm, *, timeout: float) -> None:
         services.domains.shutdown(vm, timeout=timeout, force=True)
 
 
-def _is_ours(services: Services, name: str, journal: Mapping[str, object]) -> bool:
+def _is_ours(machine: Machine, journal: Mapping[str, object]) -> bool:
     """Whether the domain of this name is a VM of devvm's, or what a killed create made of one."""
-    found = services.domains.uuid(naming.fqdn_of(services.config, name))
-    return found is None or journal.get("uuid") == found or services.domains.vm(name) is not None
+    found = machine.services.domains.uuid(machine.fqdn)
+    return found is None or journal.get("uuid") == found or machine.vm() is not None
 
 
-def _place_data_disk(
-    services: Services, name: str, volume: str, size_gib: int
-) -> Mapping[str, str]:
+def _place_data_disk(machine: Machine, volume: str, size_gib: int) -> Mapping[str, str]:
     """Make the data disk with the VM's identity on it, which is returned.
 
     The private halves exist on the host only while the disk is made, in a private folder.
     """
-    identity = new_identity(services, naming.fqdn_of(services.config, name))
+    services = machine.services
+    identity = new_identity(services, machine.fqdn)
     # in the VM's folder, which goes when a killed create is undone
-    with tempfile.TemporaryDirectory(dir=services.state.vm(name), prefix=".disk-") as folder:
+    with tempfile.TemporaryDirectory(dir=machine.folder, prefix=".disk-") as folder:
         image = Path(folder) / "data.qcow2"
         services.data_disks.make(image, size_gib, identity)
         services.volumes.upload(volume, image, lambda _text: None)

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from devvm.domain.errors import OperationError
 from devvm.domain.model import DATA, DomainChange, DomainDisk, Metadata, Target, Vm, VmState
-from devvm.operations.core import naming
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
@@ -25,33 +24,32 @@ DEFINITION = ssh.DEFINITION
 _HOST_KEY_IN_GUEST = "/etc/ssh/ssh_host_ed25519_key.pub"
 
 
-def write_files(services: Services, name: str) -> None:
+def write_files(machine: Machine) -> None:
     """Write a VM's files from its domain as it is now; nothing where its key is lost."""
-    vm, public_key = services.domains.vm(name), ssh.own_key(Machine(services, name))
+    services = machine.services
+    vm, public_key = machine.vm(), ssh.own_key(machine)
     if vm is None or vm.metadata is None or public_key is None:
         return
-    with services.state.wait_lock("network"):
-        services.network.ensure()
-        lease = services.network.reserve(name, vm.mac)
+    lease = machine.reserve_lease(vm.mac)
     if vm.metadata.host_key:
         ssh.write_ssh_files(services, vm.metadata, lease)
     ssh.write_vagrant_files(services, vm, lease, public_key)
     definition = services.domains.definition(vm.fqdn)
-    write_atomic(services.state.vm(name) / DEFINITION, definition)
+    write_atomic(machine.folder / DEFINITION, definition)
 
 
 @contextmanager
-def definition_changes(services: Services, name: str) -> Iterator[None]:
+def definition_changes(machine: Machine) -> Iterator[None]:
     """Have nothing written down of a VM's domain while a step changes which disks it has.
 
     Killed meanwhile, and the domain deleted then, nobody takes a volume for the VM's newest that
     was left behind.
     """
-    (services.state.vm(name) / DEFINITION).unlink(missing_ok=True)
+    (machine.folder / DEFINITION).unlink(missing_ok=True)
     try:
         yield
     finally:
-        write_files(services, name)
+        write_files(machine)
 
 
 def new_way_in(services: Services, vm: Vm, run: Run) -> None:
@@ -78,7 +76,7 @@ def new_way_in(services: Services, vm: Vm, run: Run) -> None:
     if not metadata.host_key:
         metadata = replace(metadata, host_key=_host_key(services, vm))
         services.domains.set_metadata(vm.uuid, metadata)
-    write_files(services, vm.name)
+    write_files(machine)
 
 
 def let_in(services: Services, target: Target, metadata: Metadata) -> None:
@@ -92,36 +90,41 @@ def let_in(services: Services, target: Target, metadata: Metadata) -> None:
         ssh.admit(services, target, metadata.engineer, public_key)
 
 
-def redefine(services: Services, name: str) -> Vm | None:
+def redefine(machine: Machine) -> Vm | None:
     """Define a VM's domain again that somebody deleted, if its disks and its definition are there.
 
     Returns:
         The VM, which is off; None where that can't be done.
     """
-    saved = services.state.vm(name) / DEFINITION
+    services = machine.services
+    saved = machine.folder / DEFINITION
     if not saved.is_file():
         return None
-    if services.domains.uuid(naming.fqdn_of(services.config, name)) is not None:
+    if services.domains.uuid(machine.fqdn) is not None:
         return None  # somebody else's by now
     definition = saved.read_text(encoding="utf-8")
-    disks = _newest(services, name, services.domains.disks_in(definition))
+    disks = _newest(machine, services.domains.disks_in(definition))
     if DATA not in disks:
         return None
     services.domains.define(definition, DomainChange(disks=disks))
-    return services.domains.vm(name)
+    return machine.vm()
 
 
-def _newest(services: Services, name: str, saved: tuple[DomainDisk, ...]) -> dict[str, Path]:
+def _newest(machine: Machine, saved: tuple[DomainDisk, ...]) -> dict[str, Path]:
     """The volumes that a lost VM had last, by role, where there is no doubt.
 
     Each is the one that was written down, or the one layer on top of it; a killed purge may have
     left others, of an earlier time.
     """
-    tops = saved_states.lost_volumes(services, name)
+    tops = saved_states.lost_volumes(machine)
     found: dict[str, Path] = {}
     for disk in saved:
         of_role = [top for top in tops if top.role == disk.role]
-        on_top = [top for top in of_role if disk.path in saved_states.layers_under(services, [top])]
+        on_top = [
+            top
+            for top in of_role
+            if disk.path in saved_states.layers_under(machine.services, [top])
+        ]
         candidates = on_top or of_role
         if len(candidates) == 1:
             found[disk.role] = candidates[0].path
@@ -149,7 +152,7 @@ def _host_key(services: Services, vm: Vm) -> str:
     return " ".join(answer.split()[:2])
 
 
-def restore_facts(services: Services, name: str) -> None:
+def restore_facts(machine: Machine) -> None:
     """Write devvm's facts into a domain again that lost them, from what was written down."""
-    saved = services.state.vm(name) / DEFINITION
-    services.domains.define(saved.read_text(encoding="utf-8"), DomainChange())
+    saved = machine.folder / DEFINITION
+    machine.services.domains.define(saved.read_text(encoding="utf-8"), DomainChange())

@@ -78,7 +78,7 @@ def step(
     name = progress.name
     try:
         if progress.tries:  # begun by a process that was killed
-            with transaction.changing(services, name, run):
+            with transaction.changing(Machine(services, name), run):
                 pass
         vm = services.domains.vm(name)
         refusal = _refusal(vm, release, progress, now)
@@ -106,7 +106,7 @@ def back(
         DevvmError: it can't be brought back.
     """
     name = progress.name
-    with transaction.changing(services, name, run, start=True):
+    with transaction.changing(Machine(services, name), run, start=True):
         pass
     vm = services.domains.vm(name)
     if vm is None:

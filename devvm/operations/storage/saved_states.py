@@ -25,6 +25,7 @@ from devvm.domain.model import (
     Vm,
 )
 from devvm.operations.core import naming
+from devvm.operations.core.machine import Machine
 from devvm.ports.services import Services
 
 
@@ -192,9 +193,13 @@ def find(services: Services, identifier: str, *, of: str | None = None) -> Kept 
     return next((k for k in services.domains.kept() if k.id == identifier), None)
 
 
-def of_vm(services: Services, name: str, purpose: Purpose) -> list[Kept]:
+def of_vm(machine: Machine, purpose: Purpose) -> list[Kept]:
     """What is kept of a VM for some purpose, the oldest first."""
-    return [k for k in services.domains.kept() if k.vm.name == name and k.purpose is purpose]
+    return [
+        k
+        for k in machine.services.domains.kept()
+        if k.vm.name == machine.name and k.purpose is purpose
+    ]
 
 
 def domain_of(services: Services, kept: Kept) -> str:
@@ -225,32 +230,32 @@ def release(services: Services, paths: Iterable[Path]) -> list[str]:
     return removed
 
 
-def release_made_by(services: Services, name: str, token: str) -> list[str]:
+def release_made_by(machine: Machine, token: str) -> list[str]:
     """Delete the volumes that an operation made for a VM, where no domain needs them."""
-    begin = f"{naming.fqdn_of(services.config, name)}-"
+    begin = f"{machine.fqdn}-"
     return release(
-        services,
+        machine.services,
         (
             volume.path
-            for volume in services.volumes.unused()
+            for volume in machine.services.volumes.unused()
             if volume.name.startswith(begin) and f".{token}." in volume.name
         ),
     )
 
 
-def lost_volumes(services: Services, name: str) -> list[DomainDisk]:
+def lost_volumes(machine: Machine) -> list[DomainDisk]:
     """The disks of a VM, as far as volumes are there that no domain needs: the newest layers.
 
     Raises:
         OperationError: libvirt does not answer.
     """
-    fqdn = naming.fqdn_of(services.config, name)
+    fqdn = machine.fqdn
     unused = [
         volume
-        for volume in services.volumes.unused()
+        for volume in machine.services.volumes.unused()
         if volume.name == naming.first_root_of(fqdn) or volume.name.startswith(f"{fqdn}-")
     ]
-    covered = {volume.below for volume in services.volumes.all()}
+    covered = {volume.below for volume in machine.services.volumes.all()}
     tops = [
         (naming.role_of(fqdn, volume.name), volume.path)
         for volume in unused

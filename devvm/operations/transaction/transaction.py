@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 from devvm.domain.errors import OperationError
 from devvm.domain.model import Vm, VmState
+from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.provision import repair
-from devvm.ports.services import Services
 
 #: Seconds for a guest to shut down in order before its plug is pulled.
 STOP_TIMEOUT = 90.0
@@ -48,16 +48,14 @@ class Begun:
     """What an operation has begun, to be ended.
 
     Attributes:
-        services: What the operation may use.
-        name: The VM's name.
+        machine: The VM.
         journal: What it wrote down.
         run: Where phases go.
         killed: Whether it was killed, and another command ends it.
         start: Whether to start a VM again that ran before.
     """
 
-    services: Services
-    name: str
+    machine: Machine
     journal: Journal
     run: Run
     killed: bool
@@ -75,14 +73,11 @@ Ending = Callable[[Begun], Outcome]
 
 
 @contextmanager
-def changing(
-    services: Services, name: str, run: Run, *, start: bool = True
-) -> Iterator[Ended | None]:
+def changing(machine: Machine, run: Run, *, start: bool = True) -> Iterator[Ended | None]:
     """Hold a VM's lock, and first end what an earlier command had begun and not ended.
 
     Args:
-        services: What the operation may use.
-        name: The VM's name.
+        machine: The VM.
         run: Where phases go.
         start: Whether to start a VM again that ran before; not worth it where the command is to
             stop it, which then has to see to it itself.
@@ -91,39 +86,36 @@ def changing(
         LockedError: somebody is changing this VM.
         DevvmError: it can't be ended; the journal stays, and the next command tries again.
     """
-    with services.state.lock(name, run.command):
-        yield end(services, name, run, start=start)
+    with machine.services.state.lock(machine.name, run.command):
+        yield end(machine, run, start=start)
 
 
 @contextmanager
-def begin(
-    services: Services, name: str, operation: str, run: Run, **facts: object
-) -> Iterator[None]:
+def begin(machine: Machine, operation: str, run: Run, **facts: object) -> Iterator[None]:
     """Write down what is begun; the block does it. If it fails or is interrupted, it is ended.
 
     Args:
-        services: What the operation may use.
-        name: The VM's name.
+        machine: The VM.
         operation: Which, by its name in `devvm.operations.core.journal`.
         run: Where phases go.
         facts: What its `end` has to know.
     """
-    services.state.open_journal(name, operation, {"command": run.command, **facts})
-    with ended_on_failure(services, name, run):
+    machine.services.state.open_journal(machine.name, operation, {"command": run.command, **facts})
+    with ended_on_failure(machine, run):
         yield
-        services.state.close_journal(name)
+        machine.services.state.close_journal(machine.name)
 
 
 @contextmanager
-def ended_on_failure(services: Services, name: str, run: Run) -> Iterator[None]:
+def ended_on_failure(machine: Machine, run: Run) -> Iterator[None]:
     """End the operation, one way or the other, when the block fails or is interrupted."""
     try:
         yield
     except BaseException as error:
         try:
-            ended = end(services, name, run, killed=False)
+            ended = end(machine, run, killed=False)
             if ended is not None and ended.outcome == "finished":
-                run.note(f"The {ended.operation} of {name} completed anyway")
+                run.note(f"The {ended.operation} of {machine} completed anyway")
         except Exception as second:
             run.note(
                 f"Undoing failed too: {second}. Nothing is lost: run the same command again, "
@@ -133,41 +125,40 @@ def ended_on_failure(services: Services, name: str, run: Run) -> Iterator[None]:
         raise
 
 
-def end(
-    services: Services, name: str, run: Run, *, killed: bool = True, start: bool = True
-) -> Ended | None:
+def end(machine: Machine, run: Run, *, killed: bool = True, start: bool = True) -> Ended | None:
     """End the VM's unfinished operation; None if there is none.
 
     Raises:
         OperationError: it is an operation of a newer devvm.
         DevvmError: it can't be ended; the journal stays, and the next command tries again.
     """
-    journal = services.state.journal(name)
+    services = machine.services
+    journal = machine.journal()
     if journal is None:
         return None
     operation = str(journal["operation"])
     ending = services.endings.get(operation)
     if ending is None:
         raise OperationError(
-            f"{name} is in the middle of an operation that this devvm does not know: {operation}",
+            f"{machine} is in the middle of an operation that this devvm "
+            f"does not know: {operation}",
             details=f"started {journal['started_at']}, perhaps by a newer devvm",
             resolution="finish it with the devvm that started it",
         )
     if killed:
         run.note(
-            f"An earlier {operation} of {name}, started {journal['started_at']}, has not finished"
+            f"An earlier {operation} of {machine}, started {journal['started_at']}, "
+            "has not finished"
         )
         services.volumes.ensure()  # the host may have been restarted since
-    begun = Begun(
-        services=services, name=name, journal=journal, run=run, killed=killed, start=start
-    )
+    begun = Begun(machine=machine, journal=journal, run=run, killed=killed, start=start)
     outcome = ending(begun)
-    services.state.close_journal(name)
-    saved = services.state.vm(name) / repair.DEFINITION  # of a domain that somebody deleted
-    if services.domains.vm(name) is None and not saved.is_file():
-        services.state.forget(name)
+    services.state.close_journal(machine.name)
+    saved = machine.folder / repair.DEFINITION  # of a domain that somebody deleted
+    if machine.vm() is None and not saved.is_file():
+        services.state.forget(machine.name)
     if killed:
-        run.note(f"The {operation} of {name} was {outcome}")
+        run.note(f"The {operation} of {machine} was {outcome}")
     return Ended(operation=operation, outcome=outcome, journal=journal)
 
 
@@ -178,11 +169,9 @@ def made_by(vm: Vm, token: str) -> bool:
 
 def start_again(begun: Begun) -> None:
     """Power the VM on if it ran before the operation; nobody waits for it."""
-    services, vm = begun.services, begun.services.domains.vm(begun.name)
+    vm = begun.machine.vm()
     off = vm is not None and vm.state is VmState.SHUTOFF
     if vm is not None and off and begun.start and begun.journal["was_running"]:
-        begun.run.note(f"Starting {begun.name} again, as it was running before")
-        with services.state.wait_lock("network"):
-            services.network.ensure()
-            services.network.reserve(begun.name, vm.mac)
-        services.domains.start(vm)
+        begun.run.note(f"Starting {begun.machine} again, as it was running before")
+        begun.machine.reserve_lease(vm.mac)
+        begun.machine.services.domains.start(vm)

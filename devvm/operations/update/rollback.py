@@ -38,7 +38,7 @@ def go_back(services: Services, name: str, release: str, kept_id: str, run: Run)
         LockedError: somebody is changing this VM.
         OperationError: a step failed.
     """
-    with transaction.changing(services, name, run, start=False) as before:
+    with transaction.changing(Machine(services, name), run, start=False) as before:
         vm = lifecycle.present(services, name)
         was_off = vm.state is VmState.SHUTOFF and not (before and before.was_running)
         exchange(services, name, release, kept_id, run)
@@ -106,7 +106,7 @@ def no_update(
     )
     if changed != vm.known:
         services.domains.set_metadata(vm.uuid, changed)
-        repair.write_files(services, name)
+        repair.write_files(Machine(services, name))
 
 
 def _see_it_back(services: Services, name: str, run: Run) -> Report:

@@ -95,7 +95,7 @@ def update(
     """
     name, release = request.name, strategy.in_use(services, request.release)
     theirs = strategy.of_release(services, release.release)
-    with transaction.changing(services, name, run) as before:
+    with transaction.changing(Machine(services, name), run) as before:
         rebuilt = bool(before and before.done(journal.REBUILD))
         vm = _up(services, name, run)
         home_backup.put_back(Machine(services, name), run)  # that a killed way back has left
@@ -113,7 +113,7 @@ def update(
             return _rebuild(services, theirs, vm, release, chosen, token, run)
         updated = _converge(services, theirs, name, release, chosen, token, run)
         if begin is None:  # in a rollout the next operation does: it looks at all VMs
-            gc.tidy(services, name, run)
+            gc.tidy(Machine(services, name), run)
         return updated
 
 
@@ -144,7 +144,7 @@ def _up(services: Services, name: str, run: Run) -> Vm:
     """A VM that is finished, and runs now: only into one that runs can be looked."""
     vm = _finished(services, name)
     if vm.state is not VmState.RUNNING:
-        with provision.recorded(services, name, run):
+        with provision.recorded(Machine(services, name), run):
             lifecycle.bring_up(services, vm, run)
     return lifecycle.present(services, name)
 
@@ -159,12 +159,12 @@ def _converge(
     run: Run,
 ) -> Updated:
     machine = Machine(services, name)
-    with provision.recorded(services, name, run):
+    with provision.recorded(machine, run):
         vm = _finished(services, name)
         if vm.state is not VmState.RUNNING:  # somebody inside has shut it down since
             lifecycle.power_on(services, vm, run)
         else:  # one that never stops has no other time for it
-            certificate.keep_valid(services, name, run)
+            certificate.keep_valid(machine, run)
         vm = lifecycle.present(services, name)
         create.require_space(services, None)
         rebuild.refuse_older_data(services, vm, create.require_box(services, release.release))
@@ -187,7 +187,7 @@ def _converge(
                     log=run.log(services.state),
                     tags=("packages", *chosen.roles),
                 )
-            provision.personalise(theirs, name, vm.known.owner, release.release, run)
+            provision.personalise(Machine(theirs, name), vm.known.owner, release.release, run)
             report = create.judge_vm(theirs, name, release.release, run)
             rebuild.demand_passed(services, report, run)
         mariadb = release.packages.get("mariadb-server", "") or vm.known.mariadb

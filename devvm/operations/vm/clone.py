@@ -75,7 +75,7 @@ def clone(
     with ExitStack() as locks:
         # in one order, so that two clones the other way round do not wait for each other
         outcomes = {
-            vm: locks.enter_context(transaction.changing(services, vm, run))
+            vm: locks.enter_context(transaction.changing(Machine(services, vm), run))
             for vm in sorted((source, name))
         }
         before = outcomes[name]
@@ -85,7 +85,7 @@ def clone(
             vm = lifecycle.present(services, source)
             create.require_memory(services, vm.memory_mib)
             create.require_space(services, None)
-            with provision.recorded(services, name, run):
+            with provision.recorded(Machine(services, name), run):
                 _make(services, vm, name, snapshot, run)
         found = services.domains.vm(name)
         assert found is not None
@@ -94,11 +94,12 @@ def clone(
 
 
 def _make(services: Services, source: Vm, name: str, snapshot: str | None, run: Run) -> None:
+    machine = Machine(services, name)
     kept = snapshots.find(services, source.name, snapshot) if snapshot else None
     identifier, token = str(uuid.uuid4()), naming.new_token()
     temporary = kept is None
     with transaction.begin(
-        services, name, journal.CLONE, run,
+        machine, journal.CLONE, run,
         uuid=identifier, token=token, source=source.name,
         kept=kept.id if kept else token, temporary=temporary,
     ):  # fmt: skip
@@ -113,7 +114,7 @@ def _make(services: Services, source: Vm, name: str, snapshot: str | None, run: 
         facts = _renew_identity(services, target, facts, run)
         services.domains.set_metadata(identifier, replace(facts, ready=True))
         repair.let_in(services, target, replace(facts, ready=True))
-        repair.write_files(services, name)
+        repair.write_files(machine)
         if temporary:
             saved_states.forget_kept(services, kept)
 
@@ -122,15 +123,16 @@ def end(begun: Begun) -> Outcome:
     """As the end of a create; what was kept of the first VM for this only is let go."""
     outcome = create.end(begun)
     if begun.journal["temporary"]:
-        kept = saved_states.find(begun.services, begun.journal["kept"])
+        kept = saved_states.find(begun.machine.services, begun.journal["kept"])
         if kept is not None:
-            saved_states.forget_kept(begun.services, kept)
+            saved_states.forget_kept(begun.machine.services, kept)
     return outcome
 
 
 def _define(
     services: Services, kept: Kept, name: str, identifier: str, token: str, run: Run
 ) -> Metadata:
+    machine = Machine(services, name)
     fqdn = naming.fqdn_of(services.config, name)
     with run.phase("disks", "Creating the disks"):
         with services.state.wait_lock("network"):
@@ -149,7 +151,7 @@ def _define(
             update_by="",
             restore_point="",
         )
-        public_key = ssh.new_key(Machine(services, name))
+        public_key = ssh.new_key(machine)
         change = DomainChange(
             name=fqdn,
             uuid=identifier,
@@ -160,7 +162,7 @@ def _define(
             oem_string=ssh.oem_string(public_key),
         )
         saved_states.define_from(services, kept, change)
-        repair.write_files(services, name)  # with the host key that it still has
+        repair.write_files(machine)  # with the host key that it still has
     return facts
 
 
@@ -176,7 +178,7 @@ def _renew_identity(services: Services, target: Target, facts: Metadata, run: Ru
         provision.power_off(services, found, timeout=transaction.STOP_TIMEOUT)
         facts = provision.known_by(services, facts, identity)
         services.domains.set_metadata(found.uuid, facts)
-        repair.write_files(services, facts.name)
+        repair.write_files(Machine(services, facts.name))
     found = services.domains.vm(facts.name)
     assert found is not None
     lifecycle.power_on(services, found, run)

@@ -92,7 +92,7 @@ def create(services: Services, request: CreateRequest, run: Run) -> CreateResult
     """
     name = validate_new_name(request.name)
     services.host.check()
-    with transaction.changing(services, name, run) as before:
+    with transaction.changing(Machine(services, name), run) as before:
         if before and before.done(journal.CREATE):
             return _check(services, name, run)
         with run.phase("check", "Checking the host"):
@@ -101,12 +101,15 @@ def create(services: Services, request: CreateRequest, run: Run) -> CreateResult
             require_memory(services, services.config.vm.memory_mib)
             require_space(services, box)
         metadata = _metadata(request, box)
-        with provision.recorded(services, name, run), _undone(services, request, metadata, run):
+        with (
+            provision.recorded(Machine(services, name), run),
+            _undone(services, request, metadata, run),
+        ):
             provision.bring_up(
-                services, name=name, box=box, vm_config=services.config.vm,
+                Machine(services, name), box=box, vm_config=services.config.vm,
                 metadata=metadata, run=run,
             )  # fmt: skip
-            provision.personalise(services, name, request.engineer, box.release, run)
+            provision.personalise(Machine(services, name), request.engineer, box.release, run)
             report = examine_vm(services, name, box.release, run)
             _finish(services, name)
             services.state.close_journal(name)
@@ -115,17 +118,17 @@ def create(services: Services, request: CreateRequest, run: Run) -> CreateResult
 
 def end(begun: Begun) -> Outcome:
     """Undo a create; one that got as far as a VM that is ready is finished."""
-    services, name = begun.services, begun.name
+    services, name = begun.machine.services, begun.machine.name
     vm = services.domains.vm(name)
     ready = vm is not None and vm.metadata is not None and vm.metadata.ready
     if vm is not None and ready and vm.uuid == begun.journal.get("uuid"):
-        repair.write_files(services, name)
+        repair.write_files(Machine(services, name))
         return "finished"
     begun.run.note(f"Undoing what was done for {name}")
     if ready:  # another VM, that has been finished
-        saved_states.release_made_by(services, name, begun.token)
+        saved_states.release_made_by(Machine(services, name), begun.token)
     else:
-        provision.take_down(services, name)
+        provision.take_down(Machine(services, name))
     return "undone"
 
 
@@ -183,7 +186,7 @@ def refuse_if_exists(services: Services, name: str) -> None:
             details="perhaps it was created with Vagrant or virsh, or its metadata was removed",
             resolution=f"choose another name, or look at it: virsh dominfo {fqdn}",
         )
-    left = saved_states.lost_volumes(services, name)
+    left = saved_states.lost_volumes(Machine(services, name))
     if left:
         raise ExistsError(
             f"there are disks of an earlier {name}, whose domain is gone",
@@ -262,7 +265,7 @@ def _undone(
 ) -> Iterator[None]:
     """Undo the create when the block fails; with `keep`, leave a domain that there is."""
     name = request.name
-    with transaction.ended_on_failure(services, name, run):
+    with transaction.ended_on_failure(Machine(services, name), run):
         try:
             yield
         except BaseException:
@@ -308,7 +311,7 @@ def _finish(services: Services, name: str) -> None:
     journalled = services.state.journal(name) or {}
     vm = provision.name_root(services, vm, journalled["token"])
     services.domains.set_metadata(vm.uuid, replace(vm.known, ready=True))
-    repair.write_files(services, name)
+    repair.write_files(Machine(services, name))
 
 
 def _check(services: Services, name: str, run: Run) -> CreateResult:

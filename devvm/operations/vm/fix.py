@@ -57,23 +57,24 @@ def mend(services: Services, name: str, run: Run) -> Mended:
         LockedError: somebody is changing this VM.
         OperationError: it does not run, can't be checked, or a role failed.
     """
-    with transaction.changing(services, name, run), provision.recorded(services, name, run):
+    machine = Machine(services, name)
+    with transaction.changing(machine, run), provision.recorded(machine, run):
         vm = require_running(lifecycle.present(services, name))
         if vm.metadata is None or not vm.metadata.engineer:
             raise OperationError(
                 f"devvm does not know who {name} belongs to", resolution=f"devvm rebuild {name}"
             )
         release = vm.metadata.release
-        target = ssh.target(Machine(services, name), login="vagrant")
+        target = ssh.target(machine, login="vagrant")
         before = examine(services, target, name=name, release=release, run=run)
         if before.passed:
             return Mended(before=before, after=before)
         if any(check.name.startswith(_TLS) for check in before.failures()):
-            certificate.keep_valid(services, name, run, refused=True)
+            certificate.keep_valid(machine, run, refused=True)
         roles = _roles(before)
         changed = _apply(services, name, roles, run) if roles else 0
         # The stack's roles know nothing of the overlay, and may have taken back what it changed.
-        provision.personalise(services, name, vm.metadata.owner, release, run)
+        provision.personalise(machine, vm.metadata.owner, release, run)
         after = examine(services, target, name=name, release=release, run=run)
         return Mended(before=before, after=after, roles=roles, changed=changed)
 

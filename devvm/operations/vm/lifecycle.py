@@ -65,7 +65,7 @@ def get(services: Services, name: str) -> Vm:
 
 
 def _next_step(services: Services, name: str, *, known: bool) -> str:
-    if saved_states.of_vm(services, name, Purpose.TRASH):
+    if saved_states.of_vm(Machine(services, name), Purpose.TRASH):
         return f"it is in the trash: devvm recover {name}"
     return "devvm list" if known else f"devvm create {name}"
 
@@ -73,7 +73,7 @@ def _next_step(services: Services, name: str, *, known: bool) -> str:
 def exists(services: Services, name: str) -> bool:
     """Whether there is a VM of this name, or what is left of one."""
     known = services.domains.vm(name) is not None or services.state.vm(name).is_dir()
-    return known or bool(saved_states.lost_volumes(services, name))
+    return known or bool(saved_states.lost_volumes(Machine(services, name)))
 
 
 def check(services: Services, name: str) -> None:
@@ -125,7 +125,8 @@ def start(services: Services, name: str, run: Run) -> Vm:
         NotFoundError: there is none of this name.
         OperationError: it does not come up.
     """
-    with changing(services, name, run), provision.recorded(services, name, run):
+    machine = Machine(services, name)
+    with changing(machine, run), provision.recorded(machine, run):
         bring_up(services, present(services, name), run)
     return get(services, name)
 
@@ -137,14 +138,16 @@ def stop(services: Services, name: str, run: Run, *, force: bool = False) -> Vm:
         NotFoundError: there is none of this name.
         OperationError: it did not shut down in time, and `force` was not given.
     """
-    with changing(services, name, run), provision.recorded(services, name, run):
+    machine = Machine(services, name)
+    with changing(machine, run), provision.recorded(machine, run):
         _stop(services, present(services, name), run, force=force)
     return get(services, name)
 
 
 def restart(services: Services, name: str, run: Run, *, force: bool = False) -> Vm:
     """Shut the VM down and start it again; as `stop`, then `start`."""
-    with changing(services, name, run), provision.recorded(services, name, run):
+    machine = Machine(services, name)
+    with changing(machine, run), provision.recorded(machine, run):
         vm = present(services, name)
         _stop(services, vm, run, force=force)
         bring_up(services, vm, run)
@@ -159,14 +162,15 @@ def power_on(services: Services, vm: Vm, run: Run) -> Target:
     Raises:
         OperationError: it does not come up.
     """
+    machine = Machine(services, vm.name)
     with run.phase("network", "Preparing the network"), services.state.wait_lock("network"):
         services.network.ensure()
         services.network.reserve(vm.name, vm.mac)
         services.volumes.ensure()
     with run.phase("boot", "Starting the VM"):
         services.domains.start(vm)
-        target = ssh.wait(Machine(services, vm.name), run)
-    certificate.keep_valid(services, vm.name, run)
+        target = ssh.wait(machine, run)
+    certificate.keep_valid(machine, run)
     return target
 
 
@@ -217,7 +221,7 @@ def present(services: Services, name: str) -> Vm:
 
 
 def _remnants(services: Services, name: str) -> list[str]:
-    volumes = saved_states.lost_volumes(services, name)
+    volumes = saved_states.lost_volumes(Machine(services, name))
     folder = services.state.vm(name)
     return [*(disk.path.name for disk in volumes), *([str(folder)] if folder.is_dir() else [])]
 

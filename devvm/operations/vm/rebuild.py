@@ -72,7 +72,7 @@ def rebuild(services: Services, request: RebuildRequest, run: Run) -> RebuildRes
         OperationError: a step failed; the old VM is back.
     """
     name = request.name
-    with transaction.changing(services, name, run, start=False) as before:
+    with transaction.changing(Machine(services, name), run, start=False) as before:
         same = before and before.journal.get("release") == request.release
         if before and same and before.done(journal.REBUILD):
             return _result(services, name, run, before.journal["token"])
@@ -97,9 +97,9 @@ def carry_out(
     vm, token = _present(services, name, run), request.token or naming.new_token()
     runs = was_running or vm.state is VmState.RUNNING
     with (
-        provision.recorded(services, name, run),
+        provision.recorded(Machine(services, name), run),
         transaction.begin(
-            services, name, journal.REBUILD, run,
+            Machine(services, name), journal.REBUILD, run,
             token=token, was_running=runs, release=request.release,
         ),
     ):  # fmt: skip
@@ -113,19 +113,19 @@ def carry_out(
         _replace_root(services, vm, box, facts, token, run)
         lifecycle.power_on(services, _vm(services, name), run)
         with guest_log.kept_on_failure(Machine(services, name), run):
-            provision.personalise(services, facts.name, facts.owner, box.release, run)
+            provision.personalise(Machine(services, facts.name), facts.owner, box.release, run)
             report = create.judge_vm(services, name, box.release, run)
             demand_passed(services, report, run)
         present = _vm(services, name).known  # its certificate may be a new one
         services.domains.set_metadata(vm.uuid, replace(present, ready=True))
         _let_go(services, name, saved_states.find(services, token))
-    gc.tidy(services, name, run)
+    gc.tidy(Machine(services, name), run)
     return _result(services, name, run, token, report)
 
 
 def end(begun: Begun) -> Outcome:
     """Bring the old VM back, unless the new one has passed every check."""
-    services, name, token = begun.services, begun.name, begun.token
+    services, name, token = begun.machine.services, begun.machine.name, begun.token
     vm, kept = services.domains.vm(name), saved_states.find(services, token)
     ready = vm is not None and vm.metadata is not None and vm.metadata.ready
     if vm is not None and ready and transaction.made_by(vm, token):
@@ -135,7 +135,7 @@ def end(begun: Begun) -> Outcome:
         begun.run.note(f"Restoring {name} as it was")
         restore.put_back(services, name, kept, token)
     else:
-        saved_states.release_made_by(services, name, token)
+        saved_states.release_made_by(Machine(services, name), token)
     transaction.start_again(begun)
     return "undone"
 
@@ -144,18 +144,19 @@ def _let_go(services: Services, name: str, kept: Kept | None) -> None:
     """The new VM has passed: the old one is in the trash from now on."""
     if kept is not None and kept.purpose is Purpose.PREVIOUS:
         saved_states.to_trash(services, kept, kept.label)
-    repair.write_files(services, name)
+    repair.write_files(Machine(services, name))
 
 
 def _present(services: Services, name: str, run: Run) -> Vm:
-    vm = services.domains.vm(name) or repair.redefine(services, name)
+    machine = Machine(services, name)
+    vm = services.domains.vm(name) or repair.redefine(machine)
     if vm is None:
         lifecycle.get(services, name)  # raises where there is nothing at all
         raise NotFoundError(
             f"the libvirt domain of {name} is gone, and there is no record of what it was",
             resolution=f"devvm recover {name}",
         )
-    if ssh.missing_files(Machine(services, name), vm.fqdn):
+    if ssh.missing_files(machine, vm.fqdn):
         repair.new_way_in(services, vm, run)
     return _vm(services, name)
 

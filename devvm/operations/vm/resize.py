@@ -31,8 +31,9 @@ def resize(services: Services, name: str, data_gib: int, run: Run) -> Disk:
         LockedError: somebody is changing this VM.
         OperationError: it could not be made larger.
     """
+    machine = Machine(services, name)
     wanted = data_gib * _GIB
-    with transaction.changing(services, name, run), provision.recorded(services, name, run):
+    with transaction.changing(machine, run), provision.recorded(machine, run):
         vm = lifecycle.present(services, name)
         disk = _data_disk(services, vm.fqdn)
         if wanted < disk.size_bytes:
@@ -42,22 +43,22 @@ def resize(services: Services, name: str, data_gib: int, run: Run) -> Disk:
                 resolution=f"devvm resize {name} --data {disk.size_bytes // _GIB + 1}G",
             )
         with (
-            transaction.begin(services, name, journal.RESIZE, run, sizes={DATA: wanted}),
+            transaction.begin(machine, journal.RESIZE, run, sizes={DATA: wanted}),
             run.phase("resize", f"Growing the data disk to {data_gib} GiB"),
         ):
             if wanted > disk.size_bytes:
                 services.disks.resize(vm, DATA, wanted)
             if vm.state is VmState.RUNNING:
                 run.detail("growing the file system")
-                target = ssh.target(Machine(services, name), login="vagrant")
+                target = ssh.target(machine, login="vagrant")
                 services.shell.run(target, ["sudo", "sh", "-s"], stdin=_GROW)
         return _data_disk(services, vm.fqdn)
 
 
 def end(begun: Begun) -> Outcome:
     """A disk is as large as it was or as it was to be; its file system grows at the next start."""
-    services = begun.services
-    vm = services.domains.vm(begun.name)
+    services = begun.machine.services
+    vm = services.domains.vm(begun.machine.name)
     sizes = {disk.role: disk.size_bytes for disk in services.disks.of(vm.fqdn)} if vm else {}
     done = all(sizes.get(role, 0) >= size for role, size in begun.journal["sizes"].items())
     return "finished" if done else "undone"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from devvm.domain.model import DomainChange, Kept, Metadata, Purpose, Vm, VmState
 from devvm.operations.core import journal, naming
+from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.provision import provision, repair
 from devvm.operations.storage import saved_states
@@ -40,10 +41,11 @@ def exchange(
     Raises:
         OperationError: a step failed; the VM is as it was, or as it was to be.
     """
+    machine = Machine(services, vm.name)
     token = naming.new_token()
     was_running = vm.state is VmState.RUNNING or bool(before and before.was_running)
     with transaction.begin(
-        services, vm.name, journal.RESTORE, run,
+        machine, journal.RESTORE, run,
         token=token, was_running=was_running, kept=kept.id, consume=consume,
     ):  # fmt: skip
         with run.phase("stop", "Shutting the VM down"):
@@ -55,7 +57,7 @@ def exchange(
             facts = kept.vm if vm.metadata is None else _facts(kept, vm)
             change = DomainChange(disks=disks, facts=facts)
             services.domains.define(services.domains.definition(vm.fqdn), change)
-            repair.write_files(services, vm.name)
+            repair.write_files(machine)
             if consume:
                 saved_states.forget_kept(services, kept)
         if was_running:
@@ -66,19 +68,19 @@ def exchange(
 
 def end(begun: Begun) -> Outcome:
     """Finish an exchange of disks if the VM has the new ones, undo it otherwise."""
-    services, name = begun.services, begun.name
+    services, name = begun.machine.services, begun.machine.name
     vm = services.domains.vm(name)
     done = vm is not None and transaction.made_by(vm, begun.token)
     if not done:
         before = saved_states.find(services, begun.token)
         if before is not None:
             saved_states.forget_kept(services, before)
-        saved_states.release_made_by(services, name, begun.token)
+        saved_states.release_made_by(Machine(services, name), begun.token)
     elif begun.journal["consume"]:
         kept = saved_states.find(services, begun.journal["kept"])
         if kept is not None:
             saved_states.forget_kept(services, kept)
-    repair.write_files(services, name)
+    repair.write_files(Machine(services, name))
     transaction.start_again(begun)
     return "finished" if done else "undone"
 
@@ -99,7 +101,7 @@ def put_back(services: Services, name: str, kept: Kept, token: str) -> None:
     source = saved_states.domain_of(services, kept) if vm is None else fqdn
     services.domains.define(services.domains.definition(source), change)
     saved_states.forget_kept(services, kept)
-    saved_states.release_made_by(services, name, token)
+    saved_states.release_made_by(Machine(services, name), token)
 
 
 def writable(services: Services, kept: Kept, fqdn: str, token: str) -> dict[str, Path]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from devvm.domain.errors import ExistsError, NotFoundError, UsageError
 from devvm.domain.model import Kept, Purpose, Vm, VmState
 from devvm.operations.core import journal, naming
+from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.provision import provision, repair
 from devvm.operations.storage import saved_states
@@ -43,14 +44,15 @@ def create(services: Services, name: str, label: str, run: Run) -> Snapshot:
         LockedError: somebody is changing this VM.
         OperationError: a step failed; nothing has changed.
     """
+    machine = Machine(services, name)
     validate_label(label)
-    with transaction.changing(services, name, run) as before:
+    with transaction.changing(machine, run) as before:
         done = before and before.done(journal.SNAPSHOT) and before.journal["label"] == label
         if not done:
             vm = _vm(services, name)
             _refuse_if_exists(services, vm, label)
             with (
-                provision.recorded(services, name, run),
+                provision.recorded(machine, run),
                 run.phase("snapshot", "Saving the disks"),
             ):
                 take(services, vm, label, run)
@@ -81,11 +83,12 @@ def take(
     Raises:
         OperationError: a step failed; nothing has changed.
     """
+    machine = Machine(services, vm.name)
     token = token or naming.new_token()
     off = vm.state is VmState.SHUTOFF
     disks = {disk.role: disk.path for disk in vm.disks}
     with transaction.begin(
-        services, vm.name, journal.SNAPSHOT, run,
+        machine, journal.SNAPSHOT, run,
         token=token, label=label, temporary=temporary, purpose=purpose,
         disks={role: str(path) for role, path in disks.items()},
         consistency="off" if off else "crash",
@@ -108,16 +111,16 @@ def take(
             disks=disks,
             consistency=consistency,
         )
-        repair.write_files(services, vm.name)
+        repair.write_files(machine)
     return kept
 
 
 def end(begun: Begun) -> Outcome:
     """Keep the state if the VM has its new layers, let go of these otherwise."""
-    services, facts = begun.services, begun.journal
-    vm = services.domains.vm(begun.name)
+    services, facts = begun.machine.services, begun.journal
+    vm = services.domains.vm(begun.machine.name)
     if vm is None or not transaction.made_by(vm, begun.token):
-        saved_states.release_made_by(services, begun.name, begun.token)
+        saved_states.release_made_by(begun.machine, begun.token)
         return "undone"
     if facts["temporary"]:  # for a clone, which is undone as well
         return "undone"
@@ -140,7 +143,7 @@ def list_snapshots(services: Services, name: str) -> list[Snapshot]:
         NotFoundError: there is no such VM.
     """
     vm = _vm(services, name)
-    found = saved_states.of_vm(services, name, Purpose.SNAPSHOT)
+    found = saved_states.of_vm(Machine(services, name), Purpose.SNAPSHOT)
     return [_measured(services, kept) for kept in found if kept.uuid == vm.uuid]
 
 
@@ -152,11 +155,12 @@ def restore_snapshot(services: Services, name: str, label: str, run: Run) -> Vm:
         LockedError: somebody is changing this VM.
         OperationError: a step failed; the VM is as it was.
     """
-    with transaction.changing(services, name, run, start=False) as before:
+    machine = Machine(services, name)
+    with transaction.changing(machine, run, start=False) as before:
         vm = _vm(services, name)
         kept = find(services, name, label)
         if not (before and before.done(journal.RESTORE) and before.journal["kept"] == kept.id):
-            with provision.recorded(services, name, run):
+            with provision.recorded(machine, run):
                 restore.exchange(services, vm, kept, run, before=before)
         elif before.was_running:
             lifecycle.power_on(services, _vm(services, name), run)
@@ -170,7 +174,7 @@ def delete(services: Services, name: str, label: str, run: Run) -> list[str]:
         NotFoundError: there is no such VM or snapshot.
         LockedError: somebody is changing this VM.
     """
-    with transaction.changing(services, name, run) as before:
+    with transaction.changing(Machine(services, name), run) as before:
         try:
             kept = find(services, name, label)
         except NotFoundError:
@@ -188,7 +192,7 @@ def find(services: Services, name: str, label: str) -> Kept:
         NotFoundError: there is no such VM or snapshot.
     """
     vm = _vm(services, name)
-    for kept in saved_states.of_vm(services, name, Purpose.SNAPSHOT):
+    for kept in saved_states.of_vm(Machine(services, name), Purpose.SNAPSHOT):
         if kept.label == label and kept.uuid == vm.uuid:
             return kept
     raise NotFoundError(f"{name} has no snapshot {label}", resolution=f"devvm snapshot list {name}")
@@ -222,7 +226,7 @@ def validate_label(label: str) -> str:
 
 
 def _refuse_if_exists(services: Services, vm: Vm, label: str) -> None:
-    for kept in saved_states.of_vm(services, vm.name, Purpose.SNAPSHOT):
+    for kept in saved_states.of_vm(Machine(services, vm.name), Purpose.SNAPSHOT):
         if kept.label == label and kept.uuid == vm.uuid:
             raise ExistsError(
                 f"{vm.name} already has a snapshot {label}",

@@ -51,27 +51,31 @@ def destroy(services: Services, name: str, run: Run, *, purge: bool = False) -> 
     Raises:
         NotFoundError: there is nothing of this name.
     """
-    with transaction.changing(services, name, run, start=False) as before:
+    machine = Machine(services, name)
+    with transaction.changing(machine, run, start=False) as before:
         token, uuids = _destroyed_by(services, name, before), {}
         if token is None:
             token, uuids = naming.new_token(), {"uuid": lifecycle.get(services, name).uuid}
         if uuids or (purge and saved_states.find(services, token) is not None):
             what = f"Deleting {name} for good" if purge else f"Moving {name} to the trash"
             with (
-                transaction.begin(
-                    services, name, journal.DESTROY, run, purge=purge, token=token, **uuids
-                ),
+                transaction.begin(machine, journal.DESTROY, run, purge=purge, token=token, **uuids),
                 run.phase("destroy", what),
             ):
                 _put_away(services, name, token, purge=purge)
         done = Destroyed(name=name, kept=saved_states.find(services, token))
-        gc.tidy(services, name, run)
+        gc.tidy(machine, run)
     return done
 
 
 def end_destroy(begun: Begun) -> Outcome:
     """Finish it: it destroys what nobody asked to keep."""
-    _put_away(begun.services, begun.name, begun.token, purge=bool(begun.journal.get("purge")))
+    _put_away(
+        begun.machine.services,
+        begun.machine.name,
+        begun.token,
+        purge=bool(begun.journal.get("purge")),
+    )
     return "finished"
 
 
@@ -81,12 +85,13 @@ def _put_away(services: Services, name: str, token: str, *, purge: bool) -> None
     What is to be deleted for good is in the trash first, too: what is deleted is known there until
     the last of it is gone.
     """
-    vm = services.domains.vm(name) or repair.redefine(services, name)
+    machine = Machine(services, name)
+    vm = services.domains.vm(name) or repair.redefine(machine)
     if vm is not None:
         provision.power_off(services, vm, timeout=transaction.STOP_TIMEOUT)
         saved_states.keep(services, vm, token=token, purpose=Purpose.TRASH, label=DESTROYED)
         services.domains.undefine(vm.fqdn)
-    elif lost := saved_states.lost_volumes(services, name):
+    elif lost := saved_states.lost_volumes(machine):
         saved_states.keep_volumes(services, repair.unknown(name), tuple(lost), token)
     with services.state.wait_lock("network"):
         services.network.release(name)
@@ -122,7 +127,8 @@ def recover(services: Services, name: str, run: Run, *, identifier: str | None =
         LockedError: somebody is changing this VM.
         OperationError: a step failed; it is in the trash as before.
     """
-    with transaction.changing(services, name, run, start=False) as before:
+    machine = Machine(services, name)
+    with transaction.changing(machine, run, start=False) as before:
         done = before and (
             (before.done(journal.RECOVER) and identifier in (None, before.journal["kept"]))
             or (before.done(journal.RESTORE) and before.journal["kept"] == identifier)
@@ -130,7 +136,7 @@ def recover(services: Services, name: str, run: Run, *, identifier: str | None =
         if not done:
             vm = services.domains.vm(name)
             kept = _choose(services, name, identifier, vm, run)
-            with provision.recorded(services, name, run):
+            with provision.recorded(machine, run):
                 if vm is not None and kept is not None:
                     restore.exchange(services, vm, kept, run, before=before, consume=True)
                 elif kept is not None:
@@ -188,7 +194,7 @@ def empty(services: Services, doomed: Sequence[Kept], run: Run) -> list[str]:
     """
     removed: list[str] = []
     for name in sorted({kept.vm.name for kept in doomed} | set(_unfinished(services))):
-        with transaction.changing(services, name, run):
+        with transaction.changing(Machine(services, name), run):
             there = [kept for kept in items(services, name) if kept in doomed]
             if there:
                 with run.phase("purge", f"Deleting everything of {name} in the trash for good"):
@@ -201,6 +207,7 @@ def purge(services: Services, name: str, doomed: Iterable[Kept], run: Run) -> li
 
     If there is no room for a journal it goes on without one: it is what makes room.
     """
+    machine = Machine(services, name)
     every = [state for kept in doomed for state in gc.with_snapshots(services, kept)]
     volumes = {path for kept in every for path in saved_states.layers_under(services, kept.disks)}
     facts = {
@@ -211,24 +218,24 @@ def purge(services: Services, name: str, doomed: Iterable[Kept], run: Run) -> li
     }
     with suppress(OperationError):
         services.state.open_journal(name, journal.PURGE, facts)
-    with transaction.ended_on_failure(services, name, run):
+    with transaction.ended_on_failure(machine, run):
         _delete(services, facts)
-        gc.tidy(services, name, run)
-        transaction.end(services, name, run, killed=False)
+        gc.tidy(machine, run)
+        transaction.end(machine, run, killed=False)
     left = {volume.path for volume in services.volumes.all()}
     return sorted(path.name for path in volumes - left)
 
 
 def end_purge(begun: Begun) -> Outcome:
     """Finish it: a part of what was to be deleted is gone already."""
-    services, name = begun.services, begun.name
+    services, name = begun.machine.services, begun.machine.name
     _delete(services, begun.journal)
     vm = services.domains.vm(name)
     if vm is not None:
         gc.drop_void(services, vm)
-        repair.write_files(services, name)  # a killed merge leaves no definition
+        repair.write_files(Machine(services, name))  # a killed merge leaves no definition
     if begun.killed:  # who interrupted it is not kept waiting while layers are merged
-        gc.tidy(services, name, begun.run)
+        gc.tidy(Machine(services, name), begun.run)
     return "finished"
 
 
@@ -271,7 +278,7 @@ def _choose(
             if states
             else f"devvm ssh {name}",
         )
-    if repair.redefine(services, name) is not None:
+    if repair.redefine(Machine(services, name)) is not None:
         run.note(f"The domain of {name} had been deleted; it is defined again, on its own disks")
         return None
     whole = [kept for kept in states if kept.whole]
@@ -296,6 +303,7 @@ def _refuse_if_not_whole(kept: Kept) -> None:
 
 
 def _bring_back(services: Services, name: str, kept: Kept, run: Run) -> Recovered:
+    machine = Machine(services, name)
     token = naming.new_token()
     fqdn = naming.fqdn_of(services.config, name)
     if services.domains.uuid(fqdn) is not None:
@@ -304,13 +312,13 @@ def _bring_back(services: Services, name: str, kept: Kept, run: Run) -> Recovere
             resolution=f"look at it: virsh dominfo {fqdn}; rename or remove it, then: "
             f"devvm recover {name}",
         )
-    with transaction.begin(services, name, journal.RECOVER, run, token=token, kept=kept.id):
+    with transaction.begin(machine, journal.RECOVER, run, token=token, kept=kept.id):
         with run.phase("disks", f"Taking {name} out of the trash"):
             disks = restore.writable(services, kept, fqdn, token)
             with services.state.wait_lock("network"):
                 services.network.ensure()
                 lease = services.network.reserve(name, kept.mac)
-            public_key = ssh.new_key(Machine(services, name))
+            public_key = ssh.new_key(machine)
             change = DomainChange(
                 name=fqdn,
                 uuid=kept.uuid or str(uuid.uuid4()),
@@ -321,14 +329,14 @@ def _bring_back(services: Services, name: str, kept: Kept, run: Run) -> Recovere
                 oem_string=ssh.oem_string(public_key),
             )
             saved_states.define_from(services, kept, change)
-            repair.write_files(services, name)
+            repair.write_files(machine)
             saved_states.forget_kept(services, kept)
         return _checked(services, name, run)
 
 
 def end_recover(begun: Begun) -> Outcome:
     """Undo it, unless the state has left the trash, which is the last that it does there."""
-    services, name = begun.services, begun.name
+    services, name = begun.machine.services, begun.machine.name
     kept = saved_states.find(services, begun.journal["kept"])
     if kept is None:
         return "finished"
@@ -336,7 +344,7 @@ def end_recover(begun: Begun) -> Outcome:
     if vm is not None and vm.uuid == kept.uuid:
         provision.power_off(services, vm, timeout=0)
         services.domains.undefine(vm.fqdn)
-    saved_states.release_made_by(services, name, begun.token)
+    saved_states.release_made_by(Machine(services, name), begun.token)
     with services.state.wait_lock("network"):
         services.network.release(name)
     services.state.forget(name)

@@ -9,6 +9,7 @@ import pytest
 
 from devvm.config import ExtraDiskConfig
 from devvm.domain.model import Metadata
+from devvm.operations.core.machine import Machine
 from devvm.operations.guest import ssh
 from devvm.operations.provision import provision
 from tests.support.world import RELEASE, World
@@ -28,7 +29,7 @@ def folder(world):
         name="dev1", engineer="ann", release=RELEASE, created_at="",
     )  # fmt: skip
     provision.bring_up(
-        services, name="dev1", box=world.box, vm_config=services.config.vm, metadata=metadata,
+        Machine(services, "dev1"), box=world.box, vm_config=services.config.vm, metadata=metadata,
         run=world.run("create dev1"),
     )  # fmt: skip
     return world.state.vm("dev1")

@@ -168,9 +168,9 @@ def test_or_it_is_not_known_and_nothing_is_trusted(dev1, stopped):
 def test_files_of_a_vm_without_a_key_or_without_a_domain_are_not_written(dev1):
     (dev1.state.vm("dev1") / "id_ecdsa").unlink()
     (dev1.state.vm("dev1") / "Vagrantfile").unlink()
-    repair.write_files(dev1.services, "dev1")
+    repair.write_files(dev1.machine())
     assert not (dev1.state.vm("dev1") / "Vagrantfile").exists()
-    repair.write_files(dev1.services, "dev2")
+    repair.write_files(dev1.machine("dev2"))
     assert dev1.state.names() == ["dev1"]
 
 
@@ -178,7 +178,7 @@ def test_a_deleted_domain_is_defined_again_as_it_was(dev1):
     off(dev1)
     vm = dev1.vm()
     dev1.host.domains.pop(vm.fqdn)
-    assert repair.redefine(dev1.services, "dev1") == vm
+    assert repair.redefine(dev1.machine()) == vm
     assert dev1.read("dev1", "home/note") == "mine"
 
 
@@ -189,7 +189,7 @@ def test_it_has_the_newest_layers_whatever_was_written_down(dev1):
     (dev1.state.vm("dev1") / repair.DEFINITION).write_text(saved)
     off(dev1)
     dev1.host.domains.pop("dev1.devvm.test")
-    repair.redefine(dev1.services, "dev1")
+    repair.redefine(dev1.machine())
     assert dev1.read("dev1", "home/note") == "since"
 
 
@@ -199,7 +199,7 @@ def test_garbage_of_a_killed_operation_is_not_taken_for_its_data(dev1):
     for token in ("00000000", "zzzzzzzz"):  # nobody has removed it; a name is no order
         dev1.host.volumes[f"dev1.devvm.test-data.{token}.qcow2"] = Layer()
     dev1.host.domains.pop(vm.fqdn)
-    found = repair.redefine(dev1.services, "dev1")
+    found = repair.redefine(dev1.machine())
     assert found is not None
     assert found.data == vm.data
 
@@ -211,10 +211,10 @@ def test_where_its_data_or_its_definition_are_gone_it_is_not_defined(dev1):
     text = definition.read_text()
     dev1.host.domains.pop(vm.fqdn)
     definition.unlink()
-    assert repair.redefine(dev1.services, "dev1") is None
+    assert repair.redefine(dev1.machine()) is None
     definition.write_text(text)
     dev1.host.volumes.pop(next(d.path.name for d in vm.disks if d.role == DATA))
-    assert repair.redefine(dev1.services, "dev1") is None
+    assert repair.redefine(dev1.machine()) is None
     assert dev1.vm() is None
 
 
@@ -222,5 +222,5 @@ def test_somebody_elses_domain_of_the_name_is_left_alone(dev1):
     off(dev1)
     dev1.host.domains.pop("dev1.devvm.test")
     dev1.foreign("dev1.devvm.test")
-    assert repair.redefine(dev1.services, "dev1") is None
+    assert repair.redefine(dev1.machine()) is None
     assert dev1.services.domains.uuid("dev1.devvm.test") == "foreign"

@@ -80,7 +80,7 @@ def test_to_the_trash_and_out_of_it(dev1):
     keep(dev1, purpose=Purpose.PREVIOUS)
     kept = saved_states.find(dev1.services, "0a1b2c3d")
     saved_states.to_trash(dev1.services, kept, "another label")
-    (now,) = saved_states.of_vm(dev1.services, "dev1", Purpose.TRASH)
+    (now,) = saved_states.of_vm(dev1.machine(), Purpose.TRASH)
     assert now.expires_at
     assert replace(now, expires_at=None) == replace(
         kept, purpose=Purpose.TRASH, label="another label"
@@ -100,7 +100,7 @@ def test_layers_and_what_is_under_them(dev1):
     }
     disk = DomainDisk(device="vdb", role=DATA, path=on_top[DATA])
     assert saved_states.layers_under(dev1.services, [disk]) == {on_top[DATA], vm.data}
-    assert sorted(saved_states.release_made_by(dev1.services, "dev1", "0a1b2c3d")) == sorted(
+    assert sorted(saved_states.release_made_by(dev1.machine(), "0a1b2c3d")) == sorted(
         path.name for path in on_top.values()
     )
 
@@ -126,18 +126,16 @@ def test_only_what_no_domain_needs_is_released(dev1):
 def test_release_takes_another_vms_volumes_never(dev1):
     for name in ("dev1.devvm.test-data.0a.qcow2", "dev10.devvm.test-data.0a.qcow2"):
         dev1.host.volumes[name] = Layer()
-    assert saved_states.release_made_by(dev1.services, "dev1", "0a") == [
-        "dev1.devvm.test-data.0a.qcow2"
-    ]
+    assert saved_states.release_made_by(dev1.machine(), "0a") == ["dev1.devvm.test-data.0a.qcow2"]
     assert dev1.unused() == ["dev10.devvm.test-data.0a.qcow2"]
 
 
 def test_lost_volumes_are_the_newest_layers(dev1):
     vm = dev1.vm()
-    assert saved_states.lost_volumes(dev1.services, "dev1") == []
+    assert saved_states.lost_volumes(dev1.machine()) == []
     top = saved_states.put_layers(dev1.services, vm.fqdn, vm.disks, "0a1b2c3d")
     dev1.services.domains.undefine(vm.fqdn)
-    lost = saved_states.lost_volumes(dev1.services, "dev1")
+    lost = saved_states.lost_volumes(dev1.machine())
     assert {disk.role: disk.path for disk in lost} == top
     assert len({disk.device for disk in lost}) == len(lost)
 
@@ -145,10 +143,10 @@ def test_lost_volumes_are_the_newest_layers(dev1):
 def test_volumes_without_a_vm_are_put_into_the_trash_once(dev1):
     vm = dev1.vm()
     dev1.services.domains.undefine(vm.fqdn)
-    lost = tuple(saved_states.lost_volumes(dev1.services, "dev1"))
+    lost = tuple(saved_states.lost_volumes(dev1.machine()))
     for _ in range(2):
         saved_states.keep_volumes(dev1.services, repair.unknown("dev1"), lost, "0a1b2c3d")
-    (kept,) = saved_states.of_vm(dev1.services, "dev1", Purpose.TRASH)
+    (kept,) = saved_states.of_vm(dev1.machine(), Purpose.TRASH)
     assert not kept.whole
     assert not kept.destroyed
     assert {disk.path for disk in kept.disks} == {vm.root, vm.data}
@@ -162,7 +160,7 @@ def test_lost_volumes_are_still_known_for_what_they_are_once_libvirt_has_them(de
         top = saved_states.put_layers(dev1.services, vm.fqdn, data, token)
         data = [replace(data[0], path=top[DATA])]
     dev1.services.domains.undefine(vm.fqdn)
-    lost = tuple(saved_states.lost_volumes(dev1.services, "dev1"))
+    lost = tuple(saved_states.lost_volumes(dev1.machine()))
     xml = definition.bare("dev1.devvm.test@0a1b2c3d", "u", lost)
     assert definition.disks(ET.fromstring(xml)) == lost
 

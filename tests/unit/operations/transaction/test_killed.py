@@ -20,7 +20,7 @@ def dev1(tmp_path):
 
 
 def changing(world, name="dev1"):
-    with transaction.changing(world.services, name, world.run("stop dev1")) as before:
+    with transaction.changing(world.machine(name), world.run("stop dev1")) as before:
         return before
 
 
@@ -37,7 +37,7 @@ def test_nothing_unfinished_is_nothing_to_do(dev1):
 
 
 def test_the_lock_is_held_while_a_vm_is_changed(dev1):
-    with transaction.changing(dev1.services, "dev1", dev1.run("stop dev1")):
+    with transaction.changing(dev1.machine(), dev1.run("stop dev1")):
         assert "stop dev1" in dev1.state.holder("dev1")
         with pytest.raises(LockedError):
             changing(dev1)
@@ -73,7 +73,7 @@ def test_volumes_that_an_undone_operation_made_are_gone_and_others_are_not(dev1)
 def test_a_vm_that_ran_before_is_started_again_unless_it_is_to_be_off(dev1):
     lifecycle.stop(dev1.services, "dev1", dev1.run("stop dev1"))
     open_journal(dev1, journal.REBUILD)
-    with transaction.changing(dev1.services, "dev1", dev1.run("destroy dev1"), start=False):
+    with transaction.changing(dev1.machine(), dev1.run("destroy dev1"), start=False):
         assert dev1.vm().state is VmState.SHUTOFF
     open_journal(dev1, journal.REBUILD, was_running=False)
     changing(dev1)
@@ -142,7 +142,7 @@ def test_undoing_that_fails_is_said_and_left_to_the_next(dev1):
     )
     with (
         pytest.raises(OperationError, match="broken") as caught,
-        transaction.ended_on_failure(dev1.services, "dev1", dev1.run("rebuild dev1")),
+        transaction.ended_on_failure(dev1.machine(), dev1.run("rebuild dev1")),
     ):
         raise OperationError("broken")
     assert str(caught.value.__cause__) == "no libvirt"

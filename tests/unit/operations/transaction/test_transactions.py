@@ -170,7 +170,7 @@ def cloned(world):
     assert world.read("dev2", "home/note") == "mine"
     assert world.vm("dev2").metadata.ready
     assert world.vm("dev2").metadata.host_key != world.vm("dev1").metadata.host_key
-    assert saved_states.of_vm(world.services, "dev1", Purpose.SNAPSHOT) == []
+    assert saved_states.of_vm(world.machine(), Purpose.SNAPSHOT) == []
 
 
 def resized(world):
@@ -304,7 +304,7 @@ def test_failed_at_every_step_it_leaves_nothing_half_done(operation, failure):
         except type(failure):
             pass
         else:  # the step was one of tidying up, which is for later
-            gc.tidy(world.services, "dev1", world.run("later"))
+            gc.tidy(world.machine(), world.run("later"))
             right(world)
             continue
         world.host.fail_number = 0

@@ -188,7 +188,7 @@ def test_going_back_takes_along_what_people_wrote_and_not_what_services_did(worl
     assert report.release == RELEASE
     assert world.schema_of("dev001") == RELEASE
     assert world.read("dev001", "home/notes") == "after"
-    (left,) = saved_states.of_vm(world.services, "dev001", Purpose.TRASH)
+    (left,) = saved_states.of_vm(world.machine("dev001"), Purpose.TRASH)
     assert left.vm.release == NEW
     assert not list(world.state.vm("dev001").glob("work-*"))
 

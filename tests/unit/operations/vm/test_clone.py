@@ -100,7 +100,7 @@ def test_the_first_one_runs_on_and_neither_sees_what_the_other_writes(dev1):
 
 def test_nothing_is_left_of_how_it_was_made(dev1):
     do(dev1)
-    assert saved_states.of_vm(dev1.services, "dev1", Purpose.SNAPSHOT) == []
+    assert saved_states.of_vm(dev1.machine(), Purpose.SNAPSHOT) == []
     assert dev1.services.domains.kept() == []
     assert dev1.unused() == []
     assert [dev1.state.journal(name) for name in ("dev1", "dev2")] == [None, None]

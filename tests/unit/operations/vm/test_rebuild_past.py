@@ -108,7 +108,7 @@ def test_what_a_killed_one_kept_is_found_by_its_token(dev1):
     killed(dev1, "verify")
     begun = dev1.state.journal("dev1")
     assert begun["operation"] == journal.REBUILD
-    (kept,) = saved_states.of_vm(dev1.services, "dev1", Purpose.PREVIOUS)
+    (kept,) = saved_states.of_vm(dev1.machine(), Purpose.PREVIOUS)
     assert kept.id == begun["token"]
     assert {disk.role for disk in kept.disks} == {ROOT, DATA}
 

@@ -167,7 +167,7 @@ def test_deleting_all_of_them_merges_the_layers_of_the_data_again(dev1):
     assert dev1.host.volumes[dev1.vm().data.name].below is None
     assert dev1.read("dev1", "only/one") == "one"
     assert dev1.read("dev1", "home/note") == "mine"
-    assert saved_states.of_vm(dev1.services, "dev1", Purpose.SNAPSHOT) == []
+    assert saved_states.of_vm(dev1.machine(), Purpose.SNAPSHOT) == []
     assert dev1.unused() == []
 
 

@@ -267,7 +267,7 @@ def test_empty_leaves_what_a_clone_needs(dev1):
     clone.clone(dev1.services, "dev1", "dev2", dev1.run("clone dev1"))
     destroy(dev1, purge=True)
     assert dev1.read("dev2", "home/note") == "mine"
-    assert saved_states.lost_volumes(dev1.services, "dev1") == []
+    assert saved_states.lost_volumes(dev1.machine()) == []
     dev1.create()
 
 
@@ -286,7 +286,7 @@ def test_what_has_expired_goes_with_the_next_command_on_the_vm(dev1):
 def test_expired_snapshots_there_are_none(dev1):
     snapshots.create(dev1.services, "dev1", "before", dev1.run("snapshot create dev1"))
     do_rebuild(dev1)
-    assert len(saved_states.of_vm(dev1.services, "dev1", Purpose.SNAPSHOT)) == 1
+    assert len(saved_states.of_vm(dev1.machine(), Purpose.SNAPSHOT)) == 1
 
 
 def test_what_expired_of_one_vm_goes_with_a_command_on_another(dev1):
