@@ -11,6 +11,7 @@ from devvm.cli.rollout import sentences
 from devvm.cli.session import Session
 from devvm.cli.vm import unsaved_work
 from devvm.domain.errors import ExitCode
+from devvm.operations.core.machine import Machine
 
 if TYPE_CHECKING:
     from devvm.domain.release.strategy import Way
@@ -92,7 +93,7 @@ def _choice(
     from devvm.operations.update import update as operation
     from devvm.operations.vm import lifecycle
 
-    vm = lifecycle.present(services, name)
+    vm = lifecycle.present(Machine(services, name))
     if vm.metadata is None or not vm.metadata.ready:
         return None  # the operation says what to do
     if strategy.is_on(vm, release) and not rebuild:

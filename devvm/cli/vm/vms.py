@@ -12,6 +12,7 @@ from devvm.cli import formatting, options, panels, serializers
 from devvm.cli.fleet import fleet_serializers
 from devvm.cli.session import Session
 from devvm.cli.vm import deferred_update
+from devvm.operations.core.machine import Machine
 from devvm.parity import moved
 
 if TYPE_CHECKING:
@@ -258,7 +259,7 @@ def _change(
     if update is not None:
         done["update"] = deferred_update.bring(session, services, machine, run, wanted=update)
         if done["update"]:
-            machine = lifecycle.get(services, vm_name)
+            machine = lifecycle.get(Machine(services, vm_name))
     session.output.result(
         {"vm": serializers.vm(machine), "run": serializers.run(run.record("done")), **done},
         lambda: session.output.line(f"{machine.name} is {shown_state(machine)}"),

@@ -48,7 +48,7 @@ class Machine:
         """The VM as libvirt has it now; None where it has none of this name."""
         return self.services.domains.vm(self.name)
 
-    def get(self) -> Vm:
+    def require(self) -> Vm:
         """As `vm`, in an operation for which it has to be there.
 
         Raises:

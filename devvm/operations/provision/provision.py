@@ -114,11 +114,12 @@ def personalise(machine: Machine, engineer: Engineer, release: str, run: Run) ->
         )
 
 
-def name_root(services: Services, vm: Vm, token: str) -> Vm:
+def name_root(machine: Machine, token: str) -> Vm:
     """Move a new VM's root from the one name that vagrant-libvirt has for it to one of its own.
 
     Otherwise no VM of this name could be made as long as this root lies in the trash.
     """
+    services, vm = machine.services, machine.require()
     first = naming.first_root_of(vm.fqdn)
     if vm.root is None or vm.root.name != first:
         return vm
@@ -127,9 +128,7 @@ def name_root(services: Services, vm: Vm, token: str) -> Vm:
     moved = saved_states.put_root(services, vm.fqdn, below, token, vm.root)
     services.disks.move(vm, ROOT, moved[ROOT])
     services.volumes.remove(first)
-    found = services.domains.vm(vm.name)
-    assert found is not None
-    return found
+    return machine.require()
 
 
 def take_down(machine: Machine) -> None:

@@ -9,6 +9,7 @@ from devvm.domain.errors import DevvmError, LockedError
 from devvm.domain.model import Vm
 from devvm.domain.rollout.state import Event
 from devvm.domain.rollout.state import VmState as Step
+from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.rollout import pins, store, vm_step
 from devvm.operations.update import rollback, update
@@ -36,7 +37,7 @@ def bring(services: Services, name: str, run: Run, *, by: str) -> update.Updated
     Raises:
         DevvmError: it could not be brought there.
     """
-    vm = lifecycle.running(services, name)
+    vm = lifecycle.running(Machine(services, name))
     rollout, release = vm.known.update_by, vm.known.update_to
     start = run.seconds
     try:
@@ -56,7 +57,7 @@ def bring(services: Services, name: str, run: Run, *, by: str) -> update.Updated
 def _forget(services: Services, name: str, run: Run) -> None:
     """Do not try it again by itself, unless it is half way there, or in somebody else's hands."""
     with suppress(LockedError), services.state.lock(name, run.command):
-        facts = lifecycle.get(services, name).metadata
+        facts = lifecycle.get(Machine(services, name)).metadata
         if facts and not facts.restore_point:
             rollback.no_update(services, name)
 

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 
 from devvm.domain.errors import OperationError, UsageError
 from devvm.domain.model import Metadata, Vm
+from devvm.operations.core.machine import Machine
 from devvm.operations.guest import ssh
 from devvm.operations.vm import lifecycle
 from devvm.ports.services import Services
@@ -98,7 +99,7 @@ def _line(reason: str) -> str:
 
 def _whole(services: Services, name: str) -> tuple[Vm, Metadata]:
     """A VM that facts can be noted in, and that no operation gives other ones when it ends."""
-    vm = lifecycle.present(services, name)
+    vm = lifecycle.present(Machine(services, name))
     if begun := services.state.journal(name):
         raise OperationError(
             f"a {begun['operation']} of {name} has not finished",
@@ -118,4 +119,4 @@ def _note(services: Services, vm: Vm, facts: Metadata) -> Vm:
     # and where it is read from when somebody deletes the domain
     saved = services.state.vm(vm.name) / ssh.DEFINITION
     write_atomic(saved, services.domains.definition(vm.fqdn))
-    return lifecycle.get(services, vm.name)
+    return lifecycle.get(Machine(services, vm.name))

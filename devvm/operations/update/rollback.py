@@ -38,13 +38,14 @@ def go_back(services: Services, name: str, release: str, kept_id: str, run: Run)
         LockedError: somebody is changing this VM.
         OperationError: a step failed.
     """
-    with transaction.changing(Machine(services, name), run, start=False) as before:
-        vm = lifecycle.present(services, name)
+    machine = Machine(services, name)
+    with transaction.changing(machine, run, start=False) as before:
+        vm = lifecycle.present(machine)
         was_off = vm.state is VmState.SHUTOFF and not (before and before.was_running)
         exchange(services, name, release, kept_id, run)
         report = _see_it_back(services, name, run)
         if was_off:
-            vm = lifecycle.present(services, name)
+            vm = lifecycle.present(machine)
             provision.power_off(services, vm, timeout=transaction.STOP_TIMEOUT)
     return report
 
@@ -52,7 +53,7 @@ def go_back(services: Services, name: str, release: str, kept_id: str, run: Run)
 def exchange(services: Services, name: str, release: str, kept_id: str, run: Run) -> None:
     """Give a VM a kept state, and the work done since; the lock is held."""
     machine = Machine(services, name)
-    vm = lifecycle.present(services, name)
+    vm = lifecycle.present(machine)
     kept = saved_states.find(services, kept_id, of=vm.fqdn)
     left = not strategy.is_on(vm, release) and not (
         vm.metadata and vm.metadata.restore_point == kept_id
@@ -62,10 +63,10 @@ def exchange(services: Services, name: str, release: str, kept_id: str, run: Run
     elif kept is not None:
         if vm.state is VmState.SHUTOFF:  # its work can be taken along only while it runs
             with suppress(OperationError):
-                lifecycle.power_on(services, vm, run)
+                lifecycle.power_on(machine, run)
         with run.phase("work", "Carrying over what was written meanwhile"):
             home_backup.save(machine, kept_id, run)
-        vm = lifecycle.present(services, name)
+        vm = lifecycle.present(machine)
         restore.exchange(services, vm, kept, run, before=None, consume=True)
         no_update(services, name)
     else:
@@ -95,7 +96,8 @@ def no_update(
     services: Services, name: str, *, release: str | None = None, mariadb: str | None = None
 ) -> None:
     """Note that no update is under way in a VM any more, and what it came to."""
-    vm = lifecycle.present(services, name)
+    machine = Machine(services, name)
+    vm = lifecycle.present(machine)
     changed = replace(
         vm.known,
         release=release or vm.known.release,
@@ -106,15 +108,16 @@ def no_update(
     )
     if changed != vm.known:
         services.domains.set_metadata(vm.uuid, changed)
-        repair.write_files(Machine(services, name))
+        repair.write_files(machine)
 
 
 def _see_it_back(services: Services, name: str, run: Run) -> Report:
-    vm = lifecycle.present(services, name)
+    machine = Machine(services, name)
+    vm = lifecycle.present(machine)
     if vm.state is not VmState.RUNNING:
-        lifecycle.power_on(services, vm, run)
-    ssh.wait(Machine(services, name), run)
-    release, its_own = lifecycle.present(services, name).known.release, services
+        lifecycle.power_on(machine, run)
+    ssh.wait(machine, run)
+    release, its_own = lifecycle.present(machine).known.release, services
     if services.releases.find(release) is not None:
         its_own = strategy.of_release(services, release)
-    return create.examine_vm(its_own, name, release, run)
+    return create.examine_vm(Machine(its_own, name), release, run)

@@ -120,7 +120,7 @@ def find_way(services: Services, vm: Vm, release: Release, run: Run) -> Way:
             return way.rebuild("packages change, but the VM can't reach their mirror")
     has = vm.known.release
     its_own = of_release(services, has)
-    failures = list(create.examine_vm(its_own, vm.name, has, run).failures())
+    failures = list(create.examine_vm(Machine(its_own, vm.name), has, run).failures())
     if failures:
         others = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
         return way.rebuild(f"it differs from its own release: {failures[0].name}{others}")

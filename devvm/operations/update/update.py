@@ -100,9 +100,9 @@ def update(
         vm = _up(services, name, run)
         home_backup.put_back(Machine(services, name), run)  # that a killed way back has left
         if strategy.is_on(vm, release.release) and (rebuilt or not request.rebuild):
-            report = create.examine_vm(theirs, name, release.release, run)
+            report = create.examine_vm(Machine(theirs, name), release.release, run)
             rollback.no_update(services, name, release=release.release)
-            return Updated(vm=lifecycle.get(services, name), report=report)
+            return Updated(vm=lifecycle.get(Machine(services, name)), report=report)
         chosen = _chosen(services, request, vm, release, run)
         token = _token(services, vm, release, chosen)
         if begin is not None:
@@ -142,11 +142,12 @@ def _find_way(services: Services, vm: Vm, release: Release, run: Run, *, rebuild
 
 def _up(services: Services, name: str, run: Run) -> Vm:
     """A VM that is finished, and runs now: only into one that runs can be looked."""
+    machine = Machine(services, name)
     vm = _finished(services, name)
     if vm.state is not VmState.RUNNING:
-        with provision.recorded(Machine(services, name), run):
-            lifecycle.bring_up(services, vm, run)
-    return lifecycle.present(services, name)
+        with provision.recorded(machine, run):
+            lifecycle.bring_up(machine, run)
+    return lifecycle.present(machine)
 
 
 def _converge(
@@ -162,10 +163,10 @@ def _converge(
     with provision.recorded(machine, run):
         vm = _finished(services, name)
         if vm.state is not VmState.RUNNING:  # somebody inside has shut it down since
-            lifecycle.power_on(services, vm, run)
+            lifecycle.power_on(machine, run)
         else:  # one that never stops has no other time for it
             certificate.keep_valid(machine, run)
-        vm = lifecycle.present(services, name)
+        vm = lifecycle.present(machine)
         create.require_space(services, None)
         rebuild.refuse_older_data(services, vm, create.require_box(services, release.release))
         kept = _restore_point(services, vm, release, token, run)
@@ -188,11 +189,11 @@ def _converge(
                     tags=("packages", *chosen.roles),
                 )
             provision.personalise(Machine(theirs, name), vm.known.owner, release.release, run)
-            report = create.judge_vm(theirs, name, release.release, run)
+            report = create.judge_vm(Machine(theirs, name), release.release, run)
             rebuild.demand_passed(services, report, run)
         mariadb = release.packages.get("mariadb-server", "") or vm.known.mariadb
         rollback.no_update(services, name, release=release.release, mariadb=mariadb)
-    vm = lifecycle.get(services, name)
+    vm = lifecycle.get(machine)
     return Updated(vm=vm, report=report, way=chosen, previous=kept.id)
 
 
@@ -218,7 +219,7 @@ def _rebuild(
 
 
 def _finished(services: Services, name: str) -> Vm:
-    vm = lifecycle.present(services, name)
+    vm = lifecycle.present(Machine(services, name))
     if vm.metadata is None or not vm.metadata.engineer or not vm.metadata.ready:
         raise OperationError(
             f"{name} is not finished, or devvm does not know who it belongs to",

@@ -12,7 +12,6 @@ from devvm.domain.model import CheckResult, Outcome, PhaseRecord, Report, Vm, Vm
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.parallel import for_each
 from devvm.operations.core.progress import Run
-from devvm.operations.guest import ssh
 from devvm.operations.verify import verify
 from devvm.ports.services import Services
 
@@ -159,12 +158,12 @@ def verify_all(services: Services, run: Run, *, parallel: int) -> FleetReport:
 
 def _examine(services: Services, vm: Vm, stop: threading.Event) -> Report:
     """Check one VM, in a thread of its own; the run is kept among the VM's."""
+    machine = Machine(services, vm.name)
     run = Run(f"verify {vm.name}", _Silent(stop))
     release = vm.metadata.release if vm.metadata else "unknown"
     result = "failed"
     try:
-        target = ssh.target(Machine(services, vm.name), login="vagrant")
-        report = verify.examine(services, target, name=vm.name, release=release, run=run)
+        report = verify.examine(machine, release=release, run=run)
         result = "done" if report.passed else "failed"
     except BaseException:
         result = "interrupted" if stop.is_set() else "failed"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from devvm.domain.errors import NotFoundError, OperationError
-from devvm.domain.model import Box, Report, Target, Vm, VmState
+from devvm.domain.model import Box, Report, Vm, VmState
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
@@ -30,6 +30,7 @@ def verify(services: Services, name: str, run: Run, *, junit: Path | None = None
         OperationError: it does not run, or the suite could not run on it. Checks that fail are no
             error: they are in the report.
     """
+    machine = Machine(services, name)
     vm = services.domains.vm(name)
     if vm is None:
         raise NotFoundError(
@@ -39,8 +40,7 @@ def verify(services: Services, name: str, run: Run, *, junit: Path | None = None
     release = vm.metadata.release if vm.metadata else "unknown"
     result = "failed"
     try:
-        target = ssh.target(Machine(services, name), login="vagrant")
-        report = examine(services, target, name=name, release=release, run=run, junit=junit)
+        report = examine(machine, release=release, run=run, junit=junit)
         result = "done" if report.passed else "failed"
     finally:
         services.state.add_run(name, run.record(result))
@@ -62,15 +62,7 @@ def require_running(vm: Vm) -> Vm:
     return vm
 
 
-def examine(
-    services: Services,
-    target: Target,
-    *,
-    name: str,
-    release: str,
-    run: Run,
-    junit: Path | None = None,
-) -> Report:
+def examine(machine: Machine, *, release: str, run: Run, junit: Path | None = None) -> Report:
     """Check a machine that lets us in, as the phase `verify` of a larger command.
 
     What was found is kept in the VM's folder, for `devvm list`.
@@ -78,9 +70,10 @@ def examine(
     Raises:
         OperationError: the suite could not run.
     """
+    services, target = machine.services, ssh.target(machine, login="vagrant")
     start = time.monotonic()
     packages, packages_from = packages_of(services, release)
-    with run.phase("verify", f"Checking {name}"):
+    with run.phase("verify", f"Checking {machine}"):
         checks = services.verifier.check(
             target,
             detail=run.detail,
@@ -90,7 +83,11 @@ def examine(
         )
     seconds = round(time.monotonic() - start, 2)
     report = Report(
-        vm=name, release=release, checks=checks, seconds=seconds, packages_from=packages_from
+        vm=machine.name,
+        release=release,
+        checks=checks,
+        seconds=seconds,
+        packages_from=packages_from,
     )
     last_result.keep(services.state, report)
     return report

@@ -18,7 +18,7 @@ def ssh(services: Services, name: str, argv: Sequence[str] = ()) -> int:
         NotFoundError: there is no such VM.
         OperationError: it does not run.
     """
-    return services.shell.interactive(_session(services, name), argv)
+    return services.shell.interactive(_session(Machine(services, name)), argv)
 
 
 def run_command(services: Services, name: str, argv: Sequence[str]) -> int:
@@ -28,7 +28,7 @@ def run_command(services: Services, name: str, argv: Sequence[str]) -> int:
         NotFoundError: there is no such VM.
         OperationError: it does not run.
     """
-    return services.shell.interactive(_session(services, name), argv)
+    return services.shell.interactive(_session(Machine(services, name)), argv)
 
 
 def console(services: Services, name: str) -> int:
@@ -38,7 +38,7 @@ def console(services: Services, name: str) -> int:
         NotFoundError: there is no such VM.
         OperationError: it does not run.
     """
-    return services.domains.console(lifecycle.running(services, name).fqdn)
+    return services.domains.console(lifecycle.running(Machine(services, name)).fqdn)
 
 
 def logs(services: Services, name: str, unit: str | None, lines: int) -> str:
@@ -48,16 +48,17 @@ def logs(services: Services, name: str, unit: str | None, lines: int) -> str:
         NotFoundError: there is no such VM.
         OperationError: it does not run.
     """
-    lifecycle.running(services, name)
-    target = way_in.target(Machine(services, name), login="vagrant")
+    machine = Machine(services, name)
+    lifecycle.running(machine)
+    target = way_in.target(machine, login="vagrant")
     chosen = [f"--unit={unit}"] if unit else []
     command = ["sudo", "journalctl", "--no-pager", f"--lines={lines}", *chosen]
     _, out, _ = services.shell.run(target, command)
     return out
 
 
-def _session(services: Services, name: str) -> Target:
-    vm = lifecycle.running(services, name)
+def _session(machine: Machine) -> Target:
+    vm = lifecycle.running(machine)
     # A create that failed and was kept may have no engineer's account yet.
     ready = vm.metadata is not None and vm.metadata.ready
-    return way_in.target(Machine(services, name), login="engineer" if ready else "vagrant")
+    return way_in.target(machine, login="engineer" if ready else "vagrant")

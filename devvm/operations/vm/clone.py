@@ -67,7 +67,7 @@ def clone(
         LockedError: somebody is changing one of the VMs.
         OperationError: a step failed; there is no new VM, and the first one is as it was.
     """
-    validate_new_name(name)
+    machine = Machine(services, validate_new_name(name))
     if name == source:
         raise UsageError(
             f"{name} can't be a clone of itself", resolution=f"devvm clone {source} --as {name}-2"
@@ -81,21 +81,20 @@ def clone(
         before = outcomes[name]
         same = before and before.journal.get("source") == source
         if not (before and same and before.done(journal.CLONE)):
-            create.refuse_if_exists(services, name)
-            vm = lifecycle.present(services, source)
+            create.refuse_if_exists(machine)
+            vm = lifecycle.present(Machine(services, source))
             create.require_memory(services, vm.memory_mib)
             create.require_space(services, None)
-            with provision.recorded(Machine(services, name), run):
-                _make(services, vm, name, snapshot, run)
-        found = services.domains.vm(name)
-        assert found is not None
-        report = create.examine_vm(services, name, found.known.release, run)
-    return Cloned(vm=found, report=report, url=naming.url_of(services.config, name))
+            with provision.recorded(machine, run):
+                _make(machine, vm, snapshot, run)
+        found = machine.require()
+        report = create.examine_vm(machine, found.known.release, run)
+    return Cloned(vm=found, report=report, url=machine.url)
 
 
-def _make(services: Services, source: Vm, name: str, snapshot: str | None, run: Run) -> None:
-    machine = Machine(services, name)
-    kept = snapshots.find(services, source.name, snapshot) if snapshot else None
+def _make(machine: Machine, source: Vm, snapshot: str | None, run: Run) -> None:
+    services = machine.services
+    kept = snapshots.find(Machine(services, source.name), snapshot) if snapshot else None
     identifier, token = str(uuid.uuid4()), naming.new_token()
     temporary = kept is None
     with transaction.begin(
@@ -105,13 +104,11 @@ def _make(services: Services, source: Vm, name: str, snapshot: str | None, run: 
     ):  # fmt: skip
         if kept is None:
             with run.phase("snapshot", f"Saving the disks of {source.name}"):
-                kept = snapshots.take(services, source, f"for-{name}", run, token=token,
+                kept = snapshots.take(services, source, f"for-{machine}", run, token=token,
                                       temporary=True)  # fmt: skip
-        facts = _define(services, kept, name, identifier, token, run)
-        found = services.domains.vm(name)
-        assert found is not None
-        target = lifecycle.power_on(services, found, run)
-        facts = _renew_identity(services, target, facts, run)
+        facts = _define(machine, kept, identifier, token, run)
+        target = lifecycle.power_on(machine, run)
+        facts = _renew_identity(machine, target, facts, run)
         services.domains.set_metadata(identifier, replace(facts, ready=True))
         repair.let_in(services, target, replace(facts, ready=True))
         repair.write_files(machine)
@@ -123,24 +120,20 @@ def end(begun: Begun) -> Outcome:
     """As the end of a create; what was kept of the first VM for this only is let go."""
     outcome = create.end(begun)
     if begun.journal["temporary"]:
-        kept = saved_states.find(begun.machine.services, begun.journal["kept"])
+        services = begun.machine.services
+        kept = saved_states.find(services, begun.journal["kept"])
         if kept is not None:
-            saved_states.forget_kept(begun.machine.services, kept)
+            saved_states.forget_kept(services, kept)
     return outcome
 
 
-def _define(
-    services: Services, kept: Kept, name: str, identifier: str, token: str, run: Run
-) -> Metadata:
-    machine = Machine(services, name)
-    fqdn = naming.fqdn_of(services.config, name)
+def _define(machine: Machine, kept: Kept, identifier: str, token: str, run: Run) -> Metadata:
+    services = machine.services
     with run.phase("disks", "Creating the disks"):
-        with services.state.wait_lock("network"):
-            services.network.ensure()
-            lease = services.network.reserve(name)
+        lease = machine.reserve_lease()
         facts = replace(
             kept.vm,
-            name=name,
+            name=machine.name,
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
             ready=False,
             generation=1,
@@ -153,11 +146,11 @@ def _define(
         )
         public_key = ssh.new_key(machine)
         change = DomainChange(
-            name=fqdn,
+            name=machine.fqdn,
             uuid=identifier,
-            title=f"devvm {name}",
+            title=f"devvm {machine}",
             mac=lease.mac,
-            disks=saved_states.put_layers(services, fqdn, kept.disks, token),
+            disks=saved_states.put_layers(services, machine.fqdn, kept.disks, token),
             facts=facts,
             oem_string=ssh.oem_string(public_key),
         )
@@ -166,22 +159,20 @@ def _define(
     return facts
 
 
-def _renew_identity(services: Services, target: Target, facts: Metadata, run: Run) -> Metadata:
+def _renew_identity(machine: Machine, target: Target, facts: Metadata, run: Run) -> Metadata:
     """Give the clone its own keys and start it again; it answers with them from then on."""
+    services = machine.services
     with run.phase("identity", "Giving it its own identity"):
-        identity = provision.new_identity(services, naming.fqdn_of(services.config, facts.name))
+        identity = provision.new_identity(services, machine.fqdn)
         packed = base64.encodebytes(_packed(identity)).decode().strip()
         script = _TAKE_IDENTITY.replace("@IDENTITY@", packed)
         services.shell.run(target, ["sudo", "sh", "-s"], stdin=script)
-        found = services.domains.vm(facts.name)
-        assert found is not None
+        found = machine.require()
         provision.power_off(services, found, timeout=transaction.STOP_TIMEOUT)
         facts = provision.known_by(services, facts, identity)
         services.domains.set_metadata(found.uuid, facts)
-        repair.write_files(Machine(services, facts.name))
-    found = services.domains.vm(facts.name)
-    assert found is not None
-    lifecycle.power_on(services, found, run)
+        repair.write_files(machine)
+    lifecycle.power_on(machine, run)
     return facts
 
 

@@ -14,7 +14,6 @@ from devvm.operations.box import in_hand
 from devvm.operations.core import journal, naming
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
-from devvm.operations.guest import ssh
 from devvm.operations.provision import provision, repair
 from devvm.operations.storage import saved_states
 from devvm.operations.transaction import transaction
@@ -90,45 +89,45 @@ def create(services: Services, request: CreateRequest, run: Run) -> CreateResult
         LockedError: somebody is changing this VM.
         OperationError: a step failed.
     """
-    name = validate_new_name(request.name)
+    machine = Machine(services, validate_new_name(request.name))
     services.host.check()
-    with transaction.changing(Machine(services, name), run) as before:
+    with transaction.changing(machine, run) as before:
         if before and before.done(journal.CREATE):
-            return _check(services, name, run)
+            return _check(machine, run)
         with run.phase("check", "Checking the host"):
-            refuse_if_exists(services, name)
+            refuse_if_exists(machine)
             box = require_box(services, request.release)
             require_memory(services, services.config.vm.memory_mib)
             require_space(services, box)
         metadata = _metadata(request, box)
         with (
-            provision.recorded(Machine(services, name), run),
-            _undone(services, request, metadata, run),
+            provision.recorded(machine, run),
+            _undone(machine, metadata, run, keep=request.keep),
         ):
             provision.bring_up(
-                Machine(services, name), box=box, vm_config=services.config.vm,
+                machine, box=box, vm_config=services.config.vm,
                 metadata=metadata, run=run,
             )  # fmt: skip
-            provision.personalise(Machine(services, name), request.engineer, box.release, run)
-            report = examine_vm(services, name, box.release, run)
-            _finish(services, name)
-            services.state.close_journal(name)
-            return _result(services, name, report, run)
+            provision.personalise(machine, request.engineer, box.release, run)
+            report = examine_vm(machine, box.release, run)
+            _finish(machine)
+            services.state.close_journal(machine.name)
+            return _result(machine, report, run)
 
 
 def end(begun: Begun) -> Outcome:
     """Undo a create; one that got as far as a VM that is ready is finished."""
-    services, name = begun.machine.services, begun.machine.name
-    vm = services.domains.vm(name)
+    machine = begun.machine
+    vm = machine.vm()
     ready = vm is not None and vm.metadata is not None and vm.metadata.ready
     if vm is not None and ready and vm.uuid == begun.journal.get("uuid"):
-        repair.write_files(Machine(services, name))
+        repair.write_files(machine)
         return "finished"
-    begun.run.note(f"Undoing what was done for {name}")
+    begun.run.note(f"Undoing what was done for {machine}")
     if ready:  # another VM, that has been finished
-        saved_states.release_made_by(Machine(services, name), begun.token)
+        saved_states.release_made_by(machine, begun.token)
     else:
-        provision.take_down(Machine(services, name))
+        provision.take_down(machine)
     return "undone"
 
 
@@ -143,42 +142,42 @@ def check(services: Services, name: str) -> None:
     validate_new_name(name)
     services.host.check()
     if services.state.journal(name) is None:  # what a killed command left is ended by `create`
-        refuse_if_exists(services, name)
+        refuse_if_exists(Machine(services, name))
         require_memory(services, services.config.vm.memory_mib)
 
 
-def examine_vm(services: Services, name: str, release: str, run: Run) -> Report:
+def examine_vm(machine: Machine, release: str, run: Run) -> Report:
     """Check a VM that runs, as the phase `verify` of a larger command."""
-    target = ssh.target(Machine(services, name), login="vagrant")
-    return examine(services, target, name=name, release=release, run=run)
+    return examine(machine, release=release, run=run)
 
 
-def judge_vm(services: Services, name: str, release: str, run: Run) -> Report:
+def judge_vm(machine: Machine, release: str, run: Run) -> Report:
     """As `examine_vm`, before a VM is judged: what fails at first is looked at once more.
 
     A guest that has just booted or restarted its services, on a host with much to do, may answer
     too late once; and who does not pass is brought back.
     """
-    report = examine_vm(services, name, release, run)
+    report = examine_vm(machine, release, run)
     if report.passed:
         return report
     failed = len(list(report.failures()))
-    run.note(f"{name} fails {failed} of {len(report.checks)} checks; checking once more")
-    services.pause(_SECOND_LOOK)
-    return examine_vm(services, name, release, run)
+    run.note(f"{machine} fails {failed} of {len(report.checks)} checks; checking once more")
+    machine.services.pause(_SECOND_LOOK)
+    return examine_vm(machine, release, run)
 
 
-def refuse_if_exists(services: Services, name: str) -> None:
+def refuse_if_exists(machine: Machine) -> None:
     """See that there is nothing of this name, whoever made it.
 
     Raises:
         ExistsError: there is.
     """
-    fqdn = naming.fqdn_of(services.config, name)
-    if services.domains.vm(name) is not None:
+    services = machine.services
+    fqdn = machine.fqdn
+    if machine.vm() is not None:
         raise ExistsError(
-            f"{name} already exists",
-            resolution=f"to use it: devvm ssh {name}; to delete it: devvm destroy {name}",
+            f"{machine} already exists",
+            resolution=f"to use it: devvm ssh {machine}; to delete it: devvm destroy {machine}",
         )
     if services.domains.uuid(fqdn) is not None:
         raise ExistsError(
@@ -186,22 +185,22 @@ def refuse_if_exists(services: Services, name: str) -> None:
             details="perhaps it was created with Vagrant or virsh, or its metadata was removed",
             resolution=f"choose another name, or look at it: virsh dominfo {fqdn}",
         )
-    left = saved_states.lost_volumes(Machine(services, name))
+    left = saved_states.lost_volumes(machine)
     if left:
         raise ExistsError(
-            f"there are disks of an earlier {name}, whose domain is gone",
+            f"there are disks of an earlier {machine}, whose domain is gone",
             details="devvm does not overwrite data that somebody may need: "
             + ", ".join(disk.path.name for disk in left),
-            resolution=f"to get the VM back: devvm recover {name}; to move them to the "
-            f"trash: devvm destroy {name}",
+            resolution=f"to get the VM back: devvm recover {machine}; to move them to the "
+            f"trash: devvm destroy {machine}",
         )
     first = naming.first_root_of(fqdn)
     if services.volumes.exists(first):
         users = services.volumes.users_of(first)
         raise ExistsError(
-            f"the name that Vagrant gives to the root disk of {name} is taken",
+            f"the name that Vagrant gives to the root disk of {machine} is taken",
             details=f"the volume {first} is needed by {', '.join(users)}",
-            resolution=f"devvm trash empty {name}, or choose another name",
+            resolution=f"devvm trash empty {machine}, or choose another name",
         )
 
 
@@ -260,30 +259,26 @@ def require_space(services: Services, box: Box | None) -> None:
 
 
 @contextmanager
-def _undone(
-    services: Services, request: CreateRequest, metadata: Metadata, run: Run
-) -> Iterator[None]:
+def _undone(machine: Machine, metadata: Metadata, run: Run, *, keep: bool) -> Iterator[None]:
     """Undo the create when the block fails; with `keep`, leave a domain that there is."""
-    name = request.name
-    with transaction.ended_on_failure(Machine(services, name), run):
+    with transaction.ended_on_failure(machine, run):
         try:
             yield
         except BaseException:
-            if request.keep and _has_domain(services, metadata):
-                services.state.close_journal(name)
-                run.note(f"{name} is kept unfinished; to remove it: devvm destroy {name}")
+            if keep and _has_domain(machine, metadata):
+                machine.services.state.close_journal(machine.name)
+                run.note(f"{machine} is kept unfinished; to remove it: devvm destroy {machine}")
             raise
 
 
-def _has_domain(services: Services, metadata: Metadata) -> bool:
+def _has_domain(machine: Machine, metadata: Metadata) -> bool:
     """Whether the create got as far as a domain, which is marked as devvm's then."""
-    begun = services.state.journal(metadata.name) or {}
-    fqdn = naming.fqdn_of(services.config, metadata.name)
-    uuid = services.domains.uuid(fqdn)
+    begun, domains = machine.journal() or {}, machine.services.domains
+    uuid = domains.uuid(machine.fqdn)
     if uuid is None or uuid != begun.get("uuid"):
         return False
-    if services.domains.vm(metadata.name) is None:
-        services.domains.set_metadata(uuid, metadata)
+    if machine.vm() is None:
+        domains.set_metadata(uuid, metadata)
     return True
 
 
@@ -301,34 +296,32 @@ def _metadata(request: CreateRequest, box: Box) -> Metadata:
     )
 
 
-def _finish(services: Services, name: str) -> None:
+def _finish(machine: Machine) -> None:
     """The VM is complete: from here on no command takes it for a remnant."""
-    vm = services.domains.vm(name)
+    vm = machine.vm()
     if vm is None or vm.metadata is None:
         raise OperationError(
-            f"{name} was deleted while being created", resolution=f"devvm create {name}"
+            f"{machine} was deleted while being created", resolution=f"devvm create {machine}"
         )
-    journalled = services.state.journal(name) or {}
-    vm = provision.name_root(services, vm, journalled["token"])
-    services.domains.set_metadata(vm.uuid, replace(vm.known, ready=True))
-    repair.write_files(Machine(services, name))
+    journalled = machine.journal() or {}
+    vm = provision.name_root(machine, journalled["token"])
+    machine.services.domains.set_metadata(vm.uuid, replace(vm.known, ready=True))
+    repair.write_files(machine)
 
 
-def _check(services: Services, name: str, run: Run) -> CreateResult:
-    vm = services.domains.vm(name)
-    assert vm is not None
-    lifecycle.power_on(services, vm, run)
-    return _result(services, name, examine_vm(services, name, vm.known.release, run), run)
+def _check(machine: Machine, run: Run) -> CreateResult:
+    vm = machine.require()
+    lifecycle.power_on(machine, run)
+    return _result(machine, examine_vm(machine, vm.known.release, run), run)
 
 
-def _result(services: Services, name: str, report: Report, run: Run) -> CreateResult:
-    vm = services.domains.vm(name)
-    assert vm is not None
+def _result(machine: Machine, report: Report, run: Run) -> CreateResult:
+    services = machine.services
     return CreateResult(
-        vm=vm,
+        vm=machine.require(),
         report=report,
-        url=naming.url_of(services.config, name),
-        ssh_command=f"devvm ssh {name}",
+        url=machine.url,
+        ssh_command=f"devvm ssh {machine}",
         ca_certificate=services.ca.ensure(),
         log=run.log(services.state),
         other_release=gate.another_release(services, report.release),

@@ -59,23 +59,22 @@ def mend(services: Services, name: str, run: Run) -> Mended:
     """
     machine = Machine(services, name)
     with transaction.changing(machine, run), provision.recorded(machine, run):
-        vm = require_running(lifecycle.present(services, name))
+        vm = require_running(lifecycle.present(machine))
         if vm.metadata is None or not vm.metadata.engineer:
             raise OperationError(
                 f"devvm does not know who {name} belongs to", resolution=f"devvm rebuild {name}"
             )
         release = vm.metadata.release
-        target = ssh.target(machine, login="vagrant")
-        before = examine(services, target, name=name, release=release, run=run)
+        before = examine(machine, release=release, run=run)
         if before.passed:
             return Mended(before=before, after=before)
         if any(check.name.startswith(_TLS) for check in before.failures()):
             certificate.keep_valid(machine, run, refused=True)
         roles = _roles(before)
-        changed = _apply(services, name, roles, run) if roles else 0
+        changed = _apply(machine, roles, run) if roles else 0
         # The stack's roles know nothing of the overlay, and may have taken back what it changed.
         provision.personalise(machine, vm.metadata.owner, release, run)
-        after = examine(services, target, name=name, release=release, run=run)
+        after = examine(machine, release=release, run=run)
         return Mended(before=before, after=after, roles=roles, changed=changed)
 
 
@@ -87,11 +86,12 @@ def _roles(report: Report) -> tuple[str, ...]:
     return tuple(role for role in every if role in concerned)
 
 
-def _apply(services: Services, name: str, roles: tuple[str, ...], run: Run) -> int:
+def _apply(machine: Machine, roles: tuple[str, ...], run: Run) -> int:
+    services = machine.services
     with run.phase("converge", f"Applying {', '.join(roles)}"):
         done = services.provisioner.apply(
             _STACK,
-            ssh.target(Machine(services, name), login="vagrant"),
+            ssh.target(machine, login="vagrant"),
             variables=services.config.box.role_variables,
             detail=run.detail,
             log=run.log(services.state),

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from devvm.domain.errors import DevvmError, NotFoundError, OperationError
 from devvm.domain.model import Disk, Driver, Purpose, RunRecord, Target, Vm, VmState
-from devvm.operations.core import naming
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
@@ -40,40 +39,40 @@ def list_vms(services: Services) -> list[Vm]:
     found = {vm.name: vm for vm in services.domains.vms()}
     for name in services.state.names():
         if name not in found:
-            found[name] = _missing(services, name)
+            found[name] = _missing(Machine(services, name))
     return [found[name] for name in sorted(found)]
 
 
-def get(services: Services, name: str) -> Vm:
+def get(machine: Machine) -> Vm:
     """One VM; as `missing` where only remnants of it are there.
 
     Raises:
         NotFoundError: there is nothing of this name; suggests names that are close.
     """
-    vm = services.domains.vm(name)
+    vm = machine.vm()
     if vm is not None:
         return vm
-    if exists(services, name):
-        return _missing(services, name)
-    names = [known.name for known in list_vms(services)]
-    close = difflib.get_close_matches(name, names, n=3)
+    if exists(machine):
+        return _missing(machine)
+    names = [known.name for known in list_vms(machine.services)]
+    close = difflib.get_close_matches(machine.name, names, n=3)
     raise NotFoundError(
-        f"there is no VM {name}",
+        f"there is no VM {machine}",
         details=f"did you mean {' or '.join(close)}?" if close else None,
-        resolution=_next_step(services, name, known=bool(names)),
+        resolution=_next_step(machine, known=bool(names)),
     )
 
 
-def _next_step(services: Services, name: str, *, known: bool) -> str:
-    if saved_states.of_vm(Machine(services, name), Purpose.TRASH):
-        return f"it is in the trash: devvm recover {name}"
-    return "devvm list" if known else f"devvm create {name}"
+def _next_step(machine: Machine, *, known: bool) -> str:
+    if saved_states.of_vm(machine, Purpose.TRASH):
+        return f"it is in the trash: devvm recover {machine}"
+    return "devvm list" if known else f"devvm create {machine}"
 
 
-def exists(services: Services, name: str) -> bool:
+def exists(machine: Machine) -> bool:
     """Whether there is a VM of this name, or what is left of one."""
-    known = services.domains.vm(name) is not None or services.state.vm(name).is_dir()
-    return known or bool(saved_states.lost_volumes(Machine(services, name)))
+    known = machine.vm() is not None or machine.folder.is_dir()
+    return known or bool(saved_states.lost_volumes(machine))
 
 
 def check(services: Services, name: str) -> None:
@@ -83,20 +82,20 @@ def check(services: Services, name: str) -> None:
         NotFoundError: there is neither.
     """
     if services.state.journal(name) is None:
-        get(services, name)
+        get(Machine(services, name))
 
 
-def running(services: Services, name: str) -> Vm:
+def running(machine: Machine) -> Vm:
     """One VM that runs.
 
     Raises:
         NotFoundError: there is none of this name.
         OperationError: it does not run; says how to start it.
     """
-    vm = present(services, name)
+    vm = present(machine)
     if vm.state is not VmState.RUNNING:
         raise OperationError(
-            f"{name} is not running (it is {vm.state})", resolution=f"devvm start {name}"
+            f"{machine} is not running (it is {vm.state})", resolution=f"devvm start {machine}"
         )
     return vm
 
@@ -107,10 +106,11 @@ def show(services: Services, name: str) -> VmDetails:
     Raises:
         NotFoundError: there is none of this name.
     """
-    vm = get(services, name)
+    machine = Machine(services, name)
+    vm = get(machine)
     return VmDetails(
         vm=vm,
-        url=naming.url_of(services.config, name),
+        url=machine.url,
         ca_certificate=services.ca.ensure(),
         disks=tuple(services.disks.of(vm.fqdn)),
         runs=tuple(services.state.runs(name)),
@@ -127,8 +127,9 @@ def start(services: Services, name: str, run: Run) -> Vm:
     """
     machine = Machine(services, name)
     with changing(machine, run), provision.recorded(machine, run):
-        bring_up(services, present(services, name), run)
-    return get(services, name)
+        present(machine)
+        bring_up(machine, run)
+    return get(machine)
 
 
 def stop(services: Services, name: str, run: Run, *, force: bool = False) -> Vm:
@@ -140,21 +141,22 @@ def stop(services: Services, name: str, run: Run, *, force: bool = False) -> Vm:
     """
     machine = Machine(services, name)
     with changing(machine, run), provision.recorded(machine, run):
-        _stop(services, present(services, name), run, force=force)
-    return get(services, name)
+        present(machine)
+        _stop(machine, run, force=force)
+    return get(machine)
 
 
 def restart(services: Services, name: str, run: Run, *, force: bool = False) -> Vm:
     """Shut the VM down and start it again; as `stop`, then `start`."""
     machine = Machine(services, name)
     with changing(machine, run), provision.recorded(machine, run):
-        vm = present(services, name)
-        _stop(services, vm, run, force=force)
-        bring_up(services, vm, run)
-    return get(services, name)
+        present(machine)
+        _stop(machine, run, force=force)
+        bring_up(machine, run)
+    return get(machine)
 
 
-def power_on(services: Services, vm: Vm, run: Run) -> Target:
+def power_on(machine: Machine, run: Run) -> Target:
     """Power a VM on and wait until it lets devvm in, as phases of a larger command.
 
     Its certificate is renewed where it ends soon.
@@ -162,7 +164,7 @@ def power_on(services: Services, vm: Vm, run: Run) -> Target:
     Raises:
         OperationError: it does not come up.
     """
-    machine = Machine(services, vm.name)
+    services, vm = machine.services, machine.require()
     with run.phase("network", "Preparing the network"), services.state.wait_lock("network"):
         services.network.ensure()
         services.network.reserve(vm.name, vm.mac)
@@ -174,63 +176,63 @@ def power_on(services: Services, vm: Vm, run: Run) -> Target:
     return target
 
 
-def bring_up(services: Services, vm: Vm, run: Run) -> None:
+def bring_up(machine: Machine, run: Run) -> None:
     """Power a VM on and wait until it lets us in, as `start` does; its lock is held.
 
     Raises:
         OperationError: it does not come up.
     """
-    target = power_on(services, vm, run)
+    target, metadata = power_on(machine, run), machine.require().metadata
     try:  # devvm's key may have been made anew, and the engineer's account not know it
-        if vm.metadata is not None:
-            repair.let_in(services, target, vm.metadata)
+        if metadata is not None:
+            repair.let_in(machine.services, target, metadata)
     except DevvmError as error:  # the VM is up, and that was asked for
-        run.note(f"devvm ssh {vm.name} may not work: {error}")
+        run.note(f"devvm ssh {machine} may not work: {error}")
 
 
-def _stop(services: Services, vm: Vm, run: Run, *, force: bool) -> None:
+def _stop(machine: Machine, run: Run, *, force: bool) -> None:
     with run.phase("stop", "Shutting the VM down"):
-        ssh.disconnect(Machine(services, vm.name))
+        ssh.disconnect(machine)
         timeout = _FORCE_TIMEOUT if force else _STOP_TIMEOUT
-        services.domains.shutdown(vm, timeout=timeout, force=force)
+        machine.services.domains.shutdown(machine.require(), timeout=timeout, force=force)
 
 
-def present(services: Services, name: str) -> Vm:
+def present(machine: Machine) -> Vm:
     """One VM whose domain is there.
 
     Raises:
         NotFoundError: there is none of this name.
         OperationError: its domain is gone.
     """
-    vm = get(services, name)
+    vm = get(machine)
     if vm.state is VmState.MISSING:
-        if begun := services.state.journal(name):
+        if begun := machine.journal():
             raise OperationError(
-                f"{name} doesn't exist (it is being created or deleted)",
+                f"{machine} doesn't exist (it is being created or deleted)",
                 details=f"its {begun['operation']}, started {begun['started_at']}, has not "
                 "finished",
                 resolution="wait for it; if it was killed: devvm doctor --fix",
             )
         raise OperationError(
-            f"the libvirt domain of {name} is gone, or was never finished",
-            details=f"what is left: {', '.join(_remnants(services, name))}",
+            f"the libvirt domain of {machine} is gone, or was never finished",
+            details=f"what is left: {', '.join(_remnants(machine))}",
             resolution="devvm doctor --fix; to move what is left to the trash: devvm destroy "
-            f"{name}",
+            f"{machine}",
         )
     return vm
 
 
-def _remnants(services: Services, name: str) -> list[str]:
-    volumes = saved_states.lost_volumes(Machine(services, name))
-    folder = services.state.vm(name)
+def _remnants(machine: Machine) -> list[str]:
+    volumes = saved_states.lost_volumes(machine)
+    folder = machine.folder
     return [*(disk.path.name for disk in volumes), *([str(folder)] if folder.is_dir() else [])]
 
 
-def _missing(services: Services, name: str) -> Vm:
-    journal = services.state.journal(name) or {}
+def _missing(machine: Machine) -> Vm:
+    journal = machine.journal() or {}
     return Vm(
-        name=name,
-        fqdn=naming.fqdn_of(services.config, name),
+        name=machine.name,
+        fqdn=machine.fqdn,
         uuid=str(journal.get("uuid", "")),
         state=VmState.MISSING,
         driver=Driver.QEMU,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from devvm.domain.errors import NotFoundError, OperationError, ParityError, UsageError
+from devvm.domain.errors import NotFoundError, ParityError, UsageError
 from devvm.domain.model import (
     ROOT,
     Box,
@@ -71,11 +71,11 @@ def rebuild(services: Services, request: RebuildRequest, run: Run) -> RebuildRes
         ParityError: the new VM did not pass; the old one is back.
         OperationError: a step failed; the old VM is back.
     """
-    name = request.name
-    with transaction.changing(Machine(services, name), run, start=False) as before:
+    machine = Machine(services, request.name)
+    with transaction.changing(machine, run, start=False) as before:
         same = before and before.journal.get("release") == request.release
         if before and same and before.done(journal.REBUILD):
-            return _result(services, name, run, before.journal["token"])
+            return _result(machine, run, before.journal["token"])
         return carry_out(services, request, run, was_running=bool(before and before.was_running))
 
 
@@ -93,13 +93,13 @@ def carry_out(
     Raises:
         DevvmError: as `rebuild`.
     """
-    name = request.name
-    vm, token = _present(services, name, run), request.token or naming.new_token()
+    machine = Machine(services, request.name)
+    vm, token = _present(machine, run), request.token or naming.new_token()
     runs = was_running or vm.state is VmState.RUNNING
     with (
-        provision.recorded(Machine(services, name), run),
+        provision.recorded(machine, run),
         transaction.begin(
-            Machine(services, name), journal.REBUILD, run,
+            machine, journal.REBUILD, run,
             token=token, was_running=runs, release=request.release,
         ),
     ):  # fmt: skip
@@ -111,54 +111,53 @@ def carry_out(
             create.require_space(services, box)
         facts = _facts(vm.known, request.engineer, box)
         _replace_root(services, vm, box, facts, token, run)
-        lifecycle.power_on(services, _vm(services, name), run)
-        with guest_log.kept_on_failure(Machine(services, name), run):
-            provision.personalise(Machine(services, facts.name), facts.owner, box.release, run)
-            report = create.judge_vm(services, name, box.release, run)
+        lifecycle.power_on(machine, run)
+        with guest_log.kept_on_failure(machine, run):
+            provision.personalise(machine, facts.owner, box.release, run)
+            report = create.judge_vm(machine, box.release, run)
             demand_passed(services, report, run)
-        present = _vm(services, name).known  # its certificate may be a new one
+        present = machine.require().known  # its certificate may be a new one
         services.domains.set_metadata(vm.uuid, replace(present, ready=True))
-        _let_go(services, name, saved_states.find(services, token))
-    gc.tidy(Machine(services, name), run)
-    return _result(services, name, run, token, report)
+        _let_go(machine, saved_states.find(services, token))
+    gc.tidy(machine, run)
+    return _result(machine, run, token, report)
 
 
 def end(begun: Begun) -> Outcome:
     """Bring the old VM back, unless the new one has passed every check."""
-    services, name, token = begun.machine.services, begun.machine.name, begun.token
-    vm, kept = services.domains.vm(name), saved_states.find(services, token)
+    machine, token = begun.machine, begun.token
+    vm, kept = machine.vm(), saved_states.find(machine.services, token)
     ready = vm is not None and vm.metadata is not None and vm.metadata.ready
     if vm is not None and ready and transaction.made_by(vm, token):
-        _let_go(services, name, kept)
+        _let_go(machine, kept)
         return "finished"
     if kept is not None:
-        begun.run.note(f"Restoring {name} as it was")
-        restore.put_back(services, name, kept, token)
+        begun.run.note(f"Restoring {machine} as it was")
+        restore.put_back(machine, kept, token)
     else:
-        saved_states.release_made_by(Machine(services, name), token)
+        saved_states.release_made_by(machine, token)
     transaction.start_again(begun)
     return "undone"
 
 
-def _let_go(services: Services, name: str, kept: Kept | None) -> None:
+def _let_go(machine: Machine, kept: Kept | None) -> None:
     """The new VM has passed: the old one is in the trash from now on."""
     if kept is not None and kept.purpose is Purpose.PREVIOUS:
-        saved_states.to_trash(services, kept, kept.label)
-    repair.write_files(Machine(services, name))
+        saved_states.to_trash(machine.services, kept, kept.label)
+    repair.write_files(machine)
 
 
-def _present(services: Services, name: str, run: Run) -> Vm:
-    machine = Machine(services, name)
-    vm = services.domains.vm(name) or repair.redefine(machine)
+def _present(machine: Machine, run: Run) -> Vm:
+    vm = machine.vm() or repair.redefine(machine)
     if vm is None:
-        lifecycle.get(services, name)  # raises where there is nothing at all
+        lifecycle.get(machine)  # raises where there is nothing at all
         raise NotFoundError(
-            f"the libvirt domain of {name} is gone, and there is no record of what it was",
-            resolution=f"devvm recover {name}",
+            f"the libvirt domain of {machine} is gone, and there is no record of what it was",
+            resolution=f"devvm recover {machine}",
         )
     if ssh.missing_files(machine, vm.fqdn):
-        repair.new_way_in(services, vm, run)
-    return _vm(services, name)
+        repair.new_way_in(machine.services, vm, run)
+    return machine.require()
 
 
 def refuse_older_data(services: Services, vm: Vm, box: Box) -> None:
@@ -242,21 +241,10 @@ def demand_passed(services: Services, report: Report, run: Run) -> None:
     )  # fmt: skip
 
 
-def _result(
-    services: Services, name: str, run: Run, token: str, report: Report | None = None
-) -> RebuildResult:
-    vm = _vm(services, name)
+def _result(machine: Machine, run: Run, token: str, report: Report | None = None) -> RebuildResult:
+    vm = machine.require()
     if report is None:
-        lifecycle.power_on(services, vm, run)
-        report = create.examine_vm(services, name, vm.known.release, run)
-    kept = saved_states.find(services, token)
+        lifecycle.power_on(machine, run)
+        report = create.examine_vm(machine, vm.known.release, run)
+    kept = saved_states.find(machine.services, token)
     return RebuildResult(vm=vm, report=report, previous=kept.id if kept else None)
-
-
-def _vm(services: Services, name: str) -> Vm:
-    found = services.domains.vm(name)
-    if found is None:
-        raise OperationError(
-            f"{name} was deleted meanwhile", resolution=f"devvm doctor --fix; devvm recover {name}"
-        )
-    return found

@@ -34,7 +34,7 @@ def resize(services: Services, name: str, data_gib: int, run: Run) -> Disk:
     machine = Machine(services, name)
     wanted = data_gib * _GIB
     with transaction.changing(machine, run), provision.recorded(machine, run):
-        vm = lifecycle.present(services, name)
+        vm = lifecycle.present(machine)
         disk = _data_disk(services, vm.fqdn)
         if wanted < disk.size_bytes:
             raise UsageError(

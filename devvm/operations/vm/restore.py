@@ -61,47 +61,44 @@ def exchange(
             if consume:
                 saved_states.forget_kept(services, kept)
         if was_running:
-            found = services.domains.vm(vm.name)
-            assert found is not None
-            lifecycle.power_on(services, found, run)
+            lifecycle.power_on(machine, run)
 
 
 def end(begun: Begun) -> Outcome:
     """Finish an exchange of disks if the VM has the new ones, undo it otherwise."""
-    services, name = begun.machine.services, begun.machine.name
-    vm = services.domains.vm(name)
+    machine, services = begun.machine, begun.machine.services
+    vm = machine.vm()
     done = vm is not None and transaction.made_by(vm, begun.token)
     if not done:
         before = saved_states.find(services, begun.token)
         if before is not None:
             saved_states.forget_kept(services, before)
-        saved_states.release_made_by(Machine(services, name), begun.token)
+        saved_states.release_made_by(machine, begun.token)
     elif begun.journal["consume"]:
         kept = saved_states.find(services, begun.journal["kept"])
         if kept is not None:
             saved_states.forget_kept(services, kept)
-    repair.write_files(Machine(services, name))
+    repair.write_files(machine)
     transaction.start_again(begun)
     return "finished" if done else "undone"
 
 
-def put_back(services: Services, name: str, kept: Kept, token: str) -> None:
+def put_back(machine: Machine, kept: Kept, token: str) -> None:
     """Give a VM the disks and facts that it had, and drop what an operation made in their place."""
-    vm = services.domains.vm(name)
-    fqdn = naming.fqdn_of(services.config, name)
+    services, vm = machine.services, machine.vm()
     change = DomainChange(
-        name=fqdn,
+        name=machine.fqdn,
         uuid=kept.uuid,
-        title=f"devvm {name}",
+        title=f"devvm {machine}",
         disks={disk.role: disk.path for disk in kept.disks},
         facts=kept.vm,
     )
     if vm is not None:
         provision.power_off(services, vm, timeout=0)
-    source = saved_states.domain_of(services, kept) if vm is None else fqdn
+    source = saved_states.domain_of(services, kept) if vm is None else machine.fqdn
     services.domains.define(services.domains.definition(source), change)
     saved_states.forget_kept(services, kept)
-    saved_states.release_made_by(Machine(services, name), token)
+    saved_states.release_made_by(machine, token)
 
 
 def writable(services: Services, kept: Kept, fqdn: str, token: str) -> dict[str, Path]:

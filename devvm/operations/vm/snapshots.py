@@ -49,14 +49,14 @@ def create(services: Services, name: str, label: str, run: Run) -> Snapshot:
     with transaction.changing(machine, run) as before:
         done = before and before.done(journal.SNAPSHOT) and before.journal["label"] == label
         if not done:
-            vm = _vm(services, name)
+            vm = lifecycle.present(machine)
             _refuse_if_exists(services, vm, label)
             with (
                 provision.recorded(machine, run),
                 run.phase("snapshot", "Saving the disks"),
             ):
                 take(services, vm, label, run)
-        return _measured(services, find(services, name, label))
+        return _measured(services, find(machine, label))
 
 
 def take(
@@ -142,8 +142,9 @@ def list_snapshots(services: Services, name: str) -> list[Snapshot]:
     Raises:
         NotFoundError: there is no such VM.
     """
-    vm = _vm(services, name)
-    found = saved_states.of_vm(Machine(services, name), Purpose.SNAPSHOT)
+    machine = Machine(services, name)
+    vm = lifecycle.present(machine)
+    found = saved_states.of_vm(machine, Purpose.SNAPSHOT)
     return [_measured(services, kept) for kept in found if kept.uuid == vm.uuid]
 
 
@@ -157,14 +158,14 @@ def restore_snapshot(services: Services, name: str, label: str, run: Run) -> Vm:
     """
     machine = Machine(services, name)
     with transaction.changing(machine, run, start=False) as before:
-        vm = _vm(services, name)
-        kept = find(services, name, label)
+        vm = lifecycle.present(machine)
+        kept = find(machine, label)
         if not (before and before.done(journal.RESTORE) and before.journal["kept"] == kept.id):
             with provision.recorded(machine, run):
                 restore.exchange(services, vm, kept, run, before=before)
         elif before.was_running:
-            lifecycle.power_on(services, _vm(services, name), run)
-        return _vm(services, name)
+            lifecycle.power_on(machine, run)
+        return lifecycle.present(machine)
 
 
 def delete(services: Services, name: str, label: str, run: Run) -> list[str]:
@@ -174,28 +175,31 @@ def delete(services: Services, name: str, label: str, run: Run) -> list[str]:
         NotFoundError: there is no such VM or snapshot.
         LockedError: somebody is changing this VM.
     """
-    with transaction.changing(Machine(services, name), run) as before:
+    machine = Machine(services, name)
+    with transaction.changing(machine, run) as before:
         try:
-            kept = find(services, name, label)
+            kept = find(machine, label)
         except NotFoundError:
             if before and before.done(journal.PURGE) and label in before.journal["labels"]:
                 return []
             raise
         with run.phase("delete", f"Deleting the snapshot {label}"):
-            return trash.purge(services, name, [kept], run)
+            return trash.purge(machine, [kept], run)
 
 
-def find(services: Services, name: str, label: str) -> Kept:
+def find(machine: Machine, label: str) -> Kept:
     """A snapshot of a VM by its name.
 
     Raises:
         NotFoundError: there is no such VM or snapshot.
     """
-    vm = _vm(services, name)
-    for kept in saved_states.of_vm(Machine(services, name), Purpose.SNAPSHOT):
+    vm = lifecycle.present(machine)
+    for kept in saved_states.of_vm(machine, Purpose.SNAPSHOT):
         if kept.label == label and kept.uuid == vm.uuid:
             return kept
-    raise NotFoundError(f"{name} has no snapshot {label}", resolution=f"devvm snapshot list {name}")
+    raise NotFoundError(
+        f"{machine} has no snapshot {label}", resolution=f"devvm snapshot list {machine}"
+    )
 
 
 def check(services: Services, name: str, label: str) -> None:
@@ -205,7 +209,7 @@ def check(services: Services, name: str, label: str) -> None:
         NotFoundError: there is neither.
     """
     if services.state.journal(name) is None:
-        find(services, name, label)
+        find(Machine(services, name), label)
 
 
 def validate_label(label: str) -> str:
@@ -233,10 +237,6 @@ def _refuse_if_exists(services: Services, vm: Vm, label: str) -> None:
                 details=f"taken {kept.kept_at}",
                 resolution=f"choose another name, or: devvm snapshot delete {vm.name} {label}",
             )
-
-
-def _vm(services: Services, name: str) -> Vm:
-    return lifecycle.present(services, name)
 
 
 def _measured(services: Services, kept: Kept) -> Snapshot:

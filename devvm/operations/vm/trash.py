@@ -53,16 +53,16 @@ def destroy(services: Services, name: str, run: Run, *, purge: bool = False) -> 
     """
     machine = Machine(services, name)
     with transaction.changing(machine, run, start=False) as before:
-        token, uuids = _destroyed_by(services, name, before), {}
+        token, uuids = _destroyed_by(machine, before), {}
         if token is None:
-            token, uuids = naming.new_token(), {"uuid": lifecycle.get(services, name).uuid}
+            token, uuids = naming.new_token(), {"uuid": lifecycle.get(machine).uuid}
         if uuids or (purge and saved_states.find(services, token) is not None):
             what = f"Deleting {name} for good" if purge else f"Moving {name} to the trash"
             with (
                 transaction.begin(machine, journal.DESTROY, run, purge=purge, token=token, **uuids),
                 run.phase("destroy", what),
             ):
-                _put_away(services, name, token, purge=purge)
+                _put_away(machine, token, purge=purge)
         done = Destroyed(name=name, kept=saved_states.find(services, token))
         gc.tidy(machine, run)
     return done
@@ -70,42 +70,36 @@ def destroy(services: Services, name: str, run: Run, *, purge: bool = False) -> 
 
 def end_destroy(begun: Begun) -> Outcome:
     """Finish it: it destroys what nobody asked to keep."""
-    _put_away(
-        begun.machine.services,
-        begun.machine.name,
-        begun.token,
-        purge=bool(begun.journal.get("purge")),
-    )
+    _put_away(begun.machine, begun.token, purge=bool(begun.journal.get("purge")))
     return "finished"
 
 
-def _put_away(services: Services, name: str, token: str, *, purge: bool) -> None:
+def _put_away(machine: Machine, token: str, *, purge: bool) -> None:
     """Move a VM, or what is left of one, to the trash; give its place on the network back.
 
     What is to be deleted for good is in the trash first, too: what is deleted is known there until
     the last of it is gone.
     """
-    machine = Machine(services, name)
-    vm = services.domains.vm(name) or repair.redefine(machine)
+    services = machine.services
+    vm = machine.vm() or repair.redefine(machine)
     if vm is not None:
         provision.power_off(services, vm, timeout=transaction.STOP_TIMEOUT)
         saved_states.keep(services, vm, token=token, purpose=Purpose.TRASH, label=DESTROYED)
         services.domains.undefine(vm.fqdn)
     elif lost := saved_states.lost_volumes(machine):
-        saved_states.keep_volumes(services, repair.unknown(name), tuple(lost), token)
-    with services.state.wait_lock("network"):
-        services.network.release(name)
+        saved_states.keep_volumes(services, repair.unknown(machine.name), tuple(lost), token)
+    machine.release_lease()
     if purge and (kept := saved_states.find(services, token)):
         gc.purge(services, kept)
-    services.state.forget(name)  # the journal too
+    services.state.forget(machine.name)  # the journal too
 
 
-def _destroyed_by(services: Services, name: str, before: transaction.Ended | None) -> str | None:
+def _destroyed_by(machine: Machine, before: transaction.Ended | None) -> str | None:
     """The token of what an earlier command destroyed or undid; None where something is left."""
     if before is None:
         return None
     undone = before.operation in (journal.CREATE, journal.CLONE)
-    if before.done(journal.DESTROY) or (undone and not lifecycle.exists(services, name)):
+    if before.done(journal.DESTROY) or (undone and not lifecycle.exists(machine)):
         return str(before.journal.get("token", ""))
     return None
 
@@ -134,14 +128,14 @@ def recover(services: Services, name: str, run: Run, *, identifier: str | None =
             or (before.done(journal.RESTORE) and before.journal["kept"] == identifier)
         )
         if not done:
-            vm = services.domains.vm(name)
-            kept = _choose(services, name, identifier, vm, run)
+            vm = machine.vm()
+            kept = _choose(machine, identifier, vm, run)
             with provision.recorded(machine, run):
                 if vm is not None and kept is not None:
                     restore.exchange(services, vm, kept, run, before=before, consume=True)
                 elif kept is not None:
-                    return _bring_back(services, name, kept, run)
-        return _checked(services, name, run)
+                    return _bring_back(machine, kept, run)
+        return _checked(machine, run)
 
 
 def takes_the_place(services: Services, name: str) -> bool:
@@ -194,20 +188,21 @@ def empty(services: Services, doomed: Sequence[Kept], run: Run) -> list[str]:
     """
     removed: list[str] = []
     for name in sorted({kept.vm.name for kept in doomed} | set(_unfinished(services))):
-        with transaction.changing(Machine(services, name), run):
+        machine = Machine(services, name)
+        with transaction.changing(machine, run):
             there = [kept for kept in items(services, name) if kept in doomed]
             if there:
                 with run.phase("purge", f"Deleting everything of {name} in the trash for good"):
-                    removed += purge(services, name, there, run)
+                    removed += purge(machine, there, run)
     return removed
 
 
-def purge(services: Services, name: str, doomed: Iterable[Kept], run: Run) -> list[str]:
+def purge(machine: Machine, doomed: Iterable[Kept], run: Run) -> list[str]:
     """Delete kept states of a VM for good; the volumes that are gone. The VM's lock is held.
 
     If there is no room for a journal it goes on without one: it is what makes room.
     """
-    machine = Machine(services, name)
+    services = machine.services
     every = [state for kept in doomed for state in gc.with_snapshots(services, kept)]
     volumes = {path for kept in every for path in saved_states.layers_under(services, kept.disks)}
     facts = {
@@ -217,7 +212,7 @@ def purge(services: Services, name: str, doomed: Iterable[Kept], run: Run) -> li
         "volumes": sorted(map(str, volumes)),
     }
     with suppress(OperationError):
-        services.state.open_journal(name, journal.PURGE, facts)
+        services.state.open_journal(machine.name, journal.PURGE, facts)
     with transaction.ended_on_failure(machine, run):
         _delete(services, facts)
         gc.tidy(machine, run)
@@ -228,14 +223,14 @@ def purge(services: Services, name: str, doomed: Iterable[Kept], run: Run) -> li
 
 def end_purge(begun: Begun) -> Outcome:
     """Finish it: a part of what was to be deleted is gone already."""
-    services, name = begun.machine.services, begun.machine.name
+    machine, services = begun.machine, begun.machine.services
     _delete(services, begun.journal)
-    vm = services.domains.vm(name)
+    vm = machine.vm()
     if vm is not None:
         gc.drop_void(services, vm)
-        repair.write_files(Machine(services, name))  # a killed merge leaves no definition
+        repair.write_files(machine)  # a killed merge leaves no definition
     if begun.killed:  # who interrupted it is not kept waiting while layers are merged
-        gc.tidy(Machine(services, name), begun.run)
+        gc.tidy(machine, begun.run)
     return "finished"
 
 
@@ -254,40 +249,38 @@ def _unfinished(services: Services) -> dict[str, transaction.Journal]:
     }
 
 
-def _choose(
-    services: Services, name: str, identifier: str | None, vm: Vm | None, run: Run
-) -> Kept | None:
+def _choose(machine: Machine, identifier: str | None, vm: Vm | None, run: Run) -> Kept | None:
     """Which state to bring back; None where the domain only had to be defined again."""
-    states = items(services, name)
+    states = items(machine.services, machine.name)
     if identifier is not None:
         found = next((kept for kept in states if kept.id == identifier), None)
         if found is None:
             raise NotFoundError(
-                f"there is no saved state {identifier} of {name} in the trash",
-                resolution=f"devvm trash show {name}" if states else "devvm trash list",
+                f"there is no saved state {identifier} of {machine} in the trash",
+                resolution=f"devvm trash show {machine}" if states else "devvm trash list",
             )
         _refuse_if_not_whole(found)
         return found
     if vm is not None:
         raise ExistsError(
-            f"{name} exists",
+            f"{machine} exists",
             details="to replace it with an earlier state, name that state"
             if states
             else "and nothing of it is in the trash",
-            resolution=f"devvm trash show {name}, then: devvm recover {name} --item ID"
+            resolution=f"devvm trash show {machine}, then: devvm recover {machine} --item ID"
             if states
-            else f"devvm ssh {name}",
+            else f"devvm ssh {machine}",
         )
-    if repair.redefine(Machine(services, name)) is not None:
-        run.note(f"The domain of {name} had been deleted; it is defined again, on its own disks")
+    if repair.redefine(machine) is not None:
+        run.note(f"The domain of {machine} had been deleted; it is defined again, on its own disks")
         return None
     whole = [kept for kept in states if kept.whole]
     if not whole:
         for kept in states:
             _refuse_if_not_whole(kept)
-        lifecycle.get(services, name)
+        lifecycle.get(machine)
         raise NotFoundError(
-            f"there is nothing of {name} in the trash", resolution="devvm trash list"
+            f"there is nothing of {machine} in the trash", resolution="devvm trash list"
         )
     return next((kept for kept in reversed(whole) if kept.destroyed), whole[-1])
 
@@ -302,27 +295,24 @@ def _refuse_if_not_whole(kept: Kept) -> None:
         )
 
 
-def _bring_back(services: Services, name: str, kept: Kept, run: Run) -> Recovered:
-    machine = Machine(services, name)
+def _bring_back(machine: Machine, kept: Kept, run: Run) -> Recovered:
+    services, fqdn = machine.services, machine.fqdn
     token = naming.new_token()
-    fqdn = naming.fqdn_of(services.config, name)
     if services.domains.uuid(fqdn) is not None:
         raise ExistsError(
             f"there is a libvirt domain {fqdn} that devvm did not make",
             resolution=f"look at it: virsh dominfo {fqdn}; rename or remove it, then: "
-            f"devvm recover {name}",
+            f"devvm recover {machine}",
         )
     with transaction.begin(machine, journal.RECOVER, run, token=token, kept=kept.id):
-        with run.phase("disks", f"Taking {name} out of the trash"):
+        with run.phase("disks", f"Taking {machine} out of the trash"):
             disks = restore.writable(services, kept, fqdn, token)
-            with services.state.wait_lock("network"):
-                services.network.ensure()
-                lease = services.network.reserve(name, kept.mac)
+            lease = machine.reserve_lease(kept.mac)
             public_key = ssh.new_key(machine)
             change = DomainChange(
                 name=fqdn,
                 uuid=kept.uuid or str(uuid.uuid4()),
-                title=f"devvm {name}",
+                title=f"devvm {machine}",
                 mac=lease.mac,
                 disks=disks,
                 facts=kept.vm,
@@ -331,35 +321,32 @@ def _bring_back(services: Services, name: str, kept: Kept, run: Run) -> Recovere
             saved_states.define_from(services, kept, change)
             repair.write_files(machine)
             saved_states.forget_kept(services, kept)
-        return _checked(services, name, run)
+        return _checked(machine, run)
 
 
 def end_recover(begun: Begun) -> Outcome:
     """Undo it, unless the state has left the trash, which is the last that it does there."""
-    services, name = begun.machine.services, begun.machine.name
+    machine, services = begun.machine, begun.machine.services
     kept = saved_states.find(services, begun.journal["kept"])
     if kept is None:
         return "finished"
-    vm = services.domains.vm(name)
+    vm = machine.vm()
     if vm is not None and vm.uuid == kept.uuid:
         provision.power_off(services, vm, timeout=0)
         services.domains.undefine(vm.fqdn)
-    saved_states.release_made_by(Machine(services, name), begun.token)
-    with services.state.wait_lock("network"):
-        services.network.release(name)
-    services.state.forget(name)
+    saved_states.release_made_by(machine, begun.token)
+    machine.release_lease()
+    services.state.forget(machine.name)
     return "undone"
 
 
-def _checked(services: Services, name: str, run: Run) -> Recovered:
+def _checked(machine: Machine, run: Run) -> Recovered:
     """Start a VM that is back, let its new key in, and check it."""
-    vm = services.domains.vm(name)
-    assert vm is not None
-    if ssh.missing_files(Machine(services, name), vm.fqdn):
+    services = machine.services
+    vm = machine.require()
+    if ssh.missing_files(machine, vm.fqdn):
         repair.new_way_in(services, vm, run)
-    target = lifecycle.power_on(services, vm, run)
+    target = lifecycle.power_on(machine, run)
     repair.let_in(services, target, vm.known)
-    report = create.examine_vm(services, name, vm.known.release, run)
-    found = services.domains.vm(name)
-    assert found is not None
-    return Recovered(vm=found, report=report)
+    report = create.examine_vm(machine, vm.known.release, run)
+    return Recovered(vm=machine.require(), report=report)

@@ -31,7 +31,7 @@ def dev1(tmp_path):
 
 def forget(world, *labels):
     for label in labels:
-        kept = snapshots.find(world.services, "dev1", label)
+        kept = snapshots.find(world.machine(), label)
         saved_states.forget_kept(world.services, kept)
     world.again()
 
@@ -193,7 +193,7 @@ def test_a_vm_that_is_not_there_is_no_failure(dev1):
 
 
 def put_into_trash(world, label, expires_at):
-    kept = snapshots.find(world.services, "dev1", label)
+    kept = snapshots.find(world.machine(), label)
     there = replace(kept, purpose=Purpose.TRASH, expires_at=expires_at)
     saved_states.change_kept(world.services, there)
 
@@ -210,16 +210,16 @@ def test_what_has_expired_goes_and_what_has_not_stays(dev1):
 
 
 def test_a_snapshot_never_expires_whatever_is_written_in_it(dev1):
-    kept = snapshots.find(dev1.services, "dev1", "one")
+    kept = snapshots.find(dev1.machine(), "one")
     saved_states.change_kept(dev1.services, replace(kept, expires_at=LONG_AGO))
     assert gc.expired(dev1.services) == []
 
 
 def test_purging_says_what_is_gone_and_leaves_what_is_needed(dev1):
-    kept = snapshots.find(dev1.services, "dev1", "two")
+    kept = snapshots.find(dev1.machine(), "two")
     assert gc.purge(dev1.services, kept) == []  # all of it lies under the VM
     assert everything(dev1) == ["one", "two", "three"]
     lifecycle.stop(dev1.services, "dev1", dev1.run("stop dev1"))
-    one = snapshots.find(dev1.services, "dev1", "one")
+    one = snapshots.find(dev1.machine(), "one")
     dev1.services.domains.undefine("dev1.devvm.test")
     assert set(gc.purge(dev1.services, one)) == {disk.path.name for disk in one.disks}

@@ -199,7 +199,7 @@ def test_there_is_no_such_snapshot_or_vm(dev1):
     for call in (
         lambda: restore(dev1),
         lambda: delete(dev1),
-        lambda: snapshots.find(dev1.services, "dev1", "before"),
+        lambda: snapshots.find(dev1.machine(), "before"),
         lambda: snapshots.list_snapshots(dev1.services, "dev2"),
         lambda: snapshots.check(dev1.services, "dev1", "before"),
     ):

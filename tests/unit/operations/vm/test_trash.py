@@ -192,7 +192,7 @@ def test_remnants_are_destroyed_too_and_say_that_they_are_disks_only(dev1):
     vm = dev1.vm()
     dev1.host.domains.pop(vm.fqdn)
     (dev1.state.vm("dev1") / "domain.xml").unlink()
-    assert lifecycle.get(dev1.services, "dev1").state is VmState.MISSING
+    assert lifecycle.get(dev1.machine()).state is VmState.MISSING
     kept = destroy(dev1).kept
     assert not kept.whole
     assert {disk.path for disk in kept.disks} == {disk.path for disk in vm.disks}
