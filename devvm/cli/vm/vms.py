@@ -254,15 +254,15 @@ def _change(
     vm_name = session.vm_name(name)
     services = session.services()
     run = session.run(f"{verb} {vm_name}")
-    machine = power(services, vm_name, run)
+    vm = power(services, vm_name, run)
     done: dict[str, Any] = {}
     if update is not None:
-        done["update"] = deferred_update.bring(session, services, machine, run, wanted=update)
+        done["update"] = deferred_update.bring(session, services, vm, run, wanted=update)
         if done["update"]:
-            machine = lifecycle.get(Machine(services, vm_name))
+            vm = lifecycle.get(Machine(services, vm_name))
     session.output.result(
-        {"vm": serializers.vm(machine), "run": serializers.run(run.record("done")), **done},
-        lambda: session.output.line(f"{machine.name} is {shown_state(machine)}"),
+        {"vm": serializers.vm(vm), "run": serializers.run(run.record("done")), **done},
+        lambda: session.output.line(f"{vm.name} is {shown_state(vm)}"),
     )
 
 

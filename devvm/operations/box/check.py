@@ -45,11 +45,12 @@ def check(services: Services, box: Box, run: Run) -> Report:
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     packages, packages_from = packages_of(services, box.release, box)
+    machine = Machine(services, name)
     start = time.monotonic()
     with services.state.lock(name, run.command):
         try:
             target = provision.bring_up(
-                Machine(services, name), box=box, vm_config=vm_config, metadata=metadata, run=run
+                machine, box=box, vm_config=vm_config, metadata=metadata, run=run
             )
             with run.phase("verify", "Checking the box in its VM"):
                 checks = services.verifier.check(
@@ -59,7 +60,7 @@ def check(services: Services, box: Box, run: Run) -> Report:
                     packages=packages,
                 )
         finally:
-            provision.take_down(Machine(services, name))
+            provision.take_down(machine)
     seconds = round(time.monotonic() - start, 2)
     return Report(
         vm=name, release=box.release, checks=checks, seconds=seconds, packages_from=packages_from

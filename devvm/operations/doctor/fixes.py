@@ -44,9 +44,8 @@ def new_way_in(services: Services, vm: Vm, run: Run) -> None:
     """Make a VM's key and files anew, and have the VM let them in."""
     repair.new_way_in(services, vm, run)
     if vm.state is VmState.RUNNING and vm.metadata is not None:
-        repair.let_in(
-            services, ssh.target(Machine(services, vm.name), login="vagrant"), vm.metadata
-        )
+        machine = Machine(services, vm.name)
+        repair.let_in(machine, ssh.target(machine, login="vagrant"), vm.metadata)
 
 
 def redefine(services: Services, name: str, _run: Run) -> None:
@@ -71,8 +70,7 @@ def to_trash(services: Services, kept: Kept, _run: Run) -> None:
 
 def release_lease(services: Services, name: str, _run: Run) -> None:
     """Give a place on the network back."""
-    with services.state.wait_lock("network"):
-        services.network.release(name)
+    Machine(services, name).release_lease()
 
 
 def write_files(services: Services, name: str, _run: Run) -> None:

@@ -79,15 +79,15 @@ def new_way_in(services: Services, vm: Vm, run: Run) -> None:
     write_files(machine)
 
 
-def let_in(services: Services, target: Target, metadata: Metadata) -> None:
+def let_in(machine: Machine, target: Target, metadata: Metadata) -> None:
     """Let devvm's key for a VM in to its engineer's account.
 
     Raises:
         OperationError: the VM does not let devvm in.
     """
-    public_key = ssh.own_key(Machine(services, metadata.name))
+    public_key = ssh.own_key(machine)
     if public_key is not None and metadata.ready:
-        ssh.admit(services, target, metadata.engineer, public_key)
+        ssh.admit(machine.services, target, metadata.engineer, public_key)
 
 
 def redefine(machine: Machine) -> Vm | None:

@@ -37,14 +37,15 @@ def bring(services: Services, name: str, run: Run, *, by: str) -> update.Updated
     Raises:
         DevvmError: it could not be brought there.
     """
-    vm = lifecycle.running(Machine(services, name))
+    machine = Machine(services, name)
+    vm = lifecycle.running(machine)
     rollout, release = vm.known.update_by, vm.known.update_to
     start = run.seconds
     try:
         request = update.UpdateRequest(name=name, release=release)
         updated = update.update(services, request, run)
     except DevvmError as error:
-        _forget(services, name, run)
+        _forget(machine, run)
         log = str(error.log) if error.log else ""
         facts = {"why": error.brief, "failure": error.failure, "log": log}
         _note(services, rollout, name, Step.FAILED, by, **facts)
@@ -54,12 +55,12 @@ def bring(services: Services, name: str, run: Run, *, by: str) -> update.Updated
     return updated
 
 
-def _forget(services: Services, name: str, run: Run) -> None:
+def _forget(machine: Machine, run: Run) -> None:
     """Do not try it again by itself, unless it is half way there, or in somebody else's hands."""
-    with suppress(LockedError), services.state.lock(name, run.command):
-        facts = lifecycle.get(Machine(services, name)).metadata
+    with suppress(LockedError), machine.services.state.lock(machine.name, run.command):
+        facts = lifecycle.get(machine).metadata
         if facts and not facts.restore_point:
-            rollback.no_update(services, name)
+            rollback.no_update(machine)
 
 
 def _note(

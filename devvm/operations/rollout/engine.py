@@ -19,6 +19,7 @@ from devvm.domain.rollout.message import Kind, Message
 from devvm.domain.rollout.plan import CANARY
 from devvm.domain.rollout.state import POSTPONED, SETTLED, Cause, Event, Ledger, Mark, State
 from devvm.domain.rollout.state import VmState as Step
+from devvm.operations.core.machine import Machine
 from devvm.operations.core.parallel import SideBySide
 from devvm.operations.core.progress import Run
 from devvm.operations.rollout import vm_step
@@ -350,7 +351,7 @@ class Rollout:
         """Whether a VM that is due stays on its release; waits for who is changing it."""
         while True:
             try:
-                return vm_step.forget_due(self.services, self.plan, self.release, name)
+                return vm_step.forget_due(Machine(self.services, name), self.plan, self.release)
             except LockedError:
                 self.clock.sleep(_TICK)
 

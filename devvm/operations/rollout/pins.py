@@ -51,7 +51,7 @@ def pin(
         )
     line = _line(reason)
     with services.state.lock(name, command):
-        vm, facts = _whole(services, name)
+        vm, facts = _whole(Machine(services, name))
         facts = replace(facts, pinned_until=until.isoformat(), pinned_by=by, pin_reason=line)
         return _note(services, vm, facts)
 
@@ -65,7 +65,7 @@ def unpin(services: Services, name: str, *, command: str) -> tuple[Vm, bool]:
         OperationError: it is not whole, so that nothing can be noted in it.
     """
     with services.state.lock(name, command):
-        vm, facts = _whole(services, name)
+        vm, facts = _whole(Machine(services, name))
         if not facts.pinned_until:
             return vm, False
         facts = replace(facts, pinned_until="", pinned_by="", pin_reason="")
@@ -97,19 +97,20 @@ def _line(reason: str) -> str:
     return line
 
 
-def _whole(services: Services, name: str) -> tuple[Vm, Metadata]:
+def _whole(machine: Machine) -> tuple[Vm, Metadata]:
     """A VM that facts can be noted in, and that no operation gives other ones when it ends."""
-    vm = lifecycle.present(Machine(services, name))
-    if begun := services.state.journal(name):
+    vm = lifecycle.present(machine)
+    if begun := machine.journal():
         raise OperationError(
-            f"a {begun['operation']} of {name} has not finished",
+            f"a {begun['operation']} of {machine} has not finished",
             details=f"it was started {begun['started_at']}, and killed",
             resolution="devvm doctor --fix",
         )
     if vm.metadata is None or not vm.metadata.ready:
         raise OperationError(
-            f"{name} is unfinished: its create was killed",
-            resolution=f"to finish it: devvm create {name}; to remove it: devvm destroy {name}",
+            f"{machine} is unfinished: its create was killed",
+            resolution=f"to finish it: devvm create {machine}; to remove it: "
+            f"devvm destroy {machine}",
         )
     return vm, vm.metadata
 

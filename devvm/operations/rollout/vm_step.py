@@ -75,12 +75,12 @@ def step(
         HostNotReadyError: the host lacks something: no VM can be changed now.
         DevvmError: the VM could not be brought there.
     """
-    name = progress.name
+    machine = Machine(services, progress.name)
     try:
         if progress.tries:  # begun by a process that was killed
-            with transaction.changing(Machine(services, name), run):
+            with transaction.changing(machine, run):
                 pass
-        vm = services.domains.vm(name)
+        vm = machine.vm()
         refusal = _refusal(vm, release, progress, now)
         if refusal is not None:
             return refusal
@@ -105,10 +105,10 @@ def back(
     Raises:
         DevvmError: it can't be brought back.
     """
-    name = progress.name
-    with transaction.changing(Machine(services, name), run, start=True):
+    machine = Machine(services, progress.name)
+    with transaction.changing(machine, run, start=True):
         pass
-    vm = services.domains.vm(name)
+    vm = machine.vm()
     if vm is None:
         return Step.LEFT, {"why": "it no longer exists"}
     began = strategy.began(vm, release)
@@ -119,12 +119,12 @@ def back(
         return Step.BACK, {"why": f"it is on {vm.metadata.release if vm.metadata else '-'}"}
     token = vm.known.restore_point if began else progress.token
     if vm.state is VmState.RUNNING:
-        _say(services, name, "this VM restarts now and goes back to the previous release")
-    report = rollback.go_back(services, name, release.release, token, run)
+        _say(machine, "this VM restarts now and goes back to the previous release")
+    report = rollback.go_back(machine, release.release, token, run)
     return Step.BACK, {"why": f"back on {report.release}", "checks": _checks(report)}
 
 
-def forget_due(services: Services, plan: Plan, release: Release, name: str) -> bool:
+def forget_due(machine: Machine, plan: Plan, release: Release) -> bool:
     """Let a VM that does not run stay on its release when it next starts.
 
     Returns:
@@ -133,14 +133,14 @@ def forget_due(services: Services, plan: Plan, release: Release, name: str) -> b
     Raises:
         LockedError: somebody is changing it.
     """
-    with services.state.lock(name, f"rollout {plan.id}"):
-        vm = services.domains.vm(name)
+    with machine.services.state.lock(machine.name, f"rollout {plan.id}"):
+        vm = machine.vm()
         if vm is None or vm.metadata is None:
             return True
         if strategy.is_on(vm, release.release) or strategy.began(vm, release):
             return False
         if vm.metadata.update_to == release.release:
-            rollback.no_update(services, name)
+            rollback.no_update(machine)
         return True
 
 
@@ -252,13 +252,14 @@ def _change(
     now: datetime,
     tell: Tell,
 ) -> Outcome:
+    machine = Machine(services, vm.name)
     begun_at: float | None = None
 
     def begin(found: Vm, chosen: Way, token: str) -> None:
         nonlocal begun_at
         outcome = _refusal(found, release, progress, now)
         if outcome is None and chosen.kind is Kind.REBUILD:
-            outcome = _at_risk(services, vm.name)
+            outcome = _at_risk(machine)
         if outcome is not None:
             raise _NotBegunError(outcome)
         tell(Step.UPDATING, {"way": str(chosen.kind), "reason": chosen.reason, "token": token})
@@ -273,7 +274,7 @@ def _change(
         return refusal.outcome
     except DevvmError:
         if begun_at is not None:
-            _say(services, vm.name, "the update failed; this VM is as it was before")
+            _say(machine, "the update failed; this VM is as it was before")
         raise
     if begun_at is None:  # there already: by a process that ended before it could say so
         if not progress.tries and not there:
@@ -281,24 +282,24 @@ def _change(
         kept = progress.token if saved_states.find(services, progress.token, of=vm.fqdn) else ""
         facts = {"checks": _checks(updated.report), "token": kept}
         return Outcome(step=Step.DONE, facts=facts)
-    _say(services, vm.name, f"this VM is now on release {release.release}")
+    _say(machine, f"this VM is now on release {release.release}")
     return Outcome(step=Step.DONE, facts=done(updated, run.seconds - begun_at))
 
 
-def _at_risk(services: Services, name: str) -> Outcome | None:
+def _at_risk(machine: Machine) -> Outcome | None:
     """What keeps a VM from a new root, which its owner has to agree to."""
-    lost = unsaved_work.look(Machine(services, name)).lost
+    lost = unsaved_work.look(machine).lost
     if not lost:
         return None
     return _left(
         f"a rebuild would replace {lost[0].path}, the only copy of somebody's work; to have "
-        f"its owner decide: devvm update {name}"
+        f"its owner decide: devvm update {machine}"
     )
 
 
-def _say(services: Services, name: str, text: str) -> None:
+def _say(machine: Machine, text: str) -> None:
     with suppress(DevvmError):  # nobody has to hear it
-        sessions.tell(Machine(services, name), text)
+        sessions.tell(machine, text)
 
 
 def _checks(report: Report) -> str:

@@ -15,17 +15,15 @@ from devvm.operations.storage import saved_states
 from devvm.operations.transaction import transaction
 from devvm.operations.update import strategy
 from devvm.operations.vm import create, lifecycle, restore
-from devvm.ports.services import Services
 
 
-def go_back(services: Services, name: str, release: str, kept_id: str, run: Run) -> Report:
+def go_back(machine: Machine, release: str, kept_id: str, run: Run) -> Report:
     """Bring a VM back to the state that was kept before an update, with the work done since.
 
     The state that it had goes to the trash. Run again after it was killed, it goes on.
 
     Args:
-        services: What the operation may use.
-        name: The VM's name.
+        machine: The VM.
         release: What the update brought it to, or was to.
         kept_id: Names the state that was kept.
         run: Where phases go.
@@ -38,23 +36,21 @@ def go_back(services: Services, name: str, release: str, kept_id: str, run: Run)
         LockedError: somebody is changing this VM.
         OperationError: a step failed.
     """
-    machine = Machine(services, name)
     with transaction.changing(machine, run, start=False) as before:
         vm = lifecycle.present(machine)
         was_off = vm.state is VmState.SHUTOFF and not (before and before.was_running)
-        exchange(services, name, release, kept_id, run)
-        report = _see_it_back(services, name, run)
+        exchange(machine, release, kept_id, run)
+        report = _see_it_back(machine, run)
         if was_off:
             vm = lifecycle.present(machine)
-            provision.power_off(services, vm, timeout=transaction.STOP_TIMEOUT)
+            provision.power_off(machine.services, vm, timeout=transaction.STOP_TIMEOUT)
     return report
 
 
-def exchange(services: Services, name: str, release: str, kept_id: str, run: Run) -> None:
+def exchange(machine: Machine, release: str, kept_id: str, run: Run) -> None:
     """Give a VM a kept state, and the work done since; the lock is held."""
-    machine = Machine(services, name)
     vm = lifecycle.present(machine)
-    kept = saved_states.find(services, kept_id, of=vm.fqdn)
+    kept = saved_states.find(machine.services, kept_id, of=vm.fqdn)
     left = not strategy.is_on(vm, release) and not (
         vm.metadata and vm.metadata.restore_point == kept_id
     )
@@ -67,36 +63,33 @@ def exchange(services: Services, name: str, release: str, kept_id: str, run: Run
         with run.phase("work", "Carrying over what was written meanwhile"):
             home_backup.save(machine, kept_id, run)
         vm = lifecycle.present(machine)
-        restore.exchange(services, vm, kept, run, before=None, consume=True)
-        no_update(services, name)
+        restore.exchange(machine.services, vm, kept, run, before=None, consume=True)
+        no_update(machine)
     else:
         raise NotFoundError(
-            f"the saved state of {name} to go back to no longer exists",
+            f"the saved state of {machine} to go back to no longer exists",
             details=f"{kept_id} is not in the trash: it expired, or somebody emptied it",
-            resolution=f"devvm trash show {name}",
+            resolution=f"devvm trash show {machine}",
         )
     home_backup.put_back(machine, run)
 
 
-def report_back(services: Services, name: str, run: Run) -> None:
+def report_back(machine: Machine, run: Run) -> None:
     """See that a VM which was brought back works, and say it."""
     try:
-        report = _see_it_back(services, name, run)
+        report = _see_it_back(machine, run)
     except DevvmError as error:
-        run.note(f"{name} is as it was before, but could not be checked: {error}")
+        run.note(f"{machine} is as it was before, but could not be checked: {error}")
         return
     failures = len(list(report.failures()))
     run.note(
-        f"{name} is back on {report.release}: {len(report.checks) - failures} of "
+        f"{machine} is back on {report.release}: {len(report.checks) - failures} of "
         f"{len(report.checks)} checks pass"
     )
 
 
-def no_update(
-    services: Services, name: str, *, release: str | None = None, mariadb: str | None = None
-) -> None:
+def no_update(machine: Machine, *, release: str | None = None, mariadb: str | None = None) -> None:
     """Note that no update is under way in a VM any more, and what it came to."""
-    machine = Machine(services, name)
     vm = lifecycle.present(machine)
     changed = replace(
         vm.known,
@@ -107,12 +100,12 @@ def no_update(
         restore_point="",
     )
     if changed != vm.known:
-        services.domains.set_metadata(vm.uuid, changed)
+        machine.services.domains.set_metadata(vm.uuid, changed)
         repair.write_files(machine)
 
 
-def _see_it_back(services: Services, name: str, run: Run) -> Report:
-    machine = Machine(services, name)
+def _see_it_back(machine: Machine, run: Run) -> Report:
+    services = machine.services
     vm = lifecycle.present(machine)
     if vm.state is not VmState.RUNNING:
         lifecycle.power_on(machine, run)
@@ -120,4 +113,4 @@ def _see_it_back(services: Services, name: str, run: Run) -> Report:
     release, its_own = lifecycle.present(machine).known.release, services
     if services.releases.find(release) is not None:
         its_own = strategy.of_release(services, release)
-    return create.examine_vm(Machine(its_own, name), release, run)
+    return create.examine_vm(Machine(its_own, machine.name), release, run)

@@ -93,27 +93,28 @@ def update(
         ParityError: the VM did not pass; it is as it was before.
         OperationError: a step failed; the VM is as it was before.
     """
-    name, release = request.name, strategy.in_use(services, request.release)
-    theirs = strategy.of_release(services, release.release)
-    with transaction.changing(Machine(services, name), run) as before:
+    machine, release = Machine(services, request.name), strategy.in_use(services, request.release)
+    # the same VM, with the roles and the checks of the release that it is brought to
+    theirs = replace(machine, services=strategy.of_release(services, release.release))
+    with transaction.changing(machine, run) as before:
         rebuilt = bool(before and before.done(journal.REBUILD))
-        vm = _up(services, name, run)
-        home_backup.put_back(Machine(services, name), run)  # that a killed way back has left
+        vm = _up(machine, run)
+        home_backup.put_back(machine, run)  # that a killed way back has left
         if strategy.is_on(vm, release.release) and (rebuilt or not request.rebuild):
-            report = create.examine_vm(Machine(theirs, name), release.release, run)
-            rollback.no_update(services, name, release=release.release)
-            return Updated(vm=lifecycle.get(Machine(services, name)), report=report)
+            report = create.examine_vm(theirs, release.release, run)
+            rollback.no_update(machine, release=release.release)
+            return Updated(vm=lifecycle.get(machine), report=report)
         chosen = _chosen(services, request, vm, release, run)
         token = _token(services, vm, release, chosen)
         if begin is not None:
             begin(vm, chosen, token)
         elif request.choice is None:
-            run.note(f"{name}: {chosen.kind} ({chosen.reason})")
+            run.note(f"{machine}: {chosen.kind} ({chosen.reason})")
         if chosen.kind is Kind.REBUILD:
-            return _rebuild(services, theirs, vm, release, chosen, token, run)
-        updated = _converge(services, theirs, name, release, chosen, token, run)
+            return _rebuild(machine, theirs, vm, release, chosen, token, run)
+        updated = _converge(machine, theirs, release, chosen, token, run)
         if begin is None:  # in a rollout the next operation does: it looks at all VMs
-            gc.tidy(Machine(services, name), run)
+            gc.tidy(machine, run)
         return updated
 
 
@@ -140,10 +141,9 @@ def _find_way(services: Services, vm: Vm, release: Release, run: Run, *, rebuild
     return way.rebuild("requested") if rebuild else strategy.find_way(services, vm, release, run)
 
 
-def _up(services: Services, name: str, run: Run) -> Vm:
+def _up(machine: Machine, run: Run) -> Vm:
     """A VM that is finished, and runs now: only into one that runs can be looked."""
-    machine = Machine(services, name)
-    vm = _finished(services, name)
+    vm = _finished(machine)
     if vm.state is not VmState.RUNNING:
         with provision.recorded(machine, run):
             lifecycle.bring_up(machine, run)
@@ -151,17 +151,11 @@ def _up(services: Services, name: str, run: Run) -> Vm:
 
 
 def _converge(
-    services: Services,
-    theirs: Services,
-    name: str,
-    release: Release,
-    chosen: Way,
-    token: str,
-    run: Run,
+    machine: Machine, theirs: Machine, release: Release, chosen: Way, token: str, run: Run
 ) -> Updated:
-    machine = Machine(services, name)
+    services = machine.services
     with provision.recorded(machine, run):
-        vm = _finished(services, name)
+        vm = _finished(machine)
         if vm.state is not VmState.RUNNING:  # somebody inside has shut it down since
             lifecycle.power_on(machine, run)
         else:  # one that never stops has no other time for it
@@ -169,14 +163,14 @@ def _converge(
         vm = lifecycle.present(machine)
         create.require_space(services, None)
         rebuild.refuse_older_data(services, vm, create.require_box(services, release.release))
-        kept = _restore_point(services, vm, release, token, run)
+        kept = _restore_point(machine, vm, release, token, run)
         with (
-            _back_on_failure(services, name, release, kept, run),
+            _back_on_failure(machine, release, kept, run),
             guest_log.kept_on_failure(machine, run),
         ):
             roles = ", ".join(chosen.roles) or "package changes only"
             with run.phase("converge", f"Applying {roles}"):
-                theirs.provisioner.apply(
+                theirs.services.provisioner.apply(
                     _PLAYBOOK,
                     ssh.target(machine, login="vagrant"),
                     variables={
@@ -188,42 +182,43 @@ def _converge(
                     log=run.log(services.state),
                     tags=("packages", *chosen.roles),
                 )
-            provision.personalise(Machine(theirs, name), vm.known.owner, release.release, run)
-            report = create.judge_vm(Machine(theirs, name), release.release, run)
+            provision.personalise(theirs, vm.known.owner, release.release, run)
+            report = create.judge_vm(theirs, release.release, run)
             rebuild.demand_passed(services, report, run)
         mariadb = release.packages.get("mariadb-server", "") or vm.known.mariadb
-        rollback.no_update(services, name, release=release.release, mariadb=mariadb)
+        rollback.no_update(machine, release=release.release, mariadb=mariadb)
     vm = lifecycle.get(machine)
     return Updated(vm=vm, report=report, way=chosen, previous=kept.id)
 
 
 def _rebuild(
-    services: Services,
-    theirs: Services,
+    machine: Machine,
+    theirs: Machine,
     vm: Vm,
     release: Release,
     chosen: Way,
     token: str,
     run: Run,
 ) -> Updated:
-    name, owner = vm.name, vm.known.owner
-    home_backup.mark(Machine(services, name), token)
-    wanted = rebuild.RebuildRequest(name=name, engineer=owner, release=release.release, token=token)
+    home_backup.mark(machine, token)
+    wanted = rebuild.RebuildRequest(
+        name=machine.name, engineer=vm.known.owner, release=release.release, token=token
+    )
     try:
-        done = rebuild.carry_out(theirs, wanted, run)
+        done = rebuild.carry_out(theirs.services, wanted, run)
     except (OperationError, ParityError) as error:
-        if services.state.journal(name) is None and services.domains.vm(name) is not None:
-            rollback.report_back(services, name, run)
-        raise _failed(name, release, error, run.log(services.state)) from error
+        if machine.journal() is None and machine.vm() is not None:
+            rollback.report_back(machine, run)
+        raise _failed(machine, release, error, run.log(machine.services.state)) from error
     return Updated(vm=done.vm, report=done.report, way=chosen, previous=done.previous)
 
 
-def _finished(services: Services, name: str) -> Vm:
-    vm = lifecycle.present(Machine(services, name))
+def _finished(machine: Machine) -> Vm:
+    vm = lifecycle.present(machine)
     if vm.metadata is None or not vm.metadata.engineer or not vm.metadata.ready:
         raise OperationError(
-            f"{name} is not finished, or devvm does not know who it belongs to",
-            resolution=f"devvm rebuild {name}",
+            f"{machine} is not finished, or devvm does not know who it belongs to",
+            resolution=f"devvm rebuild {machine}",
         )
     return vm
 
@@ -237,13 +232,14 @@ def _token(services: Services, vm: Vm, release: Release, chosen: Way) -> str:
     return naming.new_token()
 
 
-def _restore_point(services: Services, vm: Vm, release: Release, token: str, run: Run) -> Kept:
+def _restore_point(machine: Machine, vm: Vm, release: Release, token: str, run: Run) -> Kept:
     """The state to go back to: kept now, or by an earlier try that was killed."""
+    services = machine.services
     kept = saved_states.find(services, token, of=vm.fqdn)
     if kept is not None:
         return kept
     with run.phase("restore-point", "Saving the disks as they are"):
-        home_backup.mark(Machine(services, vm.name), token)
+        home_backup.mark(machine, token)
         label = f"before the update to {release.release}"
         kept = snapshots.take(services, vm, label, run, token=token, purpose=Purpose.TRASH)
     facts = replace(vm.known, update_to=release.release, restore_point=kept.id)
@@ -252,32 +248,30 @@ def _restore_point(services: Services, vm: Vm, release: Release, token: str, run
 
 
 @contextmanager
-def _back_on_failure(
-    services: Services, name: str, release: Release, kept: Kept, run: Run
-) -> Iterator[None]:
+def _back_on_failure(machine: Machine, release: Release, kept: Kept, run: Run) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        log = run.log(services.state)
+        log = run.log(machine.services.state)
         try:
-            rollback.exchange(services, name, release.release, kept.id, run)
+            rollback.exchange(machine, release.release, kept.id, run)
         except DevvmError as second:
             run.note(
                 f"Going back failed too: {second}. Nothing is lost: "
-                f"devvm recover {name} --item {kept.id}"
+                f"devvm recover {machine} --item {kept.id}"
             )
             raise error from second
         if not isinstance(error, DevvmError):
             raise
-        rollback.report_back(services, name, run)
-        raise _failed(name, release, error, log) from error
+        rollback.report_back(machine, run)
+        raise _failed(machine, release, error, log) from error
 
 
-def _failed(name: str, release: Release, error: DevvmError, log: Path) -> DevvmError:
+def _failed(machine: Machine, release: Release, error: DevvmError, log: Path) -> DevvmError:
     """What a person is told: what failed, and where it is written down."""
     kind = ParityError if isinstance(error, ParityError) else OperationError
     return kind(
-        f"{name} could not be updated to {release.release}: {error.brief}",
+        f"{machine} could not be updated to {release.release}: {error.brief}",
         details=error.details,
         resolution=error.resolution,
         log=error.log or log,

@@ -110,7 +110,7 @@ def _make(machine: Machine, source: Vm, snapshot: str | None, run: Run) -> None:
         target = lifecycle.power_on(machine, run)
         facts = _renew_identity(machine, target, facts, run)
         services.domains.set_metadata(identifier, replace(facts, ready=True))
-        repair.let_in(services, target, replace(facts, ready=True))
+        repair.let_in(machine, target, replace(facts, ready=True))
         repair.write_files(machine)
         if temporary:
             saved_states.forget_kept(services, kept)

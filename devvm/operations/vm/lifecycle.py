@@ -185,7 +185,7 @@ def bring_up(machine: Machine, run: Run) -> None:
     target, metadata = power_on(machine, run), machine.require().metadata
     try:  # devvm's key may have been made anew, and the engineer's account not know it
         if metadata is not None:
-            repair.let_in(machine.services, target, metadata)
+            repair.let_in(machine, target, metadata)
     except DevvmError as error:  # the VM is up, and that was asked for
         run.note(f"devvm ssh {machine} may not work: {error}")
 

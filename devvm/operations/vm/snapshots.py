@@ -50,7 +50,7 @@ def create(services: Services, name: str, label: str, run: Run) -> Snapshot:
         done = before and before.done(journal.SNAPSHOT) and before.journal["label"] == label
         if not done:
             vm = lifecycle.present(machine)
-            _refuse_if_exists(services, vm, label)
+            _refuse_if_exists(machine, vm, label)
             with (
                 provision.recorded(machine, run),
                 run.phase("snapshot", "Saving the disks"),
@@ -229,8 +229,8 @@ def validate_label(label: str) -> str:
     return label
 
 
-def _refuse_if_exists(services: Services, vm: Vm, label: str) -> None:
-    for kept in saved_states.of_vm(Machine(services, vm.name), Purpose.SNAPSHOT):
+def _refuse_if_exists(machine: Machine, vm: Vm, label: str) -> None:
+    for kept in saved_states.of_vm(machine, Purpose.SNAPSHOT):
         if kept.label == label and kept.uuid == vm.uuid:
             raise ExistsError(
                 f"{vm.name} already has a snapshot {label}",

@@ -347,6 +347,6 @@ def _checked(machine: Machine, run: Run) -> Recovered:
     if ssh.missing_files(machine, vm.fqdn):
         repair.new_way_in(services, vm, run)
     target = lifecycle.power_on(machine, run)
-    repair.let_in(services, target, vm.known)
+    repair.let_in(machine, target, vm.known)
     report = create.examine_vm(machine, vm.known.release, run)
     return Recovered(vm=machine.require(), report=report)

@@ -184,7 +184,7 @@ def test_going_back_takes_along_what_people_wrote_and_not_what_services_did(worl
     done = bring(world)
     world.write("dev001", "home/notes", "after")
     assert world.schema_of("dev001") == NEW
-    report = rollback.go_back(world.services, "dev001", NEW, done.previous, world.run("back"))
+    report = rollback.go_back(world.machine("dev001"), NEW, done.previous, world.run("back"))
     assert report.release == RELEASE
     assert world.schema_of("dev001") == RELEASE
     assert world.read("dev001", "home/notes") == "after"
@@ -196,7 +196,7 @@ def test_going_back_takes_along_what_people_wrote_and_not_what_services_did(worl
 def test_a_vm_that_was_off_goes_back_and_is_off(world):
     done = bring(world)
     world.services.domains.shutdown(world.vm("dev001"), timeout=0, force=True)
-    rollback.go_back(world.services, "dev001", NEW, done.previous, world.run("back"))
+    rollback.go_back(world.machine("dev001"), NEW, done.previous, world.run("back"))
     assert world.vm("dev001").state is VmState.SHUTOFF
     assert world.release_of("dev001") == RELEASE
 
@@ -205,7 +205,7 @@ def test_what_is_not_kept_any_more_can_not_be_gone_back_to(world):
     done = bring(world)
     saved_states.forget_kept(world.services, saved_states.find(world.services, done.previous))
     with pytest.raises(NotFoundError, match="no longer exists"):
-        rollback.go_back(world.services, "dev001", NEW, done.previous, world.run("back"))
+        rollback.go_back(world.machine("dev001"), NEW, done.previous, world.run("back"))
     assert world.release_of("dev001") == NEW
 
 
@@ -236,7 +236,7 @@ def test_killed_anywhere_and_typed_again_it_ends_right(world, tmp_path, rebuild)
 
 def test_killed_while_it_goes_back_it_goes_back_when_asked_again(world, tmp_path):
     done = bring(world)
-    rollback.go_back(world.services, "dev001", NEW, done.previous, world.run("back"))
+    rollback.go_back(world.machine("dev001"), NEW, done.previous, world.run("back"))
     for number in range(1, 60):
         other = FleetWorld(tmp_path / f"{number}")
         other.fleet(1)
@@ -245,11 +245,11 @@ def test_killed_while_it_goes_back_it_goes_back_when_asked_again(world, tmp_path
         other.host.calls.clear()
         other.host.fail_number, other.host.failure = number, Killed()
         try:
-            rollback.go_back(other.services, "dev001", NEW, done.previous, other.run("back"))
+            rollback.go_back(other.machine("dev001"), NEW, done.previous, other.run("back"))
         except Killed:
             other.again()
             other.host.dead = False
-            rollback.go_back(other.services, "dev001", NEW, done.previous, other.run("back"))
+            rollback.go_back(other.machine("dev001"), NEW, done.previous, other.run("back"))
         else:
             break
         assert other.release_of("dev001") == RELEASE, number
@@ -274,7 +274,7 @@ def test_pins_stay_with_the_vm(world):
     facts = replace(vm.metadata, pinned_until="2026-12-01", pinned_by="ann", pin_reason="demo")
     done = bring(world)
     world.services.domains.set_metadata(vm.uuid, replace(facts, release=NEW))
-    rollback.go_back(world.services, "dev001", NEW, done.previous, world.run("back"))
+    rollback.go_back(world.machine("dev001"), NEW, done.previous, world.run("back"))
     assert world.vm("dev001").metadata.pin_reason == "demo"
 
 
