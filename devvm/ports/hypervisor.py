@@ -145,10 +145,10 @@ class Volumes(Protocol):
     def sha256(self, name: str) -> str | None:
         """The hash over a volume's file; None where there is no such volume."""
 
-    def upload(self, name: str, source: Path, detail: Detail, *, mend: bool = False) -> Path:
+    def upload(self, name: str, source: Path, detail: Detail, *, overwrite: bool = False) -> Path:
         """Put a qcow2 file into the pool, whole or not at all; its path. Nothing where it is.
 
-        With `mend`, write it again over one that is there and has been damaged.
+        With `overwrite`, write it again over one that is there and has been damaged.
         """
 
     def layer(self, name: str, below: Path, size_bytes: int | None = None) -> Path:

@@ -315,7 +315,7 @@ class Volumes(_Face):
         layer = self.host.volumes.get(name)
         return layer.sha256 if layer and self.host.pool else None
 
-    def upload(self, name: str, source: Path, detail: Detail, *, mend: bool = False) -> Path:
+    def upload(self, name: str, source: Path, detail: Detail, *, overwrite: bool = False) -> Path:
         self.host.step("upload")
         content = source.read_bytes()
         there = self.host.volumes.get(name)
@@ -323,7 +323,7 @@ class Volumes(_Face):
             self.host.take(len(content), f"the volume {name} can't be written")
             there = self.host.volumes[name] = Layer(sha256=hashlib.sha256(content).hexdigest())
             there.size = int.from_bytes(content[24:32], "big")  # as the qcow2 file says
-        elif mend:
+        elif overwrite:
             there.sha256 = hashlib.sha256(content).hexdigest()
         return POOL / name
 

@@ -333,11 +333,11 @@ class UploadingVolumes(Volumes):
         super().__init__(host, domain)
         self.world = world
 
-    def upload(self, name: str, source: Path, detail: Detail, *, mend: bool = False) -> Path:
+    def upload(self, name: str, source: Path, detail: Detail, *, overwrite: bool = False) -> Path:
         world, host = self.world, self.host
         data = "-data." in name
         host.step("upload_data" if data else "upload_box")
-        if name in host.volumes and not mend:
+        if name in host.volumes and not overwrite:
             return POOL / name
         size = world.config.vm.data_gib * GIB if data else 20 * GIB
         if name not in host.volumes:

@@ -204,13 +204,13 @@ class Volumes:
         detail: Callable[[str], None],
         *,
         mode: str = "0600",
-        mend: bool = False,
+        overwrite: bool = False,
     ) -> Path:
         """Put a qcow2 file into the pool, whole or not at all; the volume's path.
 
         A volume grows as it is filled, so one that is as long as its source is whole, and a
-        shorter one is what a killed upload left: it is replaced, if nothing uses it. With `mend`
-        the file is written again over one that is there, under the layers that lie on it.
+        shorter one is what a killed upload left: it is replaced, if nothing uses it. With
+        `overwrite` the file is written again over one that is there, under the layers on it.
 
         Raises:
             OperationError: the upload failed, or another volume of this name is in use.
@@ -220,7 +220,7 @@ class Volumes:
             f"the volume {name} can't be written", resolution="check the free disk space"
         ):
             volume = self._volume(name)
-            if volume is not None and mend:
+            if volume is not None and overwrite:
                 self._send(volume, source, size, detail)
             elif volume is not None and _length(volume) != size:
                 self._refuse_if_used(name)

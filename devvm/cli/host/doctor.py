@@ -36,10 +36,10 @@ def doctor(
     services = session.services()
     before = operation.examine(services)
     if fix:
-        results = operation.mend(services, session.run("doctor"))
+        results = operation.fix(services, session.run("doctor"))
     else:
-        results = tuple(operation.Treated(finding=f, mended=False) for f in before.findings)
-    left = [result for result in results if not result.mended]
+        results = tuple(operation.Treated(finding=f, fixed=False) for f in before.findings)
+    left = [result for result in results if not result.fixed]
     session.output.result(
         {
             "healthy": not left,
@@ -59,8 +59,8 @@ def _data(result: Treated) -> dict[str, Any]:
         "subject": finding.subject,
         "problem": finding.problem,
         "advice": finding.advice or None,
-        "can_be_mended": finding.mend is not None,
-        "mended": result.mended,
+        "can_be_mended": finding.fix is not None,
+        "mended": result.fixed,
         "error": result.error,
     }
 
@@ -76,15 +76,15 @@ def _show(
         return
     for result in results:
         finding = result.finding
-        state = "fixed" if result.mended else "found"
+        state = "fixed" if result.fixed else "found"
         output.line(f"{state}: {finding.subject}: {finding.problem}")
         if result.error:
             output.line(f"  could not be fixed: {result.error}")
-        elif not result.mended and finding.mend is not None:
+        elif not result.fixed and finding.fix is not None:
             output.line("  Next: devvm doctor --fix")
-        if not result.mended and finding.advice:
+        if not result.fixed and finding.advice:
             output.line(f"  Next: {finding.advice}")
-    left = sum(not result.mended for result in results)
+    left = sum(not result.fixed for result in results)
     output.line()
     if fix:
         output.line(f"{formatting.plural(len(results) - left, 'problem')} fixed, {left} left")

@@ -14,7 +14,7 @@ from devvm.domain.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from devvm.domain.model import Report
-    from devvm.operations.vm.fix import Mended
+    from devvm.operations.vm.fix import Fixed
 
 #: How many VMs to check at a time by default.
 _PARALLEL = 4
@@ -69,7 +69,7 @@ def verify(
         raise UsageError("--parallel needs --all", resolution="devvm verify --all --parallel 4")
     if fix:
         _refuse_beside("--fix", {"--junit": junit, "--checks": checks}, "devvm verify NAME")
-        _mend(session, session.vm_name(name), html=html)
+        _fix(session, session.vm_name(name), html=html)
     else:
         _check(session, session.vm_name(name), html=html, junit=junit, every=checks)
 
@@ -94,29 +94,29 @@ def _check(
     _exit(report)
 
 
-def _mend(session: Session, name: str, *, html: Path | None) -> None:
+def _fix(session: Session, name: str, *, html: Path | None) -> None:
     from devvm.operations.vm import fix as operation
 
-    done = operation.mend(session.services(), name, session.run(f"verify --fix {name}"))
+    done = operation.fix(session.services(), name, session.run(f"verify --fix {name}"))
     if html:
         reports.write_html(done.after, html)
     data = {
         "roles": list(done.roles),
         "tasks_changed": done.changed,
-        "mended": [check.name for check in done.mended],
+        "mended": [check.name for check in done.fixed],
         "report": serializers.report(done.after),
     }
-    session.output.result(data, lambda: _show_mended(session, done))
+    session.output.result(data, lambda: _show_fixed(session, done))
     _exit(done.after)
 
 
-def _show_mended(session: Session, done: Mended) -> None:
+def _show_fixed(session: Session, done: Fixed) -> None:
     output = session.output
     if done.before is done.after:
         output.line("Nothing to fix")
-    elif done.mended:
-        output.line(f"Fixed: {formatting.plural(len(done.mended), 'check')}")
-        for check in done.mended:
+    elif done.fixed:
+        output.line(f"Fixed: {formatting.plural(len(done.fixed), 'check')}")
+        for check in done.fixed:
             output.line(f"  {check.name}: {check.message}")
         output.line()
     reports.show_failures(session, done.after)

@@ -257,7 +257,7 @@ def _verify_candidate(services: Services, candidate: Box, run: Run) -> Report:
 def _demand_passed(services: Services, report: Report, run: Run) -> None:
     gate.demand_passed(
         services, report, run,
-        what="the box", outcome="it is not registered", mend="sudo devvm box build",
+        what="the box", outcome="it is not registered", resolution="sudo devvm box build",
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What can be wrong with the VMs on a host, and what mends it.
+"""What can be wrong with the VMs on a host, and what fixes it.
 
 Each function looks at one thing and changes nothing; what it finds carries its own remedy.
 """
@@ -25,7 +25,7 @@ _GIB = 1024**3
 #: Less room than this in the pool and VMs stop, as QEMU pauses one whose disk can't grow.
 _LOW = 1 * _GIB
 
-Mend = Callable[[Run], object]
+Fix = Callable[[Run], object]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +36,8 @@ class Finding:
         kind: A stable key.
         subject: The VM, or what else is concerned.
         problem: What is wrong, in words.
-        advice: What a person types where devvm can't mend it by itself.
-        mend: Mends it; the VM's lock is held.
+        advice: What a person types where devvm can't fix it by itself.
+        fix: Fixes it; the VM's lock is held.
         locked: The VM whose lock that needs.
     """
 
@@ -45,7 +45,7 @@ class Finding:
     subject: str
     problem: str
     advice: str = ""
-    mend: Mend | None = None
+    fix: Fix | None = None
     locked: str | None = None
 
 
@@ -58,7 +58,7 @@ def unreadable(services: Services, busy: set[str]) -> Iterator[Finding]:
                 kind="journal",
                 subject=name,
                 problem=damage,
-                mend=partial(fixes.set_journal_aside, services, name),
+                fix=partial(fixes.set_journal_aside, services, name),
                 locked=name,
             )
 
@@ -72,7 +72,7 @@ def unfinished(services: Services, busy: set[str]) -> Iterator[Finding]:
                 kind="unfinished",
                 subject=name,
                 problem=f"{begun['operation']}, started {begun['started_at']}, has not finished",
-                mend=partial(fixes.end_operation, services, name),
+                fix=partial(fixes.end_operation, services, name),
                 locked=name,
             )
     for kept in services.domains.kept():
@@ -87,7 +87,7 @@ def unfinished(services: Services, busy: set[str]) -> Iterator[Finding]:
                 subject=name,
                 problem=f"a rebuild started {kept.kept_at} has not finished, and its journal "
                 "is lost",
-                mend=partial(fixes.undo_rebuild, services, kept),
+                fix=partial(fixes.undo_rebuild, services, kept),
                 locked=name,
             )
 
@@ -136,7 +136,7 @@ def vms(services: Services, busy: set[str]) -> Iterator[Finding]:
                 problem="its DHCP lease is lost"
                 if lease is None
                 else f"the lease is for {lease.mac}, but its network card is {vm.mac}",
-                mend=partial(fixes.write_files, services, name),
+                fix=partial(fixes.write_files, services, name),
                 locked=name,
             )
         if lost := ssh.missing_files(Machine(services, name), vm.fqdn):
@@ -144,7 +144,7 @@ def vms(services: Services, busy: set[str]) -> Iterator[Finding]:
                 kind="files",
                 subject=name,
                 problem=f"missing from its folder: {', '.join(lost)}",
-                mend=partial(fixes.new_way_in, services, vm),
+                fix=partial(fixes.new_way_in, services, vm),
                 locked=name,
             )
 
@@ -158,7 +158,7 @@ def certificates(services: Services, busy: set[str]) -> Iterator[Finding]:
                 kind="certificate",
                 subject=vm.name,
                 problem=ends,
-                mend=partial(fixes.renew_certificate, services, vm),
+                fix=partial(fixes.renew_certificate, services, vm),
                 locked=vm.name,
             )
 
@@ -185,7 +185,7 @@ def gone(services: Services, busy: set[str]) -> Iterator[Finding]:
                 kind="folder",
                 subject=name,
                 problem="it has a folder, but no domain and no disks",
-                mend=partial(fixes.forget, services, name),
+                fix=partial(fixes.forget, services, name),
                 locked=name,
             )
 
@@ -205,7 +205,7 @@ def stray_snapshots(services: Services, busy: set[str]) -> Iterator[Finding]:
                 kind="stray-snapshot",
                 subject=name,
                 problem=f"the VM of the snapshot {kept.label} is gone",
-                mend=partial(fixes.to_trash, services, kept),
+                fix=partial(fixes.to_trash, services, kept),
                 locked=name,
             )
 
@@ -218,7 +218,7 @@ def stale_leases(services: Services, busy: set[str]) -> Iterator[Finding]:
             kind="stale-lease",
             subject=name,
             problem="the network has a DHCP lease for it, but no such VM exists",
-            mend=partial(fixes.release_lease, services, name),
+            fix=partial(fixes.release_lease, services, name),
             locked=name,
         )
 
@@ -238,7 +238,7 @@ def kept_states(services: Services, busy: set[str]) -> Iterator[Finding]:
                     kind="unfinished",
                     subject=name,
                     problem=f"{what} was started but not finished: the VM still has these disks",
-                    mend=partial(fixes.forget_kept, services, kept),
+                    fix=partial(fixes.forget_kept, services, kept),
                     locked=name,
                 )
         elif lost := [str(disk.path) for disk in kept.disks if disk.path not in volumes]:
@@ -270,7 +270,7 @@ def box_images(services: Services, _busy: set[str]) -> Iterator[Finding]:
                 kind="box-image",
                 subject=box.release,
                 problem=f"VMs are based on it, and {wrong}",
-                mend=partial(base_image.place, services, box),
+                fix=partial(base_image.place, services, box),
             )
     volumes = {volume.path: volume for volume in services.volumes.all()}
     for volume in volumes.values():
@@ -315,7 +315,7 @@ def strangers(services: Services, busy: set[str]) -> Iterator[Finding]:
                 kind="facts",
                 subject=name,
                 problem=f"devvm's metadata in its domain is lost ({reason})",
-                mend=partial(fixes.restore_facts, services, name),
+                fix=partial(fixes.restore_facts, services, name),
                 locked=name,
             )
         else:
@@ -348,7 +348,7 @@ def _misnamed(services: Services, vm: Vm, fqdn: str) -> Finding:
         subject=vm.name,
         problem=f"its domain was renamed to {vm.fqdn}"
         + ("; renaming it back shuts it down first" if vm.state is not VmState.SHUTOFF else ""),
-        mend=partial(fixes.rename, services, vm, fqdn),
+        fix=partial(fixes.rename, services, vm, fqdn),
         locked=vm.name,
     )
 
@@ -375,7 +375,7 @@ def _deleted(services: Services, name: str) -> Finding:
         kind="domain",
         subject=name,
         problem="its domain was deleted; its disks still exist",
-        mend=partial(fixes.redefine, services, name),
+        fix=partial(fixes.redefine, services, name),
         locked=name,
     )
 
@@ -385,6 +385,6 @@ def _orphans(services: Services, name: str, volumes: list[str]) -> Finding:
         kind="orphans",
         subject=name,
         problem=f"no domain needs its {', '.join(volumes)}",
-        mend=partial(fixes.collect, services, name),
+        fix=partial(fixes.collect, services, name),
         locked=name,
     )

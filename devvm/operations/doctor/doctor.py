@@ -30,10 +30,10 @@ class Diagnosis:
 
 @dataclass(frozen=True, kw_only=True)
 class Treated:
-    """A finding, and what came of mending it."""
+    """A finding, and what came of fixing it."""
 
     finding: Finding
-    mended: bool
+    fixed: bool
     error: str | None = None  # why not, where it was tried
 
 
@@ -52,10 +52,10 @@ def examine(services: Services) -> Diagnosis:
     return Diagnosis(findings=(*unreadable, *found), busy=busy)
 
 
-def mend(services: Services, run: Run) -> tuple[Treated, ...]:
-    """Mend what can be mended, and say of everything what came of it.
+def fix(services: Services, run: Run) -> tuple[Treated, ...]:
+    """Fix what can be fixed, and say of everything what came of it.
 
-    One thing mended may show or solve another: so it looks again after one of each subject, until
+    One thing fixed may show or solve another: so it looks again after one of each subject, until
     there is nothing new.
     """
     services.volumes.ensure()
@@ -74,8 +74,8 @@ def mend(services: Services, run: Run) -> tuple[Treated, ...]:
 
 
 def _treat(services: Services, finding: Finding, run: Run) -> Treated:
-    if finding.mend is None:
-        return Treated(finding=finding, mended=False)
+    if finding.fix is None:
+        return Treated(finding=finding, fixed=False)
     lock = (
         services.state.lock(finding.locked, run.command)
         if finding.locked is not None
@@ -83,10 +83,10 @@ def _treat(services: Services, finding: Finding, run: Run) -> Treated:
     )
     try:
         with run.phase(finding.kind, f"Fixing {finding.subject}: {finding.kind}"), lock:
-            finding.mend(run)
+            finding.fix(run)
     except DevvmError as error:
-        return Treated(finding=finding, mended=False, error=f"{error.brief}: {error.details}")
-    return Treated(finding=finding, mended=True)
+        return Treated(finding=finding, fixed=False, error=f"{error.brief}: {error.details}")
+    return Treated(finding=finding, fixed=True)
 
 
 def _busy(services: Services) -> tuple[Busy, ...]:

@@ -15,7 +15,7 @@ from devvm.operations.storage import saved_states
 from devvm.ports.services import Services
 
 
-def tidy(machine: Machine, run: Run) -> None:
+def collect(machine: Machine, run: Run) -> None:
     """Let go of what has expired, and merge layers of a running VM that nothing else needs.
 
     Never fails: it is for later, and is tried again by the next operation. The caller holds the
@@ -28,7 +28,7 @@ def tidy(machine: Machine, run: Run) -> None:
                 nullcontext() if other == machine.name else services.state.lock(other, run.command)
             )
             with suppress(LockedError), held:
-                _let_go(Machine(services, other), run)
+                _expire(Machine(services, other), run)
         vm = machine.vm()
         if vm is not None and vm.state is VmState.RUNNING:
             drop_void(services, vm)
@@ -37,7 +37,7 @@ def tidy(machine: Machine, run: Run) -> None:
         run.note(f"Cleaning up after {machine} was put off: {error}")
 
 
-def _let_go(machine: Machine, run: Run) -> None:
+def _expire(machine: Machine, run: Run) -> None:
     services = machine.services
     if machine.journal() is not None:
         return

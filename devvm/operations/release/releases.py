@@ -253,7 +253,7 @@ def _demand_passing(services: Services, box: Box, run: Run) -> None:
         against="against the working tree's production",
         outcome="the record is unchanged",
         meanwhile=f"for the full result: devvm box verify {box.release}",
-        mend="sudo devvm box build",
+        resolution="sudo devvm box build",
     )  # fmt: skip
 
 

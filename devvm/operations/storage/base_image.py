@@ -33,8 +33,8 @@ def place(services: Services, box: Box, run: Run) -> Path:
             _require_good_source(services, box, expected, run)
             _clear_damaged(services, name, present, run)
         image = services.vagrant.image(box)
-        mend = present not in (None, expected) and services.volumes.exists(name)
-        return services.volumes.upload(name, image, run.detail, mend=mend)
+        damaged = present not in (None, expected) and services.volumes.exists(name)
+        return services.volumes.upload(name, image, run.detail, overwrite=damaged)
 
 
 def damage(services: Services, box: Box) -> str | None:

@@ -114,7 +114,7 @@ def update(
             return _rebuild(machine, theirs, vm, release, chosen, token, run)
         updated = _converge(machine, theirs, release, chosen, token, run)
         if begin is None:  # in a rollout the next operation does: it looks at all VMs
-            gc.tidy(machine, run)
+            gc.collect(machine, run)
         return updated
 
 

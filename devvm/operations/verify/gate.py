@@ -25,7 +25,7 @@ def demand_passed(
     *,
     what: str,
     outcome: str,
-    mend: str,
+    resolution: str,
     against: str = "",
     meanwhile: str = "",
     kind: type[DevvmError] = OperationError,
@@ -38,7 +38,7 @@ def demand_passed(
         run: Whose log has it all.
         what: What was checked: `the box`, or a VM's name.
         outcome: What follows for it: `it is not registered`.
-        mend: What the people who maintain the roles type once they have mended them.
+        resolution: What the people who maintain the roles type once they have fixed them.
         against: What it was checked against, if that isn't obvious.
         meanwhile: How to go on; empty: with another box, if there is one.
         kind: The error to raise.
@@ -68,7 +68,7 @@ def demand_passed(
             [
                 "send the log to the platform team",
                 *([meanwhile] if meanwhile else []),
-                f"once the roles are fixed: {mend}",
+                f"once the roles are fixed: {resolution}",
             ]
         ),
         log=run.log(services.state),

@@ -24,12 +24,12 @@ _TLS = "tls/"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mended:
+class Fixed:
     """What applying roles again came to.
 
     Attributes:
         before: What was found first.
-        after: What was found afterwards; the same where there was nothing to mend.
+        after: What was found afterwards; the same where there was nothing to fix.
         roles: The roles that were applied.
         changed: How many of their tasks changed something.
     """
@@ -40,13 +40,13 @@ class Mended:
     changed: int = 0
 
     @property
-    def mended(self) -> tuple[CheckResult, ...]:
+    def fixed(self) -> tuple[CheckResult, ...]:
         """The checks that failed, and do no more."""
         left = {check.name for check in self.after.failures()}
         return tuple(check for check in self.before.failures() if check.name not in left)
 
 
-def mend(services: Services, name: str, run: Run) -> Mended:
+def fix(services: Services, name: str, run: Run) -> Fixed:
     """Check a VM, apply the roles that answer for what differs, and check it again.
 
     The engineer's own account and checkout are left as `personalise` leaves them: nothing of a
@@ -67,7 +67,7 @@ def mend(services: Services, name: str, run: Run) -> Mended:
         release = vm.metadata.release
         before = examine(machine, release=release, run=run)
         if before.passed:
-            return Mended(before=before, after=before)
+            return Fixed(before=before, after=before)
         if any(check.name.startswith(_TLS) for check in before.failures()):
             certificate.keep_valid(machine, run, refused=True)
         roles = _roles(before)
@@ -75,7 +75,7 @@ def mend(services: Services, name: str, run: Run) -> Mended:
         # The stack's roles know nothing of the overlay, and may have taken back what it changed.
         provision.personalise(machine, vm.metadata.owner, release, run)
         after = examine(machine, release=release, run=run)
-        return Mended(before=before, after=after, roles=roles, changed=changed)
+        return Fixed(before=before, after=after, roles=roles, changed=changed)
 
 
 def _roles(report: Report) -> tuple[str, ...]:

@@ -119,7 +119,7 @@ def carry_out(
         present = machine.require().known  # its certificate may be a new one
         services.domains.set_metadata(vm.uuid, replace(present, ready=True))
         _let_go(machine, saved_states.find(services, token))
-    gc.tidy(machine, run)
+    gc.collect(machine, run)
     return _result(machine, run, token, report)
 
 
@@ -236,7 +236,7 @@ def demand_passed(services: Services, report: Report, run: Run) -> None:
         against=f"on the release {report.release}",
         outcome="it is as it was before",
         meanwhile=f"meanwhile you can use {report.vm} as it was",
-        mend="devvm box build",
+        resolution="devvm box build",
         kind=ParityError,
     )  # fmt: skip
 

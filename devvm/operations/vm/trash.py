@@ -64,7 +64,7 @@ def destroy(services: Services, name: str, run: Run, *, purge: bool = False) -> 
             ):
                 _put_away(machine, token, purge=purge)
         done = Destroyed(name=name, kept=saved_states.find(services, token))
-        gc.tidy(machine, run)
+        gc.collect(machine, run)
     return done
 
 
@@ -215,7 +215,7 @@ def purge(machine: Machine, doomed: Iterable[Kept], run: Run) -> list[str]:
         services.state.open_journal(machine.name, journal.PURGE, facts)
     with transaction.ended_on_failure(machine, run):
         _delete(services, facts)
-        gc.tidy(machine, run)
+        gc.collect(machine, run)
         transaction.end(machine, run, killed=False)
     left = {volume.path for volume in services.volumes.all()}
     return sorted(path.name for path in volumes - left)
@@ -230,7 +230,7 @@ def end_purge(begun: Begun) -> Outcome:
         gc.drop_void(services, vm)
         repair.write_files(machine)  # a killed merge leaves no definition
     if begun.killed:  # who interrupted it is not kept waiting while layers are merged
-        gc.tidy(machine, begun.run)
+        gc.collect(machine, begun.run)
     return "finished"
 
 

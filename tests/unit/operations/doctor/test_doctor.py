@@ -1,4 +1,4 @@
-"""doctor: what happened behind devvm's back is recognised, said, and mended."""
+"""doctor: what happened behind devvm's back is recognised, said, and fixed."""
 
 import shutil
 from dataclasses import replace
@@ -25,23 +25,23 @@ def found(world):
     return [(f.kind, f.subject) for f in doctor.examine(world.services).findings]
 
 
-def mend(world):
-    treated = doctor.mend(world.services, world.run("doctor"))
+def fix(world):
+    treated = doctor.fix(world.services, world.run("doctor"))
     return {(t.finding.kind, t.finding.subject): t for t in treated}
 
 
-def mended(world, kind, subject="dev1"):
-    """It is found, looking changes nothing, mending mends it, and the data is there."""
+def fixed(world, kind, subject="dev1"):
+    """It is found, looking changes nothing, fixing fixes it, and the data is there."""
     before = world.picture()
     assert (kind, subject) in found(world)
     assert world.picture() == before
-    assert mend(world)[kind, subject].mended
+    assert fix(world)[kind, subject].fixed
     assert found(world) == []
 
 
 def test_a_healthy_host(world):
     assert found(world) == []
-    assert mend(world) == {}
+    assert fix(world) == {}
 
 
 def test_an_operation_that_was_killed(world):
@@ -50,7 +50,7 @@ def test_an_operation_that_was_killed(world):
     with pytest.raises(Killed):
         rebuild.rebuild(world.services, request, world.run("rebuild dev1"))
     world.again()
-    mended(world, "unfinished")
+    fixed(world, "unfinished")
     assert world.vm().metadata.generation == 1
 
 
@@ -62,7 +62,7 @@ def test_a_rebuild_that_was_killed_and_its_journal_lost_with_the_state_folder(wo
     world.again()
     shutil.rmtree(world.state.vm("dev1"))
     assert ("unfinished", "dev1") in found(world)
-    mend(world)
+    fix(world)
     assert found(world) == []
     assert world.vm().metadata.generation == 1
     assert world.read("dev1", "home/note") == "mine"
@@ -82,7 +82,7 @@ def test_a_rebuild_that_was_killed_and_its_journal_is_damaged(world, content):
         lifecycle.start(world.services, "dev1", world.run("start dev1"))
     assert caught.value.resolution == "devvm doctor --fix"
     assert found(world) == [("journal", "dev1")]
-    assert mend(world)["journal", "dev1"].mended
+    assert fix(world)["journal", "dev1"].fixed
     assert found(world) == []
     assert journal.with_suffix(".damaged").read_text() == content
     assert world.vm().metadata.generation == 1
@@ -95,7 +95,7 @@ def test_a_vm_that_its_create_kept_for_a_look(world):
         world.create("dev2", keep=True)
     world.again()
     (finding,) = doctor.examine(world.services).findings
-    assert (finding.kind, finding.subject, finding.mend) == ("unready", "dev2", None)
+    assert (finding.kind, finding.subject, finding.fix) == ("unready", "dev2", None)
     assert "devvm destroy dev2" in finding.advice
 
 
@@ -111,7 +111,7 @@ def test_somebody_at_work_is_left_at_it(world):
 def test_a_lost_folder(world):
     known = (world.state.vm("dev1") / "known_hosts").read_text()
     shutil.rmtree(world.state.vm("dev1"))
-    mended(world, "files")
+    fixed(world, "files")
     assert (world.state.vm("dev1") / "known_hosts").read_text() == known
     guest = world.host.guests[world.vm().uuid]
     assert guest.admitted == {"ecdsa-sha2-nistp256 AAAA devvm dev1"}
@@ -122,13 +122,13 @@ def test_a_lost_folder_of_a_vm_whose_agent_is_silent(world):
     world.host.agent = False
     shutil.rmtree(world.state.vm("dev1"))
     assert ("files", "dev1") in found(world)
-    mend(world)
+    fix(world)
     assert any("at its next start" in note for note in world.reporter.notes)
 
 
 def test_lost_vagrant_files(world):
     shutil.rmtree(world.state.vm("dev1") / ".vagrant")
-    mended(world, "files")
+    fixed(world, "files")
     identifier = world.state.vm("dev1") / ".vagrant/machines/dev1.devvm.test/libvirt/id"
     assert identifier.read_text() == world.vm().uuid
 
@@ -136,7 +136,7 @@ def test_lost_vagrant_files(world):
 def test_a_deleted_domain(world):
     vm = world.vm()
     del world.host.domains["dev1.devvm.test"]
-    mended(world, "domain")
+    fixed(world, "domain")
     assert world.vm().uuid == vm.uuid
     assert world.read("dev1", "home/note") == "mine"
 
@@ -147,7 +147,7 @@ def test_a_renamed_domain(world, running):
         lifecycle.stop(world.services, "dev1", world.run("stop dev1"))
     domain = world.host.domains.pop("dev1.devvm.test")
     world.host.domains["other"] = replace(domain, name="other")
-    mended(world, "renamed")
+    fixed(world, "renamed")
     assert world.vm().state is (VmState.RUNNING if running else VmState.SHUTOFF)
 
 
@@ -158,8 +158,8 @@ def test_a_copy_of_a_domain_is_left_alone(world):
     world.host.domains["copy"] = replace(
         domain, name="copy", uuid="copied", disks=(disk,), live=(), state=VmState.SHUTOFF
     )
-    treated = mend(world)["copy", "dev1"]
-    assert not treated.mended
+    treated = fix(world)["copy", "dev1"]
+    assert not treated.fixed
     assert "virsh metadata copy --remove" in treated.finding.advice
     assert "copy" in world.host.domains
 
@@ -172,14 +172,14 @@ def test_lost_facts(world):
     saved.write_text(f"{saved.read_text()}<uuid>{domain.uuid}</uuid>")
     world.host.domains["dev1.devvm.test"] = replace(domain, facts=None)
     assert ("facts", "dev1") in found(world)
-    assert mend(world)["facts", "dev1"].mended
+    assert fix(world)["facts", "dev1"].fixed
     assert world.vm().metadata.name == facts.name
 
 
 def test_a_foreign_domain_of_a_name_is_said_and_left_alone(world):
     world.foreign("dev2.devvm.test", "foreign.img")
-    treated = mend(world)["stranger", "dev2"]
-    assert not treated.mended
+    treated = fix(world)["stranger", "dev2"]
+    assert not treated.fixed
     assert "virsh dominfo dev2.devvm.test" in treated.finding.advice
 
 
@@ -192,7 +192,7 @@ def test_the_domain_of_a_create_that_was_killed_is_devvm_s_own(world):
     assert found(world) == [("unfinished", "dev2")]
     with world.state.lock("dev2", "create dev2"):
         assert found(world) == []
-    assert mend(world)["unfinished", "dev2"].mended
+    assert fix(world)["unfinished", "dev2"].fixed
     assert found(world) == world.remnants("dev2") == []
 
 
@@ -209,7 +209,7 @@ def test_orphaned_volumes_go_to_the_trash_and_are_not_deleted(world):
     names = ("dev1.devvm.test-data.12345678.qcow2", "dev7.devvm.test-data.12345678.qcow2")
     for name in names:
         world.host.volumes[name] = Layer(files={"x": "y"})
-    mended(world, "orphans", "dev7")
+    fixed(world, "orphans", "dev7")
     assert set(names) <= set(world.host.volumes)
     kept = {item.vm.name: item for item in trash.items(world.services)}
     assert set(kept) == {"dev1", "dev7"}
@@ -227,7 +227,7 @@ def test_domain_and_folder_lost_of_a_vm_with_a_snapshot(world):
     snapshots.create(world.services, "dev1", "before", world.run("snapshot create dev1"))
     world.write("dev1", "home/note", "later")
     lose(world)
-    mended(world, "orphans")
+    fixed(world, "orphans")
     trash.recover(world.services, "dev1", world.run("recover dev1"))
     assert world.vm().uuid == uuid
     assert world.read("dev1", "home/note") == "later"
@@ -237,7 +237,7 @@ def test_domain_and_folder_lost_of_a_vm_with_a_snapshot(world):
 
 def test_domain_and_folder_lost_of_a_vm_without_one(world):
     lose(world)
-    mended(world, "orphans")
+    fixed(world, "orphans")
     with pytest.raises(UsageError, match="only disks"):
         trash.recover(world.services, "dev1", world.run("recover dev1"))
     world.create()  # the name is free
@@ -248,7 +248,7 @@ def test_an_earlier_vm_of_the_name_is_another_one(world):
     (earlier,) = trash.items(world.services)
     world.create()
     lose(world)
-    mended(world, "orphans")
+    fixed(world, "orphans")
     assert [k.uuid for k in trash.items(world.services)] == [earlier.uuid, ""]
 
 
@@ -259,7 +259,7 @@ def test_a_snapshot_of_a_vm_of_which_all_else_is_gone(world):
     for disk in top:
         del world.host.volumes[disk.path.name]
     world.host.leases.clear()
-    mended(world, "stray-snapshot")
+    fixed(world, "stray-snapshot")
     trash.recover(world.services, "dev1", world.run("recover dev1"))
     assert world.read("dev1", "home/note") == "mine"
     assert found(world) == []
@@ -269,40 +269,40 @@ def test_snapshots_of_a_vm_whose_domain_was_deleted_wait_for_it(world):
     snapshots.create(world.services, "dev1", "before", world.run("snapshot create dev1"))
     del world.host.domains["dev1.devvm.test"]
     assert ("stray-snapshot", "dev1") not in found(world)
-    mended(world, "domain")
+    fixed(world, "domain")
     assert len(snapshots.list_snapshots(world.services, "dev1")) == 1
 
 
 def test_leases(world):
     world.host.leases["dev9"] = Lease(mac="m", address="10.1.2.200", fqdn="dev9.devvm.test")
-    mended(world, "stale-lease", "dev9")
+    fixed(world, "stale-lease", "dev9")
     assert "dev9" not in world.host.leases
     lease = world.host.leases.pop("dev1")
-    mended(world, "lease")
+    fixed(world, "lease")
     assert world.host.leases["dev1"].mac == lease.mac
 
 
 def test_an_empty_folder(world):
     (world.state.vms / "dev8").mkdir()
-    mended(world, "folder", "dev8")
+    fixed(world, "folder", "dev8")
 
 
 def test_boxes_images(world):
     image = f"box-{RELEASE}.img"
     world.host.volumes[image].sha256 = "flipped"
-    mended(world, "box-image", RELEASE)
+    fixed(world, "box-image", RELEASE)
     assert world.host.volumes[image].sha256 == world.box.image_sha256
     world.boxes.damaged[RELEASE] = "a flipped byte"
-    treated = mend(world)["box", RELEASE]
-    assert not treated.mended
+    treated = fix(world)["box", RELEASE]
+    assert not treated.fixed
     assert "box build --force" in treated.finding.advice
 
 
 def test_a_box_image_that_is_gone_and_the_box_with_it(world):
     world.boxes.boxes.clear()
     world.host.volumes.pop(f"box-{RELEASE}.img")
-    treated = mend(world)["box-image", "dev1"]
-    assert not treated.mended
+    treated = fix(world)["box-image", "dev1"]
+    assert not treated.fixed
     assert treated.finding.advice == "devvm rebuild dev1"
 
 

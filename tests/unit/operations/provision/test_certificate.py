@@ -142,8 +142,8 @@ def test_doctor_speaks_of_one_that_ends_while_the_vm_runs_on(world):
     (found,) = doctor.examine(world.services).findings
     assert (found.kind, found.subject) == ("certificate", "dev1")
     assert found.problem == f"its certificate expires on {day(12)}"
-    (treated,) = doctor.mend(world.services, world.run("doctor --fix"))
-    assert treated.mended
+    (treated,) = doctor.fix(world.services, world.run("doctor --fix"))
+    assert treated.fixed
     assert noted(world) in FRESH
     assert installed(world) == 1
     ends(world, day(-12))
@@ -160,8 +160,8 @@ def test_doctor_does_not_speak_of_a_vm_that_gets_a_new_one_when_it_starts(world)
 def test_doctor_says_why_it_could_not_be_renewed(world):
     ends(world, day(12))
     world.shell.answer = "nonsense"
-    (treated,) = doctor.mend(world.services, world.run("doctor --fix"))
-    assert not treated.mended
+    (treated,) = doctor.fix(world.services, world.run("doctor --fix"))
+    assert not treated.fixed
     assert treated.error.startswith("a certificate can't be read")
 
 
@@ -173,5 +173,5 @@ def test_verify_fix_renews_one_that_clients_do_not_take(world, check):
     world.services.verifier.check = lambda *_, **__: (
         CheckResult(name=check, role="nginx", outcome=next(outcomes)),
     )
-    fix.mend(world.services, "dev1", world.run("verify --fix dev1"))
+    fix.fix(world.services, "dev1", world.run("verify --fix dev1"))
     assert noted(world) in FRESH

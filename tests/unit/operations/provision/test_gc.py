@@ -37,7 +37,7 @@ def forget(world, *labels):
 
 
 def do(world):
-    gc.tidy(world.machine(), world.run("x"))
+    gc.collect(world.machine(), world.run("x"))
 
 
 def depth(world, role=DATA):
@@ -102,7 +102,7 @@ def test_layers_under_another_vm_stay(dev1):
     forget(dev1, "one", "two")
     do(dev1)
     assert "commit_layers" not in dev1.host.calls
-    gc.tidy(dev1.machine("dev2"), dev1.run("x"))
+    gc.collect(dev1.machine("dev2"), dev1.run("x"))
     assert "commit_layers" not in dev1.host.calls
     assert dev1.read("dev2", "only/one") == "one"
 
@@ -160,7 +160,7 @@ def test_a_layer_under_a_domain_that_devvm_did_not_make_stays(dev1):
 def test_a_clone_keeps_layers_that_are_named_for_another_vm(dev1):
     clone.clone(dev1.services, "dev1", "dev2", dev1.run("clone dev1"))
     trash.destroy(dev1.services, "dev1", dev1.run("destroy dev1"), purge=True)
-    gc.tidy(dev1.machine("dev2"), dev1.run("x"))
+    gc.collect(dev1.machine("dev2"), dev1.run("x"))
     assert dev1.vm("dev2").data.name.startswith("dev2.")
     assert dev1.read("dev2", "only/one") == "one"
 
@@ -183,12 +183,12 @@ def test_a_definition_that_a_killed_merge_left_out_is_written_again(dev1):
     definition = dev1.state.vm("dev1") / "domain.xml"
     assert not definition.exists()
     assert "domain.xml" in doctor.examine(dev1.services).findings[0].problem
-    doctor.mend(dev1.services, dev1.run("doctor"))
+    doctor.fix(dev1.services, dev1.run("doctor"))
     assert definition.exists()
 
 
 def test_a_vm_that_is_not_there_is_no_failure(dev1):
-    gc.tidy(dev1.machine("dev9"), dev1.run("x"))
+    gc.collect(dev1.machine("dev9"), dev1.run("x"))
     assert dev1.reporter.notes == []
 
 

@@ -70,11 +70,11 @@ def test_vagrants_damaged_copy_is_not_spread(world):
     world.boxes.files[image] = BAD
     add_box = world.services.vagrant.add_box
 
-    def mended(box, detail):
+    def repaired(box, detail):
         add_box(box, detail)
         world.boxes.files.pop(image)
 
-    world.services.vagrant.add_box = mended
+    world.services.vagrant.add_box = repaired
     world.again()
     place(world)
     assert [c for c in world.host.calls if c.endswith("_box")] == [

@@ -304,7 +304,7 @@ def test_failed_at_every_step_it_leaves_nothing_half_done(operation, failure):
         except type(failure):
             pass
         else:  # the step was one of tidying up, which is for later
-            gc.tidy(world.machine(), world.run("later"))
+            gc.collect(world.machine(), world.run("later"))
             right(world)
             continue
         world.host.fail_number = 0
@@ -343,7 +343,7 @@ def test_killed_and_then_another_command(operation):
 
 
 def test_killed_at_every_step_and_its_journal_lost(operation):
-    """Nothing but what libvirt knows is left: doctor mends it, and every command works again."""
+    """Nothing but what libvirt knows is left: doctor fixes it, and every command works again."""
     name, begin, act, _ = operation
     for number in range(1, steps(begin, act) + 1):
         world = begin()
@@ -354,8 +354,8 @@ def test_killed_at_every_step_and_its_journal_lost(operation):
         world.again()
         for folder in list(world.state.vms.iterdir()):
             shutil.rmtree(folder)
-        doctor.mend(world.services, world.run("doctor"))
-        left = [f for f in doctor.examine(world.services).findings if f.mend]
+        doctor.fix(world.services, world.run("doctor"))
+        left = [f for f in doctor.examine(world.services).findings if f.fix]
         assert left == [], (number, where)
         assert world.unused() == [], (number, where)
         if world.vm() is None:

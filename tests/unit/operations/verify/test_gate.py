@@ -26,7 +26,11 @@ def world(tmp_path):
 
 def refused(world, *checks, **more):
     report = Report(vm="dev1", release=world.box.release, checks=checks, seconds=1)
-    arguments = {"what": "the box", "outcome": "it is not registered", "mend": "devvm box build"}
+    arguments = {
+        "what": "the box",
+        "outcome": "it is not registered",
+        "resolution": "devvm box build",
+    }
     with pytest.raises(more.get("kind", OperationError)) as caught:
         gate.demand_passed(
             world.services, report, world.run("box build"), **{**arguments, **more}

@@ -33,7 +33,7 @@ def finding(world, *reports):
 
 
 def do(world):
-    return fix.mend(world.services, "dev1", world.run("verify --fix dev1"))
+    return fix.fix(world.services, "dev1", world.run("verify --fix dev1"))
 
 
 def test_the_roles_that_answer_are_applied_in_the_stacks_order(world):
@@ -44,7 +44,7 @@ def test_the_roles_that_answer_are_applied_in_the_stacks_order(world):
     assert world.applied == [("site.yml", ("base", "redis")), ("personalise.yml", ())]
     assert done.roles == ("base", "redis")
     assert done.changed == 2
-    assert [one.name for one in done.mended] == ["unit/redis", "file/etc/x"]
+    assert [one.name for one in done.fixed] == ["unit/redis", "file/etc/x"]
     assert [one.name for one in done.after.failures()] == ["a"]
     assert world.reporter.phases == ["verify", "converge", "personalise", "verify"]
     assert world.state.runs("dev1")[-1].result == "done"
@@ -69,4 +69,4 @@ def test_a_vm_that_does_not_run(world):
         do(world)
     assert caught.value.resolution == "devvm start dev1"
     with pytest.raises(NotFoundError):
-        fix.mend(world.services, "dev9", world.run("verify"))
+        fix.fix(world.services, "dev9", world.run("verify"))
