@@ -102,8 +102,8 @@ def _planned(one: Planned) -> dict[str, Any]:
         "name": one.name,
         "engineer": one.engineer,
         "release": one.release,
-        "way": str(one.way.kind),
-        "reason": one.way.reason,
+        "way": str(one.strategy.kind),
+        "reason": one.strategy.reason,
         "notice": one.notice,
         "waits": one.why or None,
     }

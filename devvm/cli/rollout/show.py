@@ -40,7 +40,7 @@ def plan(session: Session, made: Plan, planned: Sequence[Planned], *, everything
         changes = [*changes[:_CHANGES], more]
     rows = [("" if number else "Changes", line) for number, line in enumerate(changes)]
     rows += [("", ""), *_terms(terms)]
-    if any(one.way.kind is Kind.CONVERGE for one in planned):
+    if any(one.strategy.kind is Kind.CONVERGE for one in planned):
         rows.append(("Also rebuilt", "VMs that differ from their own release,"))
         rows.append(("", "or need packages and can't reach the mirror"))
     session.output.facts(f"{terms.release} for {formatting.plural(len(planned), 'VM')}", rows)
@@ -66,7 +66,7 @@ def _terms(terms: Terms) -> list[tuple[str, str]]:
 def _wave(planned: Sequence[Planned], *, everything: bool) -> list[tuple[str, str]]:
     alike: dict[tuple[object, ...], list[Planned]] = {}
     for one in planned:
-        key = (one.release, one.way.kind, one.way.reason, one.notice, one.waits)
+        key = (one.release, one.strategy.kind, one.strategy.reason, one.notice, one.waits)
         alike.setdefault(key, []).append(one)
     groups = sorted(alike.values(), key=len, reverse=True)
     shown = groups if everything else groups[:_GROUPS]
@@ -86,7 +86,7 @@ def _group(group: Sequence[Planned], most: int) -> list[tuple[str, str]]:
     rows = [
         ("VMs", sentences.names([_named(one) for one in group], most)),
         ("From", first.release),
-        ("How", sentences.way(first.way.kind, first.way.reason)),
+        ("How", sentences.way(first.strategy.kind, first.strategy.reason)),
         ("Impact", first.notice),
     ]
     whys = list(dict.fromkeys(one.why for one in group if one.why))  # each pin has its own
@@ -104,7 +104,7 @@ def summary(made: Plan, planned: Sequence[Planned]) -> str:
     waves = ", ".join(f"{wave.name} {len(wave.vms)}" for wave in made.waves)
     vms = formatting.plural(len(planned), "VM")
     text = f"This rolls out {made.terms.release} to {vms}: {waves}."
-    rebuilt = sum(one.way.kind is Kind.REBUILD for one in planned)
+    rebuilt = sum(one.strategy.kind is Kind.REBUILD for one in planned)
     if rebuilt:
         text += f" {rebuilt} of them will be rebuilt."
     pinned = sum(one.waits is Wait.PINNED for one in planned)

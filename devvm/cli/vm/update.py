@@ -14,7 +14,7 @@ from devvm.domain.errors import ExitCode
 from devvm.operations.core.machine import Machine
 
 if TYPE_CHECKING:
-    from devvm.domain.release.strategy import Way
+    from devvm.domain.release.strategy import Strategy
     from devvm.operations.core.progress import Run
     from devvm.operations.update.strategy import Choice
     from devvm.operations.update.update import Updated
@@ -66,7 +66,7 @@ def update(
         {
             "vm": serializers.vm(updated.vm),
             "report": serializers.report(updated.report),
-            "way": _way_data(updated.way),
+            "way": _strategy_data(updated.strategy),
             "previous": updated.previous,
             "run": serializers.run(run.record("done")),
         },
@@ -102,27 +102,27 @@ def _choice(
     if vm.state is not VmState.RUNNING:  # the choice needs a look into the VM
         vm = lifecycle.start(services, name, run)
     choice = operation.choose(services, vm, record, run, rebuild=rebuild)
-    if choice.way.kind is Kind.REBUILD:
+    if choice.strategy.kind is Kind.REBUILD:
         again = f"devvm update {name} --release {release}{' --rebuild' if rebuild else ''} --yes"
         unsaved_work.agree(session, services, name, again, yes=yes)
     return choice
 
 
-def _way_data(way: Way | None) -> dict[str, Any] | None:
-    if way is None:
+def _strategy_data(strategy: Strategy | None) -> dict[str, Any] | None:
+    if strategy is None:
         return None
     return {
-        "kind": str(way.kind),
-        "reason": way.reason,
-        "roles": list(way.roles),
-        "packages": list(way.packages),
-        "removed": list(way.removed),
+        "kind": str(strategy.kind),
+        "reason": strategy.reason,
+        "roles": list(strategy.roles),
+        "packages": list(strategy.packages),
+        "removed": list(strategy.removed),
     }
 
 
 def _show(session: Session, updated: Updated) -> None:
     vm, checked = updated.vm, reports.checked(updated.report)
-    if updated.way is None:
+    if updated.strategy is None:
         release = updated.report.release
         session.output.line(f"{vm.name} is already on {release}; {checked[0][1]}")
         for _, newer in checked[1:]:
@@ -132,7 +132,7 @@ def _show(session: Session, updated: Updated) -> None:
         return
     rows = [
         ("Release", updated.report.release),
-        ("How", sentences.way(updated.way.kind, updated.way.reason)),
+        ("How", sentences.way(updated.strategy.kind, updated.strategy.reason)),
         *checked,
     ]
     if updated.previous:

@@ -1,4 +1,4 @@
-"""By which of two ways a VM gets from one release to another, and why by that one."""
+"""How a VM gets from one release to another, where it stands or on a new root, and why so."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from devvm.domain.release.stack import Difference, PackageChange
 
 
 class Kind(StrEnum):
-    """The ways."""
+    """What there is to choose from."""
 
     #: Ansible on the machine as it stands: what changed, and services as handlers say.
     CONVERGE = "converge"
@@ -20,8 +20,8 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Way:
-    """A way, and what is to be done on it.
+class Strategy:
+    """How a VM gets there, and what is to be done for it.
 
     Attributes:
         kind: Which it is.
@@ -37,6 +37,11 @@ class Way:
     packages: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
 
+    @classmethod
+    def rebuild(cls, reason: str) -> Strategy:
+        """A new root, for a reason."""
+        return cls(kind=Kind.REBUILD, reason=reason)
+
 
 #: Packages of which a new version is in force only after a boot, or that everything runs on.
 _NEEDS_BOOT = re.compile(
@@ -47,17 +52,17 @@ _MANY_PACKAGES = 60
 #: What is about how the image itself is made, and not about the machine that it becomes.
 _IMAGE_ROLES = frozenset({"guest"})
 _IMAGE_PLAYBOOKS = frozenset({"box.yml"})
-#: Applied by `personalise`, on either way.
+#: Applied by `personalise`, in either case.
 _PERSONAL_ROLES = frozenset({"engineer"})
 #: Parts of a role that are put onto machines: what is gone of these would stay there.
 _PLACED = ("files/", "templates/")
 
 
-def choose(difference: Difference) -> Way:
-    """The way for a change of the stack: to converge, unless something speaks against it."""
+def choose(difference: Difference) -> Strategy:
+    """The strategy for a change of the stack: to converge, unless something speaks against it."""
     obstacle = _obstacle(difference)
     if obstacle is not None:
-        return rebuild(obstacle)
+        return Strategy.rebuild(obstacle)
     roles = tuple(c.role for c in difference.roles if c.role not in _PERSONAL_ROLES)
     packages = tuple(f"{p.name}={p.new}" for p in difference.packages if p.new is not None)
     removed = tuple(p.name for p in difference.packages if p.new is None)
@@ -65,18 +70,13 @@ def choose(difference: Difference) -> Way:
     parts += [_count(len(packages) + len(removed), "package")] * bool(packages or removed)
     what = " and ".join(parts) or "nothing on the machine"
     verb = "changes" if not roles or len(roles) + len(packages) + len(removed) == 1 else "change"
-    return Way(
+    return Strategy(
         kind=Kind.CONVERGE,
         reason=f"{what} {verb}, which needs no new root",
         roles=roles,
         packages=packages,
         removed=removed,
     )
-
-
-def rebuild(reason: str) -> Way:
-    """A new root, for a reason."""
-    return Way(kind=Kind.REBUILD, reason=reason)
 
 
 def _obstacle(difference: Difference) -> str | None:

@@ -8,9 +8,8 @@ from enum import StrEnum
 
 from devvm.domain.errors import NotFoundError, UsageError
 from devvm.domain.model import Vm, VmState
-from devvm.domain.release import strategy as way
 from devvm.domain.release.stack import Release
-from devvm.domain.release.strategy import Kind, Way
+from devvm.domain.release.strategy import Kind, Strategy
 from devvm.domain.rollout import plan as plans
 from devvm.domain.rollout.plan import Plan, Terms
 from devvm.operations.rollout import pins
@@ -34,7 +33,7 @@ class Planned:
         engineer: Whose it is.
         release: What it is on.
         wave: When it goes.
-        way: How, as far as the releases tell; its own state may speak for a new root.
+        strategy: How, as far as the releases tell; its own state may speak for a new root.
         notice: What its owner will notice.
         waits: What keeps it from being changed, or at once; None: nothing does.
         why: The same for people.
@@ -44,7 +43,7 @@ class Planned:
     engineer: str
     release: str
     wave: str
-    way: Way
+    strategy: Strategy
     notice: str
     waits: Wait | None = None
     why: str = ""
@@ -79,7 +78,7 @@ def make(
     waves = plans.waves([vm.name for vm in vms], terms.canary, terms.waves)
     plan = Plan(by=by, terms=terms, waves=waves, changes=release.changes)
     of_wave = {name: wave.name for wave in waves for name in wave.vms}
-    chosen = _ways(services, vms, release, terms)
+    chosen = _strategies(services, vms, release, terms)
     planned = (
         _planned(vm, of_wave[vm.name], chosen[vm.name], pinned[vm.name])
         for vm in vms
@@ -104,19 +103,21 @@ def _candidates(services: Services, terms: Terms, release: Release) -> list[Vm]:
     return found
 
 
-def _ways(services: Services, vms: list[Vm], release: Release, terms: Terms) -> dict[str, Way]:
-    """The way of each VM; VMs of one release go the same way."""
+def _strategies(
+    services: Services, vms: list[Vm], release: Release, terms: Terms
+) -> dict[str, Strategy]:
+    """The strategy for each VM; VMs of one release have the same."""
     if terms.rebuild:
-        return {vm.name: way.rebuild("requested") for vm in vms}
-    by_release: dict[str, Way] = {}
+        return {vm.name: Strategy.rebuild("requested") for vm in vms}
+    by_release: dict[str, Strategy] = {}
     for vm in vms:
         has = vm.metadata.release if vm.metadata else ""
         if has not in by_release:
-            by_release[has] = strategy.choose_way(services, vm, release)
+            by_release[has] = strategy.by_release(services, vm, release)
     return {vm.name: by_release[vm.metadata.release if vm.metadata else ""] for vm in vms}
 
 
-def _planned(vm: Vm, wave: str, chosen: Way, pin: str | None) -> Planned:
+def _planned(vm: Vm, wave: str, chosen: Strategy, pin: str | None) -> Planned:
     waits, why = None, ""
     if pin:
         waits, why = Wait.PINNED, pin
@@ -127,14 +128,14 @@ def _planned(vm: Vm, wave: str, chosen: Way, pin: str | None) -> Planned:
         engineer=vm.known.engineer,
         release=vm.known.release,
         wave=wave,
-        way=chosen,
+        strategy=chosen,
         notice="nothing" if pin else notice(chosen),
         waits=waits,
         why=why,
     )
 
 
-def notice(chosen: Way) -> str:
+def notice(chosen: Strategy) -> str:
     """What a person notices of an update, in a sentence."""
     if chosen.kind is Kind.REBUILD:
         return (

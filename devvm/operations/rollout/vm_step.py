@@ -11,7 +11,7 @@ from typing import Any
 from devvm.domain.errors import DevvmError, LockedError
 from devvm.domain.model import Report, Vm, VmState
 from devvm.domain.release.stack import Release
-from devvm.domain.release.strategy import Kind, Way
+from devvm.domain.release.strategy import Kind, Strategy
 from devvm.domain.rollout.plan import Plan
 from devvm.domain.rollout.state import VmProgress
 from devvm.domain.rollout.state import VmState as Step
@@ -212,7 +212,7 @@ def _people(
             found = sessions.active(machine, within_seconds=within)
             if not found or not plan.terms.ask_minutes:
                 return None
-            notice = rollout_plan.notice(strategy.choose_way(services, vm, release))
+            notice = rollout_plan.notice(strategy.by_release(services, vm, release))
             minutes = plan.terms.ask_minutes
             sessions.ask(machine, release.release, minutes, by, notice=notice)
             deadline = now + timedelta(minutes=plan.terms.ask_minutes)
@@ -255,7 +255,7 @@ def _change(
     machine = Machine(services, vm.name)
     begun_at: float | None = None
 
-    def begin(found: Vm, chosen: Way, token: str) -> None:
+    def begin(found: Vm, chosen: Strategy, token: str) -> None:
         nonlocal begun_at
         outcome = _refusal(found, release, progress, now)
         if outcome is None and chosen.kind is Kind.REBUILD:

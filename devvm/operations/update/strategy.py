@@ -1,4 +1,4 @@
-"""Which way a VM gets to a release on record: what the releases say, and what the VM does."""
+"""How a VM gets to a release on record: what the releases say, and what the VM does."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from devvm.domain.errors import NotFoundError, UsageError
 from devvm.domain.model import Vm
 from devvm.domain.release import stack
-from devvm.domain.release import strategy as way
 from devvm.domain.release.identity import same_release
 from devvm.domain.release.stack import Release
-from devvm.domain.release.strategy import Kind, Way
+from devvm.domain.release.strategy import Kind, Strategy, choose
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
@@ -25,18 +24,18 @@ urllib.request.urlopen(sys.argv[1] + "/dists/", timeout=10).close()
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """A way that was chosen for a VM, perhaps minutes ago.
+    """A strategy that was chosen for a VM, perhaps minutes ago.
 
     Attributes:
-        way: Which.
+        strategy: Which.
         vm: The VM as it was before it was looked at.
     """
 
-    way: Way
+    strategy: Strategy
     vm: Vm
 
     def holds_for(self, vm: Vm) -> bool:
-        """Whether the VM still is what the way was chosen for."""
+        """Whether the VM still is what the strategy was chosen for."""
         return _grounds(self.vm) == _grounds(vm)
 
 
@@ -94,19 +93,19 @@ def in_use(services: Services, release: str) -> Release:
     return found
 
 
-def choose_way(services: Services, vm: Vm, release: Release) -> Way:
-    """By which way a VM gets to a release, as far as that is told by what the releases are."""
+def by_release(services: Services, vm: Vm, release: Release) -> Strategy:
+    """How a VM gets to a release, as far as that is told by what the releases are."""
     has = vm.metadata.release if vm.metadata else ""
     old = services.releases.find(has)
     if old is None:
-        return way.rebuild(f"there is no record of what changed since {has or 'its release'}")
+        return Strategy.rebuild(f"there is no record of what changed since {has or 'its release'}")
     before, after = services.releases.stack(old.release), services.releases.stack(release.release)
-    return way.choose(stack.difference(before, after))
+    return choose(stack.difference(before, after))
 
 
-def find_way(services: Services, vm: Vm, release: Release, run: Run) -> Way:
-    """As `choose_way`, and whether this VM can go that way as it is; looks into the VM."""
-    chosen = choose_way(services, vm, release)
+def for_vm(services: Services, vm: Vm, release: Release, run: Run) -> Strategy:
+    """As `by_release`, and whether this VM can get there so as it is; looks into the VM."""
+    chosen = by_release(services, vm, release)
     if chosen.kind is Kind.REBUILD or began(vm, release):
         return chosen
     target = ssh.target(Machine(services, vm.name), login="vagrant")
@@ -117,13 +116,13 @@ def find_way(services: Services, vm: Vm, release: Release, run: Run) -> Way:
             target, ["python3", "-", mirror], stdin=_REACH, check=False, timeout=60
         )
         if code:
-            return way.rebuild("packages change, but the VM can't reach their mirror")
+            return Strategy.rebuild("packages change, but the VM can't reach their mirror")
     has = vm.known.release
     its_own = of_release(services, has)
     failures = list(create.examine_vm(Machine(its_own, vm.name), has, run).failures())
     if failures:
         others = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
-        return way.rebuild(f"it differs from its own release: {failures[0].name}{others}")
+        return Strategy.rebuild(f"it differs from its own release: {failures[0].name}{others}")
     return chosen
 
 

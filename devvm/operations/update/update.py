@@ -14,9 +14,8 @@ from pathlib import Path
 
 from devvm.domain.errors import DevvmError, LockedError, OperationError, ParityError
 from devvm.domain.model import Kept, Purpose, Report, Vm, VmState
-from devvm.domain.release import strategy as way
 from devvm.domain.release.stack import Release
-from devvm.domain.release.strategy import Kind, Way
+from devvm.domain.release.strategy import Kind, Strategy
 from devvm.operations.core import journal, naming
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
@@ -30,8 +29,8 @@ from devvm.operations.update.strategy import Choice
 from devvm.operations.vm import create, lifecycle, rebuild, snapshots
 from devvm.ports.services import Services
 
-#: Told of an update that begins: the VM, the way, and what will name the state that is kept.
-Begin = Callable[[Vm, Way, str], None]
+#: Told of an update that begins: the VM, the strategy, and what will name the state that is kept.
+Begin = Callable[[Vm, Strategy, str], None]
 
 _PLAYBOOK = "update.yml"
 
@@ -44,7 +43,7 @@ class UpdateRequest:
         name: The VM's name.
         release: The release to bring it to, on record.
         rebuild: Whether a new root is wanted in any case.
-        choice: By which way, where that was looked for already, to be agreed on.
+        choice: By which strategy, where that was looked for already, to be agreed on.
     """
 
     name: str
@@ -60,13 +59,13 @@ class Updated:
     Attributes:
         vm: It.
         report: What was found.
-        way: How it got there; None where it was there already.
+        strategy: How it got there; None where it was there already.
         previous: Names the state that it can go back to, in the trash.
     """
 
     vm: Vm
     report: Report
-    way: Way | None = None
+    strategy: Strategy | None = None
     previous: str | None = None
 
 
@@ -82,8 +81,8 @@ def update(
         services: What the operation may use.
         request: What is asked for.
         run: Where phases go.
-        begin: Told before anything is changed: the VM, the way, and what will name the state that
-            is kept. What it raises ends the update.
+        begin: Told before anything is changed: the VM, the strategy, and what will name the state
+            that is kept. What it raises ends the update.
 
     Raises:
         NotFoundError: there is no such VM, or the release is not on record.
@@ -119,26 +118,32 @@ def update(
 
 
 def choose(services: Services, vm: Vm, release: Release, run: Run, *, rebuild: bool) -> Choice:
-    """By which way a VM that runs gets to a release; looks into the VM, which takes a while."""
-    return Choice(way=_find_way(services, vm, release, run, rebuild=rebuild), vm=vm)
+    """How a VM that runs gets to a release; looks into the VM, which takes a while."""
+    return Choice(strategy=_find_strategy(services, vm, release, run, rebuild=rebuild), vm=vm)
 
 
-def _chosen(services: Services, request: UpdateRequest, vm: Vm, release: Release, run: Run) -> Way:
-    """The way that was chosen already, or one that is chosen now; the lock is held."""
+def _chosen(
+    services: Services, request: UpdateRequest, vm: Vm, release: Release, run: Run
+) -> Strategy:
+    """The strategy that was chosen already, or one that is chosen now; the lock is held."""
     choice = request.choice
     if choice is None:
-        return _find_way(services, vm, release, run, rebuild=request.rebuild)
+        return _find_strategy(services, vm, release, run, rebuild=request.rebuild)
     if not choice.holds_for(vm):
         raise LockedError(
             f"{vm.name} changed while its update was being prepared",
             details="what devvm found out about it may no longer be true",
             resolution=f"devvm update {vm.name} --release {release.release}",
         )
-    return choice.way
+    return choice.strategy
 
 
-def _find_way(services: Services, vm: Vm, release: Release, run: Run, *, rebuild: bool) -> Way:
-    return way.rebuild("requested") if rebuild else strategy.find_way(services, vm, release, run)
+def _find_strategy(
+    services: Services, vm: Vm, release: Release, run: Run, *, rebuild: bool
+) -> Strategy:
+    if rebuild:
+        return Strategy.rebuild("requested")
+    return strategy.for_vm(services, vm, release, run)
 
 
 def _up(machine: Machine, run: Run) -> Vm:
@@ -151,7 +156,7 @@ def _up(machine: Machine, run: Run) -> Vm:
 
 
 def _converge(
-    machine: Machine, theirs: Machine, release: Release, chosen: Way, token: str, run: Run
+    machine: Machine, theirs: Machine, release: Release, chosen: Strategy, token: str, run: Run
 ) -> Updated:
     services = machine.services
     with provision.recorded(machine, run):
@@ -188,7 +193,7 @@ def _converge(
         mariadb = release.packages.get("mariadb-server", "") or vm.known.mariadb
         rollback.no_update(machine, release=release.release, mariadb=mariadb)
     vm = lifecycle.get(machine)
-    return Updated(vm=vm, report=report, way=chosen, previous=kept.id)
+    return Updated(vm=vm, report=report, strategy=chosen, previous=kept.id)
 
 
 def _rebuild(
@@ -196,7 +201,7 @@ def _rebuild(
     theirs: Machine,
     vm: Vm,
     release: Release,
-    chosen: Way,
+    chosen: Strategy,
     token: str,
     run: Run,
 ) -> Updated:
@@ -210,7 +215,7 @@ def _rebuild(
         if machine.journal() is None and machine.vm() is not None:
             rollback.report_back(machine, run)
         raise _failed(machine, release, error, run.log(machine.services.state)) from error
-    return Updated(vm=done.vm, report=done.report, way=chosen, previous=done.previous)
+    return Updated(vm=done.vm, report=done.report, strategy=chosen, previous=done.previous)
 
 
 def _finished(machine: Machine) -> Vm:
@@ -223,7 +228,7 @@ def _finished(machine: Machine) -> Vm:
     return vm
 
 
-def _token(services: Services, vm: Vm, release: Release, chosen: Way) -> str:
+def _token(services: Services, vm: Vm, release: Release, chosen: Strategy) -> str:
     """What names the state to go back to; one that a killed try has kept stays that."""
     if chosen.kind is Kind.CONVERGE and strategy.began(vm, release):
         token = vm.known.restore_point

@@ -31,7 +31,7 @@ def bring(world, release=NEW, **more):
 
 def test_a_changed_role_is_applied_where_the_vm_stands(world):
     done = bring(world)
-    assert done.way.kind is Kind.CONVERGE
+    assert done.strategy.kind is Kind.CONVERGE
     assert world.release_of("dev001") == NEW
     names = [(playbook, tags) for _, playbook, tags, _ in world.provisioner.applied]
     assert names == [("update.yml", ("packages", "nginx")), ("personalise.yml", ())]
@@ -45,36 +45,36 @@ def test_a_changed_role_is_applied_where_the_vm_stands(world):
 def test_a_new_root_where_the_image_changes(world):
     world.add("2026.12.01-bbbbbbbbbbbb", {**BASE_FILES, "roles/guest/tasks/main.yml": b"x"})
     done = bring(world, "2026.12.01-bbbbbbbbbbbb")
-    assert done.way.kind is Kind.REBUILD
-    assert "guest" in done.way.reason
+    assert done.strategy.kind is Kind.REBUILD
+    assert "guest" in done.strategy.reason
     assert saved_states.find(world.services, done.previous).vm.release == RELEASE
     assert world.read("dev001", "home/notes") == "before"
 
 
 def test_a_new_root_where_one_is_asked_for(world):
-    assert bring(world, rebuild=True).way.reason == "requested"
+    assert bring(world, rebuild=True).strategy.reason == "requested"
 
 
 def test_packages_need_a_mirror_that_the_vm_can_reach(world):
     packages = {**world.box.packages, "htop": "3.2.2-2"}
     world.add("2026.12.01-bbbbbbbbbbbb", BASE_FILES, packages)
     world.shell.mirror = False
-    assert "mirror" in bring(world, "2026.12.01-bbbbbbbbbbbb").way.reason
+    assert "mirror" in bring(world, "2026.12.01-bbbbbbbbbbbb").strategy.reason
 
 
 def test_packages_change_to_the_releases_versions(world):
     packages = {**world.box.packages, "htop": "3.2.2-2"}
     world.add("2026.12.01-bbbbbbbbbbbb", BASE_FILES, packages)
     done = bring(world, "2026.12.01-bbbbbbbbbbbb")
-    assert done.way.kind is Kind.CONVERGE
+    assert done.strategy.kind is Kind.CONVERGE
     assert world.provisioner.applied[0][3]["update_packages"] == ["htop=3.2.2-2"]
 
 
 def test_a_vm_that_differs_from_its_own_release_gets_a_new_root(world):
     world.verifier.failing.add(("dev001", RELEASE))
     done = bring(world)
-    assert done.way.kind is Kind.REBUILD
-    assert "unit/nginx.service" in done.way.reason
+    assert done.strategy.kind is Kind.REBUILD
+    assert "unit/nginx.service" in done.strategy.reason
 
 
 def test_a_vm_that_answers_too_late_is_looked_at_once_more(world):
@@ -94,7 +94,7 @@ def test_a_vm_that_is_there_already_is_checked_only(world):
     bring(world)
     world.provisioner.applied.clear()
     again = bring(world)
-    assert (again.way, again.report.passed) == (None, True)
+    assert (again.strategy, again.report.passed) == (None, True)
     assert world.provisioner.applied == []
 
 
@@ -114,7 +114,7 @@ def test_nobody_changes_a_vm_between_the_look_at_it_and_the_change(world, off):
         refused.append(caught.value)
 
     world.verifier.meanwhile = other
-    assert bring(world).way.roles == ("nginx",)
+    assert bring(world).strategy.roles == ("nginx",)
     assert refused
     assert world.release_of("dev001") == NEW
 
@@ -283,4 +283,4 @@ def test_only_templates_and_files_that_are_gone_need_a_new_root(world):
     del files[ROLE]
     world.add("2026.12.01-bbbbbbbbbbbb", files)
     done = bring(world, "2026.12.01-bbbbbbbbbbbb")
-    assert done.way.kind is Kind.REBUILD
+    assert done.strategy.kind is Kind.REBUILD
