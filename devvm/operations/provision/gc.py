@@ -76,11 +76,9 @@ def purge(services: Services, kept: Kept) -> list[str]:
 
 def with_snapshots(services: Services, kept: Kept) -> list[Kept]:
     """A kept state, and the snapshots that go with it where it is a VM that was destroyed."""
-    snapshots = (
-        saved_states.of_vm(Machine(services, kept.vm.name), Purpose.SNAPSHOT)
-        if kept.destroyed
-        else []
-    )
+    if not kept.destroyed:
+        return [kept]
+    snapshots = saved_states.of_vm(Machine(services, kept.vm.name), Purpose.SNAPSHOT)
     return [kept, *(other for other in snapshots if other.uuid == kept.uuid)]
 
 

@@ -62,8 +62,7 @@ def exchange(machine: Machine, release: str, kept_id: str, run: Run) -> None:
                 lifecycle.power_on(machine, run)
         with run.phase("work", "Carrying over what was written meanwhile"):
             home_backup.save(machine, kept_id, run)
-        vm = lifecycle.present(machine)
-        restore.exchange(machine.services, vm, kept, run, before=None, consume=True)
+        restore.exchange(machine, kept, run, before=None, consume=True)
         no_update(machine)
     else:
         raise NotFoundError(

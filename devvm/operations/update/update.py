@@ -246,7 +246,7 @@ def _restore_point(machine: Machine, vm: Vm, release: Release, token: str, run: 
     with run.phase("restore-point", "Saving the disks as they are"):
         home_backup.mark(machine, token)
         label = f"before the update to {release.release}"
-        kept = snapshots.take(services, vm, label, run, token=token, purpose=Purpose.TRASH)
+        kept = snapshots.take(machine, label, run, token=token, purpose=Purpose.TRASH)
     facts = replace(vm.known, update_to=release.release, restore_point=kept.id)
     services.domains.set_metadata(vm.uuid, facts)
     return kept

@@ -67,7 +67,7 @@ def clone(
         LockedError: somebody is changing one of the VMs.
         OperationError: a step failed; there is no new VM, and the first one is as it was.
     """
-    machine = Machine(services, validate_new_name(name))
+    machine, first = Machine(services, validate_new_name(name)), Machine(services, source)
     if name == source:
         raise UsageError(
             f"{name} can't be a clone of itself", resolution=f"devvm clone {source} --as {name}-2"
@@ -75,26 +75,25 @@ def clone(
     with ExitStack() as locks:
         # in one order, so that two clones the other way round do not wait for each other
         outcomes = {
-            vm: locks.enter_context(transaction.changing(Machine(services, vm), run))
-            for vm in sorted((source, name))
+            one.name: locks.enter_context(transaction.changing(one, run))
+            for one in sorted((first, machine), key=str)
         }
         before = outcomes[name]
         same = before and before.journal.get("source") == source
         if not (before and same and before.done(journal.CLONE)):
             create.refuse_if_exists(machine)
-            vm = lifecycle.present(Machine(services, source))
-            create.require_memory(services, vm.memory_mib)
+            create.require_memory(services, lifecycle.present(first).memory_mib)
             create.require_space(services, None)
             with provision.recorded(machine, run):
-                _make(machine, vm, snapshot, run)
+                _make(machine, first, snapshot, run)
         found = machine.require()
         report = create.examine_vm(machine, found.known.release, run)
     return Cloned(vm=found, report=report, url=machine.url)
 
 
-def _make(machine: Machine, source: Vm, snapshot: str | None, run: Run) -> None:
+def _make(machine: Machine, source: Machine, snapshot: str | None, run: Run) -> None:
     services = machine.services
-    kept = snapshots.find(Machine(services, source.name), snapshot) if snapshot else None
+    kept = snapshots.find(source, snapshot) if snapshot else None
     identifier, token = str(uuid.uuid4()), naming.new_token()
     temporary = kept is None
     with transaction.begin(
@@ -103,9 +102,8 @@ def _make(machine: Machine, source: Vm, snapshot: str | None, run: Run) -> None:
         kept=kept.id if kept else token, temporary=temporary,
     ):  # fmt: skip
         if kept is None:
-            with run.phase("snapshot", f"Saving the disks of {source.name}"):
-                kept = snapshots.take(services, source, f"for-{machine}", run, token=token,
-                                      temporary=True)  # fmt: skip
+            with run.phase("snapshot", f"Saving the disks of {source}"):
+                kept = snapshots.take(source, f"for-{machine}", run, token=token, temporary=True)
         facts = _define(machine, kept, identifier, token, run)
         target = lifecycle.power_on(machine, run)
         facts = _renew_identity(machine, target, facts, run)

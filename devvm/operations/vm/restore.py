@@ -18,8 +18,7 @@ from devvm.ports.services import Services
 
 
 def exchange(
-    services: Services,
-    vm: Vm,
+    machine: Machine,
     kept: Kept,
     run: Run,
     *,
@@ -31,8 +30,7 @@ def exchange(
     The VM runs afterwards if it ran before. The caller holds the lock.
 
     Args:
-        services: What the operation may use.
-        vm: The VM as it is.
+        machine: The VM.
         kept: The state to bring it to.
         run: Where phases go.
         before: What an earlier command had begun; the VM may be off because of it.
@@ -41,7 +39,7 @@ def exchange(
     Raises:
         OperationError: a step failed; the VM is as it was, or as it was to be.
     """
-    machine = Machine(services, vm.name)
+    services, vm = machine.services, machine.require()
     token = naming.new_token()
     was_running = vm.state is VmState.RUNNING or bool(before and before.was_running)
     with transaction.begin(

@@ -55,13 +55,12 @@ def create(services: Services, name: str, label: str, run: Run) -> Snapshot:
                 provision.recorded(machine, run),
                 run.phase("snapshot", "Saving the disks"),
             ):
-                take(services, vm, label, run)
+                take(machine, label, run)
         return _measured(services, find(machine, label))
 
 
 def take(
-    services: Services,
-    vm: Vm,
+    machine: Machine,
     label: str,
     run: Run,
     *,
@@ -72,8 +71,7 @@ def take(
     """Keep a VM's disks as they are now. The caller holds the lock.
 
     Args:
-        services: What the operation may use.
-        vm: The VM.
+        machine: The VM.
         label: The snapshot's name.
         run: Where phases go.
         token: Its identifier; by default a new one.
@@ -83,7 +81,7 @@ def take(
     Raises:
         OperationError: a step failed; nothing has changed.
     """
-    machine = Machine(services, vm.name)
+    services, vm = machine.services, machine.require()
     token = token or naming.new_token()
     off = vm.state is VmState.SHUTOFF
     disks = {disk.role: disk.path for disk in vm.disks}
@@ -99,7 +97,7 @@ def take(
         consistency = services.disks.split(vm, on_top)
         if consistency == "crash":
             run.note(
-                f"The guest agent of {vm.name} did not answer: the snapshot is as after a "
+                f"The guest agent of {machine} did not answer: the snapshot is as after a "
                 "power cut, and file system journals repair it when it is used"
             )
         kept = saved_states.keep(
@@ -158,11 +156,10 @@ def restore_snapshot(services: Services, name: str, label: str, run: Run) -> Vm:
     """
     machine = Machine(services, name)
     with transaction.changing(machine, run, start=False) as before:
-        vm = lifecycle.present(machine)
         kept = find(machine, label)
         if not (before and before.done(journal.RESTORE) and before.journal["kept"] == kept.id):
             with provision.recorded(machine, run):
-                restore.exchange(services, vm, kept, run, before=before)
+                restore.exchange(machine, kept, run, before=before)
         elif before.was_running:
             lifecycle.power_on(machine, run)
         return lifecycle.present(machine)

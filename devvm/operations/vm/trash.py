@@ -132,7 +132,7 @@ def recover(services: Services, name: str, run: Run, *, identifier: str | None =
             kept = _choose(machine, identifier, vm, run)
             with provision.recorded(machine, run):
                 if vm is not None and kept is not None:
-                    restore.exchange(services, vm, kept, run, before=before, consume=True)
+                    restore.exchange(machine, kept, run, before=before, consume=True)
                 elif kept is not None:
                     return _bring_back(machine, kept, run)
         return _checked(machine, run)
