@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from devvm.cli import formatting, serializers
 from devvm.cli.session import Session
-from devvm.parity import moved
+from devvm.parity.packages import moved
 
 if TYPE_CHECKING:
     from devvm.domain.model import CheckResult, Report

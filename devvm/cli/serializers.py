@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from devvm.cli import formatting
-from devvm.parity import moved
+from devvm.parity.packages import moved
 
 if TYPE_CHECKING:
     from devvm.domain.model import Box, CheckResult, Disk, Kept, MovedPackage, Report, RunRecord, Vm

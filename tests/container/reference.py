@@ -35,7 +35,7 @@ from devvm.domain.model import AnsibleResult, CheckResult, Target
 from devvm.domain.package_set import Package, PackageSet
 from devvm.operations.core.progress import Run
 from devvm.operations.production import capture
-from devvm.parity.manifest import Condition
+from devvm.parity.production.manifest import Condition
 from devvm.system import assets
 
 STATE = Path("/var/lib/devvm-test/container")
@@ -86,7 +86,6 @@ class Machine:
     ) -> capture.Captured:
         """Capture a manifest, as `devvm production capture` does."""
         hosts = SshHosts(
-            suite=assets.parity_suite(),
             overlay="dev" if over else "none",
             ssh_config=self.target.ssh_config,
         )

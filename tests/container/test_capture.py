@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from devvm.parity import manifest
+from devvm.parity.production import manifest
 from tests.container.reference import Machine, new_key
 
 pytestmark = pytest.mark.container

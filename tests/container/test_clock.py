@@ -37,8 +37,8 @@ MODULES = [
     "operations/storage/test_saved_states.py",
     "operations/verify/test_last_result.py",
     "operations/vm/test_trash.py",
-    "parity/test_manifest.py",
-    "parity/test_waivers.py",
+    "parity/production/test_manifest.py",
+    "parity/production/test_waivers.py",
     "system/test_tempdir.py",
 ]
 MOMENTS = {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from devvm.parity import manifest
+from devvm.parity.production import manifest
 from devvm.system import assets
 from tests.container.conftest import differences
 from tests.container.reference import OVERLAY, declared

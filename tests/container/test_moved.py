@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 import pytest
 
 from devvm.domain.model import Outcome
-from devvm.parity import manifest
+from devvm.parity.production import manifest
 from tests.container.conftest import differences
 
 pytestmark = pytest.mark.container

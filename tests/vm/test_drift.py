@@ -11,7 +11,8 @@ import sys
 
 import pytest
 
-from devvm.parity import capture, manifest
+from devvm.parity.collect import capture
+from devvm.parity.production import manifest
 from tests.vm.conftest import REPOSITORY
 
 pytestmark = pytest.mark.vm

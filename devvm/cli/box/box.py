@@ -11,7 +11,7 @@ from devvm.cli.box.build import build_box
 from devvm.cli.host import readiness
 from devvm.cli.session import Session
 from devvm.domain.errors import ExitCode, UsageError
-from devvm.parity import moved
+from devvm.parity.packages import moved
 
 if TYPE_CHECKING:
     from devvm.domain.model import Box

@@ -11,7 +11,7 @@ from devvm.cli import formatting, serializers
 from devvm.cli.fleet import fleet_serializers
 from devvm.cli.session import Session
 from devvm.domain.errors import ExitCode
-from devvm.parity import moved
+from devvm.parity.packages import moved
 
 if TYPE_CHECKING:
     from devvm.domain.model import Report

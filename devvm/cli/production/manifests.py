@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from devvm.cli.output import Output
     from devvm.operations.production.manifests import FileFinding, Item
-    from devvm.parity.diff import Differences
-    from devvm.parity.manifest import Manifest
-    from devvm.parity.propose import Proposal
+    from devvm.parity.differences.diff import Differences
+    from devvm.parity.production.manifest import Manifest
+    from devvm.parity.proposal.propose import Proposal
 
 
 def register(app: typer.Typer) -> None:
@@ -125,7 +125,7 @@ def _overview(output: Output, shown: Manifest, file: Path) -> None:
 
 
 def _single(output: Output, one: Item) -> None:
-    from devvm.parity.text import is_text
+    from devvm.parity.differences.text import is_text
 
     facts = one.facts or {}
     texts = {name: str(value) for name, value in sorted(facts.items()) if is_text(value)}
@@ -157,7 +157,7 @@ def _lines(value: object) -> list[str]:
 
 
 def _several(output: Output, items: Sequence[Item]) -> None:
-    from devvm.parity.text import facts_in_a_line
+    from devvm.parity.differences.text import facts_in_a_line
 
     rows = []
     for one in items:
@@ -183,7 +183,7 @@ def diff(
     Exits with 3 if they differ. Ignores the day and the hosts of a capture.
     """
     from devvm.operations.production import manifests as operation
-    from devvm.parity.diff import between
+    from devvm.parity.differences.diff import between
 
     session = Session.of(context)
     old, new = operation.read(a), operation.read(b)
@@ -270,11 +270,10 @@ def lint(
     """
     from devvm import wiring
     from devvm.operations.production import manifests as operation
-    from devvm.system import assets
 
     session = Session.of(context)
     path = file or wiring.production(session.config())
-    files, found = operation.lint(path, assets.parity_suite(), fix=fix)
+    files, found = operation.lint(path, fix=fix)
     counts = {
         severity: sum(one.finding.severity == severity for one in found)
         for severity in ("error", "warning")

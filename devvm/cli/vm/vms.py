@@ -12,7 +12,7 @@ from devvm.cli import formatting, options, panels, serializers
 from devvm.cli.fleet import fleet_serializers
 from devvm.cli.session import Session
 from devvm.cli.vm import deferred_update
-from devvm.parity import moved
+from devvm.parity.packages import moved
 
 if TYPE_CHECKING:
     from devvm.domain.model import Disk, RunRecord, Vm

@@ -1,0 +1,198 @@
+"""The kernel: its settings as they are now, and what is configured of modules and limits."""
+
+import fnmatch
+import os
+
+from devvm.parity.collect.collectors import common
+
+AREAS = ("sysctl", "module", "limit")
+
+#: Counters, states, identities, and what the size of the machine or the hour decides.
+VOLATILE = (
+    "abi.*",
+    "debug.*",
+    "dev.cdrom.*",
+    "dev.parport.*",
+    "dev.raid.*",
+    "dev.tty.legacy_tiocsti",
+    "fs.aio-nr",
+    "fs.binfmt_misc.*",
+    "fs.dentry-state",
+    "fs.epoll.max_user_watches",
+    "fs.fanotify.max_user_marks",
+    "fs.file-max",
+    "fs.file-nr",
+    "fs.inode-nr",
+    "fs.inode-state",
+    "fs.quota.*",
+    "kernel.acpi_video_flags",
+    "kernel.bootloader_*",
+    "kernel.core_modes",
+    "kernel.core_pipe_limit",
+    "kernel.cap_last_cap",
+    "kernel.domainname",
+    "kernel.firmware_config.*",
+    "kernel.hostname",
+    "kernel.hotplug",
+    "kernel.keys.*",
+    "kernel.max_lock_depth",
+    "kernel.max_user_freq",
+    "kernel.modprobe",
+    "kernel.msgmni",
+    "kernel.ngroups_max",
+    "kernel.ns_last_pid",
+    "kernel.osrelease",
+    "kernel.pid_max",
+    "kernel.pty.nr",
+    "kernel.random.*",
+    "kernel.sched_domain.*",
+    "kernel.seccomp.*",
+    "kernel.sem*",
+    "kernel.spl.*",
+    "kernel.tainted",
+    "kernel.threads-max",
+    "kernel.usermodehelper.*",
+    "kernel.version",
+    "kernel.watchdog_cpumask",
+    "net.*.neigh.*",
+    "net.core.bpf_*",
+    "net.core.flow_limit_cpu_bitmap",
+    "net.core.rps_*",
+    "net.core.netdev_rss_key",
+    "net.ipv4.route.gc_thresh",
+    "net.ipv4.route.max_size",
+    "net.ipv4.tcp_available_*",
+    "net.ipv4.tcp_fastopen_key",
+    "net.ipv4.tcp_ehash_entries",
+    "net.ipv4.tcp_max_orphans",
+    "net.ipv4.tcp_max_tw_buckets",
+    "net.ipv4.tcp_mem",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_wmem",
+    "net.ipv4.udp_mem",
+    "net.ipv4.udp_hash_entries",
+    "net.ipv4.inet_peer_*",
+    "net.ipv6.conf.*.stable_secret",
+    "net.netfilter.*",
+    "net.nf_conntrack_max",
+    "sunrpc.*",
+    "user.max_*",
+    "vm.lowmem_reserve_ratio",
+    "vm.min_free_kbytes",
+    "vm.nr_pdflush_threads",
+    "vm.stat_refresh",
+    "vm.user_reserve_kbytes",
+    "vm.admin_reserve_kbytes",
+)
+#: The settings of network cards are machines' own; what holds for all and for new ones is not.
+_CARDS = ("net.ipv4.conf.", "net.ipv6.conf.")
+_EVERY_CARD = ("all", "default", "lo")
+
+_FOLDERS = ("/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib")
+
+
+def collect(wanted, run):
+    """`sysctl`: `value`, and `configured` where a file names it. `module`, `limit`: as in files.
+
+    As evidence, `said_by`: the files that say it. A container has its host's kernel: there, only
+    what is the container's own, the network's.
+    """
+    code, out, _ = run(["systemd-detect-virt", "--container"])
+    container = code == 0 and out.strip() != "none"
+    configured = _configured()
+    modules, loading = _modules()
+    limits, limiting = _limits(run)
+    return {
+        "sysctl": _sysctls("/proc/sys/net" if container else "/proc/sys", configured),
+        "module": modules,
+        "limit": limits,
+        "evidence": {
+            "said_by": {
+                "sysctl": {key: [path] for key, (_, path) in configured.items()},
+                "module": loading,
+                "limit": limiting,
+            }
+        },
+    }
+
+
+def _sysctls(root, configured):
+    found = {}
+    for folder, _, names in os.walk(root):
+        for path in (f"{folder}/{name}" for name in names):
+            key = path[len("/proc/sys/") :].replace("/", ".")
+            # A bridge's settings are those of the kernel's module, in a container too.
+            hosts_own = root != "/proc/sys" and key.startswith("net.bridge.")
+            if hosts_own or _foreign(key) or not _is_setting(path):
+                continue
+            value = common.read(path)
+            if value is not None:
+                found[key] = {"value": " ".join(value.decode("utf-8", "replace").split())}
+    for key, (value, _) in configured.items():
+        if root == "/proc/sys" or key in found:
+            found.setdefault(key, {"value": "missing"})["configured"] = value
+    return found
+
+
+def _is_setting(path):
+    """Whether it can be read and written: the rest are counters and triggers."""
+    mode = os.stat(path).st_mode
+    return bool(mode & 0o400 and mode & 0o200)
+
+
+def _foreign(key):
+    if key.startswith(_CARDS):
+        return key.split(".")[3] not in _EVERY_CARD
+    return any(fnmatch.fnmatchcase(key, pattern) for pattern in VOLATILE)
+
+
+def _configured():
+    """What the files say and which, the last one winning, as systemd-sysctl reads them."""
+    found = {}
+    paths = common.files_in(*(f"{folder}/sysctl.d" for folder in _FOLDERS), suffix=".conf")
+    for path in [*paths, "/etc/sysctl.conf"]:
+        for line in common.lines(path):
+            key, equals, value = line.partition("=")
+            if equals and "*" not in key:
+                name = key.strip().lstrip("-").strip().replace("/", ".")
+                found[name] = " ".join(value.split()), path
+    return found
+
+
+def _modules():
+    """What is configured, and by which files."""
+    found, files = {}, {}
+    loaded = common.files_in(*(f"{folder}/modules-load.d" for folder in _FOLDERS), suffix=".conf")
+    for path in [*loaded, "/etc/modules"]:
+        for line in common.lines(path):
+            found.setdefault(line, {})["load"] = True
+            files.setdefault(line, []).append(path)
+    folders = ("/etc/modprobe.d", "/run/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d")
+    for path in common.files_in(*folders, suffix=".conf"):
+        for line in common.lines(path):
+            verb, _, rest = line.partition(" ")
+            name, _, value = rest.strip().partition(" ")
+            if verb and name:
+                facts = found.setdefault(name, {})
+                facts[verb] = sorted({*facts.get(verb, ()), value.strip()})
+                files.setdefault(name, []).append(path)
+    return found, files
+
+
+def _limits(run):
+    """What is configured, and by which files."""
+    found, files = {}, {}
+    for path in ["/etc/security/limits.conf", *common.files_in("/etc/security/limits.d")]:
+        for line in common.lines(path):
+            words = line.split()
+            if len(words) == 4:
+                found[" ".join(words[:3])] = {"value": words[3]}
+                files.setdefault(" ".join(words[:3]), []).append(path)
+    names = "DefaultLimitNOFILE,DefaultLimitNPROC,DefaultLimitCORE,DefaultTasksMax"
+    _, out, _ = run(["systemctl", "show", f"--property={names}"])
+    for line in out.splitlines():
+        name, _, value = line.partition("=")
+        # Tasks and processes: a share of what the machine has.
+        if name in ("DefaultLimitNOFILE", "DefaultLimitCORE"):
+            found[f"systemd {name}"] = {"value": value}
+    return found, files

@@ -1,0 +1,114 @@
+"""Debian packages: versions, where they come from, whether they are held, and changed files."""
+
+import hashlib
+import os
+
+from devvm.parity.collect.collectors import common
+
+AREAS = ("package",)
+
+_INFO = "/var/lib/dpkg/info"
+#: What runs; not what is read by people.
+_CODE = ("/usr/bin", "/usr/sbin", "/usr/lib", "/usr/libexec", "/usr/share/perl5")
+_FORMAT = "${Package}\\t${Architecture}\\t${Version}\\t${db:Status-Want}\\t${db:Status-Status}\\n"
+
+
+def collect(wanted, run):
+    """By name: `version`, `origin` (of the archive), `hold`, `status` unless it is installed.
+
+    `changed`: programs and libraries of the package that are not as it brought them.
+    """
+    code, out, err = run(["dpkg-query", "--show", f"--showformat={_FORMAT}"])
+    if code:
+        raise RuntimeError(err.strip())
+    _, native, _ = run(["dpkg", "--print-architecture"])
+    found = {}
+    for line in out.splitlines():
+        name, architecture, version, want, status = line.split("\t")
+        if architecture not in ("all", native.strip()):
+            name = f"{name}:{architecture}"
+        if status == "not-installed":
+            continue
+        facts = {"version": version, "origin": None}
+        if want == "hold":
+            facts["hold"] = True
+        if status != "installed":
+            facts["status"] = status
+        found[name] = facts
+    for name, origin in _origins(found, run):
+        found[name]["origin"] = origin
+    for name, paths in _changed(run).items():
+        if name in found:
+            found[name]["changed"] = sorted(paths)
+    return {"package": found}
+
+
+def _changed(run):
+    """`{package: paths}` of files that were changed after packages were installed.
+
+    dpkg keeps the times that files have in archives: only what is newer than the first package that
+    was installed here need be hashed, which is little.
+    """
+    lists = (f"{_INFO}/{name}" for name in os.listdir(_INFO) if name.endswith(".list"))
+    oldest = min(lists, key=os.path.getmtime)
+    _, out, _ = run(
+        ["find", *_CODE, "-xdev", "-type", "f", "-newer", oldest, "-not", "-name", "*.pyc"]
+    )
+    newer = {path.lstrip("/") for path in out.splitlines()}
+    newer |= {path.removeprefix("usr/") for path in newer}  # packages name /lib or /usr/lib
+    found = {}
+    for name in os.listdir(_INFO):
+        if name.endswith(".md5sums"):
+            text = (common.read(f"{_INFO}/{name}") or b"").decode("utf-8", "replace")
+            for md5, path in (line.split("  ", 1) for line in text.splitlines() if "  " in line):
+                # The vendors' folders of configuration are told file by file.
+                told = os.path.dirname(common.canonical(f"/{path}")) in common.VENDOR
+                if path in newer and not told and not _is(f"/{path}", md5):
+                    package = name[: -len(".md5sums")].partition(":")[0]
+                    found.setdefault(package, []).append(f"/{path}")
+    return found
+
+
+def _is(path, md5):
+    content = common.read(path)
+    return content is not None and hashlib.md5(content, usedforsecurity=False).hexdigest() == md5
+
+
+def _origins(packages, run):
+    """Where the installed version comes from; nothing where the machine keeps no lists."""
+    _, releases, _ = run(["apt-cache", "policy"])
+    if " release " not in releases.replace("\n", " "):
+        return
+    labels = _labels(releases)
+    if set(labels) <= {"/var/lib/dpkg/status"}:
+        return
+    _, out, _ = run(["apt-cache", "policy", *packages])
+    name, installed = None, False
+    for line in out.splitlines():
+        if not line.startswith(" "):
+            name, installed = line.rstrip(":"), False
+        elif line.startswith(" *** "):
+            installed = True
+            if name in packages:
+                packages[name]["origin"] = "local"  # unless an archive has it
+        elif line.startswith("     ") and not line.startswith("        "):
+            installed = False
+        elif installed:
+            source = line.split(None, 1)[1]
+            if source in labels and name in packages:
+                yield name, labels[source]
+                installed = False
+
+
+def _labels(policy):
+    """`{source as apt-cache names it: origin and archive}`."""
+    found, source = {}, None
+    for line in policy.splitlines():
+        text = line.strip()
+        if text[:1].isdigit() or text.startswith("-"):
+            source = text.split(None, 1)[1]
+        elif text.startswith("release ") and source:
+            parts = dict(part.partition("=")[::2] for part in text[8:].split(","))
+            if "o" in parts:
+                found[source] = f"{parts['o']} {parts.get('n', parts.get('a', ''))}".strip()
+    return found

@@ -1,0 +1,285 @@
+"""Settings as the running servers report them, whatever their files say."""
+
+import fnmatch
+import os
+import re
+import socket
+
+from devvm.parity.collect.collectors import common
+
+AREAS = ("setting",)
+
+#: MariaDB's variables that are a session's, a counter, the machine's own or another check's.
+VOLATILE = (
+    "*_pos",
+    "*_pos_*",
+    "error_count",
+    "external_user",
+    "gtid_*",
+    "hostname",
+    "identity",
+    "in_predicate*",
+    "in_transaction",
+    "innodb_version",
+    "insert_id",
+    "last_*",
+    "pseudo_*",
+    "proxy_user",
+    "rand_seed*",
+    "report_host",
+    "server_uid",
+    "skip_replication",
+    "sql_log_bin",
+    "thread_pool_size",
+    "timestamp",
+    "version*",
+    "warning_count",
+    "wsrep_node_*",
+)
+#: Seconds by which two clocks of the kernel may be apart.
+_GRANULARITY = 2.0
+#: Written by an installed server's package.
+_INSTALLED = {
+    "gunicorn": "/usr/bin/gunicorn",
+    "mariadb": "/usr/sbin/mariadbd",
+    "memcached": "/usr/bin/memcached",
+    "nginx": "/usr/sbin/nginx",
+    "redis": "/usr/bin/redis-server",
+}
+
+
+def collect(wanted, run):
+    """By `SERVER/SETTING`: `value`. Of nginx the whole configuration that it reads, and modules.
+
+    As evidence, of `servers` whose packages are not as in production: which values are their own.
+    """
+    readers = {
+        "gunicorn": _gunicorn,
+        "mariadb": _mariadb,
+        "memcached": _memcached,
+        "nginx": _nginx,
+        "redis": _redis,
+    }
+    found, errors, evidence = {}, {}, {}
+    moved = wanted.get("moved", ())
+    for server, reader in readers.items():
+        if not os.path.exists(_INSTALLED[server]):
+            continue
+        try:
+            for name, value in reader(run).items():
+                found[f"{server}/{name}"] = _fact(name, value)
+            if any(server in package for package in moved):
+                program = _INSTALLED[server]
+                evidence[server] = {"programs": [program, os.path.realpath(program)]}
+                evidence[server] |= _OWN[server](run) if server in _OWN else {}
+        except (OSError, RuntimeError) as error:
+            errors[f"setting/{server}/"] = f"{server} does not answer: {error}"
+    return {"setting": found, "errors": errors, "evidence": {"servers": evidence}}
+
+
+def _fact(name, value):
+    if isinstance(value, dict):  # facts already
+        return value
+    text, secrets = common.redact(f"{name}={value}")
+    if secrets or (value and name == "masterauth"):
+        return {"secret": common.digest(str(value).encode())}
+    return {"value": text.partition("=")[2]}
+
+
+def _mariadb(run):
+    own = f"{socket.gethostname().partition('.')[0]}."  # log files are named after the machine
+    found = {
+        name: f"{{host}}.{value[len(own) :]}" if value.startswith(own) else value
+        for name, value in _query(run, "SHOW GLOBAL VARIABLES")
+        if not any(fnmatch.fnmatchcase(name, pattern) for pattern in VOLATILE)
+    }
+    for account, plugin, access, locked, databases in _query(run, _ACCOUNTS):
+        found[f"account {account}"] = {
+            "access": access,
+            "databases": sorted(filter(None, databases.split(" "))),
+            "locked": locked in ("1", "true"),
+            "plugin": plugin,
+        }
+    return found
+
+
+#: Accounts with their rights on all and on single databases; never what proves who they are.
+_ACCOUNTS = """
+SELECT CONCAT(g.user, '@', g.host), IFNULL(JSON_VALUE(g.priv, '$.plugin'), ''),
+  IFNULL(JSON_VALUE(g.priv, '$.access'), ''),
+  IFNULL(JSON_VALUE(g.priv, '$.account_locked'), ''),
+  IFNULL((SELECT GROUP_CONCAT(CONCAT(d.db, ':', CONCAT_WS('',
+    d.select_priv, d.insert_priv, d.update_priv, d.delete_priv, d.create_priv, d.drop_priv,
+    d.grant_priv, d.references_priv, d.index_priv, d.alter_priv, d.trigger_priv))
+    ORDER BY d.db SEPARATOR ' ') FROM mysql.db d WHERE d.user = g.user AND d.host = g.host), '')
+FROM mysql.global_priv g
+"""
+
+
+def _query(run, query):
+    client = ["mariadb", "--no-defaults", "--protocol=socket", "--user=root"]
+    code, out, err = run([*client, "--batch", "--skip-column-names", "--execute", query])
+    if code:
+        raise RuntimeError(err.strip())
+    return [line.split("\t") for line in out.splitlines()]
+
+
+#: Where each variable's value comes from, and whether it is the one that MariaDB was compiled with.
+_VALUES = """
+SELECT LOWER(variable_name), global_value_origin, global_value <=> default_value
+FROM information_schema.system_variables
+"""
+#: Whose variables come and go by themselves.
+_PLUGINS = """
+SELECT DISTINCT LOWER(plugin_name) FROM information_schema.all_plugins
+WHERE plugin_library IS NOT NULL
+"""
+
+
+def _own_of_mariadb(run):
+    """`unset`: variables that nobody has set, but for plugins'. `plugins`: those there are.
+
+    `compiled`: of the unset ones those with the value that MariaDB was compiled with.
+    """
+    plugins = [name for (name,) in _query(run, _PLUGINS)]
+    values = [
+        row
+        for row in _query(run, _VALUES)
+        if not row[0].startswith(tuple(f"{p}_" for p in plugins))
+    ]
+    return {
+        "unset": [name for name, origin, _ in values if origin in ("COMPILE-TIME", "AUTO")],
+        "compiled": [n for n, origin, same in values if origin == "COMPILE-TIME" and same == "1"],
+        "plugins": plugins,
+    }
+
+
+#: What changes settings of a running Redis, or forgets that it did.
+_CHANGES = re.compile(
+    r"^cmdstat_(config(\|(set|resetstat))?|module\|.*|slaveof|replicaof|debug.*):", re.MULTILINE
+)
+
+
+def _own_of_redis(run):
+    """`untouched`: nobody has set anything since it began, nor changed what it read then."""
+    question = b"INFO server\r\nINFO commandstats\r\nQUIT\r\n"
+    answer = _ask(("127.0.0.1", 6379), question, b"+OK\r\n").decode("utf-8", "replace")
+    facts = dict(re.findall(r"^(\w+):(.*?)\r?$", answer, re.MULTILINE))
+    folder = os.path.dirname(facts.get("config_file", ""))
+    files = common.files_in(folder)
+    began = _start(facts["process_id"]) if "process_id" in facts else 0.0
+    older = files and max(os.stat(path).st_ctime for path in files) < began
+    return {"untouched": bool(older) and not _CHANGES.search(answer)}
+
+
+def _memcached(run):
+    text = _ask(("127.0.0.1", 11211), b"stats settings\r\n", b"END\r\n").decode()
+    rows = (line.split(" ", 2) for line in text.splitlines() if line.startswith("STAT "))
+    return {row[1]: row[2] if len(row) > 2 else "" for row in rows}
+
+
+def _redis(run):
+    # RESP: arrays of bulk strings; QUIT answers +OK after them.
+    answer = _ask(("127.0.0.1", 6379), b"CONFIG GET *\r\nACL LIST\r\nQUIT\r\n", b"+OK\r\n")
+    if not answer.startswith(b"*"):
+        raise RuntimeError(answer.decode("utf-8", "replace").strip())
+    words, rest = _array(answer)
+    users, _ = _array(rest)
+    found = dict(zip(words[::2], words[1::2], strict=False))
+    # Hashes of passwords begin with `#`.
+    rules = [re.sub(r"#[0-9a-f]{64}", "{secret}", user) for user in users]
+    return {**found, "acl": {"users": sorted(rules)}}
+
+
+_OWN = {"mariadb": _own_of_mariadb, "redis": _own_of_redis}
+
+
+def _array(answer):
+    """The bulk strings of an array, and what follows it."""
+    count, _, rest = answer[1:].partition(b"\r\n")
+    words = []
+    for _ in range(int(count) if answer[:1] == b"*" else 0):
+        length, _, rest = rest[1:].partition(b"\r\n")
+        words.append(rest[: int(length)].decode("utf-8", "replace"))
+        rest = rest[int(length) + 2 :]
+    return words, rest
+
+
+def _nginx(run):
+    code, out, err = run(["nginx", "-T", "-q"])
+    if code:
+        raise RuntimeError(err.strip().splitlines()[-1] if err.strip() else f"exit code {code}")
+    effective = list(_effective(out, common.packaged(run)))
+    _, _, built = run(["nginx", "-V"])
+    modules = re.findall(r"--with-((?:http|mail|stream)\w*(?:=dynamic)?)", built)
+    loaded = [line.split("/")[-1].rstrip(";") for line in effective if "load_module" in line]
+    text = common.redact("\n".join(effective) + "\n")[0]
+    facts = {"sha256": common.digest(text.encode()), "content": text}
+    if _older_than_its_files(out):
+        facts["reload"] = "due"
+    return {
+        "config": facts,
+        "modules": {"built": sorted(modules), "loaded": sorted(loaded)},
+    }
+
+
+def _older_than_its_files(dump):
+    """Whether a file was changed after nginx read it: when its present workers began."""
+    began = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        title = common.read(f"/proc/{pid}/cmdline") or b""
+        if title.startswith(b"nginx: worker process") and b"shutting down" not in title:
+            began.append(_start(pid))
+    paths = re.findall(r"^# configuration file (.*):$", dump, re.MULTILINE)
+    changed = [os.stat(path).st_mtime for path in paths if os.path.exists(path)]
+    return bool(began and changed and max(changed) > max(began) + _GRANULARITY)
+
+
+def _start(pid):
+    """When a process began; seconds since the epoch."""
+    status = (common.read(f"/proc/{pid}/stat") or b"").decode("utf-8", "replace")
+    ticks = int(status.rpartition(")")[2].split()[19])  # proc(5): starttime
+    boot = re.search(rb"^btime (\d+)", common.read("/proc/stat") or b"", re.MULTILINE)
+    return int(boot[1]) + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _effective(dump, known):
+    """The lines of a dump that mean something; a file as its package brought it is one line."""
+    package = None
+    for line in map(str.strip, dump.splitlines()):
+        if line.startswith("# configuration file "):
+            path = line[len("# configuration file ") :].rstrip(":")
+            package = common.origin_of(path, common.read(path) or b"", known)
+            yield f"# {path}" + (f", as packaged: {package}" if package else "")
+        elif line and not line.startswith("#") and not package:
+            yield line
+
+
+def _gunicorn(run):
+    """The workers that each server of this kind has, by what it serves."""
+    parents, commands = {}, {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        words = (common.read(f"/proc/{pid}/cmdline") or b"").decode("utf-8", "replace").split("\0")
+        if any(os.path.basename(word) == "gunicorn" for word in words[:2]):
+            status = (common.read(f"/proc/{pid}/stat") or b"").decode("utf-8", "replace")
+            parents[pid] = status.rpartition(")")[2].split()[1]
+            commands[pid] = [word for word in words[1:] if word][1:]
+    found = {}
+    for pid, words in commands.items():
+        if parents[pid] not in commands and words:
+            workers = sum(1 for parent in parents.values() if parent == pid)
+            arguments = common.redact(" ".join(words[:-1]))[0]
+            found[words[-1]] = {"workers": workers, "arguments": arguments}
+    return found
+
+
+def _ask(address, question, end):
+    with socket.create_connection(address, timeout=10) as connection:
+        connection.sendall(question)
+        answer = b""
+        while not answer.endswith(end):
+            part = connection.recv(65536)
+            if not part:
+                break
+            answer += part
+    return answer

@@ -1,0 +1,128 @@
+"""Runs inside the observed machine: collectors and probes, side by side, and one line of output.
+
+`observe.py` sends this file's text with the text of the others, since a machine in
+production has nothing of the suite on it. Standard library only, and few modules of it: on an
+emulated processor each costs a tenth of a second.
+"""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import types
+import zlib
+
+#: Seconds for all together.
+DEADLINE = 100.0
+#: Those that give freshly started services time. They go first, so that the others see what these
+#: services make when they start, such as the key of the site's sessions.
+PATIENT = ("http",)
+#: Seconds for one command, unless its collector says otherwise.
+COMMAND_TIMEOUT = 60.0
+
+
+def run(argv, timeout=COMMAND_TIMEOUT, cwd=None):
+    """Run a command; exit code, standard output, standard error. Never raises for a bad command.
+
+    A command that is not there gives 127, one that takes too long 124, as in a shell.
+    """
+    try:
+        done = subprocess.run(
+            argv,
+            cwd=cwd,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout,
+        )
+    except OSError as error:
+        return 127, "", str(error)
+    except subprocess.TimeoutExpired:
+        return 124, "", f"no end after {timeout:g} s"
+    out, err = (stream.decode("utf-8", "replace") for stream in (done.stdout, done.stderr))
+    return done.returncode, out, err
+
+
+def observe(sources, wanted, deadline=DEADLINE):
+    """Run them; `{name: {"data": …, "areas": …, "seconds": …} or {"error": …, "seconds": …}}`.
+
+    A collector's `areas` are named even where it fails, so that nothing of them counts as missing.
+    """
+    found, modules = {}, {}
+    for name, source in sources.items():
+        found[name] = {"error": f"no answer after {deadline:g} s", "seconds": deadline}
+        try:
+            modules[name] = load(name, source)
+        except Exception as error:
+            found[name] = {"error": f"{type(error).__name__}: {error}", "seconds": 0}
+        found[name]["areas"] = list(getattr(modules.get(name), "AREAS", ()))
+
+    def look(name, module):
+        start = time.monotonic()
+        entry = {"areas": found[name]["areas"]}
+        try:
+            function = module.collect if hasattr(module, "collect") else module.probe
+            entry["data"] = function(wanted, run)
+        except Exception as error:  # one's failure must not hide what the others see
+            entry["error"] = f"{type(error).__name__}: {error}"
+        entry["seconds"] = round(time.monotonic() - start, 2)
+        found[name] = entry
+
+    threads = {
+        name: threading.Thread(target=look, args=(name, module), daemon=True)
+        for name, module in modules.items()
+    }
+    end = time.monotonic() + deadline
+    for patient in (True, False):
+        together = [thread for name, thread in threads.items() if (name in PATIENT) is patient]
+        for thread in together:
+            thread.start()
+        for thread in together:
+            thread.join(max(0.0, end - time.monotonic()))
+    return dict(found)
+
+
+def load(name, source):
+    """A module of this text."""
+    module = types.ModuleType(name)
+    exec(compile(source, f"<{name}>", "exec"), module.__dict__)
+    return module
+
+
+def share(common):
+    """Let collectors import `common` by the name that it has where devvm is installed."""
+    package = types.ModuleType("devvm.parity.collect.collectors")
+    package.common = common
+    sys.modules[package.__name__] = package
+    sys.modules["common"] = common  # collectors of companies, written before 2026-12
+
+
+def wait_for_boot(timeout=180.0):
+    """Let a machine that is still booting finish, so that nothing is reported as missing early.
+
+    Returns systemd's word: `running`, `degraded`, or `starting` where the time ran out.
+    """
+    code, out, err = run(["systemctl", "is-system-running", "--wait"], timeout=timeout)
+    if code == 124:
+        return "starting"
+    return out.strip() or err.strip()
+
+
+def main(package):
+    """Observe and print."""
+    os.environ.update(LC_ALL="C.UTF-8", PATH="/usr/sbin:/usr/bin:/sbin:/bin")
+    os.nice(package["nice"])
+    start = time.monotonic()
+    boot = wait_for_boot()
+    waited = round(time.monotonic() - start, 2)
+    share(load("common", package["common"]))
+    found = observe(package["sources"], package["wanted"])
+    found["boot"] = {"data": boot, "seconds": waited}
+    # Compressed, for a slow line; and an answer that was cut off does not pass for a whole one.
+    answer = base64.b64encode(zlib.compress(json.dumps(found).encode(), 6))
+    sys.stdout.write(answer.decode("ascii") + "\n")
+    sys.stdout.flush()
+    os._exit(0)  # a collector that hangs must not keep the answer
