@@ -1,4 +1,4 @@
-"""`devvm production capture`: hosts that differ, hang, drop the connection, don't let it in."""
+"""`devvm production capture`: hosts that differ, hang, drop the connection or refuse the login."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The playbook of production, on a host that has Debian's packages and nothing of devvm."""
+"""The production playbook on a host that has Debian's packages and nothing of devvm."""
 
 import pytest
 

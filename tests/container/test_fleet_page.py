@@ -1,4 +1,4 @@
-"""The page of the fleet in a real browser: what a person sees of it, and can do with it."""
+"""The fleet page in a real browser: what people see on it and can do with it."""
 
 from dataclasses import replace
 

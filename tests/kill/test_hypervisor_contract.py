@@ -1,4 +1,4 @@
-"""What operations count on in a hypervisor, on libvirt: the same body as on the memory host."""
+"""What operations rely on in a hypervisor: the same tests on libvirt as on the memory host."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A fleet that nobody has, as `devvm.operations.fleet.report` would see it: the same every time."""
+"""A made-up fleet, as `devvm.operations.fleet.report` would see it: the same every time."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

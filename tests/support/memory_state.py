@@ -1,4 +1,4 @@
-"""What a libvirt host in memory consists of: all that outlives a command."""
+"""The state of a libvirt host in memory: everything that outlives a command."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path

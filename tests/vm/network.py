@@ -1,7 +1,7 @@
-"""The network of the tests' VMs: as devvm makes it, but that nothing of a guest's leaves this host.
+"""The network of the tests' VMs: as devvm makes it, except that no guest traffic leaves this host.
 
-Guests have a way out, as everybody's have by default, and use it for the tests' own mirror, which
-this host serves at the network's gateway. Whatever goes further is turned away.
+Guests have a route out, as they do by default, and use it for the tests' own mirror, which this
+host serves at the network's gateway. Anything that goes further is rejected.
 """
 
 import subprocess
