@@ -167,8 +167,8 @@ def _own_of_redis(run):
     facts = dict(re.findall(r"^(\w+):(.*?)\r?$", answer, re.MULTILINE))
     folder = os.path.dirname(facts.get("config_file", ""))
     files = common.files_in(folder)
-    began = _start(facts["process_id"]) if "process_id" in facts else 0.0
-    older = files and max(os.stat(path).st_ctime for path in files) < began
+    began = _start(facts["process_id"]) if "process_id" in facts else None
+    older = files and began is not None and max(os.stat(p).st_ctime for p in files) < began
     return {"untouched": bool(older) and not _CHANGES.search(answer)}
 
 
@@ -229,18 +229,26 @@ def _older_than_its_files(dump):
     for pid in filter(str.isdigit, os.listdir("/proc")):
         title = common.read(f"/proc/{pid}/cmdline") or b""
         if title.startswith(b"nginx: worker process") and b"shutting down" not in title:
-            began.append(_start(pid))
+            start = _start(pid)
+            began += [] if start is None else [start]
     paths = re.findall(r"^# configuration file (.*):$", dump, re.MULTILINE)
     changed = [os.stat(path).st_mtime for path in paths if os.path.exists(path)]
     return bool(began and changed and max(changed) > max(began) + _GRANULARITY)
 
 
 def _start(pid):
-    """When a process began; seconds since the epoch."""
-    status = (common.read(f"/proc/{pid}/stat") or b"").decode("utf-8", "replace")
-    ticks = int(status.rpartition(")")[2].split()[19])  # proc(5): starttime
+    """When a process began, in seconds since the epoch; None if it has ended."""
+    words = _status(pid)
     boot = re.search(rb"^btime (\d+)", common.read("/proc/stat") or b"", re.MULTILINE)
-    return int(boot[1]) + ticks / os.sysconf("SC_CLK_TCK")
+    if not words or not boot:
+        return None
+    return int(boot[1]) + int(words[19]) / os.sysconf("SC_CLK_TCK")  # proc(5): starttime
+
+
+def _status(pid):
+    """The words of a process's status after its name (proc(5)); none if it has ended."""
+    text = (common.read(f"/proc/{pid}/stat") or b"").decode("utf-8", "replace")
+    return text.rpartition(")")[2].split()
 
 
 def _effective(dump, known):
@@ -261,9 +269,10 @@ def _gunicorn(run):
     for pid in filter(str.isdigit, os.listdir("/proc")):
         words = (common.read(f"/proc/{pid}/cmdline") or b"").decode("utf-8", "replace").split("\0")
         if any(os.path.basename(word) == "gunicorn" for word in words[:2]):
-            status = (common.read(f"/proc/{pid}/stat") or b"").decode("utf-8", "replace")
-            parents[pid] = status.rpartition(")")[2].split()[1]
-            commands[pid] = [word for word in words[1:] if word][1:]
+            status = _status(pid)
+            if status:  # else it has ended
+                parents[pid] = status[1]
+                commands[pid] = [word for word in words[1:] if word][1:]
     found = {}
     for pid, words in commands.items():
         if parents[pid] not in commands and words:

@@ -394,6 +394,24 @@ def test_the_configuration_that_nginx_reads():
     assert list(settings._effective(dump, {})) == ["# /none.conf", "user a; # who", "http {", "}"]
 
 
+@pytest.mark.parametrize("title", [b"nginx: worker process", b"python3\0/usr/bin/gunicorn\0x:app"])
+def test_a_process_that_ends_while_it_is_looked_at_is_left_out(monkeypatch, title):
+    """Its settings are told all the same, and every other server's."""
+    monkeypatch.setattr(os, "listdir", lambda _: ["7"])
+    monkeypatch.setattr(common, "read", lambda path: title if path.endswith("cmdline") else None)
+    assert settings._start("7") is None
+    assert settings._older_than_its_files(f"# configuration file {__file__}:\n") is False
+    assert settings._gunicorn(inside.run) == {}
+
+
+def test_a_redis_that_has_ended_is_not_untouched(monkeypatch, tmp_path):
+    (tmp_path / "redis.conf").touch()
+    answer = f"config_file:{tmp_path}/redis.conf\r\nprocess_id:7\r\n+OK\r\n"
+    monkeypatch.setattr(settings, "_ask", lambda *_: answer.encode())
+    monkeypatch.setattr(settings, "_start", lambda _: None)
+    assert settings._own_of_redis(inside.run) == {"untouched": False}
+
+
 # Probes
 
 
