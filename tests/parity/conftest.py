@@ -14,6 +14,7 @@ import pytest
 from devvm.parity.checks import catalogue, expectations
 from devvm.parity.checks.outcome import ItemsAhead, ItemsDiffer
 from devvm.parity.collect import observe
+from devvm.parity.collect.interface import Wanted
 from devvm.parity.differences.compare import Difference
 from devvm.parity.packages import attribution
 from devvm.parity.production import manifest, production, waivers
@@ -21,7 +22,7 @@ from devvm.system import assets
 
 _SUITE = Path(__file__).parent
 _CHECKS = pytest.StashKey[list[catalogue.Check]]()
-_WANTED = pytest.StashKey[Mapping[str, Any]]()
+_WANTED = pytest.StashKey[Wanted]()
 _WAIVERS = pytest.StashKey[tuple[waivers.Waiver, ...]]()
 
 _KEY = pytest.StashKey[bytes | None]()

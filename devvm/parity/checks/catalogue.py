@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from devvm.parity.checks.expectations import ExpectationError, Expectations, Item
+from devvm.parity.checks.expectations import ExpectationError, Expectations, Item, Program
+from devvm.parity.collect import interface
 from devvm.parity.production.manifest import Layers, check_name
 from devvm.parity.production.roles import Roles
 from devvm.parity.production.waivers import Waiver
@@ -107,20 +108,19 @@ def of_waivers(waivers: Sequence[Waiver], names: Iterable[str]) -> list[Check]:
     return found
 
 
-def wanted(every: Sequence[Expectations], moved: Sequence[str] = ()) -> dict[str, Any]:
+def wanted(every: Sequence[Expectations], moved: Sequence[str] = ()) -> interface.Wanted:
     """What the collectors must look at, beyond what they can list by themselves.
 
     Args:
         every: The expectations.
         moved: Packages that the machine's release has otherwise than production.
     """
-    commands: dict[str, Any] = {}
+    commands: dict[str, interface.Program] = {}
     for one in every:
         if one.site.revision:
-            argv = one.site.revision
-            commands[REVISION] = {"argv": argv, "cwd": "/", "timeout": 60}
+            commands[REVISION] = interface.Program(argv=one.site.revision, cwd="/", timeout=60)
         for name, command in one.commands.items():
-            commands[name] = command.model_dump(include={"argv", "cwd", "timeout"})
+            commands[name] = _program(command)
     healthz = any(one.site.healthz or one.site.revision for one in every)
     return {
         "configs": sorted({name for one in every for name in one.configs}),
@@ -136,10 +136,14 @@ def wanted(every: Sequence[Expectations], moved: Sequence[str] = ()) -> dict[str
         "paths": sorted({path for one in every for path in one.paths}),
         "tls_ports": sorted({tls.port for one in every for tls in one.tls.values()}),
         "application": {
-            name: program.model_dump() for one in every for name, program in one.application.items()
+            name: _program(program) for one in every for name, program in one.application.items()
         },
         "moved": list(moved),
     }
+
+
+def _program(program: Program) -> interface.Program:
+    return interface.Program(argv=program.argv, cwd=program.cwd, timeout=program.timeout)
 
 
 def _of(one: Expectations) -> Iterator[Check]:

@@ -5,6 +5,8 @@ production has nothing of the suite on it. Standard library only, and few module
 emulated processor each costs a tenth of a second.
 """
 
+from __future__ import annotations
+
 import base64
 import json
 import os
@@ -15,6 +17,13 @@ import time
 import types
 import zlib
 
+TYPE_CHECKING = False  # as typing's, which costs a guest a tenth of a second
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from devvm.parity.collect.interface import Wanted
+
 #: Seconds for all together.
 DEADLINE = 100.0
 #: Those that give freshly started services time. They go first, so that the others see what these
@@ -24,7 +33,9 @@ PATIENT = ("http",)
 COMMAND_TIMEOUT = 60.0
 
 
-def run(argv, timeout=COMMAND_TIMEOUT, cwd=None):
+def run(
+    argv: Sequence[str], timeout: float = COMMAND_TIMEOUT, cwd: str | None = None
+) -> tuple[int, str, str]:
     """Run a command; exit code, standard output, standard error. Never raises for a bad command.
 
     A command that is not there gives 127, one that takes too long 124, as in a shell.
@@ -46,12 +57,15 @@ def run(argv, timeout=COMMAND_TIMEOUT, cwd=None):
     return done.returncode, out, err
 
 
-def observe(sources, wanted, deadline=DEADLINE):
+def observe(
+    sources: Mapping[str, str], wanted: Wanted, deadline: float = DEADLINE
+) -> dict[str, dict[str, Any]]:
     """Run them; `{name: {"data": …, "areas": …, "seconds": …} or {"error": …, "seconds": …}}`.
 
     A collector's `areas` are named even where it fails, so that nothing of them counts as missing.
     """
-    found, modules = {}, {}
+    found: dict[str, dict[str, Any]] = {}
+    modules: dict[str, types.ModuleType] = {}
     for name, source in sources.items():
         found[name] = {"error": f"no answer after {deadline:g} s", "seconds": deadline}
         try:
@@ -60,9 +74,9 @@ def observe(sources, wanted, deadline=DEADLINE):
             found[name] = {"error": f"{type(error).__name__}: {error}", "seconds": 0}
         found[name]["areas"] = list(getattr(modules.get(name), "AREAS", ()))
 
-    def look(name, module):
+    def look(name: str, module: types.ModuleType) -> None:
         start = time.monotonic()
-        entry = {"areas": found[name]["areas"]}
+        entry: dict[str, Any] = {"areas": found[name]["areas"]}
         try:
             function = module.collect if hasattr(module, "collect") else module.probe
             entry["data"] = function(wanted, run)
@@ -85,22 +99,24 @@ def observe(sources, wanted, deadline=DEADLINE):
     return dict(found)
 
 
-def load(name, source):
+def load(name: str, source: str) -> types.ModuleType:
     """A module of this text."""
     module = types.ModuleType(name)
-    exec(compile(source, f"<{name}>", "exec"), module.__dict__)
+    # Not with this file's `from __future__`: a company's collector may mean its annotations.
+    code = compile(source, f"<{name}>", "exec", dont_inherit=True)
+    exec(code, module.__dict__)
     return module
 
 
-def share(common):
+def share(common: types.ModuleType) -> None:
     """Let collectors import `common` by the name that it has where devvm is installed."""
     package = types.ModuleType("devvm.parity.collect.collectors")
-    package.common = common
+    vars(package)["common"] = common
     sys.modules[package.__name__] = package
     sys.modules["common"] = common  # collectors of companies, written before 2026-12
 
 
-def wait_for_boot(timeout=180.0):
+def wait_for_boot(timeout: float = 180.0) -> str:
     """Let a machine that is still booting finish, so that nothing is reported as missing early.
 
     Returns systemd's word: `running`, `degraded`, or `starting` where the time ran out.
@@ -111,7 +127,7 @@ def wait_for_boot(timeout=180.0):
     return out.strip() or err.strip()
 
 
-def main(package):
+def main(package: Mapping[str, Any]) -> None:
     """Observe and print."""
     os.environ.update(LC_ALL="C.UTF-8", PATH="/usr/sbin:/usr/bin:/sbin:/bin")
     os.nice(package["nice"])

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from devvm.parity.collect import capture
+from devvm.parity.collect.interface import Wanted
 from devvm.parity.differences.compare import Tokens
 from devvm.parity.packages.attribution import Attribution
 from devvm.parity.production.manifest import Areas, Layers, Manifest, check_name
@@ -175,7 +176,7 @@ class Observation:
 
 
 def observe(
-    host: Host, wanted: Mapping[str, Any], *, probes: bool = True, key: bytes | None = None
+    host: Host, wanted: Wanted, *, probes: bool = True, key: bytes | None = None
 ) -> Observation:
     """Collect everything, in one round trip.
 
@@ -207,7 +208,7 @@ def observe(
     return Observation(collected=collected, seconds=seconds, key=key)
 
 
-def payload(wanted: Mapping[str, Any], *, probes: bool = True) -> str:
+def payload(wanted: Wanted, *, probes: bool = True) -> str:
     """The collectors and what they must look at, fit for a command line."""
     collectors = _texts("collectors")
     package = {

@@ -1,10 +1,19 @@
 """Certificate authorities that the machine's programs trust."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 import ssl
 
 from devvm.parity.collect.collectors import common
+
+TYPE_CHECKING = False  # as typing's, which costs a guest a tenth of a second
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from devvm.parity.collect.interface import Found, Items, Packaged, Run, Wanted
 
 AREAS = ("certificate",)
 
@@ -13,7 +22,7 @@ _BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 _PACKAGED = "/usr/share/ca-certificates"
 
 
-def collect(wanted, run):
+def collect(wanted: Wanted, run: Run) -> Found:
     """What is trusted beyond the package's authorities, and which of these are not.
 
     `PACKAGE`: `trusted`, all or some. By an authority's name: `sha256`, the fingerprint of one that
@@ -22,16 +31,17 @@ def collect(wanted, run):
     packaged = _packaged(common.packaged(run))
     trusted = _trusted()
     absent = {packaged[print_] for print_ in packaged.keys() - trusted.keys()}
-    found = {"ca-certificates": {"trusted": "some" if absent else "all"}}
+    found: Items = {"ca-certificates": {"trusted": "some" if absent else "all"}}
+    added: dict[str, list[str]] = {}
     for fingerprint in trusted.keys() - packaged.keys():
-        facts = found.setdefault(trusted[fingerprint], {"sha256": []})
-        facts["sha256"] = sorted([*facts["sha256"], fingerprint])
+        added.setdefault(trusted[fingerprint], []).append(fingerprint)
+    found.update({name: {"sha256": sorted(prints)} for name, prints in added.items()})
     for name in absent:
         found[name] = {"trusted": False}
     return {"certificate": found}
 
 
-def _packaged(known):
+def _packaged(known: Packaged) -> dict[str, str]:
     """`{fingerprint: file}` of the authorities that a package brought, unchanged."""
     found = {}
     for folder, _, names in os.walk(_PACKAGED):
@@ -43,22 +53,23 @@ def _packaged(known):
     return found
 
 
-def _trusted():
+def _trusted() -> dict[str, str]:
     """`{fingerprint: name}` of what is in the bundle that programs read."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cafile=_BUNDLE)
-    described, binary = context.get_ca_certs(), context.get_ca_certs(binary_form=True)
+    described: list[Any] = context.get_ca_certs()
+    binary = context.get_ca_certs(binary_form=True)
     return {
         hashlib.sha256(der).hexdigest(): _name(certificate["subject"])
         for certificate, der in zip(described, binary, strict=True)
     }
 
 
-def _name(subject):
+def _name(subject: Iterable[Iterable[tuple[str, str]]]) -> str:
     parts = dict(pair for part in subject for pair in part)
     kinds = ("commonName", "organizationalUnitName", "organizationName")
     return next((parts[kind] for kind in kinds if kind in parts), "without a name")
 
 
-def _print(pem):
+def _print(pem: str) -> str:
     return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()

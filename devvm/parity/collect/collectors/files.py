@@ -1,5 +1,7 @@
 """Configuration files: whose they are, who may read them, what is in them."""
 
+from __future__ import annotations
+
 import fnmatch
 import glob
 import os
@@ -7,6 +9,13 @@ import re
 import stat
 
 from devvm.parity.collect.collectors import common
+
+TYPE_CHECKING = False  # as typing's, which costs a guest a tenth of a second
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from devvm.parity.collect.interface import Found, Items, Packaged, Run, Wanted
+    from devvm.parity.production.manifest import Facts
 
 AREAS = ("file",)
 
@@ -87,14 +96,14 @@ READ = 16 * 1024 * 1024
 LIMIT = 20_000
 
 
-def collect(wanted, run):
+def collect(wanted: Wanted, run: Run) -> Found:
     """By path (a directory's ends in `/`): `mode`, `owner`, and what is in it.
 
     `package` where a package brought it and it is unchanged, else `sha256` of the text without its
     secrets; `content` up to a size; `secret`: a hash over the secrets in it; `link`: the target.
     """
     known = common.packaged(run)
-    found = {}
+    found: Items = {}
     for count, path in enumerate(_paths(wanted["paths"])):
         if count >= LIMIT:
             raise RuntimeError(f"more than {LIMIT} files in {', '.join(ROOTS)}")
@@ -106,7 +115,7 @@ def collect(wanted, run):
     return {"file": found}
 
 
-def _paths(more):
+def _paths(more: Iterable[str]) -> Iterator[str]:
     for root in (path for pattern in ROOTS for path in sorted(glob.glob(pattern))):
         yield root
         for folder, folders, files in os.walk(root):
@@ -116,7 +125,7 @@ def _paths(more):
     yield from more
 
 
-def look(path, known, found):
+def look(path: str, known: Packaged, found: Items) -> None:
     """Take one path into `found`."""
     if _matches(path, SKIPPED):
         return
@@ -142,14 +151,14 @@ def look(path, known, found):
         found[path] = {"special": True, **facts}
 
 
-def _content(path, known):
+def _content(path: str, known: Packaged) -> Facts:
     content = common.read(path)
     if content is None:
         return {}
     package = common.origin_of(path, content, known)
     if _matches(path, common.SECRET_PATHS) and not package:
         return {"secret": common.digest(content)}
-    facts = {"package": package} if package else {}
+    facts: Facts = {"package": package} if package else {}
     if path in OWN_LINES:
         content = _without_own_lines(content)
     if path in VAGRANTS_LINES:
@@ -167,15 +176,15 @@ def _content(path, known):
     return facts
 
 
-def _without_own_lines(content):
+def _without_own_lines(content: bytes) -> bytes:
     name = os.uname().nodename.partition(".")[0].encode()
     own = re.compile(rb"(^|[\s.])" + re.escape(name) + rb"([\s.]|$)")
     lines = content.splitlines(keepends=True)
     return b"".join(line for line in lines if not own.search(line))
 
 
-def _rights(path, status):
-    facts = {"mode": common.mode_of(status), "owner": common.owner_of(status)}
+def _rights(path: str, status: os.stat_result) -> Facts:
+    facts: Facts = {"mode": common.mode_of(status), "owner": common.owner_of(status)}
     try:
         beyond = [name for name in os.listxattr(path) if name in _RIGHTS]
     except OSError:  # a file system without such
@@ -186,7 +195,7 @@ def _rights(path, status):
     return facts
 
 
-def _programs(folder, found):
+def _programs(folder: str, found: Items) -> None:
     with os.scandir(folder) as entries:
         for entry in entries:
             status = entry.stat(follow_symlinks=False)
@@ -200,7 +209,7 @@ def _programs(folder, found):
                 found[entry.path] = facts
 
 
-def _vendor(folder, known, found):
+def _vendor(folder: str, known: Packaged, found: Items) -> None:
     """Of the folders that belong to packages only what no package brought, and what is not so.
 
     Links are told all: dpkg keeps no hash of them.
@@ -225,5 +234,5 @@ def _vendor(folder, known, found):
             found[path] = {"package": known[path][1], "missing": True}
 
 
-def _matches(path, patterns):
+def _matches(path: str, patterns: Iterable[str]) -> bool:
     return any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns)

@@ -1,11 +1,21 @@
 """Settings as the running servers report them, whatever their files say."""
 
+from __future__ import annotations
+
 import fnmatch
 import os
 import re
 import socket
 
 from devvm.parity.collect.collectors import common
+
+TYPE_CHECKING = False  # as typing's, which costs a guest a tenth of a second
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
+
+    from devvm.parity.collect.interface import Errors, Evidence, Found, Items, Packaged, Run, Wanted
+    from devvm.parity.production.manifest import Facts
 
 AREAS = ("setting",)
 
@@ -48,19 +58,21 @@ _INSTALLED = {
 }
 
 
-def collect(wanted, run):
+def collect(wanted: Wanted, run: Run) -> Found:
     """By `SERVER/SETTING`: `value`. Of nginx the whole configuration that it reads, and modules.
 
     As evidence, of `servers` whose packages are not as in production: which values are their own.
     """
-    readers = {
+    readers: dict[str, Callable[[Run], Mapping[str, str | Facts]]] = {
         "gunicorn": _gunicorn,
         "mariadb": _mariadb,
         "memcached": _memcached,
         "nginx": _nginx,
         "redis": _redis,
     }
-    found, errors, evidence = {}, {}, {}
+    found: Items = {}
+    errors: Errors = {}
+    evidence: Evidence = {}
     moved = wanted.get("moved", ())
     for server, reader in readers.items():
         if not os.path.exists(_INSTALLED[server]):
@@ -77,7 +89,7 @@ def collect(wanted, run):
     return {"setting": found, "errors": errors, "evidence": {"servers": evidence}}
 
 
-def _fact(name, value):
+def _fact(name: str, value: str | Facts) -> Facts:
     if isinstance(value, dict):  # facts already
         return value
     text, secrets = common.redact(f"{name}={value}")
@@ -86,9 +98,9 @@ def _fact(name, value):
     return {"value": text.partition("=")[2]}
 
 
-def _mariadb(run):
+def _mariadb(run: Run) -> dict[str, str | Facts]:
     own = f"{socket.gethostname().partition('.')[0]}."  # log files are named after the machine
-    found = {
+    found: dict[str, str | Facts] = {
         name: f"{{host}}.{value[len(own) :]}" if value.startswith(own) else value
         for name, value in _query(run, "SHOW GLOBAL VARIABLES")
         if not any(fnmatch.fnmatchcase(name, pattern) for pattern in VOLATILE)
@@ -116,7 +128,7 @@ FROM mysql.global_priv g
 """
 
 
-def _query(run, query):
+def _query(run: Run, query: str) -> list[list[str]]:
     client = ["mariadb", "--no-defaults", "--protocol=socket", "--user=root"]
     code, out, err = run([*client, "--batch", "--skip-column-names", "--execute", query])
     if code:
@@ -136,7 +148,7 @@ WHERE plugin_library IS NOT NULL
 """
 
 
-def _own_of_mariadb(run):
+def _own_of_mariadb(run: Run) -> dict[str, list[str]]:
     """`unset`: variables that nobody has set, but for plugins'. `plugins`: those there are.
 
     `compiled`: of the unset ones those with the value that MariaDB was compiled with.
@@ -160,7 +172,7 @@ _CHANGES = re.compile(
 )
 
 
-def _own_of_redis(run):
+def _own_of_redis(run: Run) -> dict[str, bool]:
     """`untouched`: nobody has set anything since it began, nor changed what it read then."""
     question = b"INFO server\r\nINFO commandstats\r\nQUIT\r\n"
     answer = _ask(("127.0.0.1", 6379), question, b"+OK\r\n").decode("utf-8", "replace")
@@ -172,13 +184,13 @@ def _own_of_redis(run):
     return {"untouched": bool(older) and not _CHANGES.search(answer)}
 
 
-def _memcached(run):
+def _memcached(run: Run) -> dict[str, str]:
     text = _ask(("127.0.0.1", 11211), b"stats settings\r\n", b"END\r\n").decode()
     rows = (line.split(" ", 2) for line in text.splitlines() if line.startswith("STAT "))
     return {row[1]: row[2] if len(row) > 2 else "" for row in rows}
 
 
-def _redis(run):
+def _redis(run: Run) -> Mapping[str, str | Facts]:
     # RESP: arrays of bulk strings; QUIT answers +OK after them.
     answer = _ask(("127.0.0.1", 6379), b"CONFIG GET *\r\nACL LIST\r\nQUIT\r\n", b"+OK\r\n")
     if not answer.startswith(b"*"):
@@ -191,10 +203,13 @@ def _redis(run):
     return {**found, "acl": {"users": sorted(rules)}}
 
 
-_OWN = {"mariadb": _own_of_mariadb, "redis": _own_of_redis}
+_OWN: dict[str, Callable[[Run], Mapping[str, Any]]] = {
+    "mariadb": _own_of_mariadb,
+    "redis": _own_of_redis,
+}
 
 
-def _array(answer):
+def _array(answer: bytes) -> tuple[list[str], bytes]:
     """The bulk strings of an array, and what follows it."""
     count, _, rest = answer[1:].partition(b"\r\n")
     words = []
@@ -205,7 +220,7 @@ def _array(answer):
     return words, rest
 
 
-def _nginx(run):
+def _nginx(run: Run) -> Items:
     code, out, err = run(["nginx", "-T", "-q"])
     if code:
         raise RuntimeError(err.strip().splitlines()[-1] if err.strip() else f"exit code {code}")
@@ -214,7 +229,7 @@ def _nginx(run):
     modules = re.findall(r"--with-((?:http|mail|stream)\w*(?:=dynamic)?)", built)
     loaded = [line.split("/")[-1].rstrip(";") for line in effective if "load_module" in line]
     text = common.redact("\n".join(effective) + "\n")[0]
-    facts = {"sha256": common.digest(text.encode()), "content": text}
+    facts: Facts = {"sha256": common.digest(text.encode()), "content": text}
     if _older_than_its_files(out):
         facts["reload"] = "due"
     return {
@@ -223,7 +238,7 @@ def _nginx(run):
     }
 
 
-def _older_than_its_files(dump):
+def _older_than_its_files(dump: str) -> bool:
     """Whether a file was changed after nginx read it: when its present workers began."""
     began = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
@@ -236,7 +251,7 @@ def _older_than_its_files(dump):
     return bool(began and changed and max(changed) > max(began) + _GRANULARITY)
 
 
-def _start(pid):
+def _start(pid: str) -> float | None:
     """When a process began, in seconds since the epoch; None if it has ended."""
     words = _status(pid)
     boot = re.search(rb"^btime (\d+)", common.read("/proc/stat") or b"", re.MULTILINE)
@@ -245,13 +260,13 @@ def _start(pid):
     return int(boot[1]) + int(words[19]) / os.sysconf("SC_CLK_TCK")  # proc(5): starttime
 
 
-def _status(pid):
+def _status(pid: str) -> list[str]:
     """The words of a process's status after its name (proc(5)); none if it has ended."""
     text = (common.read(f"/proc/{pid}/stat") or b"").decode("utf-8", "replace")
     return text.rpartition(")")[2].split()
 
 
-def _effective(dump, known):
+def _effective(dump: str, known: Packaged) -> Iterator[str]:
     """The lines of a dump that mean something; a file as its package brought it is one line."""
     package = None
     for line in map(str.strip, dump.splitlines()):
@@ -263,9 +278,10 @@ def _effective(dump, known):
             yield line
 
 
-def _gunicorn(run):
+def _gunicorn(run: Run) -> Items:
     """The workers that each server of this kind has, by what it serves."""
-    parents, commands = {}, {}
+    parents: dict[str, str] = {}
+    commands: dict[str, list[str]] = {}
     for pid in filter(str.isdigit, os.listdir("/proc")):
         words = (common.read(f"/proc/{pid}/cmdline") or b"").decode("utf-8", "replace").split("\0")
         if any(os.path.basename(word) == "gunicorn" for word in words[:2]):
@@ -273,7 +289,7 @@ def _gunicorn(run):
             if status:  # else it has ended
                 parents[pid] = status[1]
                 commands[pid] = [word for word in words[1:] if word][1:]
-    found = {}
+    found: Items = {}
     for pid, words in commands.items():
         if parents[pid] not in commands and words:
             workers = sum(1 for parent in parents.values() if parent == pid)
@@ -282,7 +298,7 @@ def _gunicorn(run):
     return found
 
 
-def _ask(address, question, end):
+def _ask(address: tuple[str, int], question: bytes, end: bytes) -> bytes:
     with socket.create_connection(address, timeout=10) as connection:
         connection.sendall(question)
         answer = b""

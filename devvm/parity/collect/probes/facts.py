@@ -1,13 +1,19 @@
 """What kind of machine this is: decides which expectations apply."""
 
+from __future__ import annotations
+
 import os
 import re
 import socket
 
+TYPE_CHECKING = False  # as typing's, which costs a guest a tenth of a second
+if TYPE_CHECKING:
+    from devvm.parity.collect.interface import Answers, Run, Wanted
+
 _ENGINEER = "/etc/sudoers.d/engineer"
 
 
-def probe(wanted, run):
+def probe(wanted: Wanted, run: Run) -> Answers:
     """Host name, the engineer's login, and the conditions that `only_if` and `unless` name."""
     code, out, _ = run(["systemd-detect-virt", "--container"])
     return {
@@ -22,7 +28,7 @@ def probe(wanted, run):
     }
 
 
-def _engineer():
+def _engineer() -> str:
     """Whose the machine is: the account that the dev overlay lets use sudo."""
     try:
         with open(_ENGINEER) as file:

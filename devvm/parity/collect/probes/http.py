@@ -3,45 +3,53 @@
 Spoken by hand: Python's HTTP client costs an emulated processor most of a second to import.
 """
 
+from __future__ import annotations
+
 import json
 import socket
 import ssl
 import time
+
+TYPE_CHECKING = False  # as typing's, which costs a guest a tenth of a second
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from devvm.parity.collect.interface import Answers, Run, Wanted
 
 #: Seconds that /healthz gets to report a worker that has just been started.
 _PATIENCE = 15.0
 _BODY_KEPT = 4096
 
 
-def probe(wanted, run):
+def probe(wanted: Wanted, run: Run) -> Answers:
     """Answers to the probes, the site's health, and samples of the exporters."""
     host = socket.getfqdn()
+    path = wanted["healthz"]
     return {
-        "probes": {
-            name: _try(lambda url=url: _probe(url, host)) for name, url in wanted["http"].items()
-        },
-        "health": _try(lambda: _health(wanted["healthz"], host)) if wanted["healthz"] else None,
+        "probes": {name: _try(_probe, url, host) for name, url in wanted["http"].items()},
+        "health": _try(_health, path, host) if path else None,
         "metrics": {
-            name: _try(lambda probe=probe: _samples(probe["url"], probe["samples"]))
-            for name, probe in wanted["metrics"].items()
+            name: _try(_samples, exporter["url"], exporter["samples"])
+            for name, exporter in wanted["metrics"].items()
         },
     }
 
 
-def _try(action):
+def _try(action: Callable[..., dict[str, Any]], *arguments: object) -> dict[str, Any]:
     try:
-        return action()
+        return action(*arguments)
     except (OSError, ValueError) as error:
         return {"error": str(error) or type(error).__name__}
 
 
-def _probe(url, host):
+def _probe(url: str, host: str) -> dict[str, Any]:
     status, headers, body = _get(url, host)
     text = body.decode("utf-8", "replace")
     return {"status": status, "headers": headers, "body": text[:_BODY_KEPT]}
 
 
-def _health(path, host):
+def _health(path: str, host: str) -> dict[str, Any]:
     """The report of /healthz: the first healthy one, or the last within the patience."""
     end = time.monotonic() + _PATIENCE
     while True:
@@ -51,7 +59,7 @@ def _health(path, host):
         time.sleep(1)
 
 
-def _report(status, body):
+def _report(status: int, body: bytes) -> dict[str, Any]:
     try:
         report = json.loads(body)
         return {"checks": report["checks"], "revision": report["revision"]}
@@ -59,12 +67,12 @@ def _report(status, body):
         raise ValueError(f"status {status} and no report") from None
 
 
-def _samples(url, names):
+def _samples(url: str, names: Sequence[str]) -> dict[str, Any]:
     """The values of the named metrics; of one with labels, the first series."""
     status, _, body = _get(url, "127.0.0.1")
     if status != 200:
         raise ValueError(f"{url} answers {status}")
-    values = {}
+    values: dict[str, float] = {}
     for line in body.decode("utf-8", "replace").splitlines():
         name = line.partition(" ")[0].partition("{")[0]
         if name in names and name not in values:
@@ -72,14 +80,14 @@ def _samples(url, names):
     return {"values": values}
 
 
-def _get(url, host):
+def _get(url: str, host: str) -> tuple[int, dict[str, str], bytes]:
     """GET from the loopback. The certificate is not judged here: the collector `tls` does that."""
     scheme, _, rest = url.partition("://")
     netloc, slash, path = rest.partition("/")
     name, _, port = netloc.replace("{host}", host).partition(":")
     number = int(port or (443 if scheme == "https" else 80))
     with socket.create_connection(("127.0.0.1", number), timeout=20) as plain:
-        connection = plain
+        connection: socket.socket = plain
         if scheme == "https":
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False
@@ -87,8 +95,8 @@ def _get(url, host):
             connection = context.wrap_socket(plain, server_hostname=name)
         with connection:
             # 1.0: the answer comes in one piece and ends with the connection.
-            head = f"GET {slash or '/'}{path} HTTP/1.0\r\nHost: {name}\r\n"
-            connection.sendall(f"{head}User-Agent: devvm-parity\r\n\r\n".encode())
+            request = f"GET {slash or '/'}{path} HTTP/1.0\r\nHost: {name}\r\n"
+            connection.sendall(f"{request}User-Agent: devvm-parity\r\n\r\n".encode())
             answer = b""
             while part := connection.recv(65536):
                 answer += part

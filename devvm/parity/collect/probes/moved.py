@@ -4,9 +4,18 @@ No part of a capture: it says whose a difference is (devvm/parity/packages/attri
 asked only about packages that the machine's release has otherwise than production.
 """
 
+from __future__ import annotations
+
 import os
 
 from devvm.parity.collect.collectors import common
+
+TYPE_CHECKING = False  # as typing's, which costs a guest a tenth of a second
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from devvm.parity.collect.interface import Answers, Run, Wanted
 
 _INFO = "/var/lib/dpkg/info"
 #: What the collectors look at, of all that a package brings.
@@ -24,7 +33,7 @@ _NOLOGIN = "/usr/sbin/nologin"
 _FIXED = 100
 
 
-def probe(wanted, run):
+def probe(wanted: Wanted, run: Run) -> Answers:
     """By package: `paths` that it brings, those that are `unchanged`, `obsolete` conffiles.
 
     `enabled`: units whose links its scripts made. `users`, `groups`: as its sysusers.d say.
@@ -34,7 +43,7 @@ def probe(wanted, run):
     if not lists:
         return {}
     known = common.packaged(run)
-    found = {_package(name): {"paths": []} for name in lists}
+    found: dict[str, dict[str, Any]] = {_package(name): {"paths": []} for name in lists}
     obsolete = _obsolete(found, run)
     argv = ["grep", "-E", "-H", "--", f"^{_PATHS}", *(f"{_INFO}/{name}" for name in lists)]
     for line in run(argv)[1].splitlines():
@@ -56,19 +65,20 @@ def probe(wanted, run):
     return found
 
 
-def _package(name):
-    """Whose list of files this is, of whatever architecture."""
-    return name[: -len(".list")].partition(":")[0] if name.endswith(".list") else None
+def _package(name: str) -> str:
+    """Whose list of files this is, of whatever architecture; "" if it is no such list."""
+    return name[: -len(".list")].partition(":")[0] if name.endswith(".list") else ""
 
 
-def _merged(path):
+def _merged(path: str) -> str:
     """A path under /usr, which packages may name without it."""
     return f"/usr{path}" if path.startswith(("/lib/", "/bin/", "/sbin/")) else path
 
 
-def _obsolete(names, run):
+def _obsolete(names: Iterable[str], run: Run) -> dict[str, dict[str, bool]]:
     """Conffiles that packages bring no more, and whether each is as it once was brought."""
-    found, package = {}, ""
+    found: dict[str, dict[str, bool]] = {}
+    package = ""
     _, out, _ = run(["dpkg-query", "--show", "--showformat=${Package}\\n${Conffiles}\\n", *names])
     for line in out.splitlines():
         words = line.split()
@@ -81,13 +91,13 @@ def _obsolete(names, run):
     return found
 
 
-def _records():
+def _records() -> set[str]:
     """Units of which every link that enables them was made by deb-systemd-helper.
 
     It writes a record beside each link that it makes. A link that was taken away and made again by
     somebody else is younger than its record.
     """
-    links = {}
+    links: dict[str, list[str]] = {}
     for folder in _names(_ENABLED):
         if folder.endswith((".wants", ".requires")):
             for unit in _names(f"{_ENABLED}/{folder}"):
@@ -95,7 +105,7 @@ def _records():
     return {unit for unit, paths in links.items() if all(map(_made_with_its_record, paths))}
 
 
-def _made_with_its_record(link):
+def _made_with_its_record(link: str) -> bool:
     try:
         made = os.lstat(f"{_ENABLED}/{link}").st_mtime
         return abs(made - os.lstat(f"{_RECORDS}/{link}").st_mtime) <= _TOGETHER
@@ -103,22 +113,23 @@ def _made_with_its_record(link):
         return False
 
 
-def _names(folder):
+def _names(folder: str) -> list[str]:
     try:
         return os.listdir(folder)
     except OSError:
         return []
 
 
-def _sysusers(paths):
+def _sysusers(paths: Iterable[str]) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """The users and groups that sysusers.d(5) asks for, with the facts that they get."""
-    users, groups = {}, []
+    users: dict[str, dict[str, Any]] = {}
+    groups: list[str] = []
     for path in paths:
         if path.startswith("/usr/lib/sysusers.d/"):
             for line in common.lines(path):
-                kind, name, number, *rest = [*_words(line), "-", "-", "-", "-"]
+                kind, name, number, _, home, shell = [*_words(line), *["-"] * 6][:6]
                 if kind in ("u", "u!"):
-                    users[name] = _user(name, number, *rest[1:3])
+                    users[name] = _user(name, number, home, shell)
                     groups += [] if ":" in number else [name]
                 elif kind == "g":
                     groups.append(name)
@@ -127,7 +138,7 @@ def _sysusers(paths):
     return users, sorted(set(groups))
 
 
-def _user(name, number, home, shell):
+def _user(name: str, number: str, home: str, shell: str) -> dict[str, Any]:
     own, _, group = number.partition(":")
     return {
         "group": group or name,
@@ -139,7 +150,7 @@ def _user(name, number, home, shell):
     }
 
 
-def _words(line):
+def _words(line: str) -> list[str]:
     """The words of a line; quotes hold one together."""
     found, quoted = [], ""
     for part in line.split():
