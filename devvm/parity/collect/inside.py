@@ -1,8 +1,8 @@
-"""Runs inside the observed machine: collectors and probes, side by side, and one line of output.
+"""Runs on the observed machine: all collectors and probes in parallel, one line of output.
 
-`observe.py` sends this file's text with the text of the others, since a machine in
-production has nothing of the suite on it. Standard library only, and few modules of it: on an
-emulated processor each costs a tenth of a second.
+`observe.py` sends the text of this file and of theirs, because a machine in production has nothing
+of devvm installed. Standard library only, and few modules of it: on an emulated processor each
+import costs a tenth of a second.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import time
 import types
 import zlib
 
-TYPE_CHECKING = False  # as typing's, which costs a guest a tenth of a second
+TYPE_CHECKING = False  # importing typing is slow in a guest
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
     from devvm.parity.collect.interface import Wanted
 
-#: Seconds for all together.
+#: Seconds for all of them together.
 DEADLINE = 100.0
-#: Those that give freshly started services time. They go first, so that the others see what these
-#: services make when they start, such as the key of the site's sessions.
+#: Probes that wait for services that have just started. They run first, so that the others see what
+#: those services create when they start, such as the key for the site's sessions.
 PATIENT = ("http",)
 #: Seconds for one command, unless its collector says otherwise.
 COMMAND_TIMEOUT = 60.0
@@ -36,9 +36,10 @@ COMMAND_TIMEOUT = 60.0
 def run(
     argv: Sequence[str], timeout: float = COMMAND_TIMEOUT, cwd: str | None = None
 ) -> tuple[int, str, str]:
-    """Run a command; exit code, standard output, standard error. Never raises for a bad command.
+    """Run a command; return its exit code, standard output and standard error.
 
-    A command that is not there gives 127, one that takes too long 124, as in a shell.
+    Never raises for a bad command. As in a shell, the code is 127 if the command doesn't exist, and
+    124 if it timed out.
     """
     try:
         done = subprocess.run(
@@ -52,7 +53,7 @@ def run(
     except OSError as error:
         return 127, "", str(error)
     except subprocess.TimeoutExpired:
-        return 124, "", f"no end after {timeout:g} s"
+        return 124, "", f"timed out after {timeout:g} s"
     out, err = (stream.decode("utf-8", "replace") for stream in (done.stdout, done.stderr))
     return done.returncode, out, err
 
@@ -60,9 +61,10 @@ def run(
 def observe(
     sources: Mapping[str, str], wanted: Wanted, deadline: float = DEADLINE
 ) -> dict[str, dict[str, Any]]:
-    """Run them; `{name: {"data": …, "areas": …, "seconds": …} or {"error": …, "seconds": …}}`.
+    """Run all: `{name: {"data": …, "areas": …, "seconds": …} or {"error": …, "seconds": …}}`.
 
-    A collector's `areas` are named even where it fails, so that nothing of them counts as missing.
+    A collector's `areas` are listed even if it fails, so that none of their items counts as
+    missing.
     """
     found: dict[str, dict[str, Any]] = {}
     modules: dict[str, types.ModuleType] = {}
@@ -80,7 +82,7 @@ def observe(
         try:
             function = module.collect if hasattr(module, "collect") else module.probe
             entry["data"] = function(wanted, run)
-        except Exception as error:  # one's failure must not hide what the others see
+        except Exception as error:  # one failure must not hide what the others see
             entry["error"] = f"{type(error).__name__}: {error}"
         entry["seconds"] = round(time.monotonic() - start, 2)
         found[name] = entry
@@ -100,26 +102,26 @@ def observe(
 
 
 def load(name: str, source: str) -> types.ModuleType:
-    """A module of this text."""
+    """Make a module from its text."""
     module = types.ModuleType(name)
-    # Not with this file's `from __future__`: a company's collector may mean its annotations.
+    # Without this file's `from __future__`: a company's collector may evaluate its annotations.
     code = compile(source, f"<{name}>", "exec", dont_inherit=True)
     exec(code, module.__dict__)
     return module
 
 
 def share(common: types.ModuleType) -> None:
-    """Let collectors import `common` by the name that it has where devvm is installed."""
+    """Let collectors import `common` under the name it has where devvm is installed."""
     package = types.ModuleType("devvm.parity.collect.collectors")
     vars(package)["common"] = common
     sys.modules[package.__name__] = package
-    sys.modules["common"] = common  # collectors of companies, written before 2026-12
+    sys.modules["common"] = common  # for companies' collectors written before 2026-12
 
 
 def wait_for_boot(timeout: float = 180.0) -> str:
-    """Let a machine that is still booting finish, so that nothing is reported as missing early.
+    """Wait until the machine has booted, so that nothing is reported as missing too early.
 
-    Returns systemd's word: `running`, `degraded`, or `starting` where the time ran out.
+    Returns systemd's state: `running`, `degraded`, or `starting` if it did not boot in time.
     """
     code, out, err = run(["systemctl", "is-system-running", "--wait"], timeout=timeout)
     if code == 124:
@@ -128,7 +130,7 @@ def wait_for_boot(timeout: float = 180.0) -> str:
 
 
 def main(package: Mapping[str, Any]) -> None:
-    """Observe and print."""
+    """Observe, and print the answer."""
     os.environ.update(LC_ALL="C.UTF-8", PATH="/usr/sbin:/usr/bin:/sbin:/bin")
     os.nice(package["nice"])
     start = time.monotonic()
@@ -137,7 +139,7 @@ def main(package: Mapping[str, Any]) -> None:
     share(load("common", package["common"]))
     found = observe(package["sources"], package["wanted"])
     found["boot"] = {"data": boot, "seconds": waited}
-    # Compressed, for a slow line; and an answer that was cut off does not pass for a whole one.
+    # Compressed for slow connections; and a truncated answer can't pass for a complete one.
     answer = base64.b64encode(zlib.compress(json.dumps(found).encode(), 6))
     sys.stdout.write(answer.decode("ascii") + "\n")
     sys.stdout.flush()

@@ -1,7 +1,7 @@
 """What a collector and a probe are given, and what they return.
 
-For type checkers and readers alone. A guest does not have this module: what runs there imports it
-under `if TYPE_CHECKING`, and nowhere else.
+For type checkers and readers only. A guest doesn't have this module: code that runs there imports
+it under `if TYPE_CHECKING`, and nowhere else.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from devvm.parity.production.manifest import Facts
 
 #: The items of one area: facts by the item's name.
 Items = dict[str, Facts]
-#: Why items could not be seen, by the beginning of their checks' names.
+#: Why items could not be seen, by the beginning of the names of their checks.
 Errors = dict[str, str]
-#: What is not a fact, but says whose a difference is.
+#: What is not a fact, but tells what caused a difference (`packages/attribution.py`).
 Evidence = dict[str, Any]
-#: What a collector returns: items by area, and `errors` and `evidence` under these names.
+#: What a collector returns: the items of each area, and optionally `errors` and `evidence`.
 Found = Mapping[str, Items | Errors | Evidence]
-#: What a probe returns: plain data, which its checks read.
+#: What a probe returns: plain data, which the checks read.
 Answers = Mapping[str, Any]
-#: `{path: (md5, package)}` of files as packages brought them.
+#: `{path: (md5, package)}` of files as packages installed them.
 Packaged = Mapping[str, tuple[str, str]]
 
 
@@ -47,19 +47,19 @@ class Exporter(TypedDict):
 
 
 class Wanted(TypedDict):
-    """What expectations name, beyond what collectors list by themselves (`checks.catalogue`).
+    """What the expectations name and collectors can't find by themselves (`checks/catalogue.py`).
 
     Attributes:
-        application: Commands that say what is deployed, by fact.
+        application: Commands that print what is deployed, by item.
         commands: Commands that must work, by check.
         configs: Programs whose configuration must parse.
-        healthz: Path of the site's health report; None: it has none.
-        http: URLs to get, by check; `{host}` in one is the machine's name.
+        healthz: Path of the site's health report; None if it has none.
+        http: URLs to fetch, by check; `{host}` stands for the machine's name.
         metrics: Exporters, by check.
-        moved: Packages whose version in the machine's release is not production's.
-        paths: Files to look at outside of the folders of configuration.
+        moved: Packages whose version in the machine's release differs from production's.
+        paths: Files to look at outside the folders of configuration.
         tls: Ports whose certificate must be trusted, by check.
-        tls_ports: Ports whose protocols and ciphers are facts.
+        tls_ports: Ports whose protocols and ciphers to list.
     """
 
     application: Mapping[str, Program]
@@ -85,26 +85,27 @@ class Run(Protocol):
         Args:
             argv: Program and arguments; no shell.
             timeout: Seconds it may take.
-            cwd: The directory it runs in, if not the present one.
+            cwd: The directory to run it in; None for the current one.
 
         Returns:
-            Exit code, standard output, standard error. The code is 127 if there is no such
-            program, and 124 if it took too long: a bad command raises nothing.
+            Exit code, standard output and standard error. A bad command doesn't raise: the code is
+            127 if the program doesn't exist, and 124 if it timed out.
         """
 
     def __hash__(self) -> int:
-        """Functions have it: what a command told is remembered by who ran it."""
+        """As functions have it: `common.packaged` caches its result for each `run`."""
 
 
 class Collector(Protocol):
     """A module that says what a machine is: ours, or a company's own.
 
-    The text of its file is sent to the machine and run there by Debian's python3, as root. So it
-    is one file, imports the standard library only, and changes nothing. Of devvm it may import,
-    beside this module for type checkers, `devvm.parity.collect.collectors.common`.
+    The text of its file is sent to the machine and run there as root, by Debian's python3. So it is
+    a single file that imports only the standard library and changes nothing on the machine. From
+    devvm it can import `devvm.parity.collect.collectors.common`, and this module under
+    `if TYPE_CHECKING`.
 
     Attributes:
-        AREAS: The areas it lists, each the first word of its checks' names.
+        AREAS: The areas it lists. An area is the first part of its checks' names: `package/nginx`.
     """
 
     @property
@@ -112,10 +113,10 @@ class Collector(Protocol):
         ...
 
     def collect(self, wanted: Wanted, run: Run) -> Found:
-        """List everything of these areas.
+        """List everything in its areas.
 
-        If it raises, nothing of its areas is checked, and the reason is shown. If only a part
-        could not be seen, it says so under `errors` instead.
+        If it raises, all items of its areas count as not observed, with the error as the reason. If
+        only some could not be seen, it returns the others and names these under `errors`.
         """
 
 
@@ -125,5 +126,5 @@ class Probe(Protocol):
     def probe(self, wanted: Wanted, run: Run) -> Answers:
         """Try what the expectations name.
 
-        If it raises, all its checks fail, and the reason is shown.
+        If it raises, all its checks fail, with the error as the reason.
         """

@@ -1,4 +1,4 @@
-"""Accounts: users, groups, and what sudo lets them do."""
+"""Accounts: users, groups, and what sudo allows them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pwd
 
 from devvm.parity.collect.collectors import common
 
-TYPE_CHECKING = False  # as typing's, which costs a guest a tenth of a second
+TYPE_CHECKING = False  # importing typing is slow in a guest
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
@@ -19,19 +19,20 @@ if TYPE_CHECKING:
 
 AREAS = ("user", "group", "sudo")
 
-#: Below: the Debian project's own numbers, the same everywhere (base-passwd).
+#: IDs below this are assigned by Debian and the same everywhere (base-passwd).
 _FIXED = 100
-#: Whose services start at boot, without a login.
+#: Has a file for each user whose services start at boot, without a login.
 _LINGER = "/var/lib/systemd/linger"
-#: People's accounts have numbers from here up to nobody's (Debian Policy, 9.2.2).
+#: People's accounts have IDs from here up to nobody's, exclusive (Debian Policy, 9.2.2).
 _PEOPLE, _NOBODY = 1000, 65534
 
 
 def collect(wanted: Wanted, run: Run) -> Found:
     """Users, groups and sudo rules.
 
-    `user`: `uid` where it means something, `home`, `shell`, `groups`, `password` (`locked`, `set`,
-    `none`), `ssh-keys`, `expires`, `linger`. `group`: `gid`. `sudo`, by whom: `rules`.
+    `user`: `uid` if it is the same everywhere, `group`, `groups`, `home`, `shell`, `password`
+    (`locked`, `set`, `none`), `ssh-keys`, `expires`, `linger`. `group`: `gid`. `sudo`, by user or
+    group: `rules`.
     """
     groups = grp.getgrall()
     shadow = _shadow()
@@ -62,7 +63,7 @@ def collect(wanted: Wanted, run: Run) -> Found:
 
 
 def _keys(entry: pwd.struct_passwd) -> Facts:
-    """Of accounts that are no person's: hashes over the keys that open them."""
+    """Hashes over the SSH keys that may log in, unless the account is a person's."""
     if _PEOPLE <= entry.pw_uid < _NOBODY:
         return {}
     keys = common.lines(f"{entry.pw_dir}/.ssh/authorized_keys")
@@ -97,7 +98,7 @@ def _sudo(run: Run) -> Items:
     try:
         rules = json.loads(out)
     except ValueError:
-        raise RuntimeError(f"sudo's rules do not parse: {err.strip()}") from None
+        raise RuntimeError(f"sudo's rules can't be parsed: {err.strip()}") from None
     found: dict[str, list[str]] = {}
     for entry in rules.get("User_Specs", []):
         hosts = ",".join(map(_word, entry["Host_List"]))

@@ -1,8 +1,8 @@
-"""The application: what is deployed, by the commands that expectations name for it."""
+"""The application: what is deployed, as printed by the commands that the expectations name."""
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # as typing's, which costs a guest a tenth of a second
+TYPE_CHECKING = False  # importing typing is slow in a guest
 if TYPE_CHECKING:
     from devvm.parity.collect.interface import Errors, Found, Items, Run, Wanted
 
@@ -10,7 +10,7 @@ AREAS = ("application",)
 
 
 def collect(wanted: Wanted, run: Run) -> Found:
-    """By name (`revision`, `schema`): `value`, the last line that its command prints."""
+    """By name (`revision`, `schema`): `value`, the last line that the command prints."""
     found: Items = {}
     errors: Errors = {}
     for name, command in wanted["application"].items():

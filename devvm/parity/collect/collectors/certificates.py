@@ -1,4 +1,4 @@
-"""Certificate authorities that the machine's programs trust."""
+"""The certificate authorities that programs on the machine trust."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import ssl
 
 from devvm.parity.collect.collectors import common
 
-TYPE_CHECKING = False  # as typing's, which costs a guest a tenth of a second
+TYPE_CHECKING = False  # importing typing is slow in a guest
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 AREAS = ("certificate",)
 
 _BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
-#: Where the package ca-certificates keeps what it brings.
+#: Where the package ca-certificates installs its authorities.
 _PACKAGED = "/usr/share/ca-certificates"
 
 
 def collect(wanted: Wanted, run: Run) -> Found:
-    """What is trusted beyond the package's authorities, and which of these are not.
+    """Authorities that are trusted beyond the package's, and packaged ones that are not.
 
-    `PACKAGE`: `trusted`, all or some. By an authority's name: `sha256`, the fingerprint of one that
-    was added; by the file's name: `trusted: false` for a packaged one that was taken out.
+    `ca-certificates`: `trusted`, all or some of the packaged ones. By an authority's name, if it
+    was added: `sha256`, its fingerprints. By a file's name, if a packaged one was removed:
+    `trusted: false`.
     """
     packaged = _packaged(common.packaged(run))
     trusted = _trusted()
@@ -42,7 +43,7 @@ def collect(wanted: Wanted, run: Run) -> Found:
 
 
 def _packaged(known: Packaged) -> dict[str, str]:
-    """`{fingerprint: file}` of the authorities that a package brought, unchanged."""
+    """`{fingerprint: file}` of the authorities that a package installed, if unchanged."""
     found = {}
     for folder, _, names in os.walk(_PACKAGED):
         for name in names:
@@ -54,7 +55,7 @@ def _packaged(known: Packaged) -> dict[str, str]:
 
 
 def _trusted() -> dict[str, str]:
-    """`{fingerprint: name}` of what is in the bundle that programs read."""
+    """`{fingerprint: name}` of the authorities in the bundle that programs read."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cafile=_BUNDLE)
     described: list[Any] = context.get_ca_certs()

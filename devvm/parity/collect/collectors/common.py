@@ -1,4 +1,4 @@
-"""What several collectors need: whose a file is, what a package brought, what is a secret."""
+"""What several collectors need: a file's owner, the package it is from, what is a secret."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import re
 import stat
 import threading
 
-TYPE_CHECKING = False  # as typing's, which costs a guest a tenth of a second
+TYPE_CHECKING = False  # importing typing is slow in a guest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from devvm.parity.collect.interface import Packaged, Run
 
-#: Files that are a secret as a whole: a hash at most of these leaves the machine.
+#: Files that are secret as a whole: at most a hash of them leaves the machine.
 SECRET_PATHS = (
     "*.key",
     "*.keytab",
@@ -43,7 +43,7 @@ _WORDS = (
     r"|credentials?"
 )
 _NAME = rf"[\w.-]*(?:{_WORDS})(?:[_-]\w+|\d+)?"
-#: Values in text that are secrets, as group 2. The value of a line of its own, or of a word in one.
+#: Secret values in text, each as group 2: those of a whole line, or of a word within one.
 SECRET_TEXT = tuple(
     re.compile(pattern, re.IGNORECASE | re.MULTILINE)
     for pattern in (
@@ -56,12 +56,12 @@ SECRET_TEXT = tuple(
         r"(\b(?:authorization|proxy-authorization)['\"]?\s*[:=]\s*['\"]?(?:bearer|basic)\s+)(\S+)",
     )
 )
-#: What looks like a secret's value and is none.
+#: Values that look like a secret's but are harmless.
 _HARMLESS = re.compile(
     r"['\"]?(yes|no|on|off|true|false|none|null|required|sufficient|optional|[\d.]*|/[^\s:]*"
     r"|files.*|compat.*|\{secret\}|%\w+|\$\{?\w+\}?|without-password|prohibit-password)['\"]?,?"
 )
-#: Says in sudo's rules whether a password is asked for.
+#: The tag in a sudo rule that says whether sudo asks for a password.
 _SUDO_TAG = re.compile(r"(^|\W)(NO)?PASSWD:\s*$")
 _PEM_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*-----|\Z)", re.DOTALL)
 
@@ -69,12 +69,12 @@ _LOCK = threading.RLock()
 
 
 def digest(content: bytes) -> str:
-    """Hash of bytes, for people to compare."""
+    """The SHA-256 of these bytes, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 
 
 def redact(text: str) -> tuple[str, list[str]]:
-    """Text without its secrets, and these: `("password = {secret}", ["hunter2"])`."""
+    """The text without its secrets, and the secrets: `("password = {secret}", ["hunter2"])`."""
     found: list[str] = []
 
     def hide(match: re.Match[str]) -> str:
@@ -100,7 +100,7 @@ def mode_of(status: os.stat_result) -> str:
 
 
 def owner_of(status: os.stat_result) -> str:
-    """`USER:GROUP`; numbers where nobody has them."""
+    """`USER:GROUP`; an ID if there is no such user or group."""
     return f"{_user(status.st_uid)}:{_group(status.st_gid)}"
 
 
@@ -122,7 +122,7 @@ def _name(lookup: Callable[[int], pwd.struct_passwd | grp.struct_group], number:
 
 
 def read(path: str, limit: int | None = None) -> bytes | None:
-    """A file's bytes, or None where it is gone or is no file."""
+    """A file's bytes; None if it is gone or can't be read."""
     try:
         with open(path, "rb") as file:
             return file.read() if limit is None else file.read(limit)
@@ -138,7 +138,7 @@ def lines(path: str) -> list[str]:
 
 
 def files_in(*folders: str, suffix: str = "") -> list[str]:
-    """Paths of files by name, each name once: the first folder wins, as for systemd's settings."""
+    """Paths of files, sorted by name; of several with one name the first, as in systemd."""
     found: dict[str, str] = {}
     for folder in folders:
         try:
@@ -151,7 +151,7 @@ def files_in(*folders: str, suffix: str = "") -> list[str]:
     return [found[name] for name in sorted(found)]
 
 
-#: Folders whose files packages bring and nobody should touch, and that decide what runs.
+#: Folders of files that packages install, nobody should edit, and that decide what runs.
 VENDOR = (
     "/usr/lib/environment.d",
     "/usr/lib/modprobe.d",
@@ -167,7 +167,7 @@ VENDOR = (
 
 
 def packaged(run: Run) -> Packaged:
-    """`{path: (md5, package)}` of what packages brought: configuration and vendor's folders."""
+    """`{path: (md5, package)}` of what packages installed: conffiles, and files in `VENDOR`."""
     with _LOCK:
         return _packaged(run)
 
@@ -186,7 +186,7 @@ def _packaged(run: Run) -> Packaged:
                 found[words[0]] = (words[1], package)
         elif line:
             package = line
-    # Packages name /lib or /usr/lib, which are one.
+    # Packages may list a file under /lib or /usr/lib, which are the same folder.
     names = "|".join(folder.removeprefix("/usr/") for folder in VENDOR)
     pattern = f"  (usr/)?({names})/"
     folder = "/var/lib/dpkg/info"
@@ -201,11 +201,11 @@ def _packaged(run: Run) -> Packaged:
 
 
 def canonical(path: str) -> str:
-    """A path under /usr, which packages may name without it."""
+    """The path under /usr of a file that a package may list without it."""
     return f"/usr{path}" if path.startswith("/lib/") else path
 
 
 def origin_of(path: str, content: bytes, known: Packaged) -> str | None:
-    """The package whose file this is, unchanged; else None."""
+    """The package that installed this file; None if no package did, or it was changed since."""
     md5, package = known.get(canonical(path), (None, None))
     return package if md5 == hashlib.md5(content, usedforsecurity=False).hexdigest() else None

@@ -1,4 +1,4 @@
-"""Configuration files: whose they are, who may read them, what is in them."""
+"""Configuration files: where they are from, who may read them, what is in them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import stat
 
 from devvm.parity.collect.collectors import common
 
-TYPE_CHECKING = False  # as typing's, which costs a guest a tenth of a second
+TYPE_CHECKING = False  # importing typing is slow in a guest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -31,10 +31,10 @@ ROOTS = (
     "/run/systemd/system.control",
     "/run/udev/rules.d",
 )
-#: Of programs only those count that run with other rights than their caller's, or that others than
-#: root may change.
+#: Programs here count only if they run with other rights than their caller's, or if somebody other
+#: than root may change them.
 PROGRAMS = ("/usr/bin", "/usr/sbin")
-#: Not a configuration: written by programs as they go, or told by another collector (links that
+#: Not configuration: written by programs as they run, or covered by another collector (links that
 #: enable units: `unit`).
 SKIPPED = (
     "/etc/.pwd.lock",
@@ -53,8 +53,8 @@ SKIPPED = (
     "*/__pycache__*",
     "*.dpkg-tmp",
 )
-#: Links that follow from what is told elsewhere, by where they are and where they lead: what
-#: enables, aliases or masks a unit; what update-ca-certificates makes of authorities.
+#: Links that follow from what is listed elsewhere, by path and target: those that enable, alias or
+#: mask a unit; those that update-ca-certificates makes.
 _FOLLOWING = (
     ("/etc/systemd/system/*", "/usr/lib/systemd/system/*"),
     ("/etc/systemd/system/*", "/lib/systemd/system/*"),
@@ -64,9 +64,9 @@ _FOLLOWING = (
     ("/etc/ssl/certs/*.pem", "/usr/local/share/ca-certificates/*"),
     ("/etc/ssl/certs/*.0", "[!/]*"),
 )
-#: Attributes that give rights beyond the mode: lists of access, capabilities.
+#: Attributes that grant rights beyond the mode: access control lists, capabilities.
 _RIGHTS = ("system.posix_acl_access", "system.posix_acl_default", "security.capability")
-#: A machine's own, or generated from what is told elsewhere: mode and owner count, not the content.
+#: Specific to a machine, or generated from what is listed elsewhere: only mode and owner count.
 OWN = (
     "/etc/adjtime",
     "/etc/group",
@@ -83,24 +83,25 @@ OWN = (
     "/etc/subgid",
     "/etc/subuid",
 )
-#: Here a line that names this machine is its own.
+#: Lines here that contain the machine's name are left out.
 OWN_LINES = ("/etc/hosts",)
-#: Here Vagrant marks lines for itself when it makes a machine, and nobody does when it is rebuilt.
+#: Vagrant writes a block of its own here when it creates a machine, but not when it is rebuilt.
 VAGRANTS_LINES = ("/etc/fstab",)
 _VAGRANTS = re.compile(rb"^#VAGRANT-BEGIN$.*?^#VAGRANT-END$\n?", re.MULTILINE | re.DOTALL)
-#: Bytes up to which a file's text is kept, to show what differs.
+#: A file's text is kept up to this many bytes, to show what differs.
 KEPT = 32 * 1024
-#: Bytes up to which a file is read at all: what is larger is no configuration, and its size tells.
+#: Files of more bytes are not read: they aren't configuration, and their size has to do.
 READ = 16 * 1024 * 1024
-#: Entries that are looked at: what has more is no folder of configuration.
+#: Entries to look at: folders with more are not folders of configuration.
 LIMIT = 20_000
 
 
 def collect(wanted: Wanted, run: Run) -> Found:
     """By path (a directory's ends in `/`): `mode`, `owner`, and what is in it.
 
-    `package` where a package brought it and it is unchanged, else `sha256` of the text without its
-    secrets; `content` up to a size; `secret`: a hash over the secrets in it; `link`: the target.
+    `package` if a package installed it and it is unchanged, else `sha256` of the text without its
+    secrets; `content` if it is not too large; `secret`, a hash over the secrets in it; `link`, a
+    link's target.
     """
     known = common.packaged(run)
     found: Items = {}
@@ -126,7 +127,7 @@ def _paths(more: Iterable[str]) -> Iterator[str]:
 
 
 def look(path: str, known: Packaged, found: Items) -> None:
-    """Take one path into `found`."""
+    """Add one path to `found`, unless it is skipped or gone."""
     if _matches(path, SKIPPED):
         return
     try:
@@ -187,7 +188,7 @@ def _rights(path: str, status: os.stat_result) -> Facts:
     facts: Facts = {"mode": common.mode_of(status), "owner": common.owner_of(status)}
     try:
         beyond = [name for name in os.listxattr(path) if name in _RIGHTS]
-    except OSError:  # a file system without such
+    except OSError:  # the file system has none
         beyond = []
     if beyond:
         values = b"".join(os.getxattr(path, name) for name in sorted(beyond))
@@ -210,9 +211,9 @@ def _programs(folder: str, found: Items) -> None:
 
 
 def _vendor(folder: str, known: Packaged, found: Items) -> None:
-    """Of the folders that belong to packages only what no package brought, and what is not so.
+    """Of a folder that belongs to packages, only files that are not as a package installed them.
 
-    Links are told all: dpkg keeps no hash of them.
+    All links are listed: dpkg keeps no hash of them.
     """
     there = set()
     for path in (*glob.glob(f"{folder}/*"), *glob.glob(f"{folder}/*.[wr]*s/*")):

@@ -1,4 +1,4 @@
-"""The kernel: its settings as they are now, and what is configured of modules and limits."""
+"""The kernel: its current settings, and the configuration of its modules and of limits."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import os
 
 from devvm.parity.collect.collectors import common
 
-TYPE_CHECKING = False  # as typing's, which costs a guest a tenth of a second
+TYPE_CHECKING = False  # importing typing is slow in a guest
 if TYPE_CHECKING:
     from devvm.parity.collect.interface import Found, Items, Run, Wanted
 
 AREAS = ("sysctl", "module", "limit")
 
-#: Counters, states, identities, and what the size of the machine or the hour decides.
+#: Counters, states, identities, and what depends on the size of the machine or on the time.
 VOLATILE = (
     "abi.*",
     "debug.*",
@@ -90,7 +90,7 @@ VOLATILE = (
     "vm.user_reserve_kbytes",
     "vm.admin_reserve_kbytes",
 )
-#: The settings of network cards are machines' own; what holds for all and for new ones is not.
+#: Settings of single network cards are specific to a machine; those for all and new ones are not.
 _CARDS = ("net.ipv4.conf.", "net.ipv6.conf.")
 _EVERY_CARD = ("all", "default", "lo")
 
@@ -98,10 +98,10 @@ _FOLDERS = ("/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib")
 
 
 def collect(wanted: Wanted, run: Run) -> Found:
-    """`sysctl`: `value`, and `configured` where a file names it. `module`, `limit`: as in files.
+    """`sysctl`: `value`, and `configured` if a file sets it. `module`, `limit`: as the files say.
 
-    As evidence, `said_by`: the files that say it. A container has its host's kernel: there, only
-    what is the container's own, the network's.
+    As evidence, `said_by`: the files that say so. A container has its host's kernel: only the
+    settings of the network are its own, and only these are listed.
     """
     code, out, _ = run(["systemd-detect-virt", "--container"])
     container = code == 0 and out.strip() != "none"
@@ -127,7 +127,7 @@ def _sysctls(root: str, configured: dict[str, tuple[str, str]]) -> Items:
     for folder, _, names in os.walk(root):
         for path in (f"{folder}/{name}" for name in names):
             key = path[len("/proc/sys/") :].replace("/", ".")
-            # A bridge's settings are those of the kernel's module, in a container too.
+            # Even in a container the settings of bridges are the host's.
             hosts_own = root != "/proc/sys" and key.startswith("net.bridge.")
             if hosts_own or _foreign(key) or not _is_setting(path):
                 continue
@@ -141,7 +141,7 @@ def _sysctls(root: str, configured: dict[str, tuple[str, str]]) -> Items:
 
 
 def _is_setting(path: str) -> bool:
-    """Whether it can be read and written: the rest are counters and triggers."""
+    """Whether the file can be read and written: the others are counters and triggers."""
     mode = os.stat(path).st_mode
     return bool(mode & 0o400 and mode & 0o200)
 
@@ -153,7 +153,7 @@ def _foreign(key: str) -> bool:
 
 
 def _configured() -> dict[str, tuple[str, str]]:
-    """What the files say and which, the last one winning, as systemd-sysctl reads them."""
+    """`{key: (value, file)}`; the last file wins, as for systemd-sysctl."""
     found: dict[str, tuple[str, str]] = {}
     paths = common.files_in(*(f"{folder}/sysctl.d" for folder in _FOLDERS), suffix=".conf")
     for path in [*paths, "/etc/sysctl.conf"]:
@@ -202,7 +202,7 @@ def _limits(run: Run) -> tuple[Items, dict[str, list[str]]]:
     _, out, _ = run(["systemctl", "show", f"--property={names}"])
     for line in out.splitlines():
         name, _, value = line.partition("=")
-        # Tasks and processes: a share of what the machine has.
+        # The limits of tasks and processes depend on the size of the machine.
         if name in ("DefaultLimitNOFILE", "DefaultLimitCORE"):
             found[f"systemd {name}"] = {"value": value}
     return found, files

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-TYPE_CHECKING = False  # as typing's, which costs a guest a tenth of a second
+TYPE_CHECKING = False  # importing typing is slow in a guest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 AREAS = ("mount",)
 
-#: What the kernel and systemd mount everywhere, per process or session, or the host of a container.
+#: Mounted by the kernel and systemd on every machine, for a session, or by a container's host.
 _FOREIGN = re.compile(
     r"/(dev|proc|sys)(/.*)?|/run/(user|credentials|host|lock|systemd|docker)(/.*)?"
 )
 _BEFORE = ("ro", "rw")
-#: By the size of the machine.
+#: Options that depend on the machine: its size, its IDs, its kernel.
 _SIZES = re.compile(
     r"(size|nr_inodes|nr_blocks|uid|gid|huge)=.*|seclabel|inode64|resv_strict|res[ug]id=.*"
 )
 
 
 def collect(wanted: Wanted, run: Run) -> Found:
-    """By mount point: `type`, `options` (without sizes); of a bind mount, `root`."""
+    """By mount point: `type`, `options` (without sizes), and `root` for a bind mount."""
     code, out, _ = run(["systemd-detect-virt", "--container"])
     container = code == 0 and out.strip() != "none"
     found: Items = {}
@@ -39,9 +39,9 @@ def collect(wanted: Wanted, run: Run) -> Found:
 
 
 def mounts() -> Iterator[tuple[str, str, set[str], str, str]]:
-    """`(mount point, root, options, type, source)` of each mount, in their order.
+    """`(mount point, root, options, type, source)` of each mount, in the kernel's order.
 
-    `root` is the directory of the file system that is mounted: a bind mount of /data/state/home
+    `root` is the directory within the file system that is mounted: a bind mount of /data/state/home
     on /home has the source of /data and the root /state/home.
     """
     with open("/proc/self/mountinfo") as file:

@@ -1,4 +1,4 @@
-"""What a TLS port offers: protocols, and ciphers in the server's order."""
+"""What a TLS port offers: protocols, and ciphers in the server's order of preference."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import socket
 import ssl
 import warnings
 
-TYPE_CHECKING = False  # as typing's, which costs a guest a tenth of a second
+TYPE_CHECKING = False  # importing typing is slow in a guest
 if TYPE_CHECKING:
     from devvm.parity.collect.interface import Found, Items, Run, Wanted
 
@@ -22,7 +22,7 @@ _SUITES = ("TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_12
 
 
 def collect(wanted: Wanted, run: Run) -> Found:
-    """By port: `protocols` and `ciphers`, of those that the client here can speak."""
+    """By port: `protocols` and `ciphers`, as far as the machine's own OpenSSL supports them."""
     warnings.simplefilter("ignore", DeprecationWarning)
     found: Items = {}
     for port in wanted["tls_ports"]:
@@ -48,7 +48,7 @@ def _listens(port: int) -> bool:
 
 
 def _ciphers(port: int, version: ssl.TLSVersion) -> list[str]:
-    """Ask, strike what was chosen off the list, and ask again until nothing is left."""
+    """Connect, exclude the cipher that the server chose, and repeat until none is left."""
     found: list[str] = []
     while len(found) < 64:
         refused = "".join(f":!{cipher}" for cipher in found)
@@ -77,13 +77,13 @@ def _shake(port: int, version: ssl.TLSVersion, ciphers: str) -> str | None:
 
 
 def _suites(port: int, run: Run) -> list[str]:
-    """Those of TLS 1.3, one by one: Python can't choose among them."""
+    """The ciphers of TLS 1.3, tried one by one with openssl: Python can't select them."""
     found = []
     for suite in _SUITES:
         argv = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-tls1_3", "-brief"]
         code, out, err = run([*argv, "-ciphersuites", suite], timeout=20)
         if code == 127:
-            raise RuntimeError("there is no openssl")
+            raise RuntimeError("openssl is not installed")
         if f"Ciphersuite: {suite}" in out + err:
             found.append(suite)
     return found

@@ -1,4 +1,4 @@
-"""Debian packages: versions, where they come from, whether they are held, and changed files."""
+"""Debian packages: their version and origin, whether they are on hold, which files were changed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 
 from devvm.parity.collect.collectors import common
 
-TYPE_CHECKING = False  # as typing's, which costs a guest a tenth of a second
+TYPE_CHECKING = False  # importing typing is slow in a guest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 AREAS = ("package",)
 
 _INFO = "/var/lib/dpkg/info"
-#: What runs; not what is read by people.
+#: Folders of programs and libraries; documentation doesn't count.
 _CODE = ("/usr/bin", "/usr/sbin", "/usr/lib", "/usr/libexec", "/usr/share/perl5")
 _FORMAT = "${Package}\\t${Architecture}\\t${Version}\\t${db:Status-Want}\\t${db:Status-Status}\\n"
 
 
 def collect(wanted: Wanted, run: Run) -> Found:
-    """By name: `version`, `origin` (of the archive), `hold`, `status` unless it is installed.
+    """By name: `version`, `origin` (the archive), `hold`, and `status` unless it is installed.
 
-    `changed`: programs and libraries of the package that are not as it brought them.
+    `changed`: programs and libraries that are not as the package installed them.
     """
     code, out, err = run(["dpkg-query", "--show", f"--showformat={_FORMAT}"])
     if code:
@@ -53,10 +53,10 @@ def collect(wanted: Wanted, run: Run) -> Found:
 
 
 def _changed(run: Run) -> dict[str, list[str]]:
-    """`{package: paths}` of files that were changed after packages were installed.
+    """`{package: paths}` of files that were changed since their package was installed.
 
-    dpkg keeps the times that files have in archives: only what is newer than the first package that
-    was installed here need be hashed, which is little.
+    dpkg gives files the times that they have in the package. So only files that are newer than the
+    machine's first installation of a package need to be hashed, and these are few.
     """
     lists = (f"{_INFO}/{name}" for name in os.listdir(_INFO) if name.endswith(".list"))
     oldest = min(lists, key=os.path.getmtime)
@@ -64,13 +64,13 @@ def _changed(run: Run) -> dict[str, list[str]]:
         ["find", *_CODE, "-xdev", "-type", "f", "-newer", oldest, "-not", "-name", "*.pyc"]
     )
     newer = {path.lstrip("/") for path in out.splitlines()}
-    newer |= {path.removeprefix("usr/") for path in newer}  # packages name /lib or /usr/lib
+    newer |= {path.removeprefix("usr/") for path in newer}  # packages may list either
     found: dict[str, list[str]] = {}
     for name in os.listdir(_INFO):
         if name.endswith(".md5sums"):
             text = (common.read(f"{_INFO}/{name}") or b"").decode("utf-8", "replace")
             for md5, path in (line.split("  ", 1) for line in text.splitlines() if "  " in line):
-                # The vendors' folders of configuration are told file by file.
+                # Files in `VENDOR` are items of their own.
                 told = os.path.dirname(common.canonical(f"/{path}")) in common.VENDOR
                 if path in newer and not told and not _is(f"/{path}", md5):
                     package = name[: -len(".md5sums")].partition(":")[0]
@@ -84,7 +84,7 @@ def _is(path: str, md5: str) -> bool:
 
 
 def _origins(packages: Items, run: Run) -> Iterator[tuple[str, str]]:
-    """Where the installed version comes from; nothing where the machine keeps no lists."""
+    """Name and origin of each installed version; nothing if the machine keeps no package lists."""
     _, releases, _ = run(["apt-cache", "policy"])
     if " release " not in releases.replace("\n", " "):
         return
@@ -99,7 +99,7 @@ def _origins(packages: Items, run: Run) -> Iterator[tuple[str, str]]:
         elif line.startswith(" *** "):
             installed = True
             if name in packages:
-                packages[name]["origin"] = "local"  # unless an archive has it
+                packages[name]["origin"] = "local"  # unless an archive has this version
         elif line.startswith("     ") and not line.startswith("        "):
             installed = False
         elif installed:
@@ -110,7 +110,7 @@ def _origins(packages: Items, run: Run) -> Iterator[tuple[str, str]]:
 
 
 def _labels(policy: str) -> dict[str, str]:
-    """`{source as apt-cache names it: origin and archive}`."""
+    """`{source as apt-cache prints it: origin and code name}`."""
     found, source = {}, None
     for line in policy.splitlines():
         text = line.strip()

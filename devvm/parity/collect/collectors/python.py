@@ -1,4 +1,4 @@
-"""Python packages: Debian's, those that pip installed, those of applications' environments."""
+"""Python packages: Debian's, pip's, and those in virtual environments of applications."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import glob
 import os
 import re
 
-TYPE_CHECKING = False  # as typing's, which costs a guest a tenth of a second
+TYPE_CHECKING = False  # importing typing is slow in a guest
 if TYPE_CHECKING:
     from devvm.parity.collect.interface import Found, Run, Wanted
 
 AREAS = ("python",)
 
-#: Where pip installs for the whole machine, and where applications keep environments.
+#: Where Debian and pip install packages, and where applications have virtual environments.
 FOLDERS = (
     "/usr/local/lib/python3*/dist-packages",
     "/usr/local/lib/python3*/site-packages",

@@ -1,4 +1,4 @@
-"""Settings as the running servers report them, whatever their files say."""
+"""Settings as the running servers report them, whatever their configuration files say."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import socket
 
 from devvm.parity.collect.collectors import common
 
-TYPE_CHECKING = False  # as typing's, which costs a guest a tenth of a second
+TYPE_CHECKING = False  # importing typing is slow in a guest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 AREAS = ("setting",)
 
-#: MariaDB's variables that are a session's, a counter, the machine's own or another check's.
+#: Variables of MariaDB that belong to a session, count something, are specific to the machine or
+#: are covered by another check.
 VOLATILE = (
     "*_pos",
     "*_pos_*",
@@ -46,9 +47,9 @@ VOLATILE = (
     "warning_count",
     "wsrep_node_*",
 )
-#: Seconds by which two clocks of the kernel may be apart.
+#: Seconds by which two of the kernel's clocks may differ.
 _GRANULARITY = 2.0
-#: Written by an installed server's package.
+#: A program that exists if the server is installed.
 _INSTALLED = {
     "gunicorn": "/usr/bin/gunicorn",
     "mariadb": "/usr/sbin/mariadbd",
@@ -59,9 +60,9 @@ _INSTALLED = {
 
 
 def collect(wanted: Wanted, run: Run) -> Found:
-    """By `SERVER/SETTING`: `value`. Of nginx the whole configuration that it reads, and modules.
+    """By `SERVER/SETTING`: `value`. For nginx, the whole configuration that it reads, and modules.
 
-    As evidence, of `servers` whose packages are not as in production: which values are their own.
+    As evidence, for `servers` whose package differs from production's: which values are defaults.
     """
     readers: dict[str, Callable[[Run], Mapping[str, str | Facts]]] = {
         "gunicorn": _gunicorn,
@@ -90,7 +91,7 @@ def collect(wanted: Wanted, run: Run) -> Found:
 
 
 def _fact(name: str, value: str | Facts) -> Facts:
-    if isinstance(value, dict):  # facts already
+    if isinstance(value, dict):  # it is facts already
         return value
     text, secrets = common.redact(f"{name}={value}")
     if secrets or (value and name == "masterauth"):
@@ -115,7 +116,7 @@ def _mariadb(run: Run) -> dict[str, str | Facts]:
     return found
 
 
-#: Accounts with their rights on all and on single databases; never what proves who they are.
+#: Accounts with their rights, on everything and on single databases, but never their credentials.
 _ACCOUNTS = """
 SELECT CONCAT(g.user, '@', g.host), IFNULL(JSON_VALUE(g.priv, '$.plugin'), ''),
   IFNULL(JSON_VALUE(g.priv, '$.access'), ''),
@@ -136,12 +137,12 @@ def _query(run: Run, query: str) -> list[list[str]]:
     return [line.split("\t") for line in out.splitlines()]
 
 
-#: Where each variable's value comes from, and whether it is the one that MariaDB was compiled with.
+#: Where each variable's value comes from, and whether it is the compiled-in default.
 _VALUES = """
 SELECT LOWER(variable_name), global_value_origin, global_value <=> default_value
 FROM information_schema.system_variables
 """
-#: Whose variables come and go by themselves.
+#: Plugins, whose variables come and go with them.
 _PLUGINS = """
 SELECT DISTINCT LOWER(plugin_name) FROM information_schema.all_plugins
 WHERE plugin_library IS NOT NULL
@@ -149,9 +150,9 @@ WHERE plugin_library IS NOT NULL
 
 
 def _own_of_mariadb(run: Run) -> dict[str, list[str]]:
-    """`unset`: variables that nobody has set, but for plugins'. `plugins`: those there are.
+    """`unset`: variables that nobody has set, except those of plugins. `plugins`: their names.
 
-    `compiled`: of the unset ones those with the value that MariaDB was compiled with.
+    `compiled`: the unset variables that have their compiled-in default.
     """
     plugins = [name for (name,) in _query(run, _PLUGINS)]
     values = [
@@ -166,14 +167,14 @@ def _own_of_mariadb(run: Run) -> dict[str, list[str]]:
     }
 
 
-#: What changes settings of a running Redis, or forgets that it did.
+#: Commands that change settings of a running Redis, or reset the statistics that show it.
 _CHANGES = re.compile(
     r"^cmdstat_(config(\|(set|resetstat))?|module\|.*|slaveof|replicaof|debug.*):", re.MULTILINE
 )
 
 
 def _own_of_redis(run: Run) -> dict[str, bool]:
-    """`untouched`: nobody has set anything since it began, nor changed what it read then."""
+    """`untouched`: since it started nobody has set anything, or changed the files that it read."""
     question = b"INFO server\r\nINFO commandstats\r\nQUIT\r\n"
     answer = _ask(("127.0.0.1", 6379), question, b"+OK\r\n").decode("utf-8", "replace")
     facts = dict(re.findall(r"^(\w+):(.*?)\r?$", answer, re.MULTILINE))
@@ -198,7 +199,7 @@ def _redis(run: Run) -> Mapping[str, str | Facts]:
     words, rest = _array(answer)
     users, _ = _array(rest)
     found = dict(zip(words[::2], words[1::2], strict=False))
-    # Hashes of passwords begin with `#`.
+    # Password hashes begin with `#`.
     rules = [re.sub(r"#[0-9a-f]{64}", "{secret}", user) for user in users]
     return {**found, "acl": {"users": sorted(rules)}}
 
@@ -239,7 +240,7 @@ def _nginx(run: Run) -> Items:
 
 
 def _older_than_its_files(dump: str) -> bool:
-    """Whether a file was changed after nginx read it: when its present workers began."""
+    """Whether a file was changed after nginx read it, which is when its current workers started."""
     began = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         title = common.read(f"/proc/{pid}/cmdline") or b""
@@ -252,7 +253,7 @@ def _older_than_its_files(dump: str) -> bool:
 
 
 def _start(pid: str) -> float | None:
-    """When a process began, in seconds since the epoch; None if it has ended."""
+    """When a process started, in seconds since the epoch; None if it has ended."""
     words = _status(pid)
     boot = re.search(rb"^btime (\d+)", common.read("/proc/stat") or b"", re.MULTILINE)
     if not words or not boot:
@@ -261,13 +262,13 @@ def _start(pid: str) -> float | None:
 
 
 def _status(pid: str) -> list[str]:
-    """The words of a process's status after its name (proc(5)); none if it has ended."""
+    """The fields of /proc/PID/stat after the name (proc(5)); empty if the process has ended."""
     text = (common.read(f"/proc/{pid}/stat") or b"").decode("utf-8", "replace")
     return text.rpartition(")")[2].split()
 
 
 def _effective(dump: str, known: Packaged) -> Iterator[str]:
-    """The lines of a dump that mean something; a file as its package brought it is one line."""
+    """The lines of a dump that have an effect; a file as its package installed it is one line."""
     package = None
     for line in map(str.strip, dump.splitlines()):
         if line.startswith("# configuration file "):
@@ -279,7 +280,7 @@ def _effective(dump: str, known: Packaged) -> Iterator[str]:
 
 
 def _gunicorn(run: Run) -> Items:
-    """The workers that each server of this kind has, by what it serves."""
+    """The number of workers and the arguments of each running gunicorn, by application."""
     parents: dict[str, str] = {}
     commands: dict[str, list[str]] = {}
     for pid in filter(str.isdigit, os.listdir("/proc")):

@@ -1,25 +1,25 @@
-"""Listening sockets, with address and program, as the kernel has them."""
+"""Listening sockets, with address and program, as the kernel lists them."""
 
 from __future__ import annotations
 
 import ipaddress
 import os
 
-TYPE_CHECKING = False  # as typing's, which costs a guest a tenth of a second
+TYPE_CHECKING = False  # importing typing is slow in a guest
 if TYPE_CHECKING:
     from devvm.parity.collect.interface import Found, Run, Wanted
 
 AREAS = ("socket",)
 
-#: The kernel's numbers (include/net/tcp_states.h): a TCP socket that listens; a UDP socket that
-#: is not connected, which takes what anybody sends.
+#: The kernel's numbers (include/net/tcp_states.h): a TCP socket that listens; a UDP socket that is
+#: not connected, and so receives from anybody.
 _STATES = {"tcp": "0A", "udp": "07"}
 
 
 def collect(wanted: Wanted, run: Run) -> Found:
     """By `PROTOCOL/PORT`: `bind`, the addresses, and `process`, the programs.
 
-    An address that only this machine has is `own`. As evidence, `listening`: whose units they are.
+    An address that only this machine has is `own`. As evidence, `listening`: the programs' units.
     """
     entries: list[tuple[str, str, str]] = []
     for protocol, state in _STATES.items():
@@ -69,7 +69,7 @@ def _address(text: str) -> str:
 
 
 def _owners(inodes: set[str]) -> dict[str, tuple[str, str]]:
-    """The program that holds each socket, and its unit; the oldest process, where it is shared."""
+    """The program that has each socket open, and its unit; the lowest PID if several share it."""
     owners: dict[str, tuple[str, str]] = {}
     for pid in sorted((name for name in os.listdir("/proc") if name.isdigit()), key=int):
         for inode in _sockets_of(pid) & inodes - owners.keys():
@@ -98,7 +98,7 @@ def _sockets_of(pid: str) -> set[str]:
 
 
 def _program(pid: str) -> str:
-    """The name in `ps`; the file's where the kernel has cut that to 15 characters."""
+    """The name that `ps` shows; the file's name if the kernel has cut it to 15 characters."""
     with open(f"/proc/{pid}/comm") as file:
         name = file.read().strip()
     return name if len(name) < 15 else os.path.basename(os.readlink(f"/proc/{pid}/exe"))

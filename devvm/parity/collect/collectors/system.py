@@ -1,4 +1,4 @@
-"""The system as a whole: release, kernel, locale, time; scheduled jobs."""
+"""The system as a whole: release, kernel, locale, time zone; scheduled jobs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 
 from devvm.parity.collect.collectors import common
 
-TYPE_CHECKING = False  # as typing's, which costs a guest a tenth of a second
+TYPE_CHECKING = False  # importing typing is slow in a guest
 if TYPE_CHECKING:
     from devvm.parity.collect.interface import Found, Items, Run, Wanted
 
@@ -55,7 +55,7 @@ def _zone() -> str:
 
 
 def _clock() -> list[str]:
-    """Which daemon sets the clock."""
+    """The running daemons that set the clock."""
     daemons = ("chronyd", "systemd-timesyncd", "ntpd", "ntpsec")
     running = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
@@ -69,7 +69,7 @@ def _clock() -> list[str]:
 
 
 def _parameters() -> list[str]:
-    """The kernel's command line, without what names this machine's disks."""
+    """The kernel's command line, without the parameters that name this machine's disks."""
     words = (common.read("/proc/cmdline") or b"").decode().split()
     return [w for w in words if not w.startswith(("BOOT_IMAGE=", "initrd=", "root=", "resume="))]
 

@@ -1,4 +1,4 @@
-"""systemd's units: what runs, what starts at boot, and which files decide it."""
+"""systemd units: what runs, what starts at boot, and which files say so."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 from devvm.parity.collect.collectors import common
 
-TYPE_CHECKING = False  # as typing's, which costs a guest a tenth of a second
+TYPE_CHECKING = False  # importing typing is slow in a guest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -20,16 +20,16 @@ _PROPERTIES = (
     "Id,Type,LoadState,ActiveState,SubState,UnitFileState,FragmentPath,DropInPaths,TriggeredBy,"
     "NeedDaemonReload"
 )
-#: A session's own.
+#: Units of login sessions.
 _SESSIONS = ("user@", "user-runtime-dir@")
 _FOLDERS = ("/etc/systemd/system", "/run/systemd/system")
 
 
 def collect(wanted: Wanted, run: Run) -> Found:
-    """By unit: `enabled`, `state`, `file` and `drop-ins` with hashes, `reload` if one is due.
+    """By unit: `enabled`, `state`, `file`, `drop-ins` by path, and `reload` if one is due.
 
-    Units that are neither active nor enabled nor masked are no items. `file` names the package
-    that brought it unchanged, else a hash.
+    Units that are neither active nor enabled nor masked are left out. For a file, the value names
+    the package that installed it if it is unchanged, else it is a hash.
     """
     code, out, err = run(["systemctl", "show", "*", f"--property={_PROPERTIES}", "--no-pager"])
     if code:
@@ -57,7 +57,7 @@ def _matters(values: Mapping[str, str]) -> bool:
     decided = values["UnitFileState"].startswith(("enabled", "masked"))
     passing = _by_the_hour(values) or values.get("Type") == "oneshot"
     if passing and not decided and values["ActiveState"] != "failed":
-        return False  # what others want for a moment, or the first boot alone
+        return False  # runs briefly for another unit, or only at the first boot
     return decided or values["ActiveState"] not in ("inactive", "deactivating")
 
 
@@ -67,7 +67,7 @@ def _by_the_hour(values: Mapping[str, str]) -> bool:
 
 def _facts(values: Mapping[str, str], known: Packaged) -> Facts:
     state = values["ActiveState"]
-    if values["Id"].endswith(".service"):  # what the others wait for may be running just now
+    if values["Id"].endswith(".service"):  # a socket's or timer's substate may change at any moment
         state += f" ({values['SubState']})"
     facts: Facts = {"enabled": values["UnitFileState"] or "none", "state": state}
     if values["FragmentPath"] and values["LoadState"] != "masked":
@@ -81,11 +81,11 @@ def _facts(values: Mapping[str, str], known: Packaged) -> Facts:
 
 
 def _file(unit: str, known: Packaged) -> Facts:
-    """The file of a unit that is not loaded; of an instance, the template's."""
+    """The file of a unit that is not loaded; for an instance, its template's."""
     name, at, rest = unit.partition("@")
     for candidate in (unit, f"{name}{at}.{rest.rpartition('.')[2]}"):
         for folder in (*_FOLDERS, "/lib/systemd/system"):
-            if os.path.isfile(f"{folder}/{candidate}"):  # not a mask, which is no file
+            if os.path.isfile(f"{folder}/{candidate}"):  # a mask is not a regular file
                 return {"file": _identity(f"{folder}/{candidate}", known)}
     return {}
 
@@ -105,7 +105,7 @@ def _identity(path: str, known: Packaged) -> str:
 
 
 def _links() -> dict[str, str]:
-    """Units that are to start at boot, or masked, loaded or not: by the links that say so."""
+    """Units that links enable or mask, whether they are loaded or not."""
     found: dict[str, str] = {}
     for folder in _FOLDERS:
         runtime = "-runtime" if folder.startswith("/run") else ""

@@ -1,4 +1,4 @@
-"""The certificate that a TLS port shows, judged as a program on this machine would judge it."""
+"""The certificate of a TLS port, verified as a program on this machine would verify it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import socket
 import ssl
 import time
 
-TYPE_CHECKING = False  # as typing's, which costs a guest a tenth of a second
+TYPE_CHECKING = False  # importing typing is slow in a guest
 if TYPE_CHECKING:
     from typing import Any
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def probe(wanted: Wanted, run: Run) -> Answers:
-    """`{name: {"trusted": …, "error": …, "version": …, "days_left": …}}` by port.
+    """`{name: {"trusted": …, "error": …, "version": …, "days_left": …}}`, for each port.
 
-    `trusted`: by the machine's own trust store, for the machine's own name.
+    `trusted`: by the machine's own trust store and for the machine's own name.
     """
     host = socket.getfqdn()
     return {name: _look(port, host) for name, port in wanted["tls"].items()}

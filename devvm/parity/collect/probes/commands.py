@@ -1,8 +1,8 @@
-"""Commands that an expectation names: what they print."""
+"""Commands that expectations name: what they print."""
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # as typing's, which costs a guest a tenth of a second
+TYPE_CHECKING = False  # importing typing is slow in a guest
 if TYPE_CHECKING:
     from typing import Any
 

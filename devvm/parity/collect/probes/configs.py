@@ -1,12 +1,12 @@
-"""Configuration files, as judged by the programs that read them."""
+"""Configuration files, as checked by the programs that read them."""
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # as typing's, which costs a guest a tenth of a second
+TYPE_CHECKING = False  # importing typing is slow in a guest
 if TYPE_CHECKING:
     from devvm.parity.collect.interface import Answers, Run, Wanted
 
-#: How each program is asked whether its configuration parses; none changes or starts anything.
+#: The command by which each program checks its configuration; none changes or starts anything.
 VALIDATORS = {
     "chrony": ["chronyd", "-p"],
     "mariadb": ["mariadbd", "--user=mysql", "--help", "--verbose"],
@@ -17,13 +17,13 @@ VALIDATORS = {
 
 
 def probe(wanted: Wanted, run: Run) -> Answers:
-    """`{name: null}` where the configuration parses, else what the program says about it."""
+    """By name: null if the configuration parses, else what the program says about it."""
     return {name: _judge(name, run) for name in wanted["configs"]}
 
 
 def _judge(name: str, run: Run) -> str | None:
     if name not in VALIDATORS:
-        return f"no validator of this name; there are: {', '.join(sorted(VALIDATORS))}"
+        return f"no validator of this name; known ones: {', '.join(sorted(VALIDATORS))}"
     code, out, err = run(VALIDATORS[name])
     if code == 0:
         return None

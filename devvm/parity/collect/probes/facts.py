@@ -1,4 +1,4 @@
-"""What kind of machine this is: decides which expectations apply."""
+"""What kind of machine this is, which decides which expectations apply."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import re
 import socket
 
-TYPE_CHECKING = False  # as typing's, which costs a guest a tenth of a second
+TYPE_CHECKING = False  # importing typing is slow in a guest
 if TYPE_CHECKING:
     from devvm.parity.collect.interface import Answers, Run, Wanted
 
@@ -14,7 +14,7 @@ _ENGINEER = "/etc/sudoers.d/engineer"
 
 
 def probe(wanted: Wanted, run: Run) -> Answers:
-    """Host name, the engineer's login, and the conditions that `only_if` and `unless` name."""
+    """The host name, the engineer's login, and the conditions for `only_if` and `unless`."""
     code, out, _ = run(["systemd-detect-virt", "--container"])
     return {
         "fqdn": socket.getfqdn(),
@@ -29,7 +29,7 @@ def probe(wanted: Wanted, run: Run) -> Answers:
 
 
 def _engineer() -> str:
-    """Whose the machine is: the account that the dev overlay lets use sudo."""
+    """The engineer's login: the account that the dev overlay gives sudo; "" if there is none."""
     try:
         with open(_ENGINEER) as file:
             match = re.search(r"^([a-z_][\w-]*)\s+ALL", file.read(), re.MULTILINE)

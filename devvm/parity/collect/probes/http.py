@@ -1,6 +1,6 @@
-"""What the web server answers on this machine's loopback, under the machine's own name.
+"""What the web server answers on the loopback interface, under the machine's own name.
 
-Spoken by hand: Python's HTTP client costs an emulated processor most of a second to import.
+HTTP is written by hand: importing Python's client takes an emulated processor most of a second.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ import socket
 import ssl
 import time
 
-TYPE_CHECKING = False  # as typing's, which costs a guest a tenth of a second
+TYPE_CHECKING = False  # importing typing is slow in a guest
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
     from devvm.parity.collect.interface import Answers, Run, Wanted
 
-#: Seconds that /healthz gets to report a worker that has just been started.
+#: Seconds to wait for /healthz to become healthy if a worker has only just started.
 _PATIENCE = 15.0
 _BODY_KEPT = 4096
 
 
 def probe(wanted: Wanted, run: Run) -> Answers:
-    """Answers to the probes, the site's health, and samples of the exporters."""
+    """The answers to each URL, the site's health, and the exporters' samples."""
     host = socket.getfqdn()
     path = wanted["healthz"]
     return {
@@ -50,7 +50,7 @@ def _probe(url: str, host: str) -> dict[str, Any]:
 
 
 def _health(path: str, host: str) -> dict[str, Any]:
-    """The report of /healthz: the first healthy one, or the last within the patience."""
+    """The report of /healthz: the first healthy one, or the last before `_PATIENCE` runs out."""
     end = time.monotonic() + _PATIENCE
     while True:
         status, _, body = _get(f"https://{{host}}{path}", host)
@@ -64,14 +64,14 @@ def _report(status: int, body: bytes) -> dict[str, Any]:
         report = json.loads(body)
         return {"checks": report["checks"], "revision": report["revision"]}
     except (ValueError, KeyError, TypeError):
-        raise ValueError(f"status {status} and no report") from None
+        raise ValueError(f"status {status}, without a report") from None
 
 
 def _samples(url: str, names: Sequence[str]) -> dict[str, Any]:
-    """The values of the named metrics; of one with labels, the first series."""
+    """The values of the named metrics; for one with labels, the first series."""
     status, _, body = _get(url, "127.0.0.1")
     if status != 200:
-        raise ValueError(f"{url} answers {status}")
+        raise ValueError(f"{url} answered {status}")
     values: dict[str, float] = {}
     for line in body.decode("utf-8", "replace").splitlines():
         name = line.partition(" ")[0].partition("{")[0]
@@ -81,7 +81,7 @@ def _samples(url: str, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _get(url: str, host: str) -> tuple[int, dict[str, str], bytes]:
-    """GET from the loopback. The certificate is not judged here: the collector `tls` does that."""
+    """GET over loopback. The certificate is not verified: the probe `certificate` does that."""
     scheme, _, rest = url.partition("://")
     netloc, slash, path = rest.partition("/")
     name, _, port = netloc.replace("{host}", host).partition(":")
@@ -94,14 +94,14 @@ def _get(url: str, host: str) -> tuple[int, dict[str, str], bytes]:
             context.verify_mode = ssl.CERT_NONE
             connection = context.wrap_socket(plain, server_hostname=name)
         with connection:
-            # 1.0: the answer comes in one piece and ends with the connection.
+            # HTTP/1.0: the answer is not chunked and ends with the connection.
             request = f"GET {slash or '/'}{path} HTTP/1.0\r\nHost: {name}\r\n"
             connection.sendall(f"{request}User-Agent: devvm-parity\r\n\r\n".encode())
             answer = b""
             while part := connection.recv(65536):
                 answer += part
     if not answer.startswith(b"HTTP/"):
-        raise ValueError(f"{url} does not answer in HTTP")
+        raise ValueError(f"{url} did not answer with HTTP")
     head, _, body = answer.partition(b"\r\n\r\n")
     lines = head.decode("latin-1").split("\r\n")
     headers = (line.partition(":") for line in lines[1:])

@@ -1,7 +1,7 @@
-"""What packages brought that are not as in production: as dpkg and the packages' scripts tell it.
+"""What packages installed whose version is not production's, from dpkg and the packages' scripts.
 
-No part of a capture: it says whose a difference is (devvm/parity/packages/attribution.py), and is
-asked only about packages that the machine's release has otherwise than production.
+Not part of a capture: it tells what caused a difference (devvm/parity/packages/attribution.py), and
+is asked only about packages whose version in the machine's release differs from production's.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 
 from devvm.parity.collect.collectors import common
 
-TYPE_CHECKING = False  # as typing's, which costs a guest a tenth of a second
+TYPE_CHECKING = False  # importing typing is slow in a guest
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
     from devvm.parity.collect.interface import Answers, Run, Wanted
 
 _INFO = "/var/lib/dpkg/info"
-#: What the collectors look at, of all that a package brings.
+#: The files of a package that collectors look at.
 _PATHS = (
     "/(etc/|(usr/)?s?bin/|boot/vmlinuz-|usr/lib/python3/dist-packages/[^/]*\\.(dist|egg)-info$"
     f"|(usr/)?({'|'.join(folder[len('/usr/') :] for folder in common.VENDOR)})/)"
 )
-#: Where units are enabled, and where the packages' scripts write down that they did it.
+#: Where units are enabled, and where the packages' scripts record that they enabled them.
 _ENABLED = "/etc/systemd/system"
 _RECORDS = "/var/lib/systemd/deb-systemd-helper-enabled"
-#: Seconds between a link and its record: both are made by one program at once.
+#: Seconds allowed between a link and its record: one program makes both at once.
 _TOGETHER = 2.0
 _NOLOGIN = "/usr/sbin/nologin"
-#: Below: numbers that are the same everywhere (collectors/accounts.py).
+#: IDs below this are the same everywhere (collectors/accounts.py).
 _FIXED = 100
 
 
 def probe(wanted: Wanted, run: Run) -> Answers:
-    """By package: `paths` that it brings, those that are `unchanged`, `obsolete` conffiles.
+    """By package: the `paths` it installs, those that are `unchanged`, its `obsolete` conffiles.
 
-    `enabled`: units whose links its scripts made. `users`, `groups`: as its sysusers.d say.
+    `enabled`: units that its scripts enabled. `users`, `groups`: as its sysusers.d files say.
     """
     moved = set(wanted.get("moved", ()))
     lists = [name for name in os.listdir(_INFO) if _package(name) in moved] if moved else []
@@ -49,7 +49,7 @@ def probe(wanted: Wanted, run: Run) -> Answers:
     for line in run(argv)[1].splitlines():
         file, _, path = line.partition(".list:")
         name = _package(f"{os.path.basename(file)}.list")
-        if path not in obsolete.get(name, ()):  # which dpkg goes on listing
+        if path not in obsolete.get(name, ()):  # dpkg still lists those
             found[name]["paths"].append(_merged(path))
     records = _records()
     for name, facts in found.items():
@@ -66,17 +66,17 @@ def probe(wanted: Wanted, run: Run) -> Answers:
 
 
 def _package(name: str) -> str:
-    """Whose list of files this is, of whatever architecture; "" if it is no such list."""
+    """The package, without its architecture, of a list of files; "" for any other file."""
     return name[: -len(".list")].partition(":")[0] if name.endswith(".list") else ""
 
 
 def _merged(path: str) -> str:
-    """A path under /usr, which packages may name without it."""
+    """The path under /usr of a file that a package may list without it."""
     return f"/usr{path}" if path.startswith(("/lib/", "/bin/", "/sbin/")) else path
 
 
 def _obsolete(names: Iterable[str], run: Run) -> dict[str, dict[str, bool]]:
-    """Conffiles that packages bring no more, and whether each is as it once was brought."""
+    """Conffiles that packages no longer have, and whether each is as it was installed."""
     found: dict[str, dict[str, bool]] = {}
     package = ""
     _, out, _ = run(["dpkg-query", "--show", "--showformat=${Package}\\n${Conffiles}\\n", *names])
@@ -92,10 +92,10 @@ def _obsolete(names: Iterable[str], run: Run) -> dict[str, dict[str, bool]]:
 
 
 def _records() -> set[str]:
-    """Units of which every link that enables them was made by deb-systemd-helper.
+    """Units for which deb-systemd-helper made every link that enables them.
 
-    It writes a record beside each link that it makes. A link that was taken away and made again by
-    somebody else is younger than its record.
+    It makes a record together with each link. A link that somebody else has removed and made again
+    is younger than its record.
     """
     links: dict[str, list[str]] = {}
     for folder in _names(_ENABLED):
@@ -121,7 +121,7 @@ def _names(folder: str) -> list[str]:
 
 
 def _sysusers(paths: Iterable[str]) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """The users and groups that sysusers.d(5) asks for, with the facts that they get."""
+    """The users and groups that these sysusers.d(5) files create, and the users' facts."""
     users: dict[str, dict[str, Any]] = {}
     groups: list[str] = []
     for path in paths:
@@ -151,7 +151,7 @@ def _user(name: str, number: str, home: str, shell: str) -> dict[str, Any]:
 
 
 def _words(line: str) -> list[str]:
-    """The words of a line; quotes hold one together."""
+    """The words of a line; a quoted string is one word."""
     found, quoted = [], ""
     for part in line.split():
         quoted = f"{quoted} {part}" if quoted else part
