@@ -88,7 +88,8 @@ def list_boxes(context: typer.Context, json: options.Json = False) -> None:
     goldens = boxes.list_boxes(session.services())
     current = working_tree.content()
     session.output.result(
-        serializers.boxes(goldens, current), lambda: _show_list(session, goldens, current)
+        {"stack": current, "boxes": [serializers.box(golden) for golden in goldens]},
+        lambda: _show_list(session, goldens, current),
     )
 
 

@@ -96,8 +96,8 @@ def _show_behind(session: Session, fleet: Overview) -> None:
 
 
 def _release(one: ReleaseLine) -> tuple[str, ...]:
-    unchecked = one.vms - one.match - one.differ
-    return (one.release, *map(str, (one.vms, one.match, one.differ, unchecked)), _remark(one))
+    total, match, differ = one.vms_total, one.vms_matching, one.vms_differing
+    return (one.release, *map(str, (total, match, differ, total - match - differ)), _remark(one))
 
 
 def _remark(one: ReleaseLine) -> str:

@@ -53,13 +53,7 @@ def show(context: typer.Context, json: options.Json = False) -> None:
         (str(path), tomllib.loads(path.read_text(encoding="utf-8"))) for path in config.files()
     ]
     found = settings(effective, files)
-    data = {
-        "files": [name for name, _ in files],
-        "settings": [
-            {"key": s.key, "value": s.value, "source": s.source, "description": s.description}
-            for s in found
-        ],
-    }
+    data = {"files": [name for name, _ in files], "settings": found}
     session.output.result(data, lambda: _show(session, found))
 
 

@@ -90,10 +90,10 @@ def waive(
     session.output.result(
         {
             "check": check,
-            "checks": list(matched),
+            "checks": matched,
             "until": waiver.until.isoformat(),
             "owner": waiver.owner,
-            "file": str(file),
+            "file": file,
         },
         lambda: session.output.line(
             f"Waived until {waiver.until}: {formatting.plural(len(matched), 'check')}, in {file}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_format
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -125,7 +124,6 @@ def _follow(session: Session, services: Services, log: RolloutLog) -> bool:
 
 def _follow_events(session: Session, services: Services, log: RolloutLog) -> bool:
     """Print events as they are written; return whether the process died before the end."""
-    from devvm.cli.rollout import serializers
     from devvm.domain.rollout.state import add_up
 
     plan, at = log.plan()
@@ -134,8 +132,7 @@ def _follow_events(session: Session, services: Services, log: RolloutLog) -> boo
         busy = _holder(services)
         events = log.events()
         for event in events[seen:]:
-            line = json_format.dumps(serializers.event(event), ensure_ascii=False)
-            session.output.write(f"{line}\n")
+            session.output.event(event)
         seen = len(events)
         record = add_up(plan, at, events)
         if _is_over(record, busy):
@@ -189,7 +186,7 @@ def log(
     json: options.Json = False,
 ) -> None:
     """Show the log of a rollout: when, who, which VM, what, and the result."""
-    from devvm.cli.rollout import serializers, show
+    from devvm.cli.rollout import show
     from devvm.domain.errors import NotFoundError
     from devvm.domain.rollout.state import Mark
     from devvm.operations.rollout import store
@@ -208,6 +205,6 @@ def log(
         if vm in (None, event.vm) and (everything or event.what != Mark.PHASE)
     ]
     session.output.result(
-        {"id": found.id, "events": [serializers.event(event) for event in events]},
+        {"id": found.id, "events": events},
         lambda: show.events(session, events),
     )

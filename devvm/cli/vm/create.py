@@ -100,9 +100,9 @@ def _data(result: CreateResult, run: Run) -> dict[str, Any]:
         "vm": serializers.vm(result.vm),
         "url": result.url,
         "ssh_command": result.ssh_command,
-        "ca_certificate": str(result.ca_certificate),
+        "ca_certificate": result.ca_certificate,
         "report": serializers.report(result.report),
-        "run": serializers.run(run.record("done")),
+        "run": run.record("done"),
     }
 
 

@@ -72,8 +72,8 @@ def rebuild(
             "vm": serializers.vm(result.vm),
             "report": serializers.report(result.report),
             "previous": result.previous,
-            "risk": serializers.risk(found),
-            "run": serializers.run(run.record("done")),
+            "risk": found,
+            "run": run.record("done"),
         },
         lambda: _show(session, result),
     )

@@ -53,7 +53,7 @@ def create(
     run = session.run(f"snapshot create {vm_name}")
     made = snapshots.create(session.services(), vm_name, label, run)
     session.output.result(
-        {"snapshot": serializers.snapshot(made), "run": serializers.run(run.record("done"))},
+        {"snapshot": serializers.snapshot(made), "run": run.record("done")},
         lambda: session.output.line(f"Snapshot {label} of {vm_name} created"),
     )
 
@@ -118,7 +118,7 @@ def restore(
     run = session.run(f"snapshot restore {vm_name}")
     machine = snapshots.restore_snapshot(services, vm_name, label, run)
     session.output.result(
-        {"vm": serializers.vm(machine), "run": serializers.run(run.record("done"))},
+        {"vm": serializers.vm(machine), "run": run.record("done")},
         lambda: session.output.line(
             f"{vm_name} was restored from {label} and is {machine.state}; "
             "its previous state is in the trash"
@@ -141,7 +141,7 @@ def delete(
     run = session.run(f"snapshot delete {vm_name}")
     removed = snapshots.delete(session.services(), vm_name, label, run)
     session.output.result(
-        {"snapshot": label, "removed": removed, "run": serializers.run(run.record("done"))},
+        {"snapshot": label, "removed": removed, "run": run.record("done")},
         lambda: session.output.line(f"Snapshot {label} of {vm_name} deleted"),
     )
 
@@ -179,7 +179,7 @@ def clone(
             "url": done.url,
             "ssh_command": f"devvm ssh {vm_name}",
             "report": serializers.report(done.report),
-            "run": serializers.run(run.record("done")),
+            "run": run.record("done"),
         },
         lambda: _show_clone(session, original, done),
     )

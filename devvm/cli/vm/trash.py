@@ -71,7 +71,7 @@ def destroy(
         {
             "name": vm_name,
             "trash": serializers.kept(done.kept) if done.kept else None,
-            "run": serializers.run(run.record("done")),
+            "run": run.record("done"),
         },
         lambda: _show_destroyed(session, done),
     )
@@ -124,7 +124,7 @@ def recover(
         {
             "vm": serializers.vm(done.vm),
             "report": serializers.report(done.report),
-            "run": serializers.run(run.record("done")),
+            "run": run.record("done"),
         },
         lambda: _show_recovered(session, done),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +13,6 @@ from devvm.cli.vm import unsaved_work
 from devvm.domain.errors import ExitCode
 
 if TYPE_CHECKING:
-    from devvm.domain.release.strategy import Way
     from devvm.operations.core.progress import Run
     from devvm.operations.update.strategy import Choice
     from devvm.operations.update.update import Updated
@@ -65,9 +64,9 @@ def update(
         {
             "vm": serializers.vm(updated.vm),
             "report": serializers.report(updated.report),
-            "way": _way_data(updated.way),
+            "way": updated.way,
             "previous": updated.previous,
-            "run": serializers.run(run.record("done")),
+            "run": run.record("done"),
         },
         lambda: _show(session, updated),
     )
@@ -105,18 +104,6 @@ def _choice(
         again = f"devvm update {name} --release {release}{' --rebuild' if rebuild else ''} --yes"
         unsaved_work.agree(session, services, name, again, yes=yes)
     return choice
-
-
-def _way_data(way: Way | None) -> dict[str, Any] | None:
-    if way is None:
-        return None
-    return {
-        "kind": str(way.kind),
-        "reason": way.reason,
-        "roles": list(way.roles),
-        "packages": list(way.packages),
-        "removed": list(way.removed),
-    }
 
 
 def _show(session: Session, updated: Updated) -> None:

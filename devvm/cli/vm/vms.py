@@ -120,10 +120,10 @@ def _details_data(details: VmDetails, stands: Standing) -> dict[str, Any]:
     return {
         "vm": fleet_serializers.vm(details.vm, stands),
         "url": details.url,
-        "ca_certificate": str(details.ca_certificate),
-        "disks": [serializers.disk(disk) for disk in details.disks],
-        "runs": [serializers.run(record) for record in details.runs],
-        "logs": [str(path) for path in details.logs],
+        "ca_certificate": details.ca_certificate,
+        "disks": details.disks,
+        "runs": details.runs,
+        "logs": details.logs,
     }
 
 
@@ -260,7 +260,7 @@ def _change(
         if done["update"]:
             machine = lifecycle.get(services, vm_name)
     session.output.result(
-        {"vm": serializers.vm(machine), "run": serializers.run(run.record("done")), **done},
+        {"vm": serializers.vm(machine), "run": run.record("done"), **done},
         lambda: session.output.line(f"{machine.name} is {shown_state(machine)}"),
     )
 
@@ -294,8 +294,8 @@ def resize(
     session.output.result(
         {
             "name": vm_name,
-            "disk": serializers.disk(disk),
-            "run": serializers.run(run.record("done")),
+            "disk": disk,
+            "run": run.record("done"),
         },
         lambda: session.output.line(
             f"The data disk of {vm_name} is now {formatting.size(disk.size_bytes)}"
