@@ -28,10 +28,11 @@ ReleaseArgument = Annotated[
 
 def register(parent: typer.Typer) -> None:
     """Add the group of commands."""
-    app = typer.Typer(
-        help="Record releases of the stack, and show what changes with each.",
-        no_args_is_help=True,
-        context_settings={"help_option_names": ["-h", "--help"]},
+    app = panels.group(
+        parent,
+        "release",
+        "Record releases of the stack, and show what changes with each.",
+        panels.FLEET,
     )
     app.command(epilog="Example:  devvm release create --note 'HTTP/2, MariaDB 10.11.11'")(create)
     app.command("list", epilog="Example:  devvm release list --json")(list_releases)
@@ -39,7 +40,6 @@ def register(parent: typer.Typer) -> None:
     app.command(epilog="Example:  devvm release diff 2026.11.23-1a2b3c4d5e6f latest")(diff)
     app.command(epilog="Example:  devvm release retire 2026.11.23-1a2b3c4d5e6f")(retire)
     app.command(epilog="Example:  devvm release lock --check")(lock)
-    parent.add_typer(app, name="release", rich_help_panel=panels.FLEET)
 
 
 def create(

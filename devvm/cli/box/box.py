@@ -27,17 +27,17 @@ ReleaseArgument = Annotated[
 
 def register(parent: typer.Typer) -> None:
     """Add the group of commands."""
-    app = typer.Typer(
-        help="Build, list, verify and remove boxes: the golden images that VMs are cloned from.",
-        no_args_is_help=True,
-        context_settings={"help_option_names": ["-h", "--help"]},
+    app = panels.group(
+        parent,
+        "box",
+        "Build, list, verify and remove boxes: the golden images that VMs are cloned from.",
+        panels.HOST,
     )
     app.command(epilog="Example:  devvm box build")(build)
     app.command("list", epilog="Example:  devvm box list --json")(list_boxes)
     app.command(epilog="Example:  devvm box show 2026.11.23-1a2b3c4d5e6f")(show)
     app.command(epilog="Example:  devvm box verify 2026.11.23-1a2b3c4d5e6f")(verify)
     app.command(epilog="Example:  devvm box remove 2026.11.23-1a2b3c4d5e6f")(remove)
-    parent.add_typer(app, name="box", rich_help_panel=panels.HOST)
 
 
 def build(

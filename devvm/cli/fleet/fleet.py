@@ -22,14 +22,8 @@ _ROLLOUTS = 10
 
 def register(parent: typer.Typer) -> None:
     """Add the group of commands."""
-    app = typer.Typer(
-        help="Show all VMs on this host at a glance.",
-        no_args_is_help=True,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-    app.callback()(lambda: None)
+    app = panels.group(parent, "fleet", "Show all VMs on this host at a glance.", panels.FLEET)
     app.command(epilog="Example:  devvm fleet report --html fleet.html")(report)
-    parent.add_typer(app, name="fleet", rich_help_panel=panels.FLEET)
 
 
 def report(

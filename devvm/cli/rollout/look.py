@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devvm.cli import completion, formatting, options
+from devvm.cli import completion, options
 from devvm.cli.rollout import options as rollout_options
 from devvm.cli.rollout import sentences
 from devvm.cli.session import Session
@@ -34,30 +34,25 @@ def plan(
     context: typer.Context,
     release: rollout_options.Release = None,
     canary: rollout_options.Canary = None,
-    wave: rollout_options.Waves = None,
+    waves: rollout_options.Waves = None,
     max_failures: rollout_options.MaxFailures = None,
     parallel: rollout_options.Parallel = None,
     rebuild: rollout_options.Rebuild = None,
     ask_minutes: rollout_options.AskMinutes = None,
-    vm: rollout_options.Vms = None,
+    vms: rollout_options.Vms = None,
     plan: rollout_options.PlanFile = None,
     everything: All = False,
     json: options.Json = False,
 ) -> None:
     """Show which VMs would be updated when and how, and what their owners would notice."""
-    from devvm import wiring
     from devvm.cli.rollout import serializers, show
-    from devvm.operations.rollout import plan as rollout_plan
 
     session = Session.of(context)
     services = session.services()
-    given = {
-        "release": release, "canary": canary, "waves": wave, "max_failures": max_failures,
-        "parallel": parallel, "rebuild": rebuild, "ask_minutes": ask_minutes, "vms": vm,
-    }  # fmt: skip
-    terms = rollout_options.terms(services, given, plan)
-    by = wiring.invoker().login
-    made, planned = rollout_plan.make(services, terms, by=by, today=formatting.today())
+    made, planned = rollout_options.planned(
+        services, plan, release=release, canary=canary, waves=waves, max_failures=max_failures,
+        parallel=parallel, rebuild=rebuild, ask_minutes=ask_minutes, vms=vms,
+    )  # fmt: skip
     session.output.result(
         serializers.plan(made, planned),
         lambda: show.plan(session, made, planned, everything=everything),

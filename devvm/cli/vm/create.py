@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from devvm.cli import options, panels, reports, serializers
-from devvm.cli.box.build import build_box, refuse_both
+from devvm.cli.box.build import release_with_box
 from devvm.cli.host import readiness
 from devvm.cli.session import Session
 from devvm.domain.errors import ExitCode
@@ -72,22 +72,8 @@ def create(
     readiness.ensure(session, config, yes=yes)
     services = wiring.build_services(config)
     operation.check(services, vm_name)  # before minutes of building a box
-    refuse_both(release, newest=newest)
-    golden = operation.find_box(services, release, newest=newest)
-    if golden is None:
-        session.output.note(
-            "This host has no box of this stack yet. Building it takes several minutes, once."
-        )
-        # A box is checked in a VM of the configured size, not of the size asked for here.
-        standard = wiring.build_services(session.config())
-        build_box(session, standard, release=release, newest=newest, yes=yes)
-        golden = operation.find_box(services, release, newest=newest)
-    request = operation.CreateRequest(
-        name=vm_name,
-        engineer=person,
-        release=golden.release if newest and golden else release,
-        keep=keep,
-    )
+    release = release_with_box(session, services, release=release, newest=newest, yes=yes)
+    request = operation.CreateRequest(name=vm_name, engineer=person, release=release, keep=keep)
     run = session.run(f"create {vm_name}")
     result = operation.create(services, request, run)
     session.output.result(_data(result, run), lambda: _show(session, result))

@@ -22,16 +22,13 @@ Label = Annotated[
 
 def register(parent: typer.Typer) -> None:
     """Add the commands."""
-    app = typer.Typer(
-        help="Take snapshots of a VM's disks, and restore them.",
-        no_args_is_help=True,
-        context_settings={"help_option_names": ["-h", "--help"]},
+    app = panels.group(
+        parent, "snapshot", "Take snapshots of a VM's disks, and restore them.", panels.SAFETY
     )
     app.command(epilog="Example:  devvm snapshot create dev1 before-upgrade")(create)
     app.command("list", epilog="Example:  devvm snapshot list dev1")(list_snapshots)
     app.command(epilog="Example:  devvm snapshot restore dev1 before-upgrade")(restore)
     app.command(epilog="Example:  devvm snapshot delete dev1 before-upgrade")(delete)
-    parent.add_typer(app, name="snapshot", rich_help_panel=panels.SAFETY)
     parent.command(
         rich_help_panel=panels.SAFETY, epilog="Example:  devvm clone dev1 --as dev1-copy"
     )(clone)

@@ -233,8 +233,6 @@ def test_verify_fix_looks_at_the_host_once(cli, dev, monkeypatch):
 @pytest.fixture
 def without_box(world, monkeypatch):
     """A host without a box; what building one was asked for."""
-    from devvm.cli.vm import create as command
-
     built, there = [], list(world.boxes.boxes)
     world.boxes.boxes.clear()
 
@@ -242,7 +240,7 @@ def without_box(world, monkeypatch):
         built.append(asked)
         world.boxes.boxes.extend(there)
 
-    monkeypatch.setattr(command, "build_box", build_box)
+    monkeypatch.setattr(build, "build_box", build_box)
     return built
 
 
