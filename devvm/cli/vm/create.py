@@ -110,23 +110,24 @@ def _show(session: Session, result: CreateResult) -> None:
         ]
         session.output.facts(f"{name} is ready", rows)
     else:
-        rows += _whose_task(result)
+        rows += _not_passed(result)
         reports.show_failures(session, result.report)
         session.output.line()
         session.output.facts(f"{name} was created, but checks failed", rows, good=False)
 
 
-def _whose_task(result: CreateResult) -> list[tuple[str, str]]:
-    """Rows for a VM whose checks failed: who has to fix that, and what to do meanwhile."""
+def _not_passed(result: CreateResult) -> list[tuple[str, str]]:
+    """Rows for a VM whose checks failed: what to try, whom to tell, what to do meanwhile."""
     from devvm.operations.verify import gate
 
     name, other = result.vm.name, result.other_release
     rows = [
-        ("Whose task", gate.whose_task(result.report)),
-        *([("Send them", str(result.log))] if result.log else []),
-        ("Next", f"devvm verify {name}"),
-        ("Meanwhile", f"{result.ssh_command}: it runs, but differs from production as shown above"),
+        ("Fix", f"devvm verify {name} --fix"),
+        ("Report to", gate.report_to(result.report)),
+        *([("Attach", str(result.log))] if result.log else []),
+        ("Meanwhile", f"you can use it as it is: {result.ssh_command}"),
     ]
     if other:
-        rows.append(("", f"or: devvm destroy {name}; devvm create {name} --release {other}"))
+        again = f"devvm destroy {name}; devvm create {name} --release {other}"
+        rows.append(("", f"or use another release: {again}"))
     return rows
