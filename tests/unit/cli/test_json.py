@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from devvm import wiring
+from devvm.cli import serializers
 from devvm.cli.host.config import Setting
 from devvm.cli.output import Output
 from devvm.domain.model import CheckResult, Disk, PhaseRecord, RunRecord
@@ -17,8 +19,9 @@ from devvm.operations.box.lock import Change
 from devvm.operations.doctor.doctor import Busy
 from devvm.operations.fleet.report import HostLine
 from devvm.operations.guest.unsaved_work import Checkout, Risk
+from devvm.operations.host import setup
 from devvm.operations.verify.fleet import OfCheck, OfRelease
-from tests.unit.cli.documented import DOCUMENT, documented
+from tests.unit.cli.documented import DOCUMENT, documented, documented_for
 
 
 @pytest.mark.parametrize(
@@ -96,3 +99,16 @@ def test_an_event_is_one_line(capsys):
 def test_what_is_no_result_is_not_printed():
     with pytest.raises(TypeError, match="not JSON serializable"):
         Output(json=True).result({"result": object()}, lambda: None)
+
+
+def test_other_documented_keys(cli, monkeypatch):
+    assert set(cli("version", "--json").json) == documented_for("version")
+    shown = cli("config", "show", "--json").json
+    assert set(shown) == documented_for("config show")
+    assert set(shown["settings"][0]) == documented("Setting")
+    monkeypatch.setattr(wiring, "setup_steps", lambda config: [])
+    data = cli("setup", "--json").json
+    assert set(data) == documented("Host")
+    status = setup.StepStatus(key="a", title="A", optional=False, needed=())
+    step = serializers.host(setup.HostStatus(steps=(status,)))["steps"][0]
+    assert set(step) == {"key", "title", "optional", "done", "needed"}
