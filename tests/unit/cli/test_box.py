@@ -42,7 +42,7 @@ def test_box_verify(cli, world):
 
 
 def test_box_remove(cli, world, monkeypatch):
-    """What is kept of its packages: tests/unit/operations/box/test_boxes.py."""
+    """What is kept of its packages: tests/unit/operations/box/test_box_packages.py."""
     monkeypatch.setattr(wiring, "build_box_services", lambda config: None)
     monkeypatch.setattr(box_packages, "collect", lambda services, tools: None)
     monkeypatch.setattr(Output, "can_ask", property(lambda self: True))
