@@ -156,7 +156,8 @@ class Output:
         """Print an error: what happened, why, what to type next, where the raw output is."""
         self._quieten()
         if self.json:
-            self._write_json({"error": serializers.error(error)}, indent=2)
+            data = serializers.as_json({"error": serializers.error(error)})
+            self.write(json.dumps(data, indent=2) + "\n")
             return
         first = "Interrupted" if error.exit_code is ExitCode.INTERRUPTED else "Error"
         self._stderr.print(

@@ -112,8 +112,8 @@ def _show(session: Session, result: CreateResult) -> None:
     else:
         rows += _not_passed(result)
         reports.show_failures(session, result.report)
-        session.output.line()
-        session.output.facts(f"{name} was created, but checks failed", rows, good=False)
+        what = "checks failed" if result.report.checks else "no check ran"
+        session.output.facts(f"{name} was created, but {what}", rows, good=False)
 
 
 def _not_passed(result: CreateResult) -> list[tuple[str, str]]:

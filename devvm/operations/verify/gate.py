@@ -79,7 +79,7 @@ def report_to(report: Report) -> str:
     """Who maintains what failed, and how many checks of each role failed, the most first."""
     counted = Counter(check.role for check in report.failures())
     roles = ", ".join(f"{role} {count}" for role, count in counted.most_common())
-    return f"the platform team (failed checks by role: {roles})"
+    return f"the platform team{f' (failed checks by role: {roles})' if roles else ''}"
 
 
 def another_release(services: Services, release: str) -> str | None:

@@ -119,5 +119,12 @@ def test_a_vm_that_fails_its_checks_says_what_to_try_and_whom_to_tell(
         "or use another release: devvm destroy dev1; devvm create dev1 --release 2026.11.01-",
     ):
         assert words in done.stdout
+    assert "dev1 was created, but checks failed" in done.stdout
+    nothing = replace(made, report=replace(report, checks=()))
+    fake(monkeypatch, create, "create", nothing)
+    unseen = cli("create", "dev1")
+    assert unseen.code == 3
+    assert "dev1 was created, but no check ran" in unseen.stdout
+    assert "Report to   the platform team\n" in unseen.stdout
     fake(monkeypatch, create, "create", replace(made, other_release=None))
     assert "--release" not in cli("create", "dev1").stdout
