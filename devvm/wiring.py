@@ -120,9 +120,7 @@ def production_hosts(*, overlay: str, ssh_config: Path | None, inventory: Path |
     """Hosts to look at, by SSH names or an Ansible inventory."""
     from devvm.adapters.production_hosts import SshHosts
 
-    return SshHosts(
-        suite=assets.parity_suite(), overlay=overlay, ssh_config=ssh_config, inventory=inventory
-    )
+    return SshHosts(overlay=overlay, ssh_config=ssh_config, inventory=inventory)
 
 
 def checks_of_the_suite(config: Config) -> tuple[str, ...]:

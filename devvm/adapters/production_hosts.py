@@ -1,7 +1,7 @@
 """Production's hosts, reached as testinfra reaches them: SSH names, or an Ansible inventory.
 
-Each look is a child of its own (`python -m parity observe`), so that a host that hangs can be given
-up, and what it prints can't touch devvm.
+Each look is a child process (`python -m devvm.parity observe`), so that a host that hangs can be
+given up, and what it prints can't touch devvm.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 
 import devvm
 from devvm.domain.errors import OperationError, UsageError
-from devvm.parity.capture import Seen
-from devvm.parity.compare import Tokens
+from devvm.parity.collect.capture import Seen
+from devvm.parity.differences.compare import Tokens
 from devvm.system import process
 
 #: `user@name`, a name or an address; nothing that ssh could take for an option.
@@ -28,7 +28,6 @@ class SshHosts:
     """Satisfies `ProductionHosts`.
 
     Args:
-        suite: The folder of the parity suite.
         overlay: As which kind of machine they are looked at: `none` for production.
         ssh_config: An OpenSSH configuration; None: the person's own.
         inventory: An Ansible inventory, which then says how hosts are reached.
@@ -37,12 +36,10 @@ class SshHosts:
     def __init__(
         self,
         *,
-        suite: Path,
         overlay: str = "none",
         ssh_config: Path | None = None,
         inventory: Path | None = None,
     ) -> None:
-        self._suite = suite
         self._overlay = overlay
         self._ssh_config = ssh_config
         self._inventory = inventory
@@ -109,12 +106,12 @@ class SshHosts:
         )
 
     def _python(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-B", "-m", "parity", *arguments]
+        return [sys.executable, "-B", "-m", "devvm.parity", *arguments]
 
     def _environment(self) -> dict[str, str]:
-        """Where Python finds the suite and devvm; where testinfra finds ansible-inventory."""
+        """Where Python finds devvm; where testinfra finds ansible-inventory."""
         path = process.environment()["PATH"]
         return {
-            "PYTHONPATH": f"{self._suite.parent}:{Path(devvm.__file__).parent.parent}",
+            "PYTHONPATH": str(Path(devvm.__file__).parent.parent),
             "PATH": f"{Path(sys.executable).parent}:{path}",
         }

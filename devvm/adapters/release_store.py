@@ -26,7 +26,7 @@ from devvm.domain.errors import HostNotReadyError, NotFoundError, OperationError
 from devvm.domain.package_set import PackageSet
 from devvm.domain.release import identity as naming
 from devvm.domain.release.stack import Release, Stack
-from devvm.parity import production
+from devvm.parity.production import production
 from devvm.system import trees
 from devvm.system.state import State, write_atomic
 

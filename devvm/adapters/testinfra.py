@@ -95,7 +95,7 @@ class Testinfra:
         Raises:
             OperationError: an expectation file is broken.
         """
-        argv = [sys.executable, "-B", "-m", "parity", "names"]
+        argv = [sys.executable, "-B", "-m", "devvm.parity", "names"]
         argv += [f"--overlay={self._overlay}", f"--production={self._production}"]
         try:
             out = process.run(argv, env=self._path()).stdout
@@ -104,8 +104,8 @@ class Testinfra:
         return tuple(out.split())
 
     def _path(self) -> dict[str, str]:
-        """Where Python finds the suite, and devvm's part of it."""
-        return {"PYTHONPATH": f"{self._suite.parent}:{Path(devvm.__file__).parent.parent}"}
+        """Where Python finds devvm, of which most of the suite is a part."""
+        return {"PYTHONPATH": str(Path(devvm.__file__).parent.parent)}
 
     def _argv(self, target: Target, private: Path, results: Path, junit: Path | None) -> list[str]:
         settings = private / "pytest.ini"

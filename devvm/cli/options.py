@@ -243,7 +243,7 @@ def conditions(names: Sequence[str] | None) -> tuple[Any, ...]:
     Raises:
         typer.BadParameter: there is no such condition.
     """
-    from devvm.parity.manifest import CONDITIONS
+    from devvm.parity.production.manifest import CONDITIONS
 
     for name in names or ():
         if name not in CONDITIONS:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -19,7 +18,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from devvm.cli import formatting
+from devvm.cli import formatting, serializers
 from devvm.cli.progress import LiveReporter, PlainReporter, SilentReporter
 from devvm.domain.errors import DevvmError, ExitCode
 from devvm.operations.core.progress import Reporter
@@ -48,12 +47,20 @@ class Output:
 
     # Results -----------------------------------------------------------------------------
 
-    def result(self, data: Mapping[str, Any], show: Callable[[], None]) -> None:
+    def result(self, data: object, show: Callable[[], None]) -> None:
         """Print a command's result: `data` as JSON with --json, otherwise what `show` prints."""
         if self.json:
-            self.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+            self._write_json(data, indent=2)
         else:
             show()
+
+    def event(self, data: object) -> None:
+        """Print an event as one line of JSON."""
+        self._write_json(data, indent=None)
+
+    def _write_json(self, data: object, *, indent: int | None) -> None:
+        plain = serializers.as_json(data)
+        self.write(json.dumps(plain, indent=indent, ensure_ascii=False) + "\n")
 
     def write(self, content: str) -> None:
         """Write text to stdout unchanged."""
@@ -149,7 +156,8 @@ class Output:
         """Print an error: what happened, why, what to type next, where the raw output is."""
         self._quieten()
         if self.json:
-            self.write(json.dumps({"error": error_data(error)}, indent=2) + "\n")
+            data = serializers.as_json({"error": serializers.error(error)})
+            self.write(json.dumps(data, indent=2) + "\n")
             return
         first = "Interrupted" if error.exit_code is ExitCode.INTERRUPTED else "Error"
         self._stderr.print(
@@ -189,18 +197,6 @@ class Output:
     def _quieten(self) -> None:
         if isinstance(self._reporter, LiveReporter):
             self._reporter.close()
-
-
-def error_data(error: DevvmError) -> dict[str, Any]:
-    """An error as JSON (docs/json.md)."""
-    return {
-        "code": error.code,
-        "brief": error.brief,
-        "details": error.details,
-        "resolution": error.resolution,
-        "log": str(error.log) if error.log else None,
-        "exit_code": int(error.exit_code),
-    }
 
 
 def _console(*, stderr: bool) -> Console:

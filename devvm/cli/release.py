@@ -28,10 +28,11 @@ ReleaseArgument = Annotated[
 
 def register(parent: typer.Typer) -> None:
     """Add the group of commands."""
-    app = typer.Typer(
-        help="Record releases of the stack, and show what changes with each.",
-        no_args_is_help=True,
-        context_settings={"help_option_names": ["-h", "--help"]},
+    app = panels.group(
+        parent,
+        "release",
+        "Record releases of the stack, and show what changes with each.",
+        panels.FLEET,
     )
     app.command(epilog="Example:  devvm release create --note 'HTTP/2, MariaDB 10.11.11'")(create)
     app.command("list", epilog="Example:  devvm release list --json")(list_releases)
@@ -39,7 +40,6 @@ def register(parent: typer.Typer) -> None:
     app.command(epilog="Example:  devvm release diff 2026.11.23-1a2b3c4d5e6f latest")(diff)
     app.command(epilog="Example:  devvm release retire 2026.11.23-1a2b3c4d5e6f")(retire)
     app.command(epilog="Example:  devvm release lock --check")(lock)
-    parent.add_typer(app, name="release", rich_help_panel=panels.FLEET)
 
 
 def create(
@@ -122,23 +122,10 @@ def lock(
     locked = release_lock.lock(
         tools.archive, tools.declarations.packages(), run, given=given, check=check
     )
-    session.output.result(_lock_data(locked), lambda: _show_locked(session, locked))
+    data = {**vars(locked), "packages": locked.packages.versions}
+    session.output.result(data, lambda: _show_locked(session, locked))
     if check and (locked.first or locked.changes):
         raise typer.Exit(ExitCode.DIFFERS)
-
-
-def _lock_data(locked: Locked) -> dict[str, Any]:
-    return {
-        "path": str(locked.path),
-        "hash": locked.hash,
-        "packages": locked.packages.versions,
-        "first": locked.first,
-        "changes": [
-            {"name": change.name, "kind": change.kind.value, "old": change.old, "new": change.new}
-            for change in locked.changes
-        ],
-        "written": locked.written,
-    }
 
 
 def _show_locked(session: Session, locked: Locked) -> None:
@@ -205,7 +192,7 @@ def show(context: typer.Context, release: ReleaseArgument, json: options.Json = 
 
     session = Session.of(context)
     listed = releases.show(session.services(), release)
-    data = _data(listed) | {"packages": dict(listed.record.packages)}
+    data = _data(listed) | {"packages": listed.record.packages}
     session.output.result(data, lambda: _show_one(session, listed))
 
 
@@ -247,10 +234,10 @@ def _compared_data(compared: Compared) -> dict[str, Any]:
     return {
         "a": compared.old.release,
         "b": compared.new.release,
-        "changes": list(compared.words),
+        "changes": compared.words,
         "packages": [{"name": p.name, "a": p.old, "b": p.new} for p in found.packages],
         "roles": [change.role for change in found.roles],
-        "playbooks": list(found.playbooks),
+        "playbooks": found.playbooks,
     }
 
 
@@ -284,15 +271,6 @@ def _show_retired(session: Session, listed: Listed) -> None:
 
 
 def _data(listed: Listed) -> dict[str, Any]:
-    record = listed.record
-    return {
-        "release": record.release,
-        "created_at": record.created_at,
-        "created_by": record.created_by,
-        "note": record.note,
-        "previous": record.previous,
-        "changes": list(record.changes),
-        "retired_at": record.retired_at,
-        "box": listed.box,
-        "vms": list(listed.vms),
-    }
+    data = {**vars(listed.record), "box": listed.box, "vms": listed.vms}
+    del data["packages"]  # hundreds: only `show` has them
+    return data

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from devvm.cli import formatting, serializers
 from devvm.cli.session import Session
-from devvm.parity import moved
+from devvm.parity.packages import moved
 
 if TYPE_CHECKING:
     from devvm.domain.model import CheckResult, Report
@@ -41,7 +41,7 @@ def show(session: Session, report: Report, *, every: bool = False) -> None:
 
 def checked(report: Report) -> list[tuple[str, str]]:
     """Rows for `Output.facts`: how many checks passed, and which packages are newer."""
-    counts = serializers.report(report)
+    counts = serializers.counts(report)
     total = formatting.plural(counts["checks_total"], "check")
     also = _counts(counts)
     passed = f"{counts['checks_passed']} of {total} passed{f', {also}' if also else ''}"
@@ -51,7 +51,7 @@ def checked(report: Report) -> list[tuple[str, str]]:
 
 def verdict(report: Report) -> str:
     """A summary of the report in one line."""
-    data = serializers.report(report)
+    data = serializers.counts(report)
     counts, total = _counts(data), formatting.plural(data["checks_total"], "check")
     return (
         f"{report.vm}: {data['checks_passed']} of {total} passed"
@@ -60,7 +60,7 @@ def verdict(report: Report) -> str:
     )
 
 
-def _counts(data: Mapping[str, Any]) -> str:
+def _counts(data: Mapping[str, int]) -> str:
     return ", ".join(
         f"{data[f'checks_{word}']} {word}" for word in ("waived", "ahead") if data[f"checks_{word}"]
     )

@@ -1,18 +1,53 @@
-"""Results as JSON, with the stable keys of docs/json.md, which are not our attributes' names."""
+"""Results as JSON, with the stable keys of docs/json.md.
+
+A result whose attributes are the documented keys is printed as it is (`as_json`). The functions are
+for those of which some keys are computed, or left out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devvm.cli import formatting
-from devvm.parity import moved
+from devvm.domain.model import Outcome
+from devvm.parity.packages import moved
 
 if TYPE_CHECKING:
-    from devvm.domain.model import Box, CheckResult, Disk, Kept, MovedPackage, Report, RunRecord, Vm
-    from devvm.operations.guest.unsaved_work import Risk
+    from devvm.domain.errors import DevvmError
+    from devvm.domain.model import Box, Kept, MovedPackage, Report, Vm
     from devvm.operations.host.setup import HostStatus
     from devvm.operations.vm.snapshots import Snapshot
+
+
+def as_json(value: object) -> Any:  # noqa: ANN401 - whatever JSON has
+    """A value in JSON's terms: a dataclass becomes an object, with its attributes as keys."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: as_json(getattr(value, field.name)) for field in fields(value)}
+    match value:
+        case Mapping():
+            return {key: as_json(one) for key, one in value.items()}
+        case list() | tuple():
+            return [as_json(one) for one in value]
+        case Path():
+            return str(value)
+        case _:
+            return value
+
+
+def error(raised: DevvmError) -> dict[str, Any]:
+    """An error."""
+    return {
+        "code": raised.code,
+        "brief": raised.brief,
+        "details": raised.details,
+        "resolution": raised.resolution,
+        "log": raised.log,
+        "exit_code": int(raised.exit_code),
+    }
 
 
 def vm(machine: Vm) -> dict[str, Any]:
@@ -25,7 +60,7 @@ def vm(machine: Vm) -> dict[str, Any]:
         "name": machine.name,
         "fqdn": machine.fqdn,
         "uuid": machine.uuid,
-        "state": str(machine.state),
+        "state": machine.state,
         "ready": bool(metadata and metadata.ready),
         "engineer": metadata.engineer if metadata else None,
         "release": metadata.release if metadata else None,
@@ -34,23 +69,12 @@ def vm(machine: Vm) -> dict[str, Any]:
         "certificate_until": (metadata.certificate_until or None) if metadata else None,
         "address": lease.address if lease else None,
         "mac": lease.mac if lease else None,
-        "driver": str(machine.driver),
+        "driver": machine.driver,
         "memory_mib": machine.memory_mib,
         "cpus": machine.cpus,
         "pinned_until": pinned.pinned_until if pinned else None,
         "pinned_by": pinned.pinned_by if pinned else None,
         "pin_reason": pinned.pin_reason if pinned else None,
-    }
-
-
-def disk(drive: Disk) -> dict[str, Any]:
-    """A disk of a VM."""
-    return {
-        "device": drive.device,
-        "role": drive.role,
-        "path": str(drive.path),
-        "size_bytes": drive.size_bytes,
-        "used_bytes": drive.used_bytes,
     }
 
 
@@ -65,7 +89,7 @@ def kept(state: Kept) -> dict[str, Any]:
         "engineer": state.vm.engineer or None,
         "release": state.vm.release or None,
         "whole": state.whole,
-        "disks": [{"role": disk.role, "path": str(disk.path)} for disk in state.disks],
+        "disks": [{"role": disk.role, "path": disk.path} for disk in state.disks],
     }
 
 
@@ -82,70 +106,28 @@ def snapshot(found: Snapshot) -> dict[str, Any]:
     }
 
 
-def risk(found: Risk) -> dict[str, Any]:
-    """Work that a rebuild would move to the trash."""
-    return {
-        "checkouts": [
-            {
-                "path": checkout.path,
-                "changes": checkout.changes,
-                "commits": checkout.commits,
-                "stashes": checkout.stashes,
-                "on_data_disk": checkout.on_data_disk,
-            }
-            for checkout in found.checkouts
-        ],
-        "files": list(found.files),
-        "unknown": found.unknown,
-    }
-
-
-def run(record: RunRecord) -> dict[str, Any]:
-    """A run with its phases."""
-    return {
-        "command": record.command,
-        "started_at": record.started_at,
-        "seconds": record.seconds,
-        "result": record.result,
-        "phases": [
-            {"name": p.name, "title": p.title, "seconds": p.seconds, "result": p.result}
-            for p in record.phases
-        ],
-    }
-
-
-def check(result: CheckResult) -> dict[str, Any]:
-    """One check."""
-    return {
-        "name": result.name,
-        "role": result.role,
-        "outcome": str(result.outcome),
-        "message": result.message,
-        "seconds": result.seconds,
-        "difference": result.difference,
-        "expected": dict(result.expected) if result.expected is not None else None,
-        "found": dict(result.found) if result.found is not None else None,
-        "diff": result.diff,
-        "waiver": result.waiver,
-        "package": result.package,
-    }
-
-
 def report(result: Report) -> dict[str, Any]:
     """A verification."""
-    checks = [check(c) for c in result.checks]
     return {
         "vm": result.vm,
         "release": result.release,
         "passed": result.passed,
-        "checks_passed": sum(c["outcome"] == "passed" for c in checks),
-        "checks_waived": sum(c["outcome"] == "waived" for c in checks),
-        "checks_ahead": sum(c["outcome"] == "ahead" for c in checks),
-        "checks_total": len(checks),
+        **counts(result),
         "packages_moved": moved_packages(result.moved()),
         "packages_from": result.packages_from,
         "seconds": result.seconds,
-        "checks": checks,
+        "checks": as_json(result.checks),
+    }
+
+
+def counts(result: Report) -> dict[str, int]:
+    """How many checks of a verification came to what."""
+    outcomes = Counter(check.outcome for check in result.checks)
+    return {
+        "checks_passed": outcomes[Outcome.PASSED],
+        "checks_waived": outcomes[Outcome.WAIVED],
+        "checks_ahead": outcomes[Outcome.AHEAD],
+        "checks_total": len(result.checks),
     }
 
 
@@ -168,7 +150,7 @@ def box(golden: Box, *, packages: bool = False) -> dict[str, Any]:
         "release": golden.release,
         "content": golden.content,
         "vagrant_name": golden.vagrant_name,
-        "path": str(golden.path),
+        "path": golden.path,
         "sha256": golden.sha256,
         "size_bytes": golden.size_bytes,
         "built_at": golden.built_at,
@@ -176,28 +158,12 @@ def box(golden: Box, *, packages: bool = False) -> dict[str, Any]:
         "debian": golden.debian,
     }
     if packages:
-        data["packages"] = dict(golden.packages)
+        data["packages"] = golden.packages
         data["packages_moved"] = moved_packages(golden.moved)
     return data
 
 
-def boxes(goldens: Iterable[Box], current: str) -> dict[str, Any]:
-    """All boxes, and the content hash of the working tree's stack."""
-    return {"stack": current, "boxes": [box(golden) for golden in goldens]}
-
-
 def host(status: HostStatus) -> dict[str, Any]:
     """The steps of the host's set-up, done and needed."""
-    return {
-        "ready": status.ready,
-        "steps": [
-            {
-                "key": step.key,
-                "title": step.title,
-                "optional": step.optional,
-                "done": step.done,
-                "needed": list(step.needed),
-            }
-            for step in status.steps
-        ],
-    }
+    steps = [{**vars(step), "done": step.done} for step in status.steps]
+    return {"ready": status.ready, "steps": steps}

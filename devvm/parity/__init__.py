@@ -1,4 +1,4 @@
-"""What production is, and how a machine differs from it: pure, no I/O beyond reading files.
+"""What production is, how a machine is looked at, and how the two differ.
 
-The parity suite (`tests/parity`), which looks at machines, and devvm's own commands share it.
+The testinfra suite (`tests/parity`) is a thin layer over it, and devvm's commands share it.
 """

@@ -1,4 +1,4 @@
-"""A real browser: Chromium without a window, driven by its own protocol over two pipes."""
+"""A real browser: headless Chromium, driven by its own protocol over two pipes."""
 
 from __future__ import annotations
 

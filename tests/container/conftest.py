@@ -1,9 +1,9 @@
-"""Debian containers with a real systemd, made and configured by devvm's own adapters.
+"""Debian containers with a real systemd, built and configured by devvm's own adapters.
 
-One container, as in production, serves most of the session, and the tests change it in the order of
-their files: it is left behind (`test_boot.py`), converged (`test_converge.py`), damaged and mended
-(`test_drift.py`). Another one becomes an engineer's (`test_engineer.py`), and gets other
-packages (`test_update.py`).
+Most tests share one production container, and change it in the order of their files: it must
+survive an interrupted run (`test_boot.py`), is converged (`test_converge.py`), and is damaged and
+fixed (`test_drift.py`). Another container becomes an engineer's (`test_engineer.py`) and gets
+other packages (`test_update.py`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The catalogue of drifts: ways in which a host departs from production, and what must notice.
+"""The catalogue of drifts: ways in which a host departs from production, and which checks fail.
 
-A drift is one shell command, run as root; another one takes it back. `expected` names the checks
-that must fail, exactly those and each of them at least once: names, or patterns as in a shell.
+A drift is one shell command, run as root; another command undoes it. `expected` names the checks
+that must fail: exactly those, and at least once each. Names may be shell patterns.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Drifts of files: configuration, rights, trust, jobs."""
+"""Drifts of files: configuration, permissions, trust, cron jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a drift is, and the ways to write one down."""
+"""The `Drift` type, and helpers to write drifts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drifts of the system: packages, accounts, kernel, mounts, and what it is as a whole."""
+"""Drifts of the system: packages, accounts, kernel, mounts, and system-wide settings."""
 
 from __future__ import annotations
 

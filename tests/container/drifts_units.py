@@ -1,4 +1,4 @@
-"""Drifts of what runs, and of what listens."""
+"""Drifts of units and listening sockets."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The reference hosts: containers that are as production is, or as a development machine is.
+"""The reference hosts: containers that match production or a development machine.
 
-As a program (`bin/test reference`) it captures from them what the repository ships, after a change
-of the roles or when Debian's mirrors have moved on. What only virtual machines have is captured
-from one: the program's last words say how.
+As a program (`bin/test reference`) it captures from them the manifests that the repository ships,
+after the roles change or Debian's mirrors move. What only virtual machines have is captured from
+a VM: the program's last lines say how.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from devvm.domain.model import AnsibleResult, CheckResult, Target
 from devvm.domain.package_set import Package, PackageSet
 from devvm.operations.core.progress import Run
 from devvm.operations.production import capture
-from devvm.parity.manifest import Condition
+from devvm.parity.production.manifest import Condition
 from devvm.system import assets
 
 STATE = Path("/var/lib/devvm-test/container")
@@ -86,7 +86,6 @@ class Machine:
     ) -> capture.Captured:
         """Capture a manifest, as `devvm production capture` does."""
         hosts = SshHosts(
-            suite=assets.parity_suite(),
             overlay="dev" if over else "none",
             ssh_config=self.target.ssh_config,
         )

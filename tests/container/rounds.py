@@ -1,8 +1,8 @@
-"""Drifts are tried in rounds: several that have nothing in common, and one look at the machine.
+"""Tries drifts in rounds: several unrelated drifts, and one verification of the machine.
 
-What is proven of each is what would be if it were alone: its checks tell, and no check tells that
-is not one of the round's. Where a round is not as expected its drifts are tried one by one, so that
-it is a drift that fails, and not a round.
+Each drift must fail as if it were alone: its own checks report it, and no check fails that does not
+belong to the round. If a round fails, its drifts are tried one by one, so that a single drift is
+reported, not a round.
 """
 
 from __future__ import annotations

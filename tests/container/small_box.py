@@ -1,10 +1,10 @@
-"""Builds the box of a small stack with the real tools, and says what it is doing; to be killed.
+"""Builds the box of a small stack with the real tools and reports each step; made to be killed.
 
     python small_box.py FOLDER [RELEASE]
 
-The packages come from the mirror that the configuration names (DEVVM_CONFIG). All is real but the
-virtual machine which checks a box, and the libvirt that has it: killed checks are tried by the tier
-`kill`. What Ansible is to do takes a moment, to be killed in.
+Packages come from the mirror in the configuration (DEVVM_CONFIG). Everything is real except the
+virtual machine that checks a box, and its libvirt: the tier `kill` kills checks. Ansible's work
+takes a moment, so that there is time to kill it.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""A container outlives nobody: not the process that booted it, not nspawn, nor the next run."""
+"""A container does not outlive the process that booted it, nspawn, or a test run."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""`devvm production capture`: hosts that differ, hang, drop the connection, don't let it in."""
+"""`devvm production capture`: hosts that differ, hang, drop the connection or refuse the login."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from devvm.parity import manifest
+from devvm.parity.production import manifest
 from tests.container.reference import Machine, new_key
 
 pytestmark = pytest.mark.container

@@ -1,8 +1,8 @@
-"""The playbook of production, on a host that has Debian's packages and nothing of devvm."""
+"""The production playbook on a host that has Debian's packages and nothing of devvm."""
 
 import pytest
 
-from devvm.parity import manifest
+from devvm.parity.production import manifest
 from devvm.system import assets
 from tests.container.conftest import differences
 from tests.container.reference import OVERLAY, declared

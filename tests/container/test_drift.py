@@ -1,7 +1,7 @@
-"""A host that departs from production: the suite names what is wrong, and nothing else.
+"""A host that departs from production: the suite reports what is wrong, and nothing else.
 
-Drifts are tried in rounds. What an undoing leaves behind is told by the round after it, or by the
-last test.
+Drifts are tried in rounds. If undoing one leaves something behind, the next round or the last test
+reports it.
 """
 
 import pytest

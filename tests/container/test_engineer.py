@@ -46,7 +46,7 @@ def test_a_name_of_the_system_is_refused_before_anything_is_made(development, va
     with pytest.raises(OperationError) as caught:
         development.apply("personalise.yml", **(variables | {"engineer_login": "redis"}))
     error = caught.value
-    assert error.brief == "role engineer, task 'Check what the account is made from' failed"
+    assert error.brief == "role engineer, task 'Check the variables' failed"
     assert "engineer_login must be the name of a person's account" in error.details
     assert development.sh("ls -d /srv/about/checkout /etc/devvm/stamp.json ||:") == ""
 

@@ -1,4 +1,4 @@
-"""The page of the fleet in a real browser: what a person sees of it, and can do with it."""
+"""The fleet page in a real browser: what people see on it and can do with it."""
 
 from dataclasses import replace
 
@@ -210,7 +210,7 @@ def test_nor_is_what_has_no_end(chromium, tmp_path, width):
     long = replace(
         fleet, vms=(vm,), releases=(replace(line, record=record),),
         rollouts=(replace(going, vms={name: failed}),),
-        checks=(replace(fleet.checks[0], name=word, message=word, vms=(name,)),),
+        checks=(replace(fleet.checks[0], check=word, message=word, vms=(name,)),),
         hosts=(replace(fleet.hosts[0], uri=f"qemu+ssh://{word}/system"),),
     )  # fmt: skip
     file = tmp_path / "fleet.html"

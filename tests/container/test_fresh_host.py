@@ -1,4 +1,4 @@
-"""A new hire's machine: Debian's minimum, a clone of the repository, an account with sudo."""
+"""A new hire's machine: minimal Debian, a clone of the repository, an account with sudo."""
 
 import os
 import pty

@@ -1,6 +1,6 @@
-"""What makes a VM itself, on its data disk: installed at boot, and its certificate renewed in time.
+"""A VM's identity on its data disk: installed at boot, and its certificate renewed in time.
 
-The VM's own script and devvm's own CA and SSH; the container has a folder for its data disk.
+Runs the VM's own script with devvm's own CA and SSH; in the container a folder is the data disk.
 """
 
 import shlex

@@ -1,7 +1,7 @@
-"""A box's build is killed in each of its stages, and typed again: nothing is left that hinders it.
+"""Kills a box build in each of its stages and repeats it: nothing is left that blocks it.
 
-Also the two things that this rests on: what a tool mounts and starts ends with it, and a folder is
-removed without what is mounted in it.
+Also tests its two preconditions: a tool's mounts and processes end with it, and removing a folder
+does not remove what is mounted in it.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What set-up changes as root, tried on a plain file, which has the same rights as a device."""
+"""What set-up changes as root, tested on a plain file with the permissions of a device."""
 
 import grp
 import stat

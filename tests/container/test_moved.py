@@ -1,8 +1,8 @@
-"""Packages that moved since production was captured, and what they bring: told, and no failure.
+"""Packages that moved since production was captured, and what they bring, are no failures.
 
-Really built packages are installed: a newer version of one that production has, and one that it has
-not. What else a newer version may bring (a variable of a server, an authority, a kernel's own) is
-taken from what production is said to be, as if that had been captured before.
+Installs really built packages: a newer version of one that production has, and one that production
+lacks. What else a newer version may bring (a server variable, an authority, the kernel's own) is
+tested by changing the description of production, as if it had been captured earlier.
 """
 
 import shutil
@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 import pytest
 
 from devvm.domain.model import Outcome
-from devvm.parity import manifest
+from devvm.parity.production import manifest
 from tests.container.conftest import differences
 
 pytestmark = pytest.mark.container

@@ -1,7 +1,7 @@
 """Where a box's packages come from, with real apt and a signed mirror that moves.
 
-A mirror of a handful of made-up packages stands for Debian's: no box is made of them, but all that
-comes before mmdebstrap is.
+A mirror of a few made-up packages stands in for Debian's: no box is built from them, but every step
+before mmdebstrap runs.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Same release, same packages: a stack is built, the mirror moves, and the first is built again.
+"""Same release, same packages: build a stack, move the mirror, and build the first release again.
 
-Real boxes of a small stack; all that stands in for something is the libvirt beside them.
+Builds real boxes of a small stack; only libvirt is a stand-in.
 """
 
 import hashlib

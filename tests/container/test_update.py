@@ -1,4 +1,4 @@
-"""`playbooks/update.yml`: packages become those of another release, from a mirror, and back."""
+"""`playbooks/update.yml`: packages change to those of another release, from a mirror, and back."""
 
 import pytest
 

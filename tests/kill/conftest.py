@@ -1,4 +1,4 @@
-"""Kills real operations on real libvirt objects; what was tried is told at the end."""
+"""Kills real operations on real libvirt objects, and reports at the end what was tried."""
 
 import functools
 import os

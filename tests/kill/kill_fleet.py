@@ -1,4 +1,4 @@
-"""Two VMs, and a release that goes out to them: where rollouts begin, and how they end."""
+"""Two VMs and a release for them: the states in which rollouts begin and end."""
 
 from dataclasses import dataclass, field
 from functools import cached_property

@@ -1,7 +1,7 @@
-"""Guests without an operating system: firmware that says when it is up, and bytes on disks.
+"""Guests without an operating system: firmware that reports when it is up, and bytes on disks.
 
-What a guest writes goes through its running QEMU, into whatever layer its disk is on at that
-moment; what is read of its disks is what it would read.
+A guest writes through its running QEMU, to whichever layer its disk is on at that moment; reads
+return what the guest would read.
 """
 
 import subprocess

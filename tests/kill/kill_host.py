@@ -1,4 +1,4 @@
-"""A corner of the real libvirt host: looked at, put into a known state, and worked on."""
+"""A part of the real libvirt host: inspected, put into a known state, and worked on."""
 
 import json
 import multiprocessing

@@ -1,4 +1,4 @@
-"""The operations: where each begins, how it is asked for, and what it must have done at the end."""
+"""The operations: the state each begins in, how it is run, and the state it must end in."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property

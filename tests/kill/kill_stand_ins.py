@@ -1,8 +1,8 @@
-"""What stands in for the guest, and for the tools that only speak to a guest.
+"""Stand-ins for the guest, and for the tools that only talk to a guest.
 
-The domains of these tests are real and run in QEMU, but there is no operating system in them, only
-firmware that answers the power button (guest.s). Everything that happens on the host is real:
-libvirt, its volumes, domains and network.
+The domains of these tests are real and run in QEMU, but contain no operating system, only firmware
+that answers the power button (guest.s). Everything on the host is real: libvirt, its volumes,
+domains and network.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""What is expected of the host after a command, and how it differs from that."""
+"""The expected state of the host after a command, and how the actual one differs."""
 
 import subprocess
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,4 @@
-"""Trying an operation at many moments: which, in which corners of the host, and what came of it."""
+"""Tries an operation at many moments: at which, in which parts of the host, with what result."""
 
 import os
 import queue

@@ -1,11 +1,11 @@
-"""A libvirt host of the tests' own, in namespaces that end with the tests.
+"""A libvirt host just for the tests, in namespaces that end with them.
 
-    python -m tests.kill.own_host [ARGUMENT OF PYTEST'S ...]
+    python -m tests.kill.own_host [PYTEST-ARGUMENT ...]
 
-These tests kill libvirtd, cut its domains' power and fill its disks, so it must be nobody else's.
-Its processes, network and files are seen by nobody outside, and are gone when the tests have
-ended, however they did: it runs beside the machine's own libvirtd, beside other runs of the same
-tests, and with systemd or without. Needs root.
+These tests kill libvirtd, cut the power of its domains and fill its disks, so nobody else may use
+it. Its processes, network and files are invisible from outside, and disappear when the tests end,
+however they end. It runs next to the machine's own libvirtd and other runs of the same tests, with
+systemd or without. Needs root.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Disk full, two at once, a byte that has changed: one clear word, and nothing half done."""
+"""Disk full, two commands at once, a changed byte: one clear error, and nothing half done."""
 
 import json
 import os

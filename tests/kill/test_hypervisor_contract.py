@@ -1,4 +1,4 @@
-"""What operations count on in a libvirt host, on a real one: the body of the memory host's test."""
+"""What operations rely on in a libvirt host: the same tests on a real one as on the memory host."""
 
 from pathlib import Path
 

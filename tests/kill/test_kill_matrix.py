@@ -1,13 +1,13 @@
-"""Killed at any point, typed again, it works.
+"""Kill any operation at any point and run it again: it works.
 
-Every operation is killed, with its whole process group and without a chance to tidy up, at every
+Every operation is killed, with its whole process group and no chance to clean up, at every
 boundary: before and after each call through a port that may change something, and each write to
-the state folder. Then the same command is typed again, or another one, and the host must be as if
+the state folder. Then the same command, or another one, is run, and the host must look as if
 nothing had happened: the operation done, the data unchanged, nothing left over.
 
-Two boundaries between which nothing was changed on the host leave the same host behind, so one of
-them is tried, and of these states a part in each run, another part with another seed.
-`DEVVM_KILL_FULL=1` tries each and every boundary.
+If nothing on the host changes between two boundaries, they leave the same state, so only one of
+them is tried. Each run tries a part of these states, chosen by the seed. `DEVVM_KILL_FULL=1` tries
+every boundary.
 """
 
 import time

@@ -1,8 +1,8 @@
-"""A rollout is killed, resumed, and ends as if nothing had happened.
+"""A rollout is killed and resumed, and ends as if nothing had happened.
 
-The process that carries it out dies, with its process group, at every boundary of every phase:
-the plan, an event on record, a restore point, Ansible, an exchange of disks. Of two VMs the first
-is the canary. Each VM ends on its release, or as it was, with all that it held.
+Its process dies, with its process group, at every boundary of every phase: the plan, an event on
+record, a restore point, Ansible, a disk exchange. The first of two VMs is the canary. Each VM ends
+on its release, or as it was, with all its data.
 """
 
 import functools

@@ -1,6 +1,6 @@
-"""libvirtd is killed and started again in the middle of an operation, or the whole host is.
+"""libvirtd or the whole host is killed and restarted in the middle of an operation.
 
-The operation ends well or with one clear error; the same command, typed again, ends right.
+The operation succeeds or fails with one clear error; the same command, run again, succeeds.
 """
 
 import functools

@@ -1,12 +1,11 @@
-"""One command of devvm's in a process of its own, which can be told where to die.
+"""Runs one devvm command in its own process, which can be told where to die.
 
     [--kill-at N] [--hold-at N] [--fill-at N] ... OPERATION ARGUMENT...
 
 A boundary is the moment before or after a call through a port that may change something, or a
-write to the state folder. Calls that only look are none: dying at one or at the next is the same,
-and how often a command looks until something is so differs from run to run.
-Without `--kill-at` the boundaries are counted; a file gets them as JSON, with the number of
-changes before each.
+write to the state folder. Calls that only read are not boundaries: dying at one or at the next is
+the same, and how often a command polls differs from run to run. Without `--kill-at` the boundaries
+are counted and written to a file as JSON, with the number of changes before each.
 """
 
 import argparse

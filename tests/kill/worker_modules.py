@@ -1,4 +1,4 @@
-"""Reads all of devvm's modules: the process that workers are forked from does it, once."""
+"""Imports all of devvm's modules once, in the process from which workers are forked."""
 
 import importlib
 import pkgutil

@@ -1,4 +1,4 @@
-"""What a person does with rollouts, as a worker does it."""
+"""The rollout commands, as a worker runs them."""
 
 from datetime import UTC, datetime
 

@@ -11,16 +11,18 @@ from typing import Any
 
 import pytest
 
-from devvm.parity import attribution, manifest, production, waivers
-from devvm.parity.compare import Difference
+from devvm.parity.checks import catalogue, expectations
+from devvm.parity.checks.outcome import ItemsAhead, ItemsDiffer
+from devvm.parity.collect import observe
+from devvm.parity.collect.interface import Wanted
+from devvm.parity.differences.compare import Difference
+from devvm.parity.packages import attribution
+from devvm.parity.production import manifest, production, waivers
 from devvm.system import assets
-from parity import checks as catalogue
-from parity import observe, schema
-from parity.compare import ItemsAhead, ItemsDiffer
 
 _SUITE = Path(__file__).parent
 _CHECKS = pytest.StashKey[list[catalogue.Check]]()
-_WANTED = pytest.StashKey[Mapping[str, Any]]()
+_WANTED = pytest.StashKey[Wanted]()
 _WAIVERS = pytest.StashKey[tuple[waivers.Waiver, ...]]()
 
 _KEY = pytest.StashKey[bytes | None]()
@@ -61,9 +63,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     option = config.getoption
     try:
-        every = schema.load(option("--expectations"), overlay=option("--overlay"))
+        every = expectations.load(option("--expectations"), overlay=option("--overlay"))
         stated = production.load(option("--production"), option("--overlay"))
-    except (schema.ExpectationError, waivers.WaiverError, manifest.ManifestError) as error:
+    except (expectations.ExpectationError, waivers.WaiverError, manifest.ManifestError) as error:
         raise pytest.UsageError(str(error)) from None
     checks = catalogue.expand(every) + catalogue.of_manifest(stated.layers, stated.roles)
     names = [check.name for check in checks]

@@ -1,8 +1,8 @@
 """Configuration files parse, as their programs see it."""
 
-from parity.checks import Check
-from parity.compare import differs
-from parity.observe import Observation
+from devvm.parity.checks.catalogue import Check
+from devvm.parity.checks.outcome import differs
+from devvm.parity.collect.observe import Observation
 
 
 def test_config(check: Check, seen: Observation) -> None:

@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
-from parity.checks import Check
-from parity.compare import differs, equal
-from parity.observe import Observation
+from devvm.parity.checks.catalogue import Check
+from devvm.parity.checks.outcome import differs, equal
+from devvm.parity.collect.observe import Observation
 
 
 def test_metric(check: Check, seen: Observation) -> None:

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from devvm.parity import compare
-from parity.checks import Check
-from parity.compare import judge
-from parity.observe import Observation
+from devvm.parity.checks.catalogue import Check
+from devvm.parity.checks.outcome import judge
+from devvm.parity.collect.observe import Observation
+from devvm.parity.differences import compare
 
 
 def test_item(check: Check, seen: Observation, release: Mapping[str, str]) -> None:

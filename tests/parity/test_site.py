@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from parity.checks import REVISION, Check
-from parity.compare import differs, equal
-from parity.observe import Observation
+from devvm.parity.checks.catalogue import REVISION, Check
+from devvm.parity.checks.outcome import differs, equal
+from devvm.parity.collect.observe import Observation
 
 
 def test_http_status(check: Check, seen: Observation) -> None:

@@ -1,8 +1,8 @@
 """The machine as a whole, and state that must be on the data disk."""
 
-from parity.checks import Check
-from parity.compare import differs, equal
-from parity.observe import Observation
+from devvm.parity.checks.catalogue import Check
+from devvm.parity.checks.outcome import differs, equal
+from devvm.parity.collect.observe import Observation
 
 _DATA = "/data"
 

@@ -4,9 +4,9 @@ import datetime
 
 import pytest
 
-from parity.checks import Check
-from parity.compare import differs
-from parity.observe import Observation
+from devvm.parity.checks.catalogue import Check
+from devvm.parity.checks.outcome import differs
+from devvm.parity.collect.observe import Observation
 
 
 def test_waiver(check: Check, seen: Observation) -> None:

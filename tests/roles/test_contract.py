@@ -1,4 +1,4 @@
-"""The contract that every role keeps, checked without running one (roles/README.md)."""
+"""The rules for every role (roles/README.md), checked without running one."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Makes Debian packages: from nothing, or from real ones, which become newer.
+"""Makes Debian packages: from scratch, or newer versions of real ones.
 
-What Debian publishes between two days is of a few kinds, and each is made here of a real package:
-nothing but a newer version, a changed configuration file, a new unit, a new dependency.
+Debian's updates are of a few kinds, and each is made here from a real package: only a newer
+version, a changed configuration file, a new unit, a new dependency.
 """
 
 from __future__ import annotations

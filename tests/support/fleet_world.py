@@ -1,7 +1,7 @@
 """A world with releases on record and a fleet, for updates and rollouts.
 
-Safe to be used by several threads. What people write lies on the data disk below `home/`, what
-services write below `db/`: taking work along moves the former only, as in a guest.
+Thread-safe. What people write is on the data disk below `home/`, what services write below `db/`:
+as in a guest, a home backup contains only the former.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A hypervisor to try the contract on, and what no port can do to it; here, one in memory."""
+"""A hypervisor for the contract tests, and what no port can do to it; this one is in memory."""
 
 from pathlib import Path
 from typing import Protocol

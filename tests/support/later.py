@@ -1,4 +1,4 @@
-"""Another time for a program and all that it starts, by Debian's libfaketime."""
+"""Runs a program, and everything it starts, at another time, with Debian's libfaketime."""
 
 from __future__ import annotations
 

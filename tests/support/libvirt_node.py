@@ -1,4 +1,4 @@
-"""A libvirt host of its own for a test: the library's `test` driver, which runs in this process."""
+"""A libvirt host for one test: the library's `test` driver, which runs in this process."""
 
 from pathlib import Path
 

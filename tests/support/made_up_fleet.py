@@ -1,4 +1,4 @@
-"""A fleet that nobody has, as `devvm.operations.fleet.report` would see it: the same every time."""
+"""A made-up fleet, as `devvm.operations.fleet.report` would see it: the same every time."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -132,15 +132,18 @@ def overview(count: int) -> Overview:
         checked = [one.standing.parity for one in having if one.standing.parity]
         releases.append(
             ReleaseLine(
-                release=name, record=record, behind=behind(name, RELEASES), vms=len(having),
-                match=sum(p.passed for p in checked), differ=sum(not p.passed for p in checked),
+                release=name, record=record, behind=behind(name, RELEASES),
+                vms_total=len(having), vms_matching=sum(p.passed for p in checked),
+                vms_differing=sum(not p.passed for p in checked),
             )
         )  # fmt: skip
     checks = []
     for check in (REDIS, POOL_SIZE):
         names = [o.vm.name for o in vms if o.standing.parity and check in o.standing.parity.failing]
         checks.append(
-            OfCheck(name=check.name, checks=1, vms=tuple(sorted(names)), message=check.message)
+            OfCheck(
+                check=check.name, checks_total=1, vms=tuple(sorted(names)), message=check.message
+            )
         )
     running = [one for one in vms if one.vm.state is VmState.RUNNING]
     given = sum(one.vm.memory_mib for one in running)

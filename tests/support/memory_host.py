@@ -1,7 +1,7 @@
-"""A libvirt host in memory: domains, volumes with what is written in them, a network.
+"""A libvirt host in memory: domains, volumes with their contents, a network.
 
-One state, with a face for each port of `devvm.ports.hypervisor`. It keeps their promises, and
-fails a test where devvm would damage data: a running VM that writes where something else reads.
+One state, with a face for each port of `devvm.ports.hypervisor`. It keeps their promises, and fails
+a test if devvm would damage data: a running VM that writes to what something else reads.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""What a libvirt host in memory consists of: all that outlives a command."""
+"""The state of a libvirt host in memory: everything that outlives a command."""
 
 import threading
 from contextlib import AbstractContextManager

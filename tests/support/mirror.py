@@ -1,8 +1,8 @@
-"""A Debian mirror of the tests' own: signed by a key of the moment, served from this machine.
+"""A Debian mirror for the tests: signed with a temporary key, served from this machine.
 
 It has the layout that devvm's configuration names: `debian` with the suites bookworm and
 bookworm-updates, `debian-security` with bookworm-security. As on an ordinary mirror, a suite has
-one version of each package, and what is superseded is gone.
+one version of each package, and superseded versions are gone.
 
     mirror = Mirror(tmp_path / "mirror")
     mirror.publish(bookworm=debs)

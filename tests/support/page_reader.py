@@ -1,4 +1,4 @@
-"""Reads an HTML page as a test wants to see it."""
+"""An HTML page's visible text, classes and attributes, for tests."""
 
 from html.parser import HTMLParser
 

@@ -1,8 +1,8 @@
-"""A mirror for the boxes of the tests: what a stack needs, and packages newer than production's.
+"""A mirror for the tests' boxes: the packages of a stack, and some newer than production's.
 
-The packages themselves are Debian's, from the mirrors that this machine's configuration names, kept
-from run to run. A few of them have become newer, each in another way, as on a day on which Debian
-published something; and on the next day another one is.
+The packages are Debian's, from the mirrors in this machine's configuration, cached between runs. A
+few of them get newer versions, each in a different way, as on a day on which Debian publishes
+updates; the next day, another one does.
 """
 
 from __future__ import annotations

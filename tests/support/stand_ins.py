@@ -1,6 +1,6 @@
-"""What stands in for devvm's tools in a world in memory, each over the same host.
+"""Stand-ins for devvm's tools in a world in memory, all on the same host.
 
-Each does what its adapter promises, and notes what it was asked; mypy holds it against its port
+Each does what its adapter promises, and records how it was called; mypy checks it against its port
 where `world.World` makes its services.
 """
 

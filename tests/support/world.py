@@ -1,8 +1,7 @@
-"""A world in memory for operations: what they may see of libvirt, Vagrant, SSH and Ansible.
+"""A world in memory for operations: what they see of libvirt, Vagrant, SSH and Ansible.
 
-`host.fail_at` makes a step fail by its name, `host.fail_number` by
-its number, with whatever exception a test wants. The exception `Killed` stands for SIGKILL: nothing
-answers any more until `again()`.
+`host.fail_at` makes a step fail by name, `host.fail_number` by number, with any exception. The
+exception `Killed` stands for SIGKILL: nothing answers until `again()`.
 """
 
 from __future__ import annotations

@@ -6,9 +6,10 @@ import signal
 from pathlib import Path
 
 import pytest
-from parity import checks, observe
 
 from devvm.domain.release import identity
+from devvm.parity.checks import catalogue
+from devvm.parity.collect import observe
 from tests.unit.parity_bench import LocalHost
 
 REPOSITORY = Path(__file__).parents[2]
@@ -63,6 +64,6 @@ def ctrl_c_is_heard():
 def this_machine():
     """What the suite's collectors and probes find here, in one look: it hashes much."""
     host = LocalHost()
-    seen = observe.observe(host, checks.wanted([]))
+    seen = observe.observe(host, catalogue.wanted([]))
     assert len(host.commands) == 1
     return seen

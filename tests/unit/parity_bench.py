@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from devvm.parity.collect import inside
 from devvm.system import assets
 
 SUITE = assets.parity_suite()
@@ -40,21 +42,10 @@ EXPECTED = {
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="the suite needs root where it looks")
 
 
-def module(path):
-    """A module that is made to run inside a machine."""
-    found = types.ModuleType(Path(path).stem)
-    source = (SUITE / f"{path}.py").read_text()
-    exec(compile(source, path, "exec"), found.__dict__)
-    return found
-
-
-INSIDE = module("inside")
-COMMON = sys.modules["common"] = module("collectors/common")
-
-
 def collect(name, **wanted):
     """What a collector finds on this machine."""
-    return module(f"collectors/{name}").collect(wanted, INSIDE.run)
+    collector = importlib.import_module(f"devvm.parity.collect.collectors.{name}")
+    return collector.collect(wanted, inside.run)
 
 
 def install(folder, *areas):

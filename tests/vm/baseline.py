@@ -1,13 +1,12 @@
-"""VMs that run, kept with their memory, and put back: what a test begins with, in seconds.
+"""Running VMs, saved with their memory and restored in seconds: what a test begins with.
 
-`take` saves what is in the tests' own corner of the host: domains (those that run with their
-memory), volumes, places on the network, and devvm's state but for boxes and logs. `restore` makes
-it so again, whatever a test left: the same domains, UUIDs, MACs, keys and disks. What a guest has
-in memory and what lies on its disks belong together, so both go back together. Only the clock is
-another: it is set to now.
+`take` saves the tests' own part of the host: domains (running ones with their memory), volumes,
+leases on the network, and devvm's state except boxes and logs. `restore` brings it back whatever a
+test did: the same domains, UUIDs, MACs, keys and disks. A guest's memory and disks belong together,
+so both are restored together. Only the clock differs: it is set to now.
 
-Not kept: boxes and their records (whoever registers one removes it), logs, locks, and a rollout or
-another command that still works on a VM: end that first.
+Not saved: boxes and their records (a test that registers one removes it), logs, locks, and a
+rollout or another command that is still working on a VM: end that first.
 """
 
 import os

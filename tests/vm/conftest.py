@@ -1,4 +1,4 @@
-"""Real virtual machines: the command line as a person types it, against the real libvirt."""
+"""Real virtual machines: the command line as people type it, on the real libvirt."""
 
 import contextlib
 import fcntl

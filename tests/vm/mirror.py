@@ -1,6 +1,6 @@
-"""Where boxes and VMs of the vm tier have their packages from: the tests' own mirror.
+"""The tests' own mirror, from which boxes and VMs of the vm tier get their packages.
 
-It is served at the gateway of the VMs' network, where guests reach it as this host does.
+It is served at the gateway of the VMs' network, where both guests and this host reach it.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""The network of the tests' VMs: as devvm makes it, but that nothing of a guest's leaves this host.
+"""The network of the tests' VMs: as devvm makes it, except that no guest traffic leaves this host.
 
-Guests have a way out, as everybody's have by default, and use it for the tests' own mirror, which
-this host serves at the network's gateway. Whatever goes further is turned away.
+Guests have a route out, as they do by default, and use it for the tests' own mirror, which this
+host serves at the network's gateway. Anything that goes further is rejected.
 """
 
 import subprocess
@@ -24,6 +24,8 @@ _RULES = (
     ("to", _SETTINGS["address"], "prohibit"),
 )
 _FIRST = 218
+#: dnsmasq's option.
+_ASKS_NOBODY = "no-resolv"
 _DNSMASQ = "http://libvirt.org/schemas/network/dnsmasq/1.0"
 
 
@@ -36,7 +38,7 @@ def ensure() -> None:
     if _ip("route", "list", "type", "unreachable", "exact", _SETTINGS["address"]):
         _ip("route", "delete", "unreachable", _SETTINGS["address"])  # by these tests, until 2026
     config = NetworkConfig.model_validate(_SETTINGS)
-    if _there("--all") and differences(config, virsh("net-dumpxml", NETWORK)):
+    if _there("--all") and not _is_ours(config, virsh("net-dumpxml", NETWORK)):
         if _there():
             virsh("net-destroy", NETWORK)
         virsh("net-undefine", NETWORK)
@@ -49,12 +51,17 @@ def ensure() -> None:
         virsh("net-start", NETWORK)
 
 
+def _is_ours(config: NetworkConfig, definition: str) -> bool:
+    """Whether it is as `_definition` says. What devvm itself defines asks this host's DNS."""
+    return not differences(config, definition) and _ASKS_NOBODY in definition
+
+
 def _definition(config: NetworkConfig) -> str:
     """devvm's, with a DNS server that asks no other one."""
     root = ET.fromstring(network_xml(config))
     ET.register_namespace("dnsmasq", _DNSMASQ)
     options = ET.SubElement(root, f"{{{_DNSMASQ}}}options")
-    ET.SubElement(options, f"{{{_DNSMASQ}}}option", value="no-resolv")
+    ET.SubElement(options, f"{{{_DNSMASQ}}}option", value=_ASKS_NOBODY)
     return ET.tostring(root, encoding="unicode")
 
 

@@ -1,4 +1,4 @@
-"""A person in front of the site: a browser's worth of HTTP, with the host's own name resolution."""
+"""A person using the site: the HTTP of a browser, with the host's own name resolution."""
 
 import html.parser
 import http.cookiejar

@@ -1,4 +1,4 @@
-"""Other stacks than this checkout's: copies of it with something changed, and boxes of theirs."""
+"""Other stacks than this checkout's: changed copies of it, and their boxes."""
 
 import hashlib
 import shutil

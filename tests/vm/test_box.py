@@ -1,4 +1,4 @@
-"""The box: built for real, or there already and kept; the first tests that want a guest."""
+"""The box: really built, or kept if it exists; the first tests that need a guest."""
 
 import pytest
 

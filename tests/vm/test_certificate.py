@@ -1,4 +1,4 @@
-"""A VM that ran for two years: this host's clock is ahead, as libfaketime has it."""
+"""A VM that ran for two years: libfaketime sets this host's clock ahead."""
 
 import ssl
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,7 @@
-"""Every command line of the README and of docs/ is run, against a real VM.
+"""Runs every command line of the README and of docs/ against a real VM.
 
-A new one in the docs is picked up by itself; one that needs a terminal, or is run by another test,
-has to be named here, or else this fails.
+New ones in the docs are picked up automatically; a command that needs a terminal, or that another
+test runs, has to be listed here, or this fails.
 """
 
 import ast

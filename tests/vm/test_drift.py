@@ -1,6 +1,6 @@
-"""A real VM that departs from production, and what mends it: a sample of tests/container/drifts.
+"""A real VM that departs from production, and its fixes: a sample of tests/container/drifts.
 
-What only a virtual machine has is here too: a kernel of its own, disks, the layer of the manifest.
+Also tests what only a virtual machine has: its own kernel, disks, the VM layer of the manifest.
 """
 
 import json
@@ -11,7 +11,8 @@ import sys
 
 import pytest
 
-from devvm.parity import capture, manifest
+from devvm.parity.collect import capture
+from devvm.parity.production import manifest
 from tests.vm.conftest import REPOSITORY
 
 pytestmark = pytest.mark.vm

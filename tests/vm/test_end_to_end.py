@@ -1,4 +1,4 @@
-"""The main job, on a real VM: a new hire's day one, in the order in which it happens."""
+"""The main job, on a real VM: a new hire's first day, in order."""
 
 import subprocess
 import time

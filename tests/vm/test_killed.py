@@ -1,7 +1,7 @@
 """Commands that are killed or interrupted while a real guest boots, works or shuts down.
 
-When is an event of the command's own, and a short moment after it that differs with the commit.
-The many other points are in tests/kill.
+A command is killed at one of its own events, plus a short delay that differs with the commit.
+tests/kill tries the many other moments.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""A broken VM and its rebuild, snapshots, what was lost or damaged."""
+"""A broken VM and its rebuild, snapshots, a lost state folder, a damaged box image."""
 
 import hashlib
 import re

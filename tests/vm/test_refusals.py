@@ -1,7 +1,7 @@
-"""Bad input and a host that is not as it should be, against the real libvirt.
+"""Bad input and a misconfigured host, on the real libvirt.
 
-Each: one clear message with the cause and the next command, the right exit code, no traceback
-(`devvm` of conftest looks), and nothing half made.
+Each time: one clear message with the cause and the next command, the right exit code, no traceback
+(`devvm` in conftest checks that), and nothing half done.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""Releases and rollouts on real VMs: there, back, and a bad release that never gets there.
+"""Releases and rollouts on real VMs: forward, back, and a bad release that is stopped.
 
-The good release has another setting of nginx, a change of the site's schema, and the packages of a
-mirror that has moved: its box is built for it. Such a release is converged in place; a VM that has
+The good release has a different nginx setting, a change of the site's schema, and the packages of a
+mirror that has moved; a box is built for it. Such a release is converged in place; a VM that has
 drifted gets a new root instead.
 """
 

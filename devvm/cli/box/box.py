@@ -11,7 +11,7 @@ from devvm.cli.box.build import build_box
 from devvm.cli.host import readiness
 from devvm.cli.session import Session
 from devvm.domain.errors import ExitCode, UsageError
-from devvm.parity import moved
+from devvm.parity.packages import moved
 
 if TYPE_CHECKING:
     from devvm.domain.model import Box
@@ -27,17 +27,17 @@ ReleaseArgument = Annotated[
 
 def register(parent: typer.Typer) -> None:
     """Add the group of commands."""
-    app = typer.Typer(
-        help="Build, list, verify and remove boxes: the golden images that VMs are cloned from.",
-        no_args_is_help=True,
-        context_settings={"help_option_names": ["-h", "--help"]},
+    app = panels.group(
+        parent,
+        "box",
+        "Build, list, verify and remove boxes: the golden images that VMs are cloned from.",
+        panels.HOST,
     )
     app.command(epilog="Example:  devvm box build")(build)
     app.command("list", epilog="Example:  devvm box list --json")(list_boxes)
     app.command(epilog="Example:  devvm box show 2026.11.23-1a2b3c4d5e6f")(show)
     app.command(epilog="Example:  devvm box verify 2026.11.23-1a2b3c4d5e6f")(verify)
     app.command(epilog="Example:  devvm box remove 2026.11.23-1a2b3c4d5e6f")(remove)
-    parent.add_typer(app, name="box", rich_help_panel=panels.HOST)
 
 
 def build(
@@ -88,7 +88,8 @@ def list_boxes(context: typer.Context, json: options.Json = False) -> None:
     goldens = boxes.list_boxes(session.services())
     current = working_tree.content()
     session.output.result(
-        serializers.boxes(goldens, current), lambda: _show_list(session, goldens, current)
+        {"stack": current, "boxes": [serializers.box(golden) for golden in goldens]},
+        lambda: _show_list(session, goldens, current),
     )
 
 

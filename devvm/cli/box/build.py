@@ -18,6 +18,34 @@ if TYPE_CHECKING:
     from devvm.ports.services import Services
 
 
+def release_with_box(
+    session: Session, services: Services, *, release: str | None, newest: bool, yes: bool
+) -> str | None:
+    """Make sure that there is a box for a VM: build it if this host has none.
+
+    Returns:
+        The release to give the VM; None if it is that of the working tree.
+
+    Raises:
+        UsageError: both `release` and `newest` are given.
+        DevvmError: see `build_box`.
+    """
+    from devvm import wiring
+    from devvm.operations.vm import create
+
+    refuse_both(release, newest=newest)
+    golden = create.find_box(services, release, newest=newest)
+    if golden is None:
+        session.output.note(
+            "This host has no box of this stack yet. Building it takes several minutes, once."
+        )
+        # A box is checked in a VM of the configured size, not of the size asked for here.
+        standard = wiring.build_services(session.config())
+        build_box(session, standard, release=release, newest=newest, yes=yes)
+        golden = create.find_box(services, release, newest=newest)
+    return golden.release if newest and golden else release
+
+
 def build_box(
     session: Session,
     services: Services,

@@ -22,14 +22,8 @@ _ROLLOUTS = 10
 
 def register(parent: typer.Typer) -> None:
     """Add the group of commands."""
-    app = typer.Typer(
-        help="Show all VMs on this host at a glance.",
-        no_args_is_help=True,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-    app.callback()(lambda: None)
+    app = panels.group(parent, "fleet", "Show all VMs on this host at a glance.", panels.FLEET)
     app.command(epilog="Example:  devvm fleet report --html fleet.html")(report)
-    parent.add_typer(app, name="fleet", rich_help_panel=panels.FLEET)
 
 
 def report(
@@ -96,8 +90,8 @@ def _show_behind(session: Session, fleet: Overview) -> None:
 
 
 def _release(one: ReleaseLine) -> tuple[str, ...]:
-    unchecked = one.vms - one.match - one.differ
-    return (one.release, *map(str, (one.vms, one.match, one.differ, unchecked)), _remark(one))
+    total, match, differ = one.vms_total, one.vms_matching, one.vms_differing
+    return (one.release, *map(str, (total, match, differ, total - match - differ)), _remark(one))
 
 
 def _remark(one: ReleaseLine) -> str:

@@ -1,18 +1,18 @@
-"""The fleet as JSON, with the stable keys of docs/json.md, which are not our attributes' names."""
+"""The fleet as JSON, with the stable keys of docs/json.md; see `serializers`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from devvm.cli import serializers
+from devvm.cli.serializers import as_json
 
 if TYPE_CHECKING:
     from devvm.domain.model import Vm
     from devvm.domain.rollout.plan import Wave
     from devvm.domain.rollout.state import Record
-    from devvm.operations.fleet.report import FleetVm, HostLine, Overview, ReleaseLine
+    from devvm.operations.fleet.report import FleetVm, Overview, ReleaseLine
     from devvm.operations.fleet.status import Standing
-    from devvm.operations.verify.fleet import OfCheck
     from devvm.operations.verify.last_result import ParityRecord
 
 
@@ -43,19 +43,9 @@ def overview(fleet: Overview) -> dict[str, Any]:
         "at": fleet.at,
         "vms": [_vm(one) for one in fleet.vms],
         "releases": [_release(one) for one in fleet.releases],
-        "by_check": [by_check(of) for of in fleet.checks],
+        "by_check": as_json(fleet.checks),
         "rollouts": [_rollout(one) for one in fleet.rollouts],
-        "hosts": [_host(one) for one in fleet.hosts],
-    }
-
-
-def by_check(of: OfCheck) -> dict[str, Any]:
-    """A check that fails somewhere."""
-    return {
-        "check": of.name,
-        "checks_total": of.checks,
-        "vms": list(of.vms),
-        "message": of.message,
+        "hosts": as_json(fleet.hosts),
     }
 
 
@@ -79,9 +69,9 @@ def _release(one: ReleaseLine) -> dict[str, Any]:
         "changes": list(record.changes) if record else [],
         "retired_at": record.retired_at if record else None,
         "behind": one.behind,
-        "vms_total": one.vms,
-        "vms_matching": one.match,
-        "vms_differing": one.differ,
+        "vms_total": one.vms_total,
+        "vms_matching": one.vms_matching,
+        "vms_differing": one.vms_differing,
     }
 
 
@@ -89,7 +79,7 @@ def _rollout(record: Record) -> dict[str, Any]:
     return {
         "id": record.plan.id,
         "release": record.plan.terms.release,
-        "state": str(record.state),
+        "state": record.state,
         "started_at": record.started_at,
         "ended_at": record.ended_at,
         "by": record.plan.by,
@@ -98,29 +88,9 @@ def _rollout(record: Record) -> dict[str, Any]:
 
 
 def _wave(record: Record, wave: Wave) -> dict[str, Any]:
-    tally = record.tally(wave)
     return {
         "name": wave.name,
         "total": len(wave.vms),
-        "done": tally.done,
-        "failed": tally.failed,
-        "waiting": tally.waiting,
-        "left": tally.left,
-        "vms": [{"name": vm.name, "state": str(vm.state), "why": vm.why} for vm in record.of(wave)],
-    }
-
-
-def _host(one: HostLine) -> dict[str, Any]:
-    return {
-        "uri": one.uri,
-        "vms": one.vms,
-        "running": one.running,
-        "memory_mib": one.memory_mib,
-        "memory_free_mib": one.memory_free_mib,
-        "memory_running_mib": one.memory_running_mib,
-        "memory_vms_mib": one.memory_vms_mib,
-        "pool_vms_bytes": one.pool_vms_bytes,
-        "pool_kept_bytes": one.pool_kept_bytes,
-        "pool_boxes_bytes": one.pool_boxes_bytes,
-        "pool_free_bytes": one.pool_free_bytes,
+        **record.tally(wave)._asdict(),
+        "vms": [{"name": vm.name, "state": vm.state, "why": vm.why} for vm in record.of(wave)],
     }

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from devvm.cli import formatting, serializers
-from devvm.cli.fleet import fleet_serializers
 from devvm.cli.session import Session
 from devvm.domain.errors import ExitCode
-from devvm.parity import moved
+from devvm.parity.packages import moved
 
 if TYPE_CHECKING:
     from devvm.domain.model import Report
@@ -46,20 +45,12 @@ def _data(fleet: FleetReport) -> dict[str, Any]:
     return {
         "passed": fleet.passed,
         "vms": [serializers.report(report) for report in fleet.reports.values()],
-        "not_running": list(fleet.not_running),
+        "not_running": fleet.not_running,
         "not_checked": [
             {"name": name, "reason": reason} for name, reason in fleet.not_checked.items()
         ],
-        "by_release": [
-            {
-                "release": of.release,
-                "vms_total": of.vms,
-                "vms_matching": of.match,
-                "vms_differing": of.differ,
-            }
-            for of in fleet.by_release()
-        ],
-        "by_check": [fleet_serializers.by_check(of) for of in fleet.by_check()],
+        "by_release": fleet.by_release(),
+        "by_check": fleet.by_check(),
         "seconds": fleet.seconds,
     }
 
@@ -73,7 +64,10 @@ def _show(session: Session, fleet: FleetReport) -> None:
     if releases := fleet.by_release():
         output.table(
             ("RELEASE", "VMS", "MATCH", "DIFFER"),
-            [(of.release, str(of.vms), str(of.match), str(of.differ)) for of in releases],
+            [
+                (of.release, *map(str, (of.vms_total, of.vms_matching, of.vms_differing)))
+                for of in releases
+            ],
         )
         output.line()
     output.table(("VM", "RELEASE", "RESULT", "TIME"), _rows(fleet))
@@ -93,7 +87,7 @@ def show_checks(session: Session, failing: Sequence[OfCheck]) -> None:
     """Show which checks fail on which VMs, if any do."""
     if failing:
         session.output.table(
-            ("CHECK", "VMS", "EXAMPLE"), [(of.name, _vms(of.vms), _example(of)) for of in failing]
+            ("CHECK", "VMS", "EXAMPLE"), [(of.check, _vms(of.vms), _example(of)) for of in failing]
         )
         session.output.line()
 
@@ -146,4 +140,6 @@ def _vms(names: Sequence[str]) -> str:
 
 def _example(of: OfCheck) -> str:
     first = of.message.strip().partition("\n")[0]
-    return first if of.checks == 1 else f"{formatting.plural(of.checks, 'check')}: {first}"
+    return (
+        first if of.checks_total == 1 else f"{formatting.plural(of.checks_total, 'check')}: {first}"
+    )

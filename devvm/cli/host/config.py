@@ -29,18 +29,8 @@ class Setting:
 
 def register(app: typer.Typer) -> None:
     """Add the group of commands."""
-    group = typer.Typer(
-        help="Show the configuration.",
-        no_args_is_help=True,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-    group.callback()(_group)  # one command alone would otherwise swallow the group's name
+    group = panels.group(app, "config", "Show the configuration.", panels.HOST)
     group.command(epilog="Example:  devvm config show --json")(show)
-    app.add_typer(group, name="config", rich_help_panel=panels.HOST)
-
-
-def _group() -> None:
-    pass
 
 
 def show(context: typer.Context, json: options.Json = False) -> None:
@@ -53,13 +43,7 @@ def show(context: typer.Context, json: options.Json = False) -> None:
         (str(path), tomllib.loads(path.read_text(encoding="utf-8"))) for path in config.files()
     ]
     found = settings(effective, files)
-    data = {
-        "files": [name for name, _ in files],
-        "settings": [
-            {"key": s.key, "value": s.value, "source": s.source, "description": s.description}
-            for s in found
-        ],
-    }
+    data = {"files": [name for name, _ in files], "settings": found}
     session.output.result(data, lambda: _show(session, found))
 
 

@@ -44,7 +44,7 @@ def doctor(
         {
             "healthy": not left,
             "findings": [_data(result) for result in results],
-            "busy": [{"name": held.name, "holder": held.holder} for held in before.busy],
+            "busy": before.busy,
         },
         lambda: _show(session, results, before.busy, fix=fix),
     )

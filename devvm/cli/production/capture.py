@@ -118,11 +118,11 @@ def capture(
     done = operation.capture(hosts, plan, run, datetime.now(UTC).date())
     count = sum(len(items) for items in done.manifest.areas.values())
     data = {
-        "file": str(plan.output),
-        "hosts": list(done.manifest.hosts),
+        "file": plan.output,
+        "hosts": done.manifest.hosts,
         "items": {area: len(items) for area, items in sorted(done.manifest.areas.items())},
         "changed": done.changed,
-        "new_varies": list(done.new_varies),
+        "new_varies": done.new_varies,
     }
     session.output.result(data, lambda: _show(session, done, plan.output, count))
 

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from devvm.cli.output import Output
     from devvm.operations.production.manifests import FileFinding, Item
-    from devvm.parity.diff import Differences
-    from devvm.parity.manifest import Manifest
-    from devvm.parity.propose import Proposal
+    from devvm.parity.differences.diff import Differences
+    from devvm.parity.production.manifest import Manifest
+    from devvm.parity.proposal.propose import Proposal, Task
 
 
 def register(app: typer.Typer) -> None:
@@ -65,18 +65,18 @@ def show(
     shown = operation.read(file)
     items = None if pattern is None else operation.find(shown, pattern, file)
     data = {
-        "file": str(file),
+        "file": file,
         "captured": shown.captured.isoformat() if shown.captured else None,
-        "hosts": list(shown.hosts),
-        "only_if": list(shown.only_if),
-        "unless": list(shown.unless),
+        "hosts": shown.hosts,
+        "only_if": shown.only_if,
+        "unless": shown.unless,
         "areas": {area: len(found) for area, found in sorted(shown.areas.items())},
         "varies": [
-            {"check": one.check, "facts": list(one.varies)}
+            {"check": one.check, "facts": one.varies}
             for one in operation.every_item(shown)
             if one.varies
         ],
-        "items": None if items is None else [_item(one) for one in items],
+        "items": None if items is None else [_with_check(one) for one in items],
     }
     if items is None:
         session.output.result(data, lambda: _overview(session.output, shown, file))
@@ -86,14 +86,8 @@ def show(
         session.output.result(data, lambda: _several(session.output, items))
 
 
-def _item(one: Item) -> dict[str, Any]:
-    return {
-        "check": one.check,
-        "area": one.area,
-        "item": one.item,
-        "facts": one.facts,
-        "varies": list(one.varies),
-    }
+def _with_check(one: Item | Task) -> dict[str, Any]:
+    return {"check": one.check, **vars(one)}
 
 
 def _overview(output: Output, shown: Manifest, file: Path) -> None:
@@ -125,7 +119,7 @@ def _overview(output: Output, shown: Manifest, file: Path) -> None:
 
 
 def _single(output: Output, one: Item) -> None:
-    from devvm.parity.text import is_text
+    from devvm.parity.differences.text import is_text
 
     facts = one.facts or {}
     texts = {name: str(value) for name, value in sorted(facts.items()) if is_text(value)}
@@ -157,7 +151,7 @@ def _lines(value: object) -> list[str]:
 
 
 def _several(output: Output, items: Sequence[Item]) -> None:
-    from devvm.parity.text import facts_in_a_line
+    from devvm.parity.differences.text import facts_in_a_line
 
     rows = []
     for one in items:
@@ -183,21 +177,21 @@ def diff(
     Exits with 3 if they differ. Ignores the day and the hosts of a capture.
     """
     from devvm.operations.production import manifests as operation
-    from devvm.parity.diff import between
+    from devvm.parity.differences.diff import between
 
     session = Session.of(context)
     old, new = operation.read(a), operation.read(b)
     found = between(old, new)
     data = {
-        "a": str(a),
-        "b": str(b),
+        "a": a,
+        "b": b,
         "equal": not found,
         "changes": [
             {
                 "check": one.check,
                 "area": one.area,
                 "item": one.item,
-                "change": str(one.kind),
+                "change": one.kind,
                 "old": one.old,
                 "new": one.new,
                 "diff": one.diff,
@@ -205,13 +199,12 @@ def diff(
             for one in found.changes
         ],
         "varies": [
-            {"check": one.check, "added": list(one.added), "removed": list(one.removed)}
+            {"check": one.check, "added": one.added, "removed": one.removed}
             for one in found.variations
         ],
-        "areas": {area: str(kind) for area, kind in found.areas.items()},
+        "areas": found.areas,
         "conditions": {
-            name: {"old": list(was), "new": list(now)}
-            for name, (was, now) in found.conditions.items()
+            name: {"old": was, "new": now} for name, (was, now) in found.conditions.items()
         },
     }
     session.output.result(data, lambda: _differences(session.output, found))
@@ -270,29 +263,21 @@ def lint(
     """
     from devvm import wiring
     from devvm.operations.production import manifests as operation
-    from devvm.system import assets
 
     session = Session.of(context)
     path = file or wiring.production(session.config())
-    files, found = operation.lint(path, assets.parity_suite(), fix=fix)
+    files, found = operation.lint(path, fix=fix)
     counts = {
         severity: sum(one.finding.severity == severity for one in found)
         for severity in ("error", "warning")
     }
     data = {
-        "files": list(map(str, files)),
+        "files": files,
         "good": not counts["error"],
         "errors": counts["error"],
         "warnings": counts["warning"],
         "findings": [
-            {
-                "file": str(one.file),
-                "line": one.finding.line,
-                "check": one.finding.check or None,
-                "severity": str(one.finding.severity),
-                "rule": one.finding.rule,
-                "message": one.finding.message,
-            }
+            {"file": one.file, **vars(one.finding), "check": one.finding.check or None}
             for one in found
         ],
     }
@@ -346,23 +331,10 @@ def propose(
     base = old or production / operation.MANIFEST
     found = operation.proposal(base, new, production, assets.roles())
     data = {
-        "from": str(base),
-        "to": str(new),
-        "tasks": [
-            {
-                "role": one.role,
-                "check": one.check,
-                "area": one.area,
-                "item": one.item,
-                "text": one.text,
-                "source": one.source,
-                "diff": one.diff,
-                "old": one.old,
-                "new": one.new,
-            }
-            for one in found.tasks
-        ],
-        "notes": list(found.notes),
+        "from": base,
+        "to": new,
+        "tasks": [_with_check(one) for one in found.tasks],
+        "notes": found.notes,
     }
     session.output.result(data, lambda: _proposal(session.output, found))
 

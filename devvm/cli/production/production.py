@@ -17,19 +17,15 @@ _DAYS = 90
 
 def register(parent: typer.Typer) -> None:
     """Add the group of commands."""
-    app = typer.Typer(
-        help="Describe production, and allow VMs to differ from it.",
-        no_args_is_help=True,
-        context_settings={"help_option_names": ["-h", "--help"]},
+    app = panels.group(
+        parent, "production", "Describe production, and allow VMs to differ from it.", panels.HOST
     )
-    app.callback()(lambda: None)
     capture.register(app)
     manifests.register(app)
     app.command(
         epilog="Example:  devvm production waive sysctl/vm.swappiness "
         "--reason 'VMs have little memory'"
     )(waive)
-    parent.add_typer(app, name="production", rich_help_panel=panels.HOST)
 
 
 def waive(
@@ -90,10 +86,10 @@ def waive(
     session.output.result(
         {
             "check": check,
-            "checks": list(matched),
+            "checks": matched,
             "until": waiver.until.isoformat(),
             "owner": waiver.owner,
-            "file": str(file),
+            "file": file,
         },
         lambda: session.output.line(
             f"Waived until {waiver.until}: {formatting.plural(len(matched), 'check')}, in {file}"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json as json_format
 import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devvm.cli import completion, formatting, options
+from devvm.cli import completion, options
 from devvm.cli.rollout import options as rollout_options
 from devvm.cli.rollout import sentences
 from devvm.cli.session import Session
@@ -35,30 +34,25 @@ def plan(
     context: typer.Context,
     release: rollout_options.Release = None,
     canary: rollout_options.Canary = None,
-    wave: rollout_options.Waves = None,
+    waves: rollout_options.Waves = None,
     max_failures: rollout_options.MaxFailures = None,
     parallel: rollout_options.Parallel = None,
     rebuild: rollout_options.Rebuild = None,
     ask_minutes: rollout_options.AskMinutes = None,
-    vm: rollout_options.Vms = None,
+    vms: rollout_options.Vms = None,
     plan: rollout_options.PlanFile = None,
     everything: All = False,
     json: options.Json = False,
 ) -> None:
     """Show which VMs would be updated when and how, and what their owners would notice."""
-    from devvm import wiring
     from devvm.cli.rollout import serializers, show
-    from devvm.operations.rollout import plan as rollout_plan
 
     session = Session.of(context)
     services = session.services()
-    given = {
-        "release": release, "canary": canary, "waves": wave, "max_failures": max_failures,
-        "parallel": parallel, "rebuild": rebuild, "ask_minutes": ask_minutes, "vms": vm,
-    }  # fmt: skip
-    terms = rollout_options.terms(services, given, plan)
-    by = wiring.invoker().login
-    made, planned = rollout_plan.make(services, terms, by=by, today=formatting.today())
+    made, planned = rollout_options.planned(
+        services, plan, release=release, canary=canary, waves=waves, max_failures=max_failures,
+        parallel=parallel, rebuild=rebuild, ask_minutes=ask_minutes, vms=vms,
+    )  # fmt: skip
     session.output.result(
         serializers.plan(made, planned),
         lambda: show.plan(session, made, planned, everything=everything),
@@ -125,7 +119,6 @@ def _follow(session: Session, services: Services, log: RolloutLog) -> bool:
 
 def _follow_events(session: Session, services: Services, log: RolloutLog) -> bool:
     """Print events as they are written; return whether the process died before the end."""
-    from devvm.cli.rollout import serializers
     from devvm.domain.rollout.state import add_up
 
     plan, at = log.plan()
@@ -134,8 +127,7 @@ def _follow_events(session: Session, services: Services, log: RolloutLog) -> boo
         busy = _holder(services)
         events = log.events()
         for event in events[seen:]:
-            line = json_format.dumps(serializers.event(event), ensure_ascii=False)
-            session.output.write(f"{line}\n")
+            session.output.event(event)
         seen = len(events)
         record = add_up(plan, at, events)
         if _is_over(record, busy):
@@ -189,7 +181,7 @@ def log(
     json: options.Json = False,
 ) -> None:
     """Show the log of a rollout: when, who, which VM, what, and the result."""
-    from devvm.cli.rollout import serializers, show
+    from devvm.cli.rollout import show
     from devvm.domain.errors import NotFoundError
     from devvm.domain.rollout.state import Mark
     from devvm.operations.rollout import store
@@ -208,6 +200,6 @@ def log(
         if vm in (None, event.vm) and (everything or event.what != Mark.PHASE)
     ]
     session.output.result(
-        {"id": found.id, "events": [serializers.event(event) for event in events]},
+        {"id": found.id, "events": events},
         lambda: show.events(session, events),
     )

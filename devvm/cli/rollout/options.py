@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from devvm.cli import completion
+from devvm.cli import completion, formatting
 from devvm.domain.errors import UsageError
 
 if TYPE_CHECKING:
-    from devvm.domain.rollout.plan import Terms
+    from devvm.domain.rollout.plan import Plan, Terms
+    from devvm.operations.rollout.plan import Planned
     from devvm.ports.services import Services
 
 _TERMS = "Terms (override those of a plan file)"
@@ -92,6 +93,21 @@ PlanFile = Annotated[
         "ask_minutes, vms.",
     ),
 ]  # fmt: skip
+
+
+def planned(
+    services: Services, plan_file: Path | None, **given: object
+) -> tuple[Plan, tuple[Planned, ...]]:
+    """The plan for the terms that were given; for the arguments and errors see `terms`.
+
+    Raises:
+        NotFoundError: the release has no box, or there is no VM of a name.
+    """
+    from devvm import wiring
+    from devvm.operations.rollout import plan
+
+    asked = terms(services, given, plan_file)
+    return plan.make(services, asked, by=wiring.invoker().login, today=formatting.today())
 
 
 def terms(services: Services, given: Mapping[str, Any], plan_file: Path | None) -> Terms:

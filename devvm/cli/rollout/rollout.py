@@ -26,10 +26,11 @@ Id = look.Id
 
 def register(parent: typer.Typer) -> None:
     """Add the group of commands."""
-    app = typer.Typer(
-        help="Roll out a release to the fleet: a canary first, then wave by wave.",
-        no_args_is_help=True,
-        context_settings={"help_option_names": ["-h", "--help"]},
+    app = panels.group(
+        parent,
+        "rollout",
+        "Roll out a release to the fleet: a canary first, then wave by wave.",
+        panels.FLEET,
     )
     app.command(epilog="Example:  devvm rollout plan latest")(look.plan)
     app.command(
@@ -43,19 +44,18 @@ def register(parent: typer.Typer) -> None:
     app.command("list", epilog="Example:  devvm rollout list")(look.list_rollouts)
     app.command(epilog="Example:  devvm rollout log --vm dev1")(look.log)
     app.command("try-hooks", epilog="Example:  devvm rollout try-hooks")(try_hooks)
-    parent.add_typer(app, name="rollout", rich_help_panel=panels.FLEET)
 
 
 def start(
     context: typer.Context,
     release: rollout_options.Release = None,
     canary: rollout_options.Canary = None,
-    wave: rollout_options.Waves = None,
+    waves: rollout_options.Waves = None,
     max_failures: rollout_options.MaxFailures = None,
     parallel: rollout_options.Parallel = None,
     rebuild: rollout_options.Rebuild = None,
     ask_minutes: rollout_options.AskMinutes = None,
-    vm: rollout_options.Vms = None,
+    vms: rollout_options.Vms = None,
     plan: rollout_options.PlanFile = None,
     yes: options.Yes = False,
     quiet: options.Quiet = False,
@@ -67,20 +67,15 @@ def start(
     If a canary fails, the rollout stops and all canaries are rolled back. The rollout runs in this
     process; if that is killed, or paused with Ctrl-C, `devvm rollout resume` continues it.
     """
-    from devvm import wiring
     from devvm.cli.rollout import show as rollout_show
     from devvm.operations.rollout import control
-    from devvm.operations.rollout import plan as rollout_plan
 
     session = Session.of(context)
     services = session.services()
-    given = {
-        "release": release, "canary": canary, "waves": wave, "max_failures": max_failures,
-        "parallel": parallel, "rebuild": rebuild, "ask_minutes": ask_minutes, "vms": vm,
-    }  # fmt: skip
-    terms = rollout_options.terms(services, given, plan)
-    by = wiring.invoker().login
-    made, planned = rollout_plan.make(services, terms, by=by, today=formatting.today())
+    made, planned = rollout_options.planned(
+        services, plan, release=release, canary=canary, waves=waves, max_failures=max_failures,
+        parallel=parallel, rebuild=rebuild, ask_minutes=ask_minutes, vms=vms,
+    )  # fmt: skip
     said = rollout_show.summary(made, planned)
     _confirm(session, said, yes=yes)
 

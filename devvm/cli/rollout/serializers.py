@@ -1,4 +1,4 @@
-"""Rollouts as JSON, with the stable keys of docs/json.md, which are not our attributes' names."""
+"""Rollouts as JSON, with the stable keys of docs/json.md; see `devvm.cli.serializers`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from devvm.domain.rollout.plan import Plan, Terms
-    from devvm.domain.rollout.state import Event, Record, VmProgress
+    from devvm.domain.rollout.state import Record, VmProgress
     from devvm.operations.rollout.plan import Planned
 
 
@@ -24,16 +24,16 @@ def record(found: Record, *, vms: bool = True) -> dict[str, Any]:
     data: dict[str, Any] = {
         "id": plan.id,
         "release": plan.terms.release,
-        "state": str(found.state),
+        "state": found.state,
         "why": found.why or None,
         "by": plan.by,
         "started_at": found.started_at,
         "ended_at": found.ended_at,
         "wave": found.wave or None,
         "terms": terms(plan.terms),
-        "changes": list(plan.changes),
-        "counts": {str(state): numbers[state] for state in VmState},
-        "notes": list(found.notes),
+        "changes": plan.changes,
+        "counts": {state: numbers[state] for state in VmState},
+        "notes": found.notes,
     }
     if vms:
         data["waves"] = [
@@ -46,19 +46,19 @@ def terms(asked: Terms) -> dict[str, Any]:
     """The terms of a rollout, without its release."""
     return {
         "canary": asked.canary,
-        "waves": list(asked.waves),
+        "waves": asked.waves,
         "max_failures": asked.max_failures,
         "parallel": asked.parallel,
         "rebuild": asked.rebuild,
         "ask_minutes": asked.ask_minutes,
-        "vms": list(asked.only),
+        "vms": asked.only,
     }
 
 
 def _vm(one: VmProgress) -> dict[str, Any]:
     return {
         "name": one.name,
-        "state": str(one.state),
+        "state": one.state,
         "why": one.why or None,
         "way": one.way or None,
         "reason": one.reason or None,
@@ -73,17 +73,6 @@ def _vm(one: VmProgress) -> dict[str, Any]:
     }
 
 
-def event(happened: Event) -> dict[str, Any]:
-    """An event of a rollout."""
-    return {
-        "at": happened.at,
-        "by": happened.by,
-        "what": happened.what,
-        "vm": happened.vm,
-        "facts": dict(happened.facts),
-    }
-
-
 def plan(made: Plan, planned: Iterable[Planned]) -> dict[str, Any]:
     """A plan."""
     of_wave: dict[str, list[dict[str, Any]]] = {wave.name: [] for wave in made.waves}
@@ -91,7 +80,7 @@ def plan(made: Plan, planned: Iterable[Planned]) -> dict[str, Any]:
         of_wave[one.wave].append(_planned(one))
     return {
         "release": made.terms.release,
-        "changes": list(made.changes),
+        "changes": made.changes,
         "terms": terms(made.terms),
         "waves": [{"name": name, "vms": vms} for name, vms in of_wave.items()],
     }
@@ -102,7 +91,7 @@ def _planned(one: Planned) -> dict[str, Any]:
         "name": one.name,
         "engineer": one.engineer,
         "release": one.release,
-        "way": str(one.strategy.kind),
+        "way": one.strategy.kind,
         "reason": one.strategy.reason,
         "notice": one.notice,
         "waits": one.why or None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from devvm.cli import options, panels, reports, serializers
-from devvm.cli.box.build import build_box, refuse_both
+from devvm.cli.box.build import release_with_box
 from devvm.cli.host import readiness
 from devvm.cli.session import Session
 from devvm.domain.errors import ExitCode
@@ -72,22 +72,8 @@ def create(
     readiness.ensure(session, config, yes=yes)
     services = wiring.build_services(config)
     operation.check(services, vm_name)  # before minutes of building a box
-    refuse_both(release, newest=newest)
-    golden = operation.find_box(services, release, newest=newest)
-    if golden is None:
-        session.output.note(
-            "This host has no box of this stack yet. Building it takes several minutes, once."
-        )
-        # A box is checked in a VM of the configured size, not of the size asked for here.
-        standard = wiring.build_services(session.config())
-        build_box(session, standard, release=release, newest=newest, yes=yes)
-        golden = operation.find_box(services, release, newest=newest)
-    request = operation.CreateRequest(
-        name=vm_name,
-        engineer=person,
-        release=golden.release if newest and golden else release,
-        keep=keep,
-    )
+    release = release_with_box(session, services, release=release, newest=newest, yes=yes)
+    request = operation.CreateRequest(name=vm_name, engineer=person, release=release, keep=keep)
     run = session.run(f"create {vm_name}")
     result = operation.create(services, request, run)
     session.output.result(_data(result, run), lambda: _show(session, result))
@@ -100,9 +86,9 @@ def _data(result: CreateResult, run: Run) -> dict[str, Any]:
         "vm": serializers.vm(result.vm),
         "url": result.url,
         "ssh_command": result.ssh_command,
-        "ca_certificate": str(result.ca_certificate),
+        "ca_certificate": result.ca_certificate,
         "report": serializers.report(result.report),
-        "run": serializers.run(run.record("done")),
+        "run": run.record("done"),
     }
 
 
@@ -124,23 +110,24 @@ def _show(session: Session, result: CreateResult) -> None:
         ]
         session.output.facts(f"{name} is ready", rows)
     else:
-        rows += _whose_task(result)
+        rows += _not_passed(result)
         reports.show_failures(session, result.report)
-        session.output.line()
-        session.output.facts(f"{name} was created, but checks failed", rows, good=False)
+        what = "checks failed" if result.report.checks else "no check ran"
+        session.output.facts(f"{name} was created, but {what}", rows, good=False)
 
 
-def _whose_task(result: CreateResult) -> list[tuple[str, str]]:
-    """Rows for a VM whose checks failed: who has to fix that, and what to do meanwhile."""
+def _not_passed(result: CreateResult) -> list[tuple[str, str]]:
+    """Rows for a VM whose checks failed: what to try, whom to tell, what to do meanwhile."""
     from devvm.operations.verify import gate
 
     name, other = result.vm.name, result.other_release
     rows = [
-        ("Whose task", gate.whose_task(result.report)),
-        *([("Send them", str(result.log))] if result.log else []),
-        ("Next", f"devvm verify {name}"),
-        ("Meanwhile", f"{result.ssh_command}: it runs, but differs from production as shown above"),
+        ("Fix", f"devvm verify {name} --fix"),
+        ("Report to", gate.report_to(result.report)),
+        *([("Attach", str(result.log))] if result.log else []),
+        ("Meanwhile", f"you can use it as it is: {result.ssh_command}"),
     ]
     if other:
-        rows.append(("", f"or: devvm destroy {name}; devvm create {name} --release {other}"))
+        again = f"devvm destroy {name}; devvm create {name} --release {other}"
+        rows.append(("", f"or use another release: {again}"))
     return rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from devvm.cli import formatting
+from devvm.cli import formatting, serializers
 from devvm.cli.session import Session
 from devvm.domain.errors import DevvmError
 
@@ -32,7 +32,6 @@ def bring(
         The result as JSON; None if there is no update for the VM.
     """
     from devvm import wiring
-    from devvm.cli.output import error_data
     from devvm.operations.rollout import deferred
 
     release = deferred.due(vm, formatting.today())
@@ -58,6 +57,6 @@ def bring(
             session.output.note(f"  {line}")
         if error.log:
             session.output.note(f"Log: {error.log}")
-        return {"release": release, "result": "failed", "error": error_data(error)}
+        return {"release": release, "result": "failed", "error": serializers.error(error)}
     session.output.note(f"{vm.name} is on {release}")
     return {"release": release, "result": "done", "error": None}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from devvm.cli import options, panels, reports, serializers
-from devvm.cli.box.build import build_box, refuse_both
+from devvm.cli.box.build import release_with_box
 from devvm.cli.host import readiness
 from devvm.cli.session import Session
 from devvm.cli.vm import unsaved_work
@@ -37,7 +37,7 @@ def rebuild(
     """
     from devvm import wiring
     from devvm.domain.release import identity as releases
-    from devvm.operations.vm import create, lifecycle
+    from devvm.operations.vm import lifecycle
     from devvm.operations.vm import rebuild as operation
 
     session = Session.of(context)
@@ -50,20 +50,11 @@ def rebuild(
     lifecycle.check(services, vm_name)
     again = f"devvm rebuild {vm_name}{f' --release {release}' if release else ''} --yes"
     found = unsaved_work.agree(session, services, vm_name, again, yes=yes)
-    refuse_both(release, newest=newest)
-    golden = create.find_box(services, release, newest=newest)
-    if golden is None:
-        session.output.note(
-            "This host has no box of this stack yet. Building it takes several minutes, once."
-        )
-        build_box(session, services, release=release, newest=newest, yes=yes)
-        golden = create.find_box(services, release, newest=newest)
+    release = release_with_box(session, services, release=release, newest=newest, yes=yes)
     invoker = wiring.invoker()
     login = vm_name if invoker.login == "root" else invoker.login
     request = operation.RebuildRequest(
-        name=vm_name,
-        engineer=invoker.engineer(login, ()),
-        release=golden.release if newest and golden else release,
+        name=vm_name, engineer=invoker.engineer(login, ()), release=release
     )
     run = session.run(f"rebuild {vm_name}")
     result = operation.rebuild(services, request, run)
@@ -72,8 +63,8 @@ def rebuild(
             "vm": serializers.vm(result.vm),
             "report": serializers.report(result.report),
             "previous": result.previous,
-            "risk": serializers.risk(found),
-            "run": serializers.run(run.record("done")),
+            "risk": found,
+            "run": run.record("done"),
         },
         lambda: _show(session, result),
     )

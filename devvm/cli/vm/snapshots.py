@@ -22,16 +22,13 @@ Label = Annotated[
 
 def register(parent: typer.Typer) -> None:
     """Add the commands."""
-    app = typer.Typer(
-        help="Take snapshots of a VM's disks, and restore them.",
-        no_args_is_help=True,
-        context_settings={"help_option_names": ["-h", "--help"]},
+    app = panels.group(
+        parent, "snapshot", "Take snapshots of a VM's disks, and restore them.", panels.SAFETY
     )
     app.command(epilog="Example:  devvm snapshot create dev1 before-upgrade")(create)
     app.command("list", epilog="Example:  devvm snapshot list dev1")(list_snapshots)
     app.command(epilog="Example:  devvm snapshot restore dev1 before-upgrade")(restore)
     app.command(epilog="Example:  devvm snapshot delete dev1 before-upgrade")(delete)
-    parent.add_typer(app, name="snapshot", rich_help_panel=panels.SAFETY)
     parent.command(
         rich_help_panel=panels.SAFETY, epilog="Example:  devvm clone dev1 --as dev1-copy"
     )(clone)
@@ -53,7 +50,7 @@ def create(
     run = session.run(f"snapshot create {vm_name}")
     made = snapshots.create(session.services(), vm_name, label, run)
     session.output.result(
-        {"snapshot": serializers.snapshot(made), "run": serializers.run(run.record("done"))},
+        {"snapshot": serializers.snapshot(made), "run": run.record("done")},
         lambda: session.output.line(f"Snapshot {label} of {vm_name} created"),
     )
 
@@ -118,7 +115,7 @@ def restore(
     run = session.run(f"snapshot restore {vm_name}")
     machine = snapshots.restore_snapshot(services, vm_name, label, run)
     session.output.result(
-        {"vm": serializers.vm(machine), "run": serializers.run(run.record("done"))},
+        {"vm": serializers.vm(machine), "run": run.record("done")},
         lambda: session.output.line(
             f"{vm_name} was restored from {label} and is {machine.state}; "
             "its previous state is in the trash"
@@ -141,7 +138,7 @@ def delete(
     run = session.run(f"snapshot delete {vm_name}")
     removed = snapshots.delete(session.services(), vm_name, label, run)
     session.output.result(
-        {"snapshot": label, "removed": removed, "run": serializers.run(run.record("done"))},
+        {"snapshot": label, "removed": removed, "run": run.record("done")},
         lambda: session.output.line(f"Snapshot {label} of {vm_name} deleted"),
     )
 
@@ -179,7 +176,7 @@ def clone(
             "url": done.url,
             "ssh_command": f"devvm ssh {vm_name}",
             "report": serializers.report(done.report),
-            "run": serializers.run(run.record("done")),
+            "run": run.record("done"),
         },
         lambda: _show_clone(session, original, done),
     )

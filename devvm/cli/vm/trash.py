@@ -28,15 +28,15 @@ def register(parent: typer.Typer) -> None:
     """Add the commands."""
     parent.command(rich_help_panel=panels.SAFETY, epilog="Example:  devvm destroy dev1")(destroy)
     parent.command(rich_help_panel=panels.SAFETY, epilog="Example:  devvm recover dev1")(recover)
-    app = typer.Typer(
-        help="List and delete what was destroyed or replaced, and can still be recovered.",
-        no_args_is_help=True,
-        context_settings={"help_option_names": ["-h", "--help"]},
+    app = panels.group(
+        parent,
+        "trash",
+        "List and delete what was destroyed or replaced, and can still be recovered.",
+        panels.SAFETY,
     )
     app.command("list", epilog="Example:  devvm trash list --json")(list_trash)
     app.command(epilog="Example:  devvm trash show dev1")(show)
     app.command(epilog="Example:  devvm trash empty dev1 --purge dev1")(empty)
-    parent.add_typer(app, name="trash", rich_help_panel=panels.SAFETY)
 
 
 def destroy(
@@ -71,7 +71,7 @@ def destroy(
         {
             "name": vm_name,
             "trash": serializers.kept(done.kept) if done.kept else None,
-            "run": serializers.run(run.record("done")),
+            "run": run.record("done"),
         },
         lambda: _show_destroyed(session, done),
     )
@@ -124,7 +124,7 @@ def recover(
         {
             "vm": serializers.vm(done.vm),
             "report": serializers.report(done.report),
-            "run": serializers.run(run.record("done")),
+            "run": run.record("done"),
         },
         lambda: _show_recovered(session, done),
     )

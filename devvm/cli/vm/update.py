@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +14,6 @@ from devvm.domain.errors import ExitCode
 from devvm.operations.core.machine import Machine
 
 if TYPE_CHECKING:
-    from devvm.domain.release.strategy import Strategy
     from devvm.operations.core.progress import Run
     from devvm.operations.update.strategy import Choice
     from devvm.operations.update.update import Updated
@@ -66,9 +65,9 @@ def update(
         {
             "vm": serializers.vm(updated.vm),
             "report": serializers.report(updated.report),
-            "way": _strategy_data(updated.strategy),
+            "way": updated.strategy,
             "previous": updated.previous,
-            "run": serializers.run(run.record("done")),
+            "run": run.record("done"),
         },
         lambda: _show(session, updated),
     )
@@ -106,18 +105,6 @@ def _choice(
         again = f"devvm update {name} --release {release}{' --rebuild' if rebuild else ''} --yes"
         unsaved_work.agree(session, services, name, again, yes=yes)
     return choice
-
-
-def _strategy_data(strategy: Strategy | None) -> dict[str, Any] | None:
-    if strategy is None:
-        return None
-    return {
-        "kind": str(strategy.kind),
-        "reason": strategy.reason,
-        "roles": list(strategy.roles),
-        "packages": list(strategy.packages),
-        "removed": list(strategy.removed),
-    }
 
 
 def _show(session: Session, updated: Updated) -> None:

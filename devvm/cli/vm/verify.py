@@ -101,7 +101,7 @@ def _fix(session: Session, name: str, *, html: Path | None) -> None:
     if html:
         reports.write_html(done.after, html)
     data = {
-        "roles": list(done.roles),
+        "roles": done.roles,
         "tasks_changed": done.changed,
         "mended": [check.name for check in done.fixed],
         "report": serializers.report(done.after),

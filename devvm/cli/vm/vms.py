@@ -13,7 +13,7 @@ from devvm.cli.fleet import fleet_serializers
 from devvm.cli.session import Session
 from devvm.cli.vm import deferred_update
 from devvm.operations.core.machine import Machine
-from devvm.parity import moved
+from devvm.parity.packages import moved
 
 if TYPE_CHECKING:
     from devvm.domain.model import Disk, RunRecord, Vm
@@ -121,10 +121,10 @@ def _details_data(details: VmDetails, stands: Standing) -> dict[str, Any]:
     return {
         "vm": fleet_serializers.vm(details.vm, stands),
         "url": details.url,
-        "ca_certificate": str(details.ca_certificate),
-        "disks": [serializers.disk(disk) for disk in details.disks],
-        "runs": [serializers.run(record) for record in details.runs],
-        "logs": [str(path) for path in details.logs],
+        "ca_certificate": details.ca_certificate,
+        "disks": details.disks,
+        "runs": details.runs,
+        "logs": details.logs,
     }
 
 
@@ -261,7 +261,7 @@ def _change(
         if done["update"]:
             vm = lifecycle.get(Machine(services, vm_name))
     session.output.result(
-        {"vm": serializers.vm(vm), "run": serializers.run(run.record("done")), **done},
+        {"vm": serializers.vm(vm), "run": run.record("done"), **done},
         lambda: session.output.line(f"{vm.name} is {shown_state(vm)}"),
     )
 
@@ -295,8 +295,8 @@ def resize(
     session.output.result(
         {
             "name": vm_name,
-            "disk": serializers.disk(disk),
-            "run": serializers.run(run.record("done")),
+            "disk": disk,
+            "run": run.record("done"),
         },
         lambda: session.output.line(
             f"The data disk of {vm_name} is now {formatting.size(disk.size_bytes)}"

@@ -34,7 +34,7 @@ from devvm.operations.core import working_tree
 from devvm.operations.core.progress import Run
 from devvm.operations.storage import saved_states
 from devvm.operations.verify import gate
-from devvm.parity import moved
+from devvm.parity.packages import moved
 from devvm.ports.box import BuildServices
 from devvm.ports.services import Services
 

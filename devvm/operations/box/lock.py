@@ -13,7 +13,7 @@ from devvm.domain.release import identity
 from devvm.operations.box import packages as box_packages
 from devvm.operations.core import working_tree
 from devvm.operations.core.progress import Run
-from devvm.parity.debian import is_older
+from devvm.parity.packages.debian import is_older
 from devvm.ports.box import PackageArchive, PackageCache
 from devvm.ports.services import Services
 from devvm.system import assets

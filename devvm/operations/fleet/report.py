@@ -46,17 +46,17 @@ class ReleaseLine:
         release: Its name.
         record: What is on record of it, if anything.
         behind: How many current releases are newer.
-        vms: How many VMs have it.
-        match: How many of them were as production is when they were last checked.
-        differ: How many were not.
+        vms_total: How many VMs have it.
+        vms_matching: How many of them were as production is when they were last checked.
+        vms_differing: How many were not.
     """
 
     release: str
     record: Release | None
     behind: int | None
-    vms: int
-    match: int
-    differ: int
+    vms_total: int
+    vms_matching: int
+    vms_differing: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,9 +190,9 @@ def _releases(vms: Sequence[FleetVm], on_record: Sequence[Release]) -> tuple[Rel
             release=name,
             record=records.get(name),
             behind=behind(name, on_record),
-            vms=len(having),
-            match=sum(parity.passed for parity in checked),
-            differ=sum(not parity.passed for parity in checked),
+            vms_total=len(having),
+            vms_matching=sum(parity.passed for parity in checked),
+            vms_differing=sum(not parity.passed for parity in checked),
         )
         for name in (*records, *others)
         for having in [members.get(name, [])]

@@ -13,9 +13,9 @@ from typing import Protocol
 from devvm.domain.errors import DevvmError, HostNotReadyError, OperationError, UsageError
 from devvm.operations.core.parallel import for_each
 from devvm.operations.core.progress import Run
-from devvm.parity import capture as parity
-from devvm.parity import manifest as manifests
-from devvm.parity.manifest import Manifest, ManifestError
+from devvm.parity.collect import capture as parity
+from devvm.parity.production import manifest as manifests
+from devvm.parity.production.manifest import Manifest, ManifestError
 from devvm.system.state import write_atomic
 
 

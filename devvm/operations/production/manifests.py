@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import importlib.util
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,11 +10,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from devvm.domain.errors import NotFoundError, OperationError, UsageError
-from devvm.parity import layout
-from devvm.parity import lint as linter
-from devvm.parity import roles as roles_of
-from devvm.parity.manifest import Facts, Manifest, ManifestError, check_name, load
-from devvm.parity.propose import Proposal, Source, propose
+from devvm.parity.collect.collectors import common
+from devvm.parity.production import layout
+from devvm.parity.production import lint as linter
+from devvm.parity.production import roles as roles_of
+from devvm.parity.production.manifest import Facts, Manifest, ManifestError, check_name, load
+from devvm.parity.proposal.propose import Proposal, Source, propose
 from devvm.system.state import write_atomic
 
 #: The names in a folder that says what production is.
@@ -113,12 +113,11 @@ def find(manifest: Manifest, pattern: str, file: Path) -> list[Item]:
     return found
 
 
-def lint(path: Path, suite: Path, *, fix: bool = False) -> tuple[list[Path], list[FileFinding]]:
+def lint(path: Path, *, fix: bool = False) -> tuple[list[Path], list[FileFinding]]:
     """What is not good about a manifest, or about a folder's, its layers' and its `roles.yml`.
 
     Args:
         path: A file, or the folder.
-        suite: The parity suite, which knows what a secret is.
         fix: Put files in order first.
 
     Returns:
@@ -130,7 +129,7 @@ def lint(path: Path, suite: Path, *, fix: bool = False) -> tuple[list[Path], lis
     files = [path]
     if path.is_dir():
         files = [path / MANIFEST, *sorted((path / LAYERS).glob("*.yml"))]
-    secrets = _secrets(suite)
+    secrets = linter.Secrets(redact=common.redact, paths=common.SECRET_PATHS)
     found, names = [], set()
     for file in files:
         manifest, text = _with_text(file)
@@ -219,18 +218,6 @@ def _put_in_order(file: Path, text: str, manifest: Manifest) -> str:
             f"{file} can't be written", details=str(error), resolution=f"ls -l {file}"
         ) from None
     return better
-
-
-def _secrets(suite: Path) -> linter.Secrets:
-    """How the collectors tell secrets: their own code, which stands beside devvm's."""
-    spec = importlib.util.spec_from_file_location(
-        "devvm_parity_common", suite / "collectors" / "common.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return linter.Secrets(redact=module.redact, paths=tuple(module.SECRET_PATHS))
 
 
 def _roles(file: Path) -> roles_of.Roles:

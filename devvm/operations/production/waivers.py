@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from devvm.domain.errors import DevvmError, UsageError
-from devvm.parity import waivers, yaml_list
+from devvm.parity.production import waivers, yaml_list
 from devvm.system.state import write_atomic
 
 #: From this likeness on, a name is a known one with a slip in it.

@@ -25,15 +25,15 @@ class OfRelease:
 
     Attributes:
         release: It.
-        vms: How many of its VMs were checked.
-        match: How many of them are as production is.
-        differ: How many are not.
+        vms_total: How many of its VMs were checked.
+        vms_matching: How many of them are as production is.
+        vms_differing: How many are not.
     """
 
     release: str
-    vms: int
-    match: int
-    differ: int
+    vms_total: int
+    vms_matching: int
+    vms_differing: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,14 +41,14 @@ class OfCheck:
     """A check that fails somewhere, or several that fail alike.
 
     Attributes:
-        name: Its name; of several, `FIRST ... LAST`.
-        checks: How many checks it stands for.
+        check: Its name; of several, `FIRST ... LAST`.
+        checks_total: How many checks it stands for.
         vms: The VMs on which it fails, by name.
         message: What the first of them says.
     """
 
-    name: str
-    checks: int
+    check: str
+    checks_total: int
     vms: tuple[str, ...]
     message: str
 
@@ -89,7 +89,12 @@ class FleetReport:
         for report in self.reports.values():
             passed.setdefault(report.release, []).append(report.passed)
         return tuple(
-            OfRelease(release=name, vms=len(each), match=sum(each), differ=len(each) - sum(each))
+            OfRelease(
+                release=name,
+                vms_total=len(each),
+                vms_matching=sum(each),
+                vms_differing=len(each) - sum(each),
+            )
             for name, each in sorted(passed.items(), reverse=True)
         )
 
@@ -115,7 +120,7 @@ class FleetReport:
             for name, found in failures.items():
                 single.setdefault(name, {}).update(found)
         several += [{name: found} for name, found in single.items()]
-        return tuple(sorted(map(_of_check, several), key=lambda one: (-len(one.vms), one.name)))
+        return tuple(sorted(map(_of_check, several), key=lambda one: (-len(one.vms), one.check)))
 
 
 def verify_all(services: Services, run: Run, *, parallel: int) -> FleetReport:
@@ -198,8 +203,8 @@ def _of_check(failures: _Failures) -> OfCheck:
     found = {vm: check for name in reversed(names) for vm, check in failures[name].items()}
     first = found[min(found)]
     return OfCheck(
-        name=names[0] if len(names) == 1 else f"{names[0]} ... {names[-1]}",
-        checks=len(names),
+        check=names[0] if len(names) == 1 else f"{names[0]} ... {names[-1]}",
+        checks_total=len(names),
         vms=tuple(sorted(found)),
         message=first.message or first.difference or str(first.outcome),
     )

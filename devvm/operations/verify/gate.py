@@ -1,4 +1,4 @@
-"""What has to pass every check, and what a person is told where it does not: whose task that is.
+"""What has to pass every check, and what a person is told where it does not: whom to tell.
 
 The person who sees such an error usually can't edit the roles. So it names the roles concerned, and
 says how to go on meanwhile.
@@ -61,7 +61,7 @@ def demand_passed(
             [
                 *(lines[:_NAMED] or ["no check ran"]),
                 *([f"and {left} more"] if left > 0 else []),
-                *([f"Responsible: {whose_task(report)}"] if lines else []),
+                *([f"Report to: {report_to(report)}"] if lines else []),
             ]
         ),
         resolution="; ".join(
@@ -75,11 +75,11 @@ def demand_passed(
     )
 
 
-def whose_task(report: Report) -> str:
-    """Who has to fix what failed, and how many checks of each role failed, the most first."""
+def report_to(report: Report) -> str:
+    """Who maintains what failed, and how many checks of each role failed, the most first."""
     counted = Counter(check.role for check in report.failures())
     roles = ", ".join(f"{role} {count}" for role, count in counted.most_common())
-    return f"the platform team (roles: {roles})"
+    return f"the platform team{f' (failed checks by role: {roles})' if roles else ''}"
 
 
 def another_release(services: Services, release: str) -> str | None:

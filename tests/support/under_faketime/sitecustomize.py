@@ -1,7 +1,7 @@
-"""For a Python under libfaketime, which reads it when it starts: `time.sleep` works there.
+"""Makes `time.sleep` work in a Python under libfaketime, which imports this at start.
 
-libfaketime takes the moment of the monotonic clock that Python sleeps until for one of the clock
-that it has changed. `select` is given how long, and not until when.
+Python's sleep gives the kernel a moment of the monotonic clock, which libfaketime takes for one of
+the clock that it changed. `select` is given a duration instead.
 """
 
 import select

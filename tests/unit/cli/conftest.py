@@ -152,3 +152,10 @@ def world(monkeypatch, tmp_path, services):
     monkeypatch.setattr(look, "_FOLLOW_EVERY", 0.02)
     monkeypatch.setattr(runner, "_LOOK_EVERY", 0.05)
     return world
+
+
+@pytest.fixture
+def dev(world):
+    """A host with dev001, which is ann's."""
+    world.fleet(1)
+    return world

@@ -173,46 +173,36 @@ def test_light_commands_load_nothing_heavy(argv):
     assert process.returncode == 0, err
 
 
+#: A command that is busy until it is interrupted, and then for so many seconds.
+AT_WORK = """
+import sys, time
+import devvm.operations.core.working_tree as tree
+from devvm.cli.app import main
+def slow():
+    try:
+        print("at work", flush=True)
+        time.sleep(30)
+    finally:
+        print("undoing", flush=True)
+        time.sleep(float(sys.argv[1]))
+        print("undone", flush=True)
+tree.look = slow
+sys.exit(main(["version"]))
+"""
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_signals_let_what_was_begun_be_undone(number):
-    code = (
-        "import sys, time\n"
-        "import devvm.operations.core.working_tree as tree\n"
-        "from devvm.cli.app import main\n"
-        "def slow():\n"
-        "    try:\n"
-        "        print('at work', flush=True)\n"
-        "        time.sleep(30)\n"
-        "    finally:\n"
-        "        print('undone', flush=True)\n"
-        "tree.look = slow\n"
-        "sys.exit(main(['version']))\n"
-    )
-    process = _python("-c", code)
+    process = _python("-c", AT_WORK, "0")
     assert process.stdout.readline() == "at work\n"
     process.send_signal(number)
     out, err = process.communicate(timeout=10)
-    assert (out, process.returncode) == ("undone\n", 130)
+    assert (out, process.returncode) == ("undoing\nundone\n", 130)
     assert err == "Interrupted: nothing more was done\n"
 
 
 def test_a_second_signal_does_not_stop_the_undoing():
-    code = (
-        "import sys, time\n"
-        "import devvm.operations.core.working_tree as tree\n"
-        "from devvm.cli.app import main\n"
-        "def slow():\n"
-        "    try:\n"
-        "        print('at work', flush=True)\n"
-        "        time.sleep(30)\n"
-        "    finally:\n"
-        "        print('undoing', flush=True)\n"
-        "        time.sleep(1)\n"
-        "        print('undone', flush=True)\n"
-        "tree.look = slow\n"
-        "sys.exit(main(['version']))\n"
-    )
-    process = _python("-c", code)
+    process = _python("-c", AT_WORK, "1")
     assert process.stdout.readline() == "at work\n"
     process.send_signal(signal.SIGINT)
     assert process.stdout.readline() == "undoing\n"

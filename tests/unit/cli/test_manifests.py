@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from devvm.parity.manifest import Manifest, dump
+from devvm.parity.production.manifest import Manifest, dump
 from devvm.system import assets
 
 ROLES = "default: base\nroles:\n  nginx: ['*nginx*']\n"

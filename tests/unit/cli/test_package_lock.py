@@ -7,8 +7,7 @@ import pytest
 
 from devvm import wiring
 from devvm.cli import release as release_command
-from devvm.cli.vm import create as create_command
-from devvm.cli.vm import rebuild as rebuild_command
+from devvm.cli.box import build
 from devvm.domain.package_set import Package, PackageSet
 from devvm.domain.release import identity
 from devvm.operations.core import working_tree
@@ -151,7 +150,7 @@ def asked(monkeypatch, services, box, mirror):
         there.append(replace(box, release=NEWEST, content=content))
 
     content = working_tree.content()
-    for module in (create_command, rebuild_command, release_command):
+    for module in (build, release_command):
         monkeypatch.setattr(module, "build_box", build_box)
     monkeypatch.setattr(create, "check", lambda *_: None)
     monkeypatch.setattr(lifecycle, "check", lambda *_: None)

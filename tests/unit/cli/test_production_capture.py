@@ -4,8 +4,8 @@ import pytest
 
 from devvm import wiring
 from devvm.domain.errors import OperationError
-from devvm.parity.capture import Seen
-from devvm.parity.compare import Tokens
+from devvm.parity.collect.capture import Seen
+from devvm.parity.differences.compare import Tokens
 from devvm.system import assets
 from tests.unit.cli.documented import documented_for
 

@@ -185,3 +185,11 @@ def test_new_groups_are_put_in_force_by_starting_again(host, cli, monkeypatch):
 
 def test_a_command_on_the_terminal_gets_the_interrupt_alone():
     assert process.interactive(["sh", "-c", "kill -INT $PPID; exit 7"]) == 7
+
+
+def test_a_host_that_is_not_ready_ends_with_4(cli, services, monkeypatch):
+    def refuse(session, config):
+        raise HostNotReadyError("this host is not ready", resolution="devvm setup --yes")
+
+    monkeypatch.setattr(readiness, "require", refuse)
+    assert cli("list").code == 4

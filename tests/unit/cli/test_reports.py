@@ -99,7 +99,7 @@ def test_where_the_releases_packages_are_not_known_that_is_said(cli, services, m
     assert "are unknown" not in cli("verify", "dev1").stdout
 
 
-def test_a_vm_that_is_not_as_it_should_be_says_whose_task_that_is(
+def test_a_vm_that_fails_its_checks_says_what_to_try_and_whom_to_tell(
     cli, services, monkeypatch, vm, report, box
 ):
     fake(monkeypatch, create, "check", None)
@@ -112,11 +112,19 @@ def test_a_vm_that_is_not_as_it_should_be_says_whose_task_that_is(
     done = cli("create", "dev1")
     assert done.code == 3
     for words in (
-        "Whose task   the platform team (roles: redis 1)",
-        "/x/log",
-        "Next         devvm verify dev1",
-        "devvm destroy dev1; devvm create dev1 --release 2026.11.01-abcdefabcdef",
+        "Fix         devvm verify dev1 --fix\n",
+        "Report to   the platform team (failed checks by role: redis 1)\n",
+        "Attach      /x/log\n",
+        "Meanwhile   you can use it as it is: devvm ssh dev1\n",
+        "or use another release: devvm destroy dev1; devvm create dev1 --release 2026.11.01-",
     ):
         assert words in done.stdout
+    assert "dev1 was created, but checks failed" in done.stdout
+    nothing = replace(made, report=replace(report, checks=()))
+    fake(monkeypatch, create, "create", nothing)
+    unseen = cli("create", "dev1")
+    assert unseen.code == 3
+    assert "dev1 was created, but no check ran" in unseen.stdout
+    assert "Report to   the platform team\n" in unseen.stdout
     fake(monkeypatch, create, "create", replace(made, other_release=None))
     assert "--release" not in cli("create", "dev1").stdout

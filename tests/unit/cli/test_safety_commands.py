@@ -12,13 +12,6 @@ from tests.unit.cli.documented import documented, documented_for
 
 
 @pytest.fixture
-def dev(world):
-    """A host with dev001."""
-    world.fleet(1)
-    return world
-
-
-@pytest.fixture
 def person(monkeypatch):
     """Somebody at the terminal, who types this."""
     monkeypatch.setattr(Output, "can_ask", property(lambda self: True))

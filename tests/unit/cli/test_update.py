@@ -13,12 +13,6 @@ IMAGE = "2026.12.01-bbbbbbbbbbbb"
 
 
 @pytest.fixture
-def dev(world):
-    world.fleet(1)
-    return world
-
-
-@pytest.fixture
 def new_image(dev):
     """A release that takes a new root, and work that is not on the data disk."""
     dev.add(IMAGE, {**BASE_FILES, "roles/guest/tasks/main.yml": b"x"})

@@ -122,7 +122,7 @@ def test_releases_the_newest_first_with_their_changes(page):
 
 
 def test_releases_that_no_vm_has_are_out_of_the_way(fleet):
-    old = [replace(r, vms=0, match=0, differ=0) for r in fleet.releases[1:3]]
+    old = [replace(r, vms_total=0, vms_matching=0, vms_differing=0) for r in fleet.releases[1:3]]
     made = html(replace(fleet, releases=(fleet.releases[0], *old)))
     assert "2 releases without VMs" in Page(made).text()
     assert made.count('class="card release"') == 3
@@ -199,7 +199,7 @@ def test_hostile_text_stays_text(fleet):
     progress = replace(rollout.vms[HOSTILE], why=HOSTILE)
     plan = replace(rollout.plan, by=HOSTILE)
     rollout = replace(rollout, plan=plan, vms={HOSTILE: progress})
-    check = replace(fleet.checks[0], name=HOSTILE, message=HOSTILE, vms=(HOSTILE,))
+    check = replace(fleet.checks[0], check=HOSTILE, message=HOSTILE, vms=(HOSTILE,))
     made = html(
         replace(
             fleet, vms=(vm,), checks=(check,), rollouts=(rollout,),

@@ -9,17 +9,17 @@ import types
 import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import yaml
-from parity import checks as catalogue
-from parity import observe, schema
 
-from devvm.parity import manifest, roles
+from devvm.parity.checks import catalogue, expectations
+from devvm.parity.collect import inside, observe
+from devvm.parity.production import manifest, roles
 from devvm.system import assets
 from tests.unit.parity_bench import (
     EXPECTED,
-    INSIDE,
     SUITE,
     LocalHost,
     install,
@@ -28,11 +28,12 @@ from tests.unit.parity_bench import (
 )
 
 SHIPPED = SUITE / "expectations"
+COLLECT = Path(observe.__file__).parent
 
 
 def load(folder, text, overlay="dev"):
     (folder / "one.yml").write_text(text)
-    return catalogue.expand(schema.load(folder, overlay=overlay))
+    return catalogue.expand(expectations.load(folder, overlay=overlay))
 
 
 NOTHING = catalogue.wanted([])
@@ -44,7 +45,7 @@ TODAY = datetime.now(UTC).date()
 
 @pytest.mark.parametrize("overlay", ["dev", "none"])
 def test_the_shipped_expectations_are_well_formed(overlay):
-    checks = catalogue.expand(schema.load(SHIPPED, overlay=overlay))
+    checks = catalogue.expand(expectations.load(SHIPPED, overlay=overlay))
     names = [check.name for check in checks]
     assert names == sorted(set(names))
     for name in ("config/nginx/parses", "http/home/status", "site/healthz/database", "worker/job"):
@@ -53,7 +54,7 @@ def test_the_shipped_expectations_are_well_formed(overlay):
 
 def test_every_role_of_the_stack_is_named():
     """By its expectations, or by what it answers for in the manifest."""
-    named = {one.role for one in schema.load(SHIPPED, overlay="dev")}
+    named = {one.role for one in expectations.load(SHIPPED, overlay="dev")}
     named |= roles.load(assets.production() / "roles.yml").patterns.keys()
     (play,) = yaml.safe_load((assets.playbooks() / "site.yml").read_text())
     assert {entry["role"] for entry in play["roles"]} <= named
@@ -63,7 +64,7 @@ def test_every_kind_of_check_has_a_test_and_every_test_a_kind():
     kinds = {
         check.kind
         for overlay in ("dev", "none")
-        for check in catalogue.expand(schema.load(SHIPPED, overlay=overlay))
+        for check in catalogue.expand(expectations.load(SHIPPED, overlay=overlay))
     }
     tests = {
         line.split("(")[0].removeprefix("def test_")
@@ -79,7 +80,7 @@ def test_overlay_chooses_files(tmp_path):
     (tmp_path / "b.yml").write_text("role: b\noverlay: dev\nconfigs: [b]\n")
     (tmp_path / "c.yml").write_text("role: c\nconfigs: [c]\n")
     for overlay, names in (("none", ["a", "c"]), ("dev", ["b", "c"])):
-        assert [one.role for one in schema.load(tmp_path, overlay=overlay)] == names
+        assert [one.role for one in expectations.load(tmp_path, overlay=overlay)] == names
 
 
 @pytest.mark.parametrize(
@@ -93,20 +94,20 @@ def test_overlay_chooses_files(tmp_path):
     ],
 )
 def test_bad_expectations_name_file_and_key(tmp_path, text, reason):
-    with pytest.raises(schema.ExpectationError) as caught:
+    with pytest.raises(expectations.ExpectationError) as caught:
         load(tmp_path, text)
     assert "one.yml" in str(caught.value)
     assert reason in str(caught.value)
 
 
 def test_no_expectations_at_all(tmp_path):
-    with pytest.raises(schema.ExpectationError, match="no expectations"):
-        schema.load(tmp_path, overlay="dev")
+    with pytest.raises(expectations.ExpectationError, match="no expectations"):
+        expectations.load(tmp_path, overlay="dev")
 
 
 def test_two_files_can_not_expect_the_same(tmp_path):
     (tmp_path / "other.yml").write_text("role: other\nconfigs: [nginx]\n")
-    with pytest.raises(schema.ExpectationError, match="expected twice: by one and other"):
+    with pytest.raises(expectations.ExpectationError, match="expected twice: by one and other"):
         load(tmp_path, "role: one\nconfigs: [nginx]\n")
 
 
@@ -122,7 +123,7 @@ def test_conditions_of_file_and_item_add_up(tmp_path):
 
 
 def test_wanted_names_what_collectors_can_not_list_themselves():
-    wanted = catalogue.wanted(schema.load(SHIPPED, overlay="none"))
+    wanted = catalogue.wanted(expectations.load(SHIPPED, overlay="none"))
     assert "nginx" in wanted["configs"]
     assert wanted["healthz"] == "/healthz"
     assert wanted["commands"]["site/revision"]["argv"][0] == "runuser"
@@ -143,7 +144,8 @@ def test_every_item_and_every_area_is_a_check():
 
 
 def test_one_round_trip_brings_every_collector_and_probe(this_machine):
-    files = {path.stem for name in ("collectors", "probes") for path in (SUITE / name).glob("*.py")}
+    folders = (COLLECT / "collectors", COLLECT / "probes")
+    files = {path.stem for folder in folders for path in folder.glob("*.py")}
     assert set(this_machine.collected) == files - {"__init__", "common"} | {"boot"}
     assert "one round trip" in this_machine.timing()
 
@@ -156,14 +158,14 @@ def sent(**options):
 def test_a_capture_brings_the_collectors_alone_and_is_gentle():
     """All that is sent is run: the test before this one has seen it."""
     every, gentle = sent(), sent(probes=False)
-    probes = {path.stem for path in (SUITE / "probes").glob("[!_]*.py")}
+    probes = {path.stem for path in (COLLECT / "probes").glob("[!_]*.py")}
     assert set(every["sources"]) - set(gentle["sources"]) == probes - {"facts"}
     assert {"packages", "facts"} <= set(gentle["sources"])
     assert (every["nice"], gentle["nice"]) == (0, 10)
 
 
 def test_the_command_fits_on_a_command_line():
-    shipped = catalogue.wanted(schema.load(SHIPPED, overlay="dev"))
+    shipped = catalogue.wanted(expectations.load(SHIPPED, overlay="dev"))
     assert len(observe.payload(shipped)) < 60_000  # Linux allows 131072 for one argument
 
 
@@ -198,7 +200,7 @@ def test_a_failing_and_a_hanging_collector_hide_nothing():
         "slow": "AREAS = ('s',)\nimport time\ndef collect(wanted, run): time.sleep(30)",
         "facts": "def probe(wanted, run): return {'fqdn': 'a.b', 'engineer': ''}",
     }
-    found = INSIDE.observe(sources, {"x": {"v": 1}}, deadline=0.5)
+    found = inside.observe(sources, {"x": {"v": 1}}, deadline=0.5)
     assert found["good"]["data"] == {"g": {"i": {"v": 1}}}
     assert found["bad"]["error"] == "OSError: no such thing"
     assert found["broken"]["error"].startswith("SyntaxError")
@@ -230,9 +232,9 @@ def test_hashes_over_secrets_are_sealed_with_the_key_or_left_out():
 
 
 def test_bad_commands_give_codes_instead_of_exceptions():
-    assert INSIDE.run(["devvm-no-such-program"])[0] == 127
-    assert INSIDE.run(["sleep", "5"], timeout=0.1)[0] == 124
-    assert INSIDE.run(["sh", "-c", "echo out; echo err >&2; exit 3"]) == (3, "out\n", "err\n")
+    assert inside.run(["devvm-no-such-program"])[0] == 127
+    assert inside.run(["sleep", "5"], timeout=0.1)[0] == 124
+    assert inside.run(["sh", "-c", "echo out; echo err >&2; exit 3"]) == (3, "out\n", "err\n")
 
 
 def test_a_collector_that_is_not_there_is_said(tmp_path, monkeypatch):

@@ -91,7 +91,10 @@ def test_releases_over_the_fleet(world):
     world.create("dev3")
     (world.state.vm("dev3") / "parity.json").unlink()
     fleet = look(world)
-    lines = {one.release: (one.behind, one.vms, one.match, one.differ) for one in fleet.releases}
+    lines = {
+        one.release: (one.behind, one.vms_total, one.vms_matching, one.vms_differing)
+        for one in fleet.releases
+    }
     assert lines == {NEWEST: (0, 0, 0, 0), NEWER: (1, 0, 0, 0), RELEASE: (2, 3, 1, 1)}
     assert [one.vm.name for one in fleet.behind] == ["dev1", "dev2", "dev3"]
     assert (fleet.running, fleet.latest, fleet.differing) == (3, 0, 1)
@@ -100,7 +103,7 @@ def test_releases_over_the_fleet(world):
 def test_a_release_that_vms_have_and_that_is_not_on_record_is_there_too(world):
     world.releases.records.clear()
     (line,) = look(world).releases
-    assert (line.release, line.record, line.behind, line.vms) == (RELEASE, None, None, 2)
+    assert (line.release, line.record, line.behind, line.vms_total) == (RELEASE, None, None, 2)
     assert not look(world).behind
 
 
@@ -112,8 +115,12 @@ def test_what_fails_is_told_on_the_most_vms_first_and_alike_things_together(worl
     fails(world, "dev1", FAILED)
     fails(world, "dev2", FAILED, *down)
     first, second = look(world).checks
-    assert (first.name, first.vms, first.message) == ("unit/x", ("dev1", "dev2"), "it is off")
-    assert (second.name, second.checks, second.vms) == ("setting/0 ... setting/4", 5, ("dev2",))
+    assert (first.check, first.vms, first.message) == ("unit/x", ("dev1", "dev2"), "it is off")
+    assert (second.check, second.checks_total, second.vms) == (
+        "setting/0 ... setting/4",
+        5,
+        ("dev2",),
+    )
 
 
 def test_what_a_vm_takes_is_its_layers_and_not_the_boxs_image(world):

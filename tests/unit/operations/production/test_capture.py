@@ -9,9 +9,9 @@ import pytest
 from devvm.domain.errors import OperationError, UsageError
 from devvm.operations.core.progress import Run
 from devvm.operations.production.capture import Plan, capture
-from devvm.parity import manifest
-from devvm.parity.capture import Seen
-from devvm.parity.compare import Tokens
+from devvm.parity.collect.capture import Seen
+from devvm.parity.differences.compare import Tokens
+from devvm.parity.production import manifest
 
 DAY = datetime.date(2026, 11, 25)
 

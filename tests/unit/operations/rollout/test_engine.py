@@ -1,8 +1,6 @@
 """A release on its way to a fleet in memory: waves, gate, owners' wishes, control."""
 
 import json
-import resource
-import threading
 from dataclasses import replace
 from datetime import date
 from functools import partial
@@ -11,82 +9,22 @@ import pytest
 
 from devvm.domain.errors import LockedError, NotFoundError, OperationError, UsageError
 from devvm.domain.model import VmState
-from devvm.domain.rollout.plan import Terms
-from devvm.domain.rollout.state import Cause, Event, State
+from devvm.domain.rollout.state import Cause, State
 from devvm.domain.rollout.state import VmState as Step
 from devvm.operations.doctor import doctor
 from devvm.operations.rollout import control, deferred, pins, store
-from devvm.operations.rollout import plan as rollout_plan
-from devvm.operations.rollout.engine import Clock, Rollout
-from devvm.operations.vm import lifecycle, trash
-from tests.support.fleet_world import NEW, FleetWorld
+from devvm.operations.vm import lifecycle
+from tests.support.fleet_world import NEW
 from tests.support.memory_state import Killed
 from tests.support.world import RELEASE
-
-TODAY = date(2026, 11, 30)
-
-
-@pytest.fixture
-def world(tmp_path):
-    return FleetWorld(tmp_path)
-
-
-def carrier(world, log):
-    return Rollout(
-        services=world.services, log=log, by="ann", messenger=world.messenger,
-        clock=Clock(now=world.time.now, sleep=world.time.sleep),
-    )  # fmt: skip
-
-
-def start(world, prepare=lambda _rollout: None, **terms):
-    terms = Terms(**{"release": NEW, **terms})
-    plan, _ = rollout_plan.make(world.services, terms, by="ann", today=TODAY)
-    with control.started(world.services, plan, command="rollout start") as log:
-        rollout = carrier(world, log)
-        prepare(rollout)
-        rollout.carry_out()
-    return rollout
-
-
-def resume(world, **more):
-    with control.taken_up(world.services, None, command="rollout resume", **more) as log:
-        rollout = carrier(world, log)
-        rollout.carry_out()
-    return rollout
-
-
-def pin(world, name):
-    pins.pin(world.services, name, until=date(2026, 12, 1), reason="demo", by="ann",
-             today=TODAY, command="pin")  # fmt: skip
-
-
-def somebody_is_quicker(world, name, do):
-    """Do something just before the rollout gets a VM's lock."""
-    lock = world.state.lock
-
-    def locking(which, command):
-        if which == name:
-            world.state.lock = lock
-            do()
-        return lock(which, command)
-
-    world.state.lock = locking
-
-
-def ask_after_two(rollout, request):
-    """Ask for something as soon as two VMs are done."""
-    note = rollout.note
-
-    def noting(*arguments, **facts):
-        note(*arguments, **facts)
-        if rollout.ledger.record.counts()[Step.DONE] == 2:
-            rollout.log.ask_for(request)
-
-    rollout.note = noting
-
-
-def states(rollout):
-    return {name: vm.state for name, vm in rollout.ledger.record.vms.items()}
+from tests.unit.operations.rollout.rolling import (
+    TODAY,
+    ask_after_two,
+    carrier,
+    resume,
+    start,
+    states,
+)
 
 
 def test_all_vms_reach_the_release_wave_by_wave(world):
@@ -384,209 +322,6 @@ def test_nothing_to_do_is_said(world):
     start(world)
     with pytest.raises(UsageError, match="every VM is already on"):
         start(world)
-
-
-def test_a_vm_that_somebody_else_changes_is_waited_for(world):
-    names = world.fleet(1)
-    release = threading.Event()
-    held = threading.Event()
-
-    def hold():
-        with world.state.lock(names[0], "rebuild"):
-            held.set()
-            release.wait(10)
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    held.wait(10)
-    slept = world.time.sleep
-    world.time.sleep = lambda seconds: (release.set(), thread.join(10), slept(seconds))
-    rollout = start(world)
-    assert rollout.ledger.state is State.DONE
-    assert world.release_of(names[0]) == NEW
-
-
-def test_nobody_changes_a_vm_while_a_rollout_looks_which_way_it_can_go(world):
-    names = world.fleet(2)
-    refused = []
-
-    def other():
-        with pytest.raises(LockedError) as caught:
-            pin(world, names[0])
-        refused.append(caught.value)
-
-    world.verifier.meanwhile = other
-    rollout = start(world)
-    assert refused
-    assert states(rollout)[names[0]] is Step.DONE
-
-
-def test_a_vm_that_is_pinned_when_the_rollout_gets_its_lock_is_left(world):
-    names = world.fleet(2)
-    somebody_is_quicker(world, names[1], lambda: pin(world, names[1]))
-    rollout = start(world)
-    assert states(rollout)[names[1]] is Step.LEFT
-    assert world.release_of(names[1]) == RELEASE
-    assert rollout.ledger.vm(names[1]).tries == 0
-
-
-def test_a_pin_set_just_before_a_vm_is_noted_as_due_stays_and_keeps_it(world):
-    world.fleet(2, off=("dev002",))
-    somebody_is_quicker(world, "dev002", lambda: pin(world, "dev002"))
-    rollout = start(world)
-    facts = world.vm("dev002").metadata
-    assert (facts.pin_reason, facts.update_to) == ("demo", "")
-    assert states(rollout)["dev002"] is Step.LEFT
-    assert "demo" in rollout.ledger.vm("dev002").why
-
-
-def test_a_vm_that_starts_before_it_is_noted_as_due_is_changed_at_once(world):
-    world.fleet(2, off=("dev002",))
-    run = world.run("start dev002")
-    somebody_is_quicker(world, "dev002", lambda: lifecycle.start(world.services, "dev002", run))
-    rollout = start(world)
-    assert states(rollout)["dev002"] is Step.DONE
-    assert world.vm("dev002").metadata.update_to == ""
-
-
-def test_a_vm_that_is_destroyed_before_it_is_noted_as_due_is_left(world):
-    world.fleet(2, off=("dev002",))
-    run = world.run("destroy dev002")
-    somebody_is_quicker(world, "dev002", lambda: trash.destroy(world.services, "dev002", run))
-    assert states(start(world))["dev002"] is Step.LEFT
-
-
-def test_a_pin_set_while_a_rollout_ends_stays(world):
-    """What is due is forgotten then, and nothing else."""
-    names = world.fleet(3, off=("dev002",))
-    world.verifier.failing.add((names[2], NEW))
-
-    def later(rollout):
-        note = rollout.note
-
-        def noting(what, *arguments, **facts):
-            note(what, *arguments, **facts)
-            if what == State.STOPPING:
-                somebody_is_quicker(world, "dev002", lambda: pin(world, "dev002"))
-
-        rollout.note = noting
-
-    rollout = start(world, later, canary=3, parallel=3)
-    assert Step.DUE in {event.what for event in rollout.log.events()}
-    facts = world.vm("dev002").metadata
-    assert (facts.pin_reason, facts.update_to) == ("demo", "")
-    assert states(rollout)["dev002"] is Step.LEFT
-
-
-def test_a_pin_set_after_a_due_update_failed_stays(world):
-    world.fleet(2, off=("dev002",))
-    start(world)
-    world.provisioner.failing["dev002"] = "update"
-    lifecycle.start(world.services, "dev002", world.run("start dev002"))
-    note = world.reporter.note
-
-    def noting(text):
-        note(text)
-        if "is back on" in text:  # the last thing that the update does
-            somebody_is_quicker(world, "dev002", lambda: pin(world, "dev002"))
-
-    world.reporter.note = noting
-    with pytest.raises(OperationError):
-        deferred.bring(world.services, "dev002", world.run("start dev002"), by="joe")
-    facts = world.vm("dev002").metadata
-    assert (facts.pin_reason, facts.update_to) == ("demo", "")
-
-
-def test_a_vm_that_is_gone_is_left(world):
-    names = world.fleet(3)
-
-    def destroy(rollout):
-        fqdn = world.vm(names[2]).fqdn
-        world.services.domains.remove(fqdn)
-
-    rollout = start(world, destroy)
-    assert rollout.ledger.state is State.DONE
-    assert states(rollout)[names[2]] is Step.LEFT
-
-
-TORN = Event(at=store.now(), by="jürgen", what="note", facts={"text": "für dev001: später"})
-LINE = json.dumps(TORN.data(), ensure_ascii=False).encode() + b"\n"
-TORN_AT = {
-    "in a key": 5,
-    "in a character": LINE.index("ü".encode()) + 1,
-    "before its last brace": -2,
-    "in zeroes": 0,
-}
-
-
-def events_file(world, log):
-    return world.state.rollouts / log.id / "events.jsonl"
-
-
-def add(world, log, content):
-    """What some other writer leaves in the record, or a host that dies while it writes."""
-    with events_file(world, log).open("ab") as file:
-        file.write(content)
-
-
-@pytest.mark.parametrize("where", TORN_AT)
-def test_a_torn_line_of_the_record_is_no_event_wherever_it_was_cut(world, where):
-    world.fleet(2)
-    rollout = start(world, lambda r: r.interrupted.set())
-    before = rollout.log.events()
-    add(world, rollout.log, LINE[: TORN_AT[where]] or bytes(64))
-    assert rollout.log.events() == before
-    resumed = resume(world)
-    assert resumed.ledger.state is State.DONE
-    assert resumed.log.events()[: len(before)] == before
-    assert resumed.log.record() == resumed.ledger.record
-    add(world, rollout.log, LINE[: TORN_AT[where]] or bytes(64))
-    control.roll_back(world.services, None, lambda log: carrier(world, log), command="rollback")
-    assert control.records(world.services)[0].state is State.ROLLED_BACK
-
-
-def test_an_event_that_lacks_only_the_end_of_its_line_is_one(world):
-    world.fleet(2)
-    log = start(world).log
-    add(world, log, LINE[:-1])
-    assert log.events()[-1] == TORN
-    log.append(replace(TORN, by="ann"))
-    assert log.events()[-2:] == [TORN, replace(TORN, by="ann")]
-
-
-@pytest.mark.parametrize("line", [b"{}", b"[]", b"null", b"7"])
-def test_a_line_that_is_whole_and_no_event_is_said(world, line):
-    world.fleet(1)
-    log = start(world).log
-    add(world, log, line + b"\n")
-    with pytest.raises(OperationError, match=r"events\.jsonl can't be read"):
-        log.events()
-
-
-def test_an_event_that_there_is_no_room_for_is_said_and_no_part_of_it_counts(world):
-    world.fleet(1)
-    log = start(world).log
-    before = log.events()
-    path = events_file(world, log)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, hard))
-    try:
-        with pytest.raises(OperationError, match="can't be written"):
-            log.append(TORN)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert log.events() == before
-    log.append(TORN)
-    assert log.events() == [*before, TORN]
-
-
-def test_a_pin_that_is_set_later_keeps_a_vm_from_what_it_is_due_for(world):
-    world.fleet(2, off=("dev002",))
-    start(world)
-    pins.pin(world.services, "dev002", until=date(2026, 12, 1), reason="demo", by="ann",
-             today=TODAY, command="pin")  # fmt: skip
-    assert deferred.due(world.vm("dev002"), TODAY) is None
-    assert deferred.due(world.vm("dev002"), date(2026, 12, 2)) == NEW
 
 
 def test_a_vm_that_was_killed_half_way_and_is_off_is_gone_on_with(world):

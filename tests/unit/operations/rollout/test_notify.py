@@ -104,7 +104,7 @@ def test_a_message_as_json_is_one_line_whatever_its_facts_are():
 
 def test_the_documentation_has_every_key_and_kind():
     text = (REPOSITORY / "docs" / "configuration.md").read_text()
-    table = text.split("\n## Who hears of a rollout\n")[1].split("\n## ")[0]
+    table = text.split("\n## Notifications\n")[1].split("\n## ")[0]
     for key in dataclasses.asdict(MESSAGE):
         assert f"| `{key}` |" in table
     for kind in ("start", "wave", "failure", "paused", "done", "rolled-back"):

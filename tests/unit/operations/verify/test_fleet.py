@@ -319,8 +319,8 @@ def test_by_release_the_newest_first():
         report("dev4"),
     )
     assert found.by_release() == (
-        OfRelease(release="2026.12.01-bbb", vms=1, match=1, differ=0),
-        OfRelease(release="2026.11.23-aaa", vms=3, match=2, differ=1),
+        OfRelease(release="2026.12.01-bbb", vms_total=1, vms_matching=1, vms_differing=0),
+        OfRelease(release="2026.11.23-aaa", vms_total=3, vms_matching=2, vms_differing=1),
     )
     assert found.differing == ("dev2",)
 
@@ -333,9 +333,9 @@ def test_by_check_what_fails_on_the_most_vms_first():
         report("dev4", failing("package/x", outcome=Outcome.AHEAD)),
     )
     assert found.by_check() == (
-        OfCheck(name="unit/b", checks=1, vms=("dev1", "dev2"), message="first"),
-        OfCheck(name="file/x", checks=1, vms=("dev1",), message="missing"),
-        OfCheck(name="unit/a", checks=1, vms=("dev2",), message="it is off"),
+        OfCheck(check="unit/b", checks_total=1, vms=("dev1", "dev2"), message="first"),
+        OfCheck(check="file/x", checks_total=1, vms=("dev1",), message="missing"),
+        OfCheck(check="unit/a", checks_total=1, vms=("dev2",), message="it is off"),
     )
 
 
@@ -351,13 +351,15 @@ def test_a_server_that_is_down_is_one_line():
     )
     assert found.by_check() == (
         OfCheck(
-            name="setting/mariadb:000 ... setting/mariadb:899",
-            checks=900,
+            check="setting/mariadb:000 ... setting/mariadb:899",
+            checks_total=900,
             vms=("dev1", "dev2"),
             message="mariadb does not answer",
         ),
-        OfCheck(name="file/x", checks=1, vms=("dev3",), message="mariadb does not answer"),
-        OfCheck(name="setting/mariadb:001", checks=1, vms=("dev2",), message="it is 3, not 4"),
+        OfCheck(check="file/x", checks_total=1, vms=("dev3",), message="mariadb does not answer"),
+        OfCheck(
+            check="setting/mariadb:001", checks_total=1, vms=("dev2",), message="it is 3, not 4"
+        ),
     )
 
 
@@ -369,8 +371,8 @@ def test_a_few_errors_alike_are_told_by_name_beside_failures_of_the_check():
         ),
     )
     assert found.by_check() == (
-        OfCheck(name="http/a", checks=1, vms=("dev1", "dev2"), message="no answer"),
-        OfCheck(name="http/b", checks=1, vms=("dev2",), message="no answer"),
+        OfCheck(check="http/a", checks_total=1, vms=("dev1", "dev2"), message="no answer"),
+        OfCheck(check="http/b", checks_total=1, vms=("dev2",), message="no answer"),
     )
 
 

@@ -46,7 +46,7 @@ def test_the_roles_answer_that_are_concerned_the_most_first(world):
         "unit/0: it is off",
         "unit/1: it is off",
         "unit/x: it is off",
-        "Responsible: the platform team (roles: nginx 2, base 1)",
+        "Report to: the platform team (failed checks by role: nginx 2, base 1)",
     ]
     assert error.resolution == (
         "send the log to the platform team; once the roles are fixed: devvm box build"
@@ -58,7 +58,7 @@ def test_the_box_of_another_release_is_named_where_there_is_one(world):
     world.boxes.boxes = [world.box, replace(world.box, release=OTHER)]
     error = refused(world, failing("unit/x", "base"))
     assert f"meanwhile you can use another box: devvm create --release {OTHER};" in error.resolution
-    assert error.details.endswith("(roles: base 1)")
+    assert error.details.endswith("(failed checks by role: base 1)")
 
 
 def test_a_vm_says_what_it_was_checked_against_and_how_it_is(world):
@@ -76,7 +76,7 @@ def test_a_vm_says_what_it_was_checked_against_and_how_it_is(world):
 def test_twenty_checks_are_named_and_the_others_counted(world):
     error = refused(world, *(failing(f"unit/{n:02}", "base") for n in range(25)))
     assert len(error.details.splitlines()) == 22
-    assert "unit/19: it is off\nand 5 more\nResponsible" in error.details
+    assert "unit/19: it is off\nand 5 more\nReport to: " in error.details
 
 
 def test_no_check_at_all_is_no_pass(world):

@@ -1,0 +1,211 @@
+"""What several collectors need: a file's owner, the package it is from, what is a secret."""
+
+from __future__ import annotations
+
+import functools
+import grp
+import hashlib
+import os
+import pwd
+import re
+import stat
+import threading
+
+TYPE_CHECKING = False  # importing typing is slow in a guest
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from devvm.parity.collect.interface import Packaged, Run
+
+#: Files that are secret as a whole: at most a hash of them leaves the machine.
+SECRET_PATHS = (
+    "*.key",
+    "*.keytab",
+    "*.p12",
+    "*.pfx",
+    "*.jks",
+    "*_key",
+    "*/.my.cnf",
+    "*/.netrc",
+    "*/.pgpass",
+    "*/.ssh/id_*",
+    "*/private/*",
+    "*credentials*",
+    "*htpasswd*",
+    "*password*",
+    "*secret*",
+    "*token*",
+    "/etc/mysql/debian.cnf",
+)
+
+_WORDS = (
+    r"pass(?:word|wd|phrase)?s?|pwd|secrets?|tokens?|(?:api|access|private|secret)[_-]?key"
+    r"|credentials?"
+)
+_NAME = rf"[\w.-]*(?:{_WORDS})(?:[_-]\w+|\d+)?"
+#: Secret values in text, each as group 2: those of a whole line, or of a word within one.
+SECRET_TEXT = tuple(
+    re.compile(pattern, re.IGNORECASE | re.MULTILINE)
+    for pattern in (
+        rf"(^[ \t]*['\"]?{_NAME}['\"]?[ \t]*[=:][ \t]*)([^\s#][^\n]*)",
+        rf"(\b{_NAME}['\"]?[ \t]*[=:][ \t]*['\"]?)([^\s'\",;&#]+)",
+        r"(--(?:password|secret|token)[ ])(\S+)",
+        r"(^[ \t]*(?:requirepass|masterauth|auth-pass)[ \t]+)(\S+)",
+        r"(\bidentified\s+by\s+)('[^']*'|\"[^\"]*\")",
+        r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)([^\s@/]+)(?=@)",
+        r"(\b(?:authorization|proxy-authorization)['\"]?\s*[:=]\s*['\"]?(?:bearer|basic)\s+)(\S+)",
+    )
+)
+#: Values that look like a secret's but are harmless.
+_HARMLESS = re.compile(
+    r"['\"]?(yes|no|on|off|true|false|none|null|required|sufficient|optional|[\d.]*|/[^\s:]*"
+    r"|files.*|compat.*|\{secret\}|%\w+|\$\{?\w+\}?|without-password|prohibit-password)['\"]?,?"
+)
+#: The tag in a sudo rule that says whether sudo asks for a password.
+_SUDO_TAG = re.compile(r"(^|\W)(NO)?PASSWD:\s*$")
+_PEM_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*-----|\Z)", re.DOTALL)
+
+_LOCK = threading.RLock()
+
+
+def digest(content: bytes) -> str:
+    """The SHA-256 of these bytes, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def redact(text: str) -> tuple[str, list[str]]:
+    """The text without its secrets, and the secrets: `("password = {secret}", ["hunter2"])`."""
+    found: list[str] = []
+
+    def hide(match: re.Match[str]) -> str:
+        value = match[2].strip()
+        if _HARMLESS.fullmatch(value.lower()) or _SUDO_TAG.search(match[1]):
+            return match[0]
+        found.append(value)
+        return match[1] + "{secret}"
+
+    def hide_key(match: re.Match[str]) -> str:
+        found.append(match[0])
+        return "{secret}"
+
+    text = _PEM_KEY.sub(hide_key, text)
+    for pattern in SECRET_TEXT:
+        text = pattern.sub(hide, text)
+    return text, found
+
+
+def mode_of(status: os.stat_result) -> str:
+    """A file's mode as chmod takes it: `0644`."""
+    return f"{stat.S_IMODE(status.st_mode):04o}"
+
+
+def owner_of(status: os.stat_result) -> str:
+    """`USER:GROUP`; an ID if there is no such user or group."""
+    return f"{_user(status.st_uid)}:{_group(status.st_gid)}"
+
+
+@functools.cache
+def _user(number: int) -> str:
+    return _name(pwd.getpwuid, number)
+
+
+@functools.cache
+def _group(number: int) -> str:
+    return _name(grp.getgrgid, number)
+
+
+def _name(lookup: Callable[[int], pwd.struct_passwd | grp.struct_group], number: int) -> str:
+    try:
+        return lookup(number)[0]
+    except KeyError:
+        return str(number)
+
+
+def read(path: str, limit: int | None = None) -> bytes | None:
+    """A file's bytes; None if it is gone or can't be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read() if limit is None else file.read(limit)
+    except OSError:
+        return None
+
+
+def lines(path: str) -> list[str]:
+    """The lines of a configuration file that are neither empty nor comments."""
+    text = (read(path) or b"").decode("utf-8", "replace")
+    stripped = (line.strip() for line in text.splitlines())
+    return [line for line in stripped if line and line[0] not in "#;"]
+
+
+def files_in(*folders: str, suffix: str = "") -> list[str]:
+    """Paths of files, sorted by name; of several with one name the first, as in systemd."""
+    found: dict[str, str] = {}
+    for folder in folders:
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            continue
+        for name in names:
+            if name.endswith(suffix) and name not in found:
+                found[name] = f"{folder}/{name}"
+    return [found[name] for name in sorted(found)]
+
+
+#: Folders of files that packages install, nobody should edit, and that decide what runs.
+VENDOR = (
+    "/usr/lib/environment.d",
+    "/usr/lib/modprobe.d",
+    "/usr/lib/modules-load.d",
+    "/usr/lib/sysctl.d",
+    "/usr/lib/systemd/network",
+    "/usr/lib/systemd/system",
+    "/usr/lib/sysusers.d",
+    "/usr/lib/tmpfiles.d",
+    "/usr/lib/udev/rules.d",
+    "/usr/share/ca-certificates/mozilla",
+)
+
+
+def packaged(run: Run) -> Packaged:
+    """`{path: (md5, package)}` of what packages installed: conffiles, and files in `VENDOR`."""
+    with _LOCK:
+        return _packaged(run)
+
+
+@functools.cache
+def _packaged(run: Run) -> Packaged:
+    found: dict[str, tuple[str, str]] = {}
+    code, out, err = run(["dpkg-query", "--show", "--showformat=${Package}\\n${Conffiles}\\n"])
+    if code:
+        raise RuntimeError(err.strip())
+    package = ""
+    for line in out.splitlines():
+        if line.startswith(" "):
+            words = line.split()
+            if len(words) == 2:  # more: obsolete, or to be removed
+                found[words[0]] = (words[1], package)
+        elif line:
+            package = line
+    # Packages may list a file under /lib or /usr/lib, which are the same folder.
+    names = "|".join(folder.removeprefix("/usr/") for folder in VENDOR)
+    pattern = f"  (usr/)?({names})/"
+    folder = "/var/lib/dpkg/info"
+    sums = [f"{folder}/{name}" for name in os.listdir(folder) if name.endswith(".md5sums")]
+    _, out, _ = run(["grep", "-E", "-H", "--", pattern, "/dev/null", *sums])
+    for line in out.splitlines():
+        file, _, rest = line.partition(":")
+        name = os.path.basename(file)[: -len(".md5sums")].partition(":")[0]
+        md5, _, path = rest.partition("  ")
+        found[canonical(f"/{path}")] = (md5, name)
+    return found
+
+
+def canonical(path: str) -> str:
+    """The path under /usr of a file that a package may list without it."""
+    return f"/usr{path}" if path.startswith("/lib/") else path
+
+
+def origin_of(path: str, content: bytes, known: Packaged) -> str | None:
+    """The package that installed this file; None if no package did, or it was changed since."""
+    md5, package = known.get(canonical(path), (None, None))
+    return package if md5 == hashlib.md5(content, usedforsecurity=False).hexdigest() else None

@@ -1,0 +1,255 @@
+"""Looks at a machine: all collectors in one command, whatever testinfra reaches it by.
+
+The collectors' text travels in the command itself, compressed (a machine in production has nothing
+of the suite), so one round trip brings all. It runs as root, through sudo where need be.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib.metadata
+import importlib.util
+import json
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from devvm.parity.collect import capture
+from devvm.parity.collect.interface import Wanted
+from devvm.parity.differences.compare import Tokens
+from devvm.parity.packages.attribution import Attribution
+from devvm.parity.production.manifest import Areas, Layers, Manifest, check_name
+
+_HERE = Path(__file__).parent
+#: The group of entry points under which a company installs collectors of its own.
+ENTRY_POINTS = "devvm.collectors"
+#: What every look needs: the machine's name, and the conditions that hold.
+_FACTS = "facts"
+#: What is told of packages that are not as in production.
+_MOVED = "moved"
+
+#: Unpacks what the second argument holds and runs it. Short: it is seen in `ps`.
+_BOOTSTRAP = (
+    "import base64,json,sys,zlib;"
+    "p=json.loads(zlib.decompress(base64.b64decode(sys.argv[1])));"
+    "m={};exec(p['inside'],m);m['main'](p)"
+)
+_AS_ROOT = 'if [ "$(id -u)" = 0 ]; then exec "$@"; else exec sudo -n "$@"; fi'
+
+
+class CannotObserveError(Exception):
+    """The machine can't be looked at: not reached, no sudo, no Python."""
+
+
+class NotObservedError(Exception):
+    """One kind of fact could not be collected."""
+
+
+class _Result(Protocol):
+    rc: int
+    stdout_bytes: bytes
+    stderr_bytes: bytes
+
+
+class Host(Protocol):
+    """What is needed of testinfra's host."""
+
+    def run(self, command: str, *args: str) -> _Result:
+        """Run a command; `%s` are replaced by quoted arguments."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """What was seen of one machine."""
+
+    collected: Mapping[str, Mapping[str, Any]]
+    seconds: float
+    key: bytes | None = field(default=None, repr=False)
+    _expected: dict[Layers, Manifest] = field(default_factory=dict, repr=False)
+    _attributions: dict[Layers, Attribution] = field(default_factory=dict, repr=False)
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 (each has its own form)
+        """What one collector or probe found.
+
+        Raises:
+            NotObservedError: it failed; says why.
+        """
+        entry = self.collected[name]
+        if "error" in entry:
+            raise NotObservedError(f"not observed, {name}: {entry['error']}")
+        return entry["data"]
+
+    @cached_property
+    def raw(self) -> Areas:
+        """All areas that could be seen, with hashes over secrets as they are."""
+        found: Areas = {}
+        for entry in self.collected.values():
+            if entry.get("areas") and "error" not in entry:
+                for area in entry["areas"]:
+                    found.setdefault(area, {}).update(entry["data"].get(area, {}))
+        return self.tokens.areas(found)
+
+    @cached_property
+    def areas(self) -> Areas:
+        """All areas that could be seen; hashes over secrets sealed with the key, or left out."""
+        return capture.seal(self.raw, self.key) if self.key else capture.unsealed(self.raw)
+
+    @cached_property
+    def errors(self) -> dict[str, str]:
+        """Why items could not be seen, by the beginning of their checks' names."""
+        found: dict[str, str] = {}
+        for name, entry in self.collected.items():
+            if "error" in entry:
+                found |= {f"{area}/": f"{name}: {entry['error']}" for area in entry["areas"]}
+            elif entry.get("areas"):
+                found |= entry["data"].get("errors", {})
+        return found
+
+    @property
+    def evidence(self) -> dict[str, Any]:
+        """What says whose differences are, beside the facts themselves."""
+        found: dict[str, Any] = {"packages": self.collected.get(_MOVED, {}).get("data", {})}
+        for entry in self.collected.values():
+            if entry.get("areas") and "error" not in entry:
+                found |= entry["data"].get("evidence", {})
+        return found
+
+    @property
+    def conditions(self) -> dict[str, bool]:
+        """Which conditions of expectations hold."""
+        return dict(self[_FACTS]["conditions"])
+
+    @property
+    def tokens(self) -> Tokens:
+        """The machine's own words."""
+        name = self[_FACTS]["fqdn"]
+        # A short name is as good as any word: only a full one is surely meant where it stands.
+        full = name if "." in name and not name.startswith("localhost") else ""
+        return Tokens(host=full, engineer=self[_FACTS]["engineer"])
+
+    def expected(self, layers: Layers) -> Manifest:
+        """What the layers expect of this machine."""
+        if layers not in self._expected:
+            self._expected[layers] = layers.of(self.conditions)
+        return self._expected[layers]
+
+    def attribution(self, layers: Layers, release: Mapping[str, str]) -> Attribution:
+        """What the packages explain that are as in the machine's release."""
+        if layers not in self._attributions:
+            self._attributions[layers] = Attribution(
+                expected=self.expected(layers), found=self.areas, tokens=self.tokens,
+                release=release, evidence=self.evidence,
+            )  # fmt: skip
+        return self._attributions[layers]
+
+    def check_seen(self, name: str) -> None:
+        """Whether what a check of this name is about could be seen.
+
+        Raises:
+            NotObservedError: it could not; says why.
+        """
+        for beginning, reason in self.errors.items():
+            if name.startswith(beginning) or name == beginning:
+                raise NotObservedError(f"not observed: {reason}")
+        if name.partition("/")[0] not in self.areas:
+            broken = [
+                f"{one}: {entry['error']}"
+                for one, entry in self.collected.items()
+                if "error" in entry and not entry["areas"]
+            ]
+            reason = "; ".join(broken) or "no collector tells of it"
+            raise NotObservedError(f"not observed: {reason}")
+
+    def names(self) -> Iterator[str]:
+        """The names that the checks of all items have, or would have."""
+        for area, items in self.areas.items():
+            yield from (check_name(area, item) for item in items)
+
+    def timing(self) -> str:
+        """Where the time went, for a log."""
+        parts = [f"{name} {entry['seconds']} s" for name, entry in sorted(self.collected.items())]
+        return f"one round trip, {self.seconds:.1f} s: {', '.join(parts)}"
+
+
+def observe(
+    host: Host, wanted: Wanted, *, probes: bool = True, key: bytes | None = None
+) -> Observation:
+    """Collect everything, in one round trip.
+
+    Args:
+        host: testinfra's.
+        wanted: What expectations name (`checks.wanted`).
+        probes: Whether to try what must work, too. Without, the look is gentle: at low priority.
+        key: Seals hashes over secrets.
+
+    Raises:
+        CannotObserveError: the machine can't be reached, or Python as root can't be had there.
+    """
+    command = "sh -c %s sh python3 -c %s %s"
+    start = time.monotonic()
+    try:
+        result = host.run(command, _AS_ROOT, _BOOTSTRAP, payload(wanted, probes=probes))
+    except RuntimeError as error:  # testinfra's, for ssh's exit code 255
+        stderr = getattr(error.args[0], "stderr_bytes", b"") if error.args else b""
+        reason = _last_line(stderr) or "the connection ended"
+        raise CannotObserveError(reason) from None
+    seconds = time.monotonic() - start
+    lines = result.stdout_bytes.splitlines()
+    if result.rc or not lines:
+        raise CannotObserveError(_last_line(result.stderr_bytes) or f"exit code {result.rc}")
+    try:
+        collected = json.loads(zlib.decompress(base64.b64decode(lines[-1], validate=True)))
+    except (ValueError, zlib.error):
+        raise CannotObserveError("its answer was cut off") from None
+    return Observation(collected=collected, seconds=seconds, key=key)
+
+
+def payload(wanted: Wanted, *, probes: bool = True) -> str:
+    """The collectors and what they must look at, fit for a command line."""
+    collectors = _texts("collectors")
+    package = {
+        "inside": (_HERE / "inside.py").read_text(encoding="utf-8"),
+        "common": collectors.pop("common"),
+        "sources": collectors | _installed() | _chosen(_texts("probes"), every=probes),
+        "wanted": wanted,
+        "nice": 0 if probes else 10,
+    }
+    return base64.b64encode(zlib.compress(json.dumps(package).encode(), 9)).decode("ascii")
+
+
+def _texts(folder: str) -> dict[str, str]:
+    files = sorted((_HERE / folder).glob("[!_]*.py"))
+    return {path.stem: path.read_text(encoding="utf-8") for path in files}
+
+
+def _chosen(probes: dict[str, str], *, every: bool) -> dict[str, str]:
+    return probes if every else {_FACTS: probes[_FACTS]}
+
+
+def _installed() -> dict[str, str]:
+    """Collectors of a company's own: modules that entry points name.
+
+    Raises:
+        CannotObserveError: an entry point names a module that is not there.
+    """
+    found = {}
+    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        try:
+            spec = importlib.util.find_spec(point.module)
+        except ImportError:
+            spec = None
+        if spec is None or spec.origin is None:
+            raise CannotObserveError(
+                f"the collector {point.name} is installed, and its module {point.module} is not"
+            )
+        found[point.name] = Path(spec.origin).read_text(encoding="utf-8")
+    return found
+
+
+def _last_line(text: bytes) -> str:
+    lines = text.decode("utf-8", "replace").strip().splitlines()
+    return lines[-1].strip() if lines else ""

@@ -1,0 +1,1 @@
+"""How two machines differ, or two manifests, or two texts."""

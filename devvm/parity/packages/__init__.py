@@ -1,0 +1,1 @@
+"""Packages whose versions are not production's, and what differs because of them."""

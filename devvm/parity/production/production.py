@@ -1,0 +1,57 @@
+"""The folder that says what production is: manifest, layers, who answers, what is allowed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from devvm.parity.production import manifest, roles, waivers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Production:
+    """What a folder says.
+
+    Attributes:
+        layers: `manifest.yml` and, for development machines, `overlay/*.yml` on it, by name.
+        roles: `roles.yml`: which role answers for what.
+        waivers: `waivers.yml`: differences that are allowed for a while.
+        key: `manifest.key`, which is never committed: proves that secrets are those of a capture.
+    """
+
+    layers: manifest.Layers
+    roles: roles.Roles
+    waivers: tuple[waivers.Waiver, ...]
+    key: bytes | None = field(default=None, repr=False)
+
+
+def files(folder: Path, overlay: Literal["dev", "none"]) -> tuple[Path, ...]:
+    """The manifest and the layers on it, the lowest first, as far as they are there."""
+    found = [folder / "manifest.yml"]
+    if overlay == "dev":
+        found += sorted((folder / "overlay").glob("*.yml"))
+    return tuple(file for file in found if file.is_file())
+
+
+def load(folder: Path, overlay: Literal["dev", "none"]) -> Production:
+    """Read a folder. A file that is not there says nothing.
+
+    Raises:
+        ManifestError: a manifest or `roles.yml` can't be accepted.
+        WaiverError: `waivers.yml` can't be accepted.
+    """
+    answering, allowed = folder / "roles.yml", folder / "waivers.yml"
+    return Production(
+        layers=manifest.load_all(files(folder, overlay)),
+        roles=roles.load(answering) if answering.is_file() else roles.Roles(),
+        waivers=waivers.load(allowed) if allowed.is_file() else (),
+        key=_key(folder / "manifest.key"),
+    )
+
+
+def _key(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes().strip() if file.is_file() else None
+    except OSError as error:
+        raise manifest.ManifestError(f"{file} can't be read: {error.strerror}") from None

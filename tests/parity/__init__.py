@@ -1,1 +1,0 @@
-"""The parity suite: is this machine what production is?"""

@@ -1,0 +1,466 @@
+"""Collectors and probes, on this machine and on recorded answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+from contextlib import contextmanager
+
+import pytest
+
+from devvm.parity.collect import inside
+from devvm.parity.collect.collectors import (
+    accounts,
+    common,
+    files,
+    kernel,
+    mounts,
+    packages,
+    python,
+    settings,
+    sockets,
+    system,
+    units,
+)
+from devvm.parity.collect.probes import commands, configs, http
+from tests.unit.parity_bench import collect, needs_root
+
+# What is a secret
+
+
+@pytest.mark.parametrize(
+    ("text", "public", "secrets"),
+    [
+        ("password = hunter2 and more", "password = {secret}", ["hunter2 and more"]),
+        ("db_password: hunter2", "db_password: {secret}", ["hunter2"]),
+        ('{"api_key": "x1", "a": 1}', '{"api_key": "{secret}", "a": 1}', ["x1"]),
+        (
+            "Environment=DB_PASSWORD=hunter2 A=1",
+            "Environment=DB_PASSWORD={secret} A=1",
+            ["hunter2"],
+        ),
+        (
+            "ExecStart=/bin/x --password=hunter2",
+            "ExecStart=/bin/x --password={secret}",
+            ["hunter2"],
+        ),
+        ("x --token hunter2 y", "x --token {secret} y", ["hunter2"]),
+        ("requirepass hunter2", "requirepass {secret}", ["hunter2"]),
+        ("url = mysql://u:pw@db/x", "url = mysql://u:{secret}@db/x", ["pw"]),
+        ("Authorization: Bearer abc", "Authorization: Bearer {secret}", ["abc"]),
+        ("CREATE USER a IDENTIFIED BY 'x'", "CREATE USER a IDENTIFIED BY {secret}", ["'x'"]),
+        (
+            "a\n-----BEGIN PRIVATE KEY-----\nxx\n-----END PRIVATE KEY-----\nb",
+            "a\n{secret}\nb",
+            None,
+        ),
+    ],
+)
+def test_secrets_do_not_leave_the_machine(text, public, secrets):
+    found, hidden = common.redact(text)
+    assert found == public
+    assert len(hidden) == 1
+    assert secrets in (None, hidden)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "PasswordAuthentication no",
+        "PermitRootLogin prohibit-password",
+        "jane ALL=(ALL:ALL) NOPASSWD: ALL",
+        "passwd:         files systemd",
+        "password required pam_unix.so",
+        "token_lifetime = 3600",
+        "ssl_password_file = /etc/ssl/pass",
+        "# no secrets here: everybody may read this",
+    ],
+)
+def test_what_is_no_secret_stays(text):
+    assert common.redact(text) == (text, [])
+
+
+def test_what_files_hide(tmp_path):
+    for path in ("/etc/ssl/private/site.key", "/etc/ssh/ssh_host_rsa_key", "/var/lib/a/secret_key"):
+        assert files._matches(path, common.SECRET_PATHS), path
+    key = tmp_path / "site.key"
+    key.write_text("hunter2")
+    (tmp_path / "app.conf").write_text("password = hunter2\nport = 1\n")
+    found = {}
+    for path in (key, tmp_path / "app.conf"):
+        files.look(str(path), {}, found)
+    assert "hunter2" not in json.dumps(found)
+    assert set(found[str(key)]) == {"mode", "owner", "secret"}
+    conf = found[f"{tmp_path}/app.conf"]
+    assert conf["content"] == "password = {secret}\nport = 1\n"
+    assert conf["secret"]
+    assert conf["sha256"] == common.digest(conf["content"].encode())
+
+
+# Files
+
+
+def test_files_directories_and_links(tmp_path):
+    (tmp_path / "file").write_text("a\n")
+    (tmp_path / "file").chmod(0o640)
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "folder").mkdir(mode=0o700)
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    (tmp_path / "large").write_text("x" * 40_000)
+    found = {}
+    for name in ("file", "link", "folder", "binary", "large", "none"):
+        files.look(f"{tmp_path}/{name}", {}, found)
+    assert found[f"{tmp_path}/file"]["mode"] == "0640"
+    assert found[f"{tmp_path}/file"]["content"] == "a\n"
+    assert found[f"{tmp_path}/link"] == {"link": "file"}
+    assert found[f"{tmp_path}/folder/"]["mode"] == "0700"
+    for name in ("binary", "large"):
+        assert "content" not in found[f"{tmp_path}/{name}"]
+        assert found[f"{tmp_path}/{name}"]["sha256"]
+    assert f"{tmp_path}/none" not in found
+
+
+def test_a_huge_file_is_not_read(tmp_path):
+    found = {}
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(files.READ + 1)  # a hole
+    files.look(f"{tmp_path}/huge", {}, found)
+    assert found[f"{tmp_path}/huge"].keys() == {"mode", "owner", "size"}
+
+
+def test_a_file_as_its_package_brought_it_names_the_package(tmp_path):
+    file = tmp_path / "a.conf"
+    file.write_text("a\n")
+    known = {str(file): ("60b725f10c9c85c70d97880dfe8191b3", "a")}
+    found = {}
+    files.look(str(file), known, found)
+    assert found[str(file)]["package"] == "a"
+    file.write_text("b\n")
+    files.look(str(file), known, found)
+    assert "package" not in found[str(file)]
+
+
+@needs_root
+def test_the_configuration_of_this_machine(this_machine):
+    found = this_machine["files"]["file"]
+    assert found["/etc/shadow"].keys() == {"mode", "owner"}
+    assert "content" not in found["/etc/passwd"]
+    assert found["/etc/"[:-1] + "/apt/"]["mode"] == "0755"
+
+
+# The rest of the system
+
+
+def test_packages_are_found_with_version(this_machine):
+    found = this_machine["packages"]["package"]
+    assert found["dpkg"]["version"]
+    assert "hold" not in found["dpkg"]
+
+
+def test_programs_that_were_changed_are_told_by_their_package(tmp_path):
+    info, code = tmp_path / "info", tmp_path / "bin"
+    info.mkdir()
+    code.mkdir()
+    (code / "good").write_text("a\n")
+    (code / "bad").write_text("b\n")
+    sums = "".join(f"60b725f10c9c85c70d97880dfe8191b3  {code}/{n}\n"[:34] + f"{str(code)[1:]}/{n}\n"
+                   for n in ("good", "bad"))  # fmt: skip
+    (info / "tool.md5sums").write_text(sums)
+    (info / "tool.list").touch()
+    os.utime(info / "tool.list", (1, 1))
+    packages._INFO, packages._CODE = str(info), (str(code),)
+    assert packages._changed(inside.run) == {"tool": [f"{code}/bad"]}
+    os.utime(code / "bad", (0, 0))  # as an archive has it: not hashed
+    assert packages._changed(inside.run) == {}
+
+
+def test_where_packages_come_from():
+    policy = """Package files:
+ 100 /var/lib/dpkg/status
+     release a=now
+ 500 http://deb.debian.org/debian bookworm/main amd64 Packages
+     release v=12.5,o=Debian,a=stable,n=bookworm,l=Debian,c=main,b=amd64
+     origin deb.debian.org
+Pinned packages:
+"""
+    listed = """nginx:
+  Installed: 1.22
+  Candidate: 1.22
+  Version table:
+ *** 1.22 500
+        500 http://deb.debian.org/debian bookworm/main amd64 Packages
+        100 /var/lib/dpkg/status
+ours:
+  Installed: 1
+  Candidate: 1
+  Version table:
+     2 500
+        500 http://deb.debian.org/debian bookworm/main amd64 Packages
+ *** 1 100
+        100 /var/lib/dpkg/status
+"""
+    found = {"nginx": {"origin": None}, "ours": {"origin": None}}
+    origins = packages._origins(found, lambda argv: (0, listed if argv[2:] else policy, ""))
+    assert list(origins) == [("nginx", "Debian bookworm")]
+    assert found["ours"]["origin"] == "local"
+
+
+def test_accounts():
+    found = collect("accounts")
+    root = found["user"]["root"]
+    assert (root["uid"], root["group"], root["home"]) == (0, "root", "/root")
+    assert found["group"]["root"] == {"gid": 0}
+
+
+def test_sudo_rules_are_read_as_sudo_reads_them():
+    rules = {
+        "Defaults": [{"Options": [{"use_pty": True}, {"timestamp_timeout": "5"}]}],
+        "User_Specs": [
+            {
+                "User_List": [{"usergroup": "sudo"}],
+                "Host_List": [{"hostname": "ALL"}],
+                "Cmnd_Specs": [
+                    {
+                        "runasusers": [{"username": "ALL"}],
+                        "Options": [{"authenticate": False}],
+                        "Commands": [
+                            {"command": "/bin/ls"},
+                            {"command": "/bin/rm", "negated": True},
+                        ],
+                    }
+                ],
+            }
+        ],
+    }
+    found = accounts._sudo(lambda argv: (0, json.dumps(rules), ""))
+    assert found["%sudo"] == {"rules": ["ALL = (ALL:) !authenticate: /bin/ls, !/bin/rm"]}
+    assert found["Defaults"] == {"options": ["timestamp_timeout=5", "use_pty"]}
+    assert accounts._sudo(lambda argv: (127, "", "")) == {}
+    with pytest.raises(RuntimeError, match="syntax error"):
+        accounts._sudo(lambda argv: (1, "", "syntax error"))
+
+
+def test_units():
+    shown = "\n\n".join(
+        f"Type=simple\nId={name}\nLoadState=loaded\nActiveState={active}\nSubState={sub}\n"
+        f"UnitFileState={file}\nFragmentPath=\nDropInPaths=\nTriggeredBy={by}\nNeedDaemonReload=no"
+        for name, active, sub, file, by in (
+            ("a.service", "active", "running", "enabled", ""),
+            ("b.service", "inactive", "dead", "static", ""),
+            ("c.service", "active", "exited", "static", "c.timer"),
+            ("d.service", "failed", "failed", "static", "d.timer"),
+            ("e.slice", "active", "active", "", ""),
+            ("user@0.service", "active", "running", "static", ""),
+        )
+    )
+
+    def run(argv, **_):
+        return (0, shown, "") if argv[0] == "systemctl" else inside.run(argv)
+
+    found = units.collect({}, run)["unit"]
+    assert found["a.service"] == {"enabled": "enabled", "state": "active (running)"}
+    assert "b.service" not in found
+    assert "c.service" not in found  # what the hour decides
+    assert found["d.service"]["state"] == "failed (failed)"
+    assert "e.slice" not in found
+    assert "user@0.service" not in found
+
+
+def test_sysctls_modules_and_limits():
+    found = collect("kernel")
+    if found["sysctl"]:
+        assert all("value" in facts for facts in found["sysctl"].values())
+    assert "kernel.hostname" not in found["sysctl"]
+    assert kernel._foreign("net.ipv4.conf.eth0.forwarding")
+    assert not kernel._foreign("net.ipv4.conf.all.forwarding")
+
+
+def test_mounts():
+    assert any(point == "/proc" and kind == "proc" for point, _, _, kind, _ in mounts.mounts())
+    assert mounts._unescape(r"/a\040b") == "/a b"
+    assert "/proc" not in mounts.collect({}, inside.run)["mount"]
+
+
+def test_the_system_and_its_jobs():
+    found = collect("system")
+    assert found["system"]["os"]["version"]
+    assert "zone" in found["system"]["time"]
+    job = system._JOB
+    assert job.match("*/5 * * * * root true")
+    assert job.match("@daily root true")
+    assert not job.match("MAILTO=root")
+
+
+def test_python_packages(tmp_path):
+    (tmp_path / "My_Tool-1.2.dist-info").mkdir()
+    (tmp_path / "old-3.egg-info").mkdir()
+    python.FOLDERS = (str(tmp_path),)
+    assert python.collect({}, inside.run)["python"] == {
+        f"my-tool in {tmp_path}": {"version": "1.2"},
+        f"old in {tmp_path}": {"version": "3"},
+    }
+
+
+def test_the_application():
+    def program(*argv):
+        return {"argv": argv, "cwd": "/", "timeout": 10}
+
+    found = collect(
+        "application",
+        application={
+            "revision": program("sh", "-c", "echo noise; echo abc"),
+            "schema": program("sh", "-c", "echo 'no database' >&2; exit 1"),
+        },
+    )
+    assert found["application"] == {"revision": {"value": "abc"}}
+    assert found["errors"] == {"application/schema": "no database"}
+
+
+# Sockets
+
+
+def test_sockets_are_found_with_address_and_program():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        found = collect("sockets")["socket"][f"tcp/{port}"]
+    assert found["bind"] == ["127.0.0.1"]
+    assert found["process"] != ["?"]
+
+
+def test_sockets_of_udp_and_ipv6():
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+        socket.create_server(("::1", 0), family=socket.AF_INET6) as tcp,
+    ):
+        udp.bind(("127.0.0.1", 0))
+        found = collect("sockets")["socket"]
+        assert found[f"udp/{udp.getsockname()[1]}"]["bind"] == ["127.0.0.1"]
+        assert found[f"tcp/{tcp.getsockname()[1]}"]["bind"] == ["::1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("0100007F", "127.0.0.1"),
+        ("00000000", "0.0.0.0"),
+        ("00000000000000000000000000000000", "::"),
+        ("00000000000000000000000001000000", "::1"),
+    ],
+)
+def test_kernel_addresses(text, address):
+    assert sockets._address(text) == address
+
+
+def test_an_address_of_its_own_is_not_another_machines():
+    assert sockets._kind("192.168.7.7") == "own"
+
+
+# Servers
+
+
+def test_redis_answers_are_parsed(monkeypatch):
+    user = f"user ann on #{'0' * 64} ~* +@all"
+    answer = (
+        "*4\r\n$4\r\nbind\r\n$9\r\n127.0.0.1\r\n$4\r\nsave\r\n$0\r\n\r\n"
+        f"*1\r\n${len(user)}\r\n{user}\r\n+OK\r\n"
+    ).encode()
+    monkeypatch.setattr(settings, "_ask", lambda *_: answer)
+    assert settings._redis(inside.run) == {
+        "bind": "127.0.0.1",
+        "save": "",
+        "acl": {"users": ["user ann on {secret} ~* +@all"]},
+    }
+
+
+def test_a_server_that_does_not_answer_is_an_error_of_its_settings_only(monkeypatch):
+    monkeypatch.setattr(settings, "_ask", lambda *_: b"-NOAUTH Authentication required.\r\n")
+    settings._INSTALLED = dict.fromkeys(settings._INSTALLED, "/none") | {"redis": os.devnull}
+    found = settings.collect({}, inside.run)
+    assert found["setting"] == {}
+    assert "NOAUTH" in found["errors"]["setting/redis/"]
+
+
+def test_a_servers_password_is_no_setting():
+    fact = settings._fact
+    assert fact("requirepass", "hunter2") == {"secret": common.digest(b"hunter2")}
+    assert fact("requirepass", "") == {"value": ""}
+    assert fact("maxmemory", "1") == {"value": "1"}
+
+
+def test_the_configuration_that_nginx_reads():
+    dump = "# configuration file /none.conf:\nuser a; # who\n\n  # comment\n http {\n}\n"
+    assert list(settings._effective(dump, {})) == ["# /none.conf", "user a; # who", "http {", "}"]
+
+
+@pytest.mark.parametrize("title", [b"nginx: worker process", b"python3\0/usr/bin/gunicorn\0x:app"])
+def test_a_process_that_ends_while_it_is_looked_at_is_left_out(monkeypatch, title):
+    """Its settings are told all the same, and every other server's."""
+    monkeypatch.setattr(os, "listdir", lambda _: ["7"])
+    monkeypatch.setattr(common, "read", lambda path: title if path.endswith("cmdline") else None)
+    assert settings._start("7") is None
+    assert settings._older_than_its_files(f"# configuration file {__file__}:\n") is False
+    assert settings._gunicorn(inside.run) == {}
+
+
+def test_a_redis_that_has_ended_is_not_untouched(monkeypatch, tmp_path):
+    (tmp_path / "redis.conf").touch()
+    answer = f"config_file:{tmp_path}/redis.conf\r\nprocess_id:7\r\n+OK\r\n"
+    monkeypatch.setattr(settings, "_ask", lambda *_: answer.encode())
+    monkeypatch.setattr(settings, "_start", lambda _: None)
+    assert settings._own_of_redis(inside.run) == {"untouched": False}
+
+
+# Probes
+
+
+def test_commands(tmp_path):
+    def command(*argv):
+        return {"argv": argv, "cwd": str(tmp_path), "timeout": 10}
+
+    wanted = {
+        "good": command("sh", "-c", 'echo noise; echo \'{"status": "ok"}\''),
+        "bad": command("sh", "-c", "echo why >&2; exit 2"),
+    }
+    found = commands.probe({"commands": wanted}, inside.run)
+    assert found["good"] == {"code": 0, "line": '{"status": "ok"}', "error": ""}
+    assert found["bad"] == {"code": 2, "line": "", "error": "why"}
+
+
+def test_an_unknown_validator_is_said():
+    found = configs.probe({"configs": ["apache"]}, inside.run)
+    assert "no validator" in found["apache"]
+
+
+@contextmanager
+def serving(answer):
+    """Answer the first connection on the loopback with these bytes."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield server.getsockname()[1]
+        thread.join(5)
+
+
+def test_http_probe_and_samples():
+    with serving(b"HTTP/1.1 308 Moved\r\nLocation: https://x/\r\n\r\nbody") as port:
+        answer = http._probe(f"http://127.0.0.1:{port}/a", "host")
+    assert answer == {"status": 308, "headers": {"location": "https://x/"}, "body": "body"}
+    metrics = b'HTTP/1.1 200 OK\r\n\r\n# HELP up\nup 1\nseconds{mode="idle"} 2.5e1\nupper 3\n'
+    with serving(metrics) as port:
+        found = http._samples(f"http://127.0.0.1:{port}/metrics", ["up", "seconds", "none"])
+    assert found == {"values": {"up": 1.0, "seconds": 25.0}}
+
+
+def test_a_closed_port_is_an_error_of_that_probe_only():
+    wanted = {"http": {"gone": "http://127.0.0.1:1/"}, "healthz": None, "metrics": {}}
+    found = http.probe(wanted, inside.run)
+    assert "refused" in found["probes"]["gone"]["error"]
