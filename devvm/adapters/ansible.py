@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from devvm.domain.errors import OperationError
-from devvm.domain.model import AnsibleResult, Target
+from devvm.domain.run import AnsibleResult
+from devvm.domain.vm import Target
 from devvm.ports.services import Detail
 from devvm.system import process, tempdir
 from devvm.system.jsonlines import following

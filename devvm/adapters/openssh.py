@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from devvm.domain.errors import OperationError
-from devvm.domain.model import Target
+from devvm.domain.vm import Target
 from devvm.system import process
 
 #: OpenSSH's own failures; a remote command can end with the same code.

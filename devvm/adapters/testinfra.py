@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import devvm
+from devvm.domain.check import CheckResult, Outcome
 from devvm.domain.errors import OperationError
-from devvm.domain.model import CheckResult, Outcome, Target
+from devvm.domain.vm import Target
 from devvm.ports.services import Detail
 from devvm.system import process, tempdir
 from devvm.system.jsonlines import Event, following

@@ -14,8 +14,8 @@ from typing import IO
 
 import vagrant
 
+from devvm.domain.box import Box
 from devvm.domain.errors import HostNotReadyError, OperationError
-from devvm.domain.model import Box
 from devvm.system import process, tempdir
 
 Detail = Callable[[str], None]

@@ -11,7 +11,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from devvm.cli import formatting
-from devvm.domain.model import PhaseRecord
+from devvm.domain.run import PhaseRecord
 
 _TITLE_WIDTH = 34
 _TIME_WIDTH = 11

@@ -11,7 +11,7 @@ from devvm.cli.session import Session
 from devvm.parity.packages import moved
 
 if TYPE_CHECKING:
-    from devvm.domain.model import CheckResult, Report
+    from devvm.domain.check import CheckResult, Report
 
 #: From this many checks with the same message on, they are shown as one.
 _ALIKE = 3

@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devvm.cli import formatting
-from devvm.domain.model import Outcome
+from devvm.domain.check import Outcome
 from devvm.parity.packages import moved
 
 if TYPE_CHECKING:
+    from devvm.domain.box import Box
+    from devvm.domain.check import MovedPackage, Report
     from devvm.domain.errors import DevvmError
-    from devvm.domain.model import Box, Kept, MovedPackage, Report, Vm
+    from devvm.domain.saved_state import SavedState
+    from devvm.domain.vm import Vm
     from devvm.operations.host.setup import HostStatus
     from devvm.operations.vm.snapshots import Snapshot
 
@@ -78,7 +81,7 @@ def vm(machine: Vm) -> dict[str, Any]:
     }
 
 
-def kept(state: Kept) -> dict[str, Any]:
+def kept(state: SavedState) -> dict[str, Any]:
     """An item in the trash."""
     return {
         "id": state.id,

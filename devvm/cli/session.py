@@ -68,7 +68,7 @@ class Session:
             UsageError: it is not a valid name.
         """
         from devvm import wiring
-        from devvm.domain.model import validate_name
+        from devvm.domain.name import validate_name
 
         if name is not None:
             return validate_name(name)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from devvm.domain.model import Box, Driver, Target
+from devvm.domain.box import Box
 from devvm.domain.package_set import Package, PackageSet
+from devvm.domain.vm import Driver, Target
 from devvm.ports.services import Detail
 
 

@@ -6,17 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from devvm.domain.model import (
-    Disk,
-    DomainChange,
-    DomainDisk,
-    Driver,
-    Kept,
-    Lease,
-    Metadata,
-    Vm,
-    Volume,
-)
+from devvm.domain.disk import Disk, DomainDisk, Volume
+from devvm.domain.saved_state import DomainChange, SavedState
+from devvm.domain.vm import Driver, Lease, Metadata, Vm
 
 #: Told what is being done now.
 Detail = Callable[[str], None]
@@ -63,14 +55,14 @@ class Domains(Protocol):
     def vm(self, name: str) -> Vm | None:
         """One VM of devvm's, or None."""
 
-    def kept(self) -> list[Kept]:
+    def saved_states(self) -> list[SavedState]:
         """Every state of a VM that is kept, the oldest first."""
 
-    def kept_state(self, name: str) -> Kept | None:
-        """The kept state that the domain of this name is; None where it is none, or not there."""
+    def saved_state(self, name: str) -> SavedState | None:
+        """The saved state that the domain of this name is; None where it is none, or not there."""
 
     def others(self) -> dict[str, str]:
-        """The other domains, by name: why each is neither a VM of devvm's nor a kept state."""
+        """The other domains, by name: why each is neither a VM of devvm's nor a saved state."""
 
     def uuid(self, fqdn: str) -> str | None:
         """The UUID of the domain of this name, whoever made it; None where there is none."""
@@ -85,7 +77,7 @@ class Domains(Protocol):
         """Define a domain as `definition` does, but for `change`; replaces one of its UUID."""
 
     def define_bare(
-        self, name: str, uuid: str, volumes: tuple[DomainDisk, ...], facts: Kept
+        self, name: str, uuid: str, volumes: tuple[DomainDisk, ...], facts: SavedState
     ) -> None:
         """Define a domain that does nothing but own volumes."""
 

@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from devvm.config import Config
-from devvm.domain.model import AnsibleResult, Box, CheckResult, Target
+from devvm.domain.box import Box
+from devvm.domain.check import CheckResult
 from devvm.domain.package_set import PackageSet
+from devvm.domain.run import AnsibleResult
+from devvm.domain.vm import Target
 from devvm.ports.hypervisor import Detail, Disks, Domains, Host, Network, Volumes
 from devvm.ports.release import ReleaseStore
 from devvm.system.state import State

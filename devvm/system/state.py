@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from devvm.domain.errors import HostNotReadyError, LockedError, OperationError
-from devvm.domain.model import PhaseRecord, RunRecord
+from devvm.domain.run import PhaseRecord, RunRecord
 from devvm.system import trees
 
 #: How many runs `devvm show` can look back on.

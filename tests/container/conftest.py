@@ -20,7 +20,8 @@ import pytest
 from devvm.adapters.image.mmdebstrap import Mmdebstrap
 from devvm.adapters.image.nspawn import remove_leftovers
 from devvm.adapters.image.root_tree import RootTrees
-from devvm.domain.model import AnsibleResult, CheckResult, Outcome
+from devvm.domain.check import CheckResult, Outcome
+from devvm.domain.run import AnsibleResult
 from devvm.system import assets
 from tests.container import reference
 from tests.container.reference import GUEST, OVERLAY, STATE, Machine

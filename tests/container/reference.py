@@ -31,8 +31,10 @@ from devvm.adapters.production_hosts import SshHosts
 from devvm.adapters.role_declarations import RoleDeclarations
 from devvm.adapters.testinfra import Testinfra
 from devvm.cli.progress import SilentReporter
-from devvm.domain.model import AnsibleResult, CheckResult, Target
+from devvm.domain.check import CheckResult
 from devvm.domain.package_set import Package, PackageSet
+from devvm.domain.run import AnsibleResult
+from devvm.domain.vm import Target
 from devvm.operations.core.progress import Run
 from devvm.operations.production import capture
 from devvm.parity.production.manifest import Condition

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from devvm import config, wiring
+from devvm.domain.check import CheckResult, Outcome, Report
 from devvm.domain.errors import DevvmError
-from devvm.domain.model import CheckResult, Driver, Outcome, Report
+from devvm.domain.vm import Driver
 from devvm.operations.box import boxes as box
 from devvm.operations.core.progress import Run
 from devvm.system import assets

@@ -10,7 +10,7 @@ import pytest
 
 from devvm.adapters.ca import LocalCa
 from devvm.adapters.openssh import OpenSsh
-from devvm.domain.model import Metadata
+from devvm.domain.vm import Metadata
 from devvm.operations.provision import certificate
 from devvm.system import assets
 from tests.support.world import World

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 
 import pytest
 
-from devvm.domain.model import Outcome
+from devvm.domain.check import Outcome
 from devvm.parity.production import manifest
 from tests.container.conftest import differences
 

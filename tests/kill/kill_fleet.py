@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from devvm.adapters.release_store import FolderReleaseStore
-from devvm.domain.model import DATA, ROOT, Purpose
+from devvm.domain.disk import DATA, ROOT
 from devvm.domain.release.identity import content_hash
 from devvm.domain.release.stack import Release
 from devvm.domain.rollout.state import VmState
+from devvm.domain.saved_state import Purpose
 from devvm.operations.rollout.store import RolloutLog
 from tests.kill import kill_guests
 from tests.kill.kill_host import Goldens
@@ -27,7 +28,7 @@ class Fate:
         on_new: Whether it is on the new release.
         data: The golden copy that its data disk equals; its root too, but for a new one.
         new_root: Whether it has one.
-        kept: Its kept states, by label: how many there may be, and the golden copies that the
+        kept: Its saved states, by label: how many there may be, and the golden copies that the
             disks of each may equal.
     """
 
@@ -39,7 +40,7 @@ class Fate:
 
 @dataclass(frozen=True)
 class Keeps:
-    """How many kept states of one label there may be, and what they hold."""
+    """How many saved states of one label there may be, and what they hold."""
 
     counts: tuple
     holds: tuple

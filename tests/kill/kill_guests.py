@@ -12,8 +12,8 @@ from pathlib import Path
 import libvirt
 import libvirt_qemu
 
+from devvm.domain.disk import DATA
 from devvm.domain.errors import OperationError
-from devvm.domain.model import DATA
 
 #: Where on a disk something is written, in MiB, and how much of it, in KiB.
 SIZE_KIB = 64

@@ -159,9 +159,13 @@ class Host:
         return [vm for vm in self.libvirt.domains.vms() if vm.fqdn in names]
 
     def kept(self):
-        """The kept states of this corner."""
+        """The saved states of this corner."""
         names, domain = self.domains(), self.config.network.domain
-        return [k for k in self.libvirt.domains.kept() if f"{k.vm.name}.{domain}@{k.id}" in names]
+        return [
+            k
+            for k in self.libvirt.domains.saved_states()
+            if f"{k.vm.name}.{domain}@{k.id}" in names
+        ]
 
     def files(self):
         return {p.name: p for p in self.pool.iterdir()} if self.pool.is_dir() else {}

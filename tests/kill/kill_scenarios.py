@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from devvm.domain.model import DATA, ROOT
+from devvm.domain.disk import DATA, ROOT
 from tests.kill.kill_host import RELEASE, Baseline, Goldens
 from tests.kill.kill_states import Expected
 

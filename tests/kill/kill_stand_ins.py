@@ -18,17 +18,12 @@ import libvirt
 
 from devvm.adapters.openssh import OpenSsh
 from devvm.config import Config
+from devvm.domain.box import Box
+from devvm.domain.check import CheckResult, Outcome
+from devvm.domain.disk import DATA, ROOT
 from devvm.domain.errors import OperationError
-from devvm.domain.model import (
-    DATA,
-    ROOT,
-    AnsibleResult,
-    Box,
-    CheckResult,
-    Outcome,
-    PhaseRecord,
-    Target,
-)
+from devvm.domain.run import AnsibleResult, PhaseRecord
+from devvm.domain.vm import Target
 from devvm.operations.core import progress
 from devvm.ports import services
 from devvm.ports.services import Detail

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from devvm.domain.model import DATA, ROOT
+from devvm.domain.disk import DATA, ROOT
 from tests.kill.kill_host import call, sha256
 
 
@@ -15,8 +15,8 @@ class Expected:
 
     Attributes:
         vms: Power state and generation, by the VM's name.
-        kept: Purpose and label of every kept state.
-        contents: The golden copy that a disk equals, by (VM's name or kept state's label, role).
+        kept: Purpose and label of every saved state.
+        contents: The golden copy that a disk equals, by (VM's name or saved state's label, role).
         data_gib: The data disks' size.
     """
 
@@ -137,7 +137,7 @@ def _chain(path):
 
 
 def _frozen(host, baseline):
-    """What kept states need is, byte for byte, what it was."""
+    """What saved states need is, byte for byte, what it was."""
     kept = {
         Path(layer).name
         for state in host.kept()

@@ -23,7 +23,7 @@ import devvm.system.state
 from devvm import wiring
 from devvm.config import Config
 from devvm.domain.errors import DevvmError
-from devvm.domain.model import Engineer
+from devvm.domain.vm import Engineer
 from devvm.operations.core.progress import Run
 from devvm.operations.rollout.store import RolloutLog
 from devvm.operations.vm import clone, create, lifecycle, rebuild, resize, snapshots, trash

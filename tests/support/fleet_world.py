@@ -14,21 +14,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from devvm.domain.box import Box
+from devvm.domain.check import CheckResult, Outcome
+from devvm.domain.disk import DATA, ROOT, DomainDisk
 from devvm.domain.errors import OperationError
-from devvm.domain.model import (
-    DATA,
-    ROOT,
-    AnsibleResult,
-    Box,
-    CheckResult,
-    DomainDisk,
-    Lease,
-    Metadata,
-    Outcome,
-    Target,
-)
 from devvm.domain.release.stack import Release, Stack
 from devvm.domain.rollout.message import Message
+from devvm.domain.run import AnsibleResult
+from devvm.domain.vm import Lease, Metadata, Target
 from devvm.operations.rollout.notify import Messenger
 from devvm.ports import messenger
 from devvm.ports.services import Detail

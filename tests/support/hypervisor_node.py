@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Protocol
 
-from devvm.domain.model import DATA, ROOT, DomainDisk, Kept, Metadata, Purpose, Vm, VmState
+from devvm.domain.disk import DATA, ROOT, DomainDisk
+from devvm.domain.saved_state import Purpose, SavedState
+from devvm.domain.vm import Metadata, Vm, VmState
 from devvm.ports import services
 from tests.support.memory_host import (
     GIB,
@@ -22,7 +24,7 @@ DEV1 = Metadata(
     name="dev1", engineer="ann", release="2026.11.23-1a2b3c4d5e6f",
     created_at="2026-11-23T10:00:00+00:00",
 )  # fmt: skip
-KEPT = Kept(
+KEPT = SavedState(
     id="0123abcd", purpose=Purpose.SNAPSHOT, label="one", kept_at="2026-11-24T10:00:00+00:00",
     expires_at=None, uuid="", mac="", consistency="off", vm=DEV1,
 )  # fmt: skip

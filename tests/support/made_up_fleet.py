@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from devvm.domain.model import Driver, Lease, Metadata, Outcome, Vm, VmState
+from devvm.domain.check import Outcome
 from devvm.domain.release.age import behind
 from devvm.domain.release.stack import Release
 from devvm.domain.rollout.plan import Plan, Terms, Wave
 from devvm.domain.rollout.state import Record, State, VmProgress
 from devvm.domain.rollout.state import VmState as Step
+from devvm.domain.vm import Driver, Lease, Metadata, Vm, VmState
 from devvm.operations.fleet.report import FleetVm, HostLine, Overview, ReleaseLine
 from devvm.operations.fleet.status import Standing
 from devvm.operations.verify.fleet import OfCheck

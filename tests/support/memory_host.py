@@ -11,19 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from devvm.domain.disk import Disk, DomainDisk, Volume
 from devvm.domain.errors import HostNotReadyError, OperationError
-from devvm.domain.model import (
-    Disk,
-    DomainChange,
-    DomainDisk,
-    Driver,
-    Kept,
-    Lease,
-    Metadata,
-    Vm,
-    VmState,
-    Volume,
-)
+from devvm.domain.saved_state import DomainChange, SavedState
+from devvm.domain.vm import Driver, Lease, Metadata, Vm, VmState
 from devvm.ports import services
 from devvm.ports.services import Detail
 from tests.support.memory_state import GIB, HOST_KEY, POOL, Domain, Guest, Host, Killed, Layer
@@ -128,17 +119,17 @@ class Domains(_Face):
     def vm(self, name: str) -> Vm | None:
         return self._vm(f"{name}.{self.domain}")
 
-    def kept(self) -> list[Kept]:
+    def saved_states(self) -> list[SavedState]:
         found = [
             replace(domain.facts, disks=domain.disks)
             for domain in self.host.domains.values()
-            if isinstance(domain.facts, Kept)
+            if isinstance(domain.facts, SavedState)
         ]
         return sorted(found, key=lambda kept: (kept.kept_at, kept.id))
 
-    def kept_state(self, name: str) -> Kept | None:
+    def saved_state(self, name: str) -> SavedState | None:
         domain = self.host.domains.get(name)
-        if domain is None or not isinstance(domain.facts, Kept):
+        if domain is None or not isinstance(domain.facts, SavedState):
             return None
         return replace(domain.facts, disks=domain.disks)
 
@@ -161,7 +152,7 @@ class Domains(_Face):
         return self.host.definitions[int(definition.split()[1]) - 1].disks
 
     def define(self, definition: str, change: DomainChange) -> None:
-        kind = "kept" if isinstance(change.facts, Kept) else "vm"
+        kind = "kept" if isinstance(change.facts, SavedState) else "vm"
         self.host.step(f"define_{kind}")
         old = self.host.definitions[int(definition.split()[1]) - 1]
         self._put(
@@ -179,7 +170,7 @@ class Domains(_Face):
         )
 
     def define_bare(
-        self, name: str, uuid: str, volumes: tuple[DomainDisk, ...], facts: Kept
+        self, name: str, uuid: str, volumes: tuple[DomainDisk, ...], facts: SavedState
     ) -> None:
         self.host.step("define_bare")
         self._put(Domain(name=name, uuid=uuid, disks=volumes, facts=facts, read_only=True))

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from devvm.domain.disk import DATA, DomainDisk
 from devvm.domain.errors import OperationError
-from devvm.domain.model import DATA, DomainDisk, Kept, Lease, Metadata, VmState
+from devvm.domain.saved_state import SavedState
+from devvm.domain.vm import Lease, Metadata, VmState
 
 GIB = 1024**3
 POOL = Path("/pool")
@@ -36,7 +38,7 @@ class Domain:
     uuid: str
     mac: str = ""
     disks: tuple[DomainDisk, ...] = ()
-    facts: Metadata | Kept | None = None
+    facts: Metadata | SavedState | None = None
     title: str = ""
     oem_string: str = ""
     read_only: bool = False
@@ -150,7 +152,7 @@ class Host:
         loose = {
             disk.path.name
             for domain in self.domains.values()
-            if isinstance(domain.facts, Kept) and not domain.facts.whole
+            if isinstance(domain.facts, SavedState) and not domain.facts.whole
             for disk in domain.disks
         }
         layers = {*self.volumes} - loose

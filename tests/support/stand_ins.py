@@ -13,20 +13,15 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from devvm.domain.box import Box
+from devvm.domain.check import CheckResult, Outcome
+from devvm.domain.disk import ROOT, DomainDisk
 from devvm.domain.errors import OperationError
-from devvm.domain.model import (
-    ROOT,
-    AnsibleResult,
-    Box,
-    CheckResult,
-    DomainDisk,
-    Outcome,
-    PhaseRecord,
-    Target,
-)
 from devvm.domain.package_set import PackageSet
 from devvm.domain.release.identity import same_release
 from devvm.domain.release.stack import Release, Stack
+from devvm.domain.run import AnsibleResult, PhaseRecord
+from devvm.domain.vm import Target
 from devvm.ports.services import Detail
 from tests.support.memory_host import GIB, POOL, Domain, Host, Layer, Volumes
 

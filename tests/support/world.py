@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from devvm.config import Config
-from devvm.domain.model import DATA, ROOT, Box, DomainDisk, Engineer, Target, Vm, VmState
+from devvm.domain.box import Box
+from devvm.domain.disk import DATA, ROOT, DomainDisk
+from devvm.domain.vm import Engineer, Target, Vm, VmState
 from devvm.operations import recovery
 from devvm.operations.core import working_tree
 from devvm.operations.core.machine import Machine

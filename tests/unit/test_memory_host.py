@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from devvm.domain.model import ROOT
+from devvm.domain.disk import ROOT
 from tests.support.fleet_world import FleetWorld
 from tests.support.memory_state import Layer
 from tests.support.world import POOL

@@ -36,7 +36,7 @@ def _try_virsh(*args: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def domains(*options: str) -> list[str]:
-    """The tests' domains, kept states of VMs included; others may be on this host as well."""
+    """The tests' domains, saved states of VMs included; others may be on this host as well."""
     return sorted(d for d in virsh("list", "--name", *options).split() if DOMAIN in d)
 
 

@@ -10,7 +10,7 @@ import yaml
 
 from devvm.adapters.image.box_store import FolderBoxStore
 from devvm.adapters.release_store import FolderReleaseStore
-from devvm.domain.model import Box
+from devvm.domain.box import Box
 from devvm.domain.release.identity import content_hash, new_release, release_hash
 from devvm.system.state import State
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from devvm.domain.errors import HostNotReadyError, NotFoundError, UsageError
-from devvm.domain.model import RESERVED_NAMES, Engineer
+from devvm.domain.name import RESERVED_NAMES
+from devvm.domain.vm import Engineer
 from devvm.system import process
 
 #: Debian's rule for logins (adduser's NAME_REGEX), without the capital letters it warns of.

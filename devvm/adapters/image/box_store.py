@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from devvm.domain import package_set
+from devvm.domain.box import Box
+from devvm.domain.check import MovedPackage
 from devvm.domain.errors import HostNotReadyError, OperationError, UsageError
-from devvm.domain.model import Box, MovedPackage
 from devvm.domain.package_set import PackageSet
 from devvm.domain.release.identity import hash_of, same_release
 from devvm.system import assets, trees

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from devvm.domain.errors import OperationError
-from devvm.domain.model import Driver
+from devvm.domain.vm import Driver
 from devvm.ports.services import Detail
 from devvm.system import process, trees
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from devvm.domain.errors import OperationError
-from devvm.domain.model import Target
+from devvm.domain.vm import Target
 from devvm.ports.services import Detail
 from devvm.system import process, tempdir
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from devvm.adapters.libvirt import metadata as facts
-from devvm.domain.model import ROOT, DomainChange, DomainDisk
+from devvm.domain.disk import ROOT, DomainDisk
+from devvm.domain.saved_state import DomainChange
 
 ET.register_namespace(facts.PREFIX, facts.NAMESPACE)
 _OEM = "io.systemd.credential"

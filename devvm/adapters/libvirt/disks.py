@@ -13,8 +13,10 @@ from devvm.adapters.libvirt import definition
 from devvm.adapters.libvirt.connection import Connection, translated
 from devvm.adapters.libvirt.domains import Domains
 from devvm.adapters.libvirt.volumes import Volumes
+from devvm.domain.disk import Disk, DomainDisk
 from devvm.domain.errors import OperationError
-from devvm.domain.model import Disk, DomainChange, DomainDisk, Vm, VmState
+from devvm.domain.saved_state import DomainChange
+from devvm.domain.vm import Vm, VmState
 
 _SPLIT = (
     libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY

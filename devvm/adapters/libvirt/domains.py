@@ -17,8 +17,10 @@ from devvm.adapters.libvirt import metadata as facts
 from devvm.adapters.libvirt.connection import NOT_FOUND, Connection, translated
 from devvm.adapters.libvirt.network import Network
 from devvm.config import Config
+from devvm.domain.disk import DomainDisk
 from devvm.domain.errors import OperationError
-from devvm.domain.model import DomainChange, DomainDisk, Driver, Kept, Lease, Metadata, Vm, VmState
+from devvm.domain.saved_state import DomainChange, SavedState
+from devvm.domain.vm import Driver, Lease, Metadata, Vm, VmState
 from devvm.system import process
 
 _STATES = {
@@ -63,7 +65,7 @@ def parse(xml: str, state: VmState, leases: dict[str, Lease]) -> Vm | None:
     )
 
 
-def _kept(xml: str) -> Kept | None:
+def _kept(xml: str) -> SavedState | None:
     domain = ET.fromstring(xml)  # noqa: S314 - libvirt's own answer
     kept = facts.kept_of(domain)
     return None if kept is None else replace(kept, disks=definitions.disks(domain))
@@ -104,7 +106,7 @@ class Domains:
         with translated(f"the domain {fqdn} can't be read"):
             return parse(domain.XMLDesc(), _state(domain), leases)
 
-    def kept(self) -> list[Kept]:
+    def saved_states(self) -> list[SavedState]:
         """Every state of a VM that is kept, the oldest first."""
         found = []
         for xml, _ in self._all():
@@ -114,8 +116,8 @@ class Domains:
                     found.append(kept)
         return sorted(found, key=lambda kept: (kept.kept_at, kept.id))
 
-    def kept_state(self, name: str) -> Kept | None:
-        """The kept state that the domain of this name is; None where it is none, or not there."""
+    def saved_state(self, name: str) -> SavedState | None:
+        """The saved state that the domain of this name is; None where it is none, or not there."""
         domain = self._find(name)
         if domain is None:
             return None
@@ -124,7 +126,7 @@ class Domains:
         return kept if kept is not None and self._is_ours(kept.disks) else None
 
     def others(self) -> dict[str, str]:
-        """The other domains, by name: why each is neither a VM of devvm's nor a kept state."""
+        """The other domains, by name: why each is neither a VM of devvm's nor a saved state."""
         found = {}
         for xml, _ in self._all():
             domain = ET.fromstring(xml)  # noqa: S314 - libvirt's own answer
@@ -156,7 +158,7 @@ class Domains:
             self._connection.get().defineXML(definitions.changed(definition, change))
 
     def define_bare(
-        self, name: str, uuid: str, volumes: tuple[DomainDisk, ...], facts: Kept
+        self, name: str, uuid: str, volumes: tuple[DomainDisk, ...], facts: SavedState
     ) -> None:
         """Define a domain that does nothing but own volumes."""
         change = DomainChange(facts=facts, read_only=True)

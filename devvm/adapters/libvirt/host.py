@@ -9,7 +9,7 @@ import libvirt
 
 from devvm.adapters.libvirt.connection import Connection, translated
 from devvm.domain.errors import HostNotReadyError
-from devvm.domain.model import Driver
+from devvm.domain.vm import Driver
 
 _CPUINFO = Path("/proc/cpuinfo")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from devvm.domain.model import Volume
+from devvm.domain.disk import Volume
 
 Users = Mapping[Path, set[str]]  # files, and the domains whose disks they are
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from xml.etree import ElementTree as ET
 
 from devvm.domain.errors import OperationError
-from devvm.domain.model import Kept, Metadata, Purpose
+from devvm.domain.saved_state import Purpose, SavedState
+from devvm.domain.vm import Metadata
 
-Facts = Metadata | Kept
+Facts = Metadata | SavedState
 
 NAMESPACE = "https://devvm.invalid/xmlns/domain/1"
 PREFIX = "devvm"
@@ -21,12 +22,12 @@ _LATER = ("certificate_until", "pinned_until", "pinned_by", "pin_reason", "updat
           "restore_point")  # fmt: skip
 
 
-def to_xml(facts: Metadata | Kept) -> str:
+def to_xml(facts: Metadata | SavedState) -> str:
     """The element as `virDomainSetMetadata` wants it: without the namespace, which it adds."""
     return ET.tostring(_element(facts), encoding="unicode")
 
 
-def to_element(facts: Metadata | Kept) -> ET.Element:
+def to_element(facts: Metadata | SavedState) -> ET.Element:
     """The element as it stands in a domain's `<metadata>`."""
     element = _element(facts)
     for part in element.iter():
@@ -47,8 +48,8 @@ def vm_of(domain: ET.Element) -> Metadata | None:
         raise _unreadable(domain, error) from None
 
 
-def kept_of(domain: ET.Element) -> Kept | None:
-    """The facts of a kept state in a domain's XML, without its disks; None where it is none.
+def kept_of(domain: ET.Element) -> SavedState | None:
+    """The facts of a saved state in a domain's XML, without its disks; None where it is none.
 
     Raises:
         OperationError: there are facts, but not ones that this devvm can read.
@@ -59,7 +60,7 @@ def kept_of(domain: ET.Element) -> Kept | None:
     try:
         vm = next(element.iterfind(f"{{{NAMESPACE}}}{_VM}"), element)  # which lacks all facts
         facts = element.attrib
-        return Kept(
+        return SavedState(
             id=facts["id"],
             purpose=Purpose(facts["purpose"]),
             label=facts["label"],
@@ -75,8 +76,8 @@ def kept_of(domain: ET.Element) -> Kept | None:
         raise _unreadable(domain, error) from None
 
 
-def _element(facts: Metadata | Kept) -> ET.Element:
-    if isinstance(facts, Kept):
+def _element(facts: Metadata | SavedState) -> ET.Element:
+    if isinstance(facts, SavedState):
         element = ET.Element(
             _KEPT, id=facts.id, purpose=facts.purpose, label=facts.label, kept_at=facts.kept_at,
             uuid=facts.uuid, mac=facts.mac, consistency=facts.consistency,

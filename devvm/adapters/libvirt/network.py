@@ -14,7 +14,7 @@ from devvm.adapters.libvirt import routes
 from devvm.adapters.libvirt.connection import NOT_FOUND, Connection, translated
 from devvm.config import NetworkConfig
 from devvm.domain.errors import HostNotReadyError
-from devvm.domain.model import Lease
+from devvm.domain.vm import Lease
 
 _DNSMASQ = "http://libvirt.org/schemas/network/dnsmasq/1.0"
 

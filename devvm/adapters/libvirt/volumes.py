@@ -15,8 +15,8 @@ from devvm.adapters.libvirt import layers
 from devvm.adapters.libvirt.connection import NOT_FOUND, Connection, translated
 from devvm.adapters.libvirt.domains import Domains
 from devvm.config import Config
+from devvm.domain.disk import Volume
 from devvm.domain.errors import HostNotReadyError, OperationError
-from devvm.domain.model import Volume
 
 _MIB = 1024**2
 

@@ -14,7 +14,7 @@ from devvm.domain.errors import ExitCode, UsageError
 from devvm.parity.packages import moved
 
 if TYPE_CHECKING:
-    from devvm.domain.model import Box
+    from devvm.domain.box import Box
 
 ReleaseArgument = Annotated[
     str,

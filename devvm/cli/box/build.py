@@ -14,7 +14,7 @@ from devvm.cli.session import Session
 from devvm.domain.errors import ExitCode, OperationError, UsageError
 
 if TYPE_CHECKING:
-    from devvm.domain.model import Box
+    from devvm.domain.box import Box
     from devvm.ports.services import Services
 
 

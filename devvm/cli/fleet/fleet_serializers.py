@@ -8,9 +8,9 @@ from devvm.cli import serializers
 from devvm.cli.serializers import as_json
 
 if TYPE_CHECKING:
-    from devvm.domain.model import Vm
     from devvm.domain.rollout.plan import Wave
     from devvm.domain.rollout.state import Record
+    from devvm.domain.vm import Vm
     from devvm.operations.fleet.report import FleetVm, Overview, ReleaseLine
     from devvm.operations.fleet.status import Standing
     from devvm.operations.verify.last_result import ParityRecord

@@ -13,7 +13,7 @@ from devvm.domain.errors import ExitCode
 from devvm.parity.packages import moved
 
 if TYPE_CHECKING:
-    from devvm.domain.model import Report
+    from devvm.domain.check import Report
     from devvm.operations.verify.fleet import FleetReport, OfCheck
 
 #: How many VMs to name in a row; the others are counted.

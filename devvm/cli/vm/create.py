@@ -11,7 +11,7 @@ from devvm.cli.box.build import release_with_box
 from devvm.cli.host import readiness
 from devvm.cli.session import Session
 from devvm.domain.errors import ExitCode
-from devvm.domain.model import validate_new_name
+from devvm.domain.name import validate_new_name
 
 if TYPE_CHECKING:
     from devvm.operations.core.progress import Run

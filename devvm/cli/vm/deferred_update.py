@@ -9,7 +9,7 @@ from devvm.cli.session import Session
 from devvm.domain.errors import DevvmError
 
 if TYPE_CHECKING:
-    from devvm.domain.model import Vm
+    from devvm.domain.vm import Vm
     from devvm.operations.core.progress import Run
     from devvm.ports.services import Services
 

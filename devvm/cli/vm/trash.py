@@ -12,7 +12,7 @@ from devvm.cli.session import Session
 from devvm.domain.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from devvm.domain.model import Kept
+    from devvm.domain.saved_state import SavedState
     from devvm.operations.vm.trash import Destroyed, Recovered
 
 Purge = Annotated[
@@ -151,7 +151,7 @@ def list_trash(context: typer.Context, json: options.Json = False) -> None:
     )
 
 
-def _show_items(session: Session, items: list[Kept]) -> None:
+def _show_items(session: Session, items: list[SavedState]) -> None:
     if not items:
         session.output.note("The trash is empty")
         return
@@ -192,7 +192,7 @@ def show(
     )
 
 
-def _show_each(session: Session, items: list[Kept]) -> None:
+def _show_each(session: Session, items: list[SavedState]) -> None:
     for kept in items:
         again = f"devvm recover {kept.vm.name} --item {kept.id}"
         session.output.facts(
@@ -263,7 +263,7 @@ def _same_name(name: str, purge: str | None, again: str) -> None:
         )
 
 
-def _type_name(session: Session, name: str, doomed: list[Kept], again: str) -> None:
+def _type_name(session: Session, name: str, doomed: list[SavedState], again: str) -> None:
     if not session.output.can_ask:
         raise UsageError(
             f"deleting {name} permanently needs confirmation",

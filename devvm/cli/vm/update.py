@@ -86,8 +86,8 @@ def _choice(
     yes: bool,
 ) -> Choice | None:
     """How to update; asks first if it is a rebuild. None if the VM is already on the release."""
-    from devvm.domain.model import VmState
     from devvm.domain.release.strategy import Kind
+    from devvm.domain.vm import VmState
     from devvm.operations.update import strategy
     from devvm.operations.update import update as operation
     from devvm.operations.vm import lifecycle

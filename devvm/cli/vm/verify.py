@@ -13,7 +13,7 @@ from devvm.cli.session import Session
 from devvm.domain.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from devvm.domain.model import Report
+    from devvm.domain.check import Report
     from devvm.operations.vm.fix import Fixed
 
 #: How many VMs to check at a time by default.

@@ -16,7 +16,9 @@ from devvm.operations.core.machine import Machine
 from devvm.parity.packages import moved
 
 if TYPE_CHECKING:
-    from devvm.domain.model import Disk, RunRecord, Vm
+    from devvm.domain.disk import Disk
+    from devvm.domain.run import RunRecord
+    from devvm.domain.vm import Vm
     from devvm.operations.core.progress import Run
     from devvm.operations.fleet.status import Standing
     from devvm.operations.verify.last_result import ParityRecord

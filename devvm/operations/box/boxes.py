@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from devvm import __version__
+from devvm.domain.box import Box
+from devvm.domain.check import Report
 from devvm.domain.errors import (
     HostNotReadyError,
     LockedError,
@@ -18,13 +20,13 @@ from devvm.domain.errors import (
     OperationError,
     UsageError,
 )
-from devvm.domain.model import Box, Purpose, Report
 from devvm.domain.release.identity import (
     hash_of,
     new_release,
     release_hash,
     validate_release,
 )
+from devvm.domain.saved_state import Purpose
 from devvm.operations.box import in_hand, reimport
 from devvm.operations.box import packages as box_packages
 from devvm.operations.box.check import check

@@ -9,8 +9,11 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from devvm.config import VmConfig
+from devvm.domain.box import Box
+from devvm.domain.check import Report
 from devvm.domain.errors import LockedError
-from devvm.domain.model import BOX_CHECK, Box, Metadata, Report
+from devvm.domain.name import BOX_CHECK
+from devvm.domain.vm import Metadata
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.provision import provision

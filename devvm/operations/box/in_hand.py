@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from devvm.domain.model import Box
+from devvm.domain.box import Box
 from devvm.domain.release import identity
 from devvm.operations.core import working_tree
 from devvm.ports.services import Services

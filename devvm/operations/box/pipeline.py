@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from devvm.domain.box import Box
 from devvm.domain.errors import OperationError
-from devvm.domain.model import Box
 from devvm.domain.package_set import PackageSet
 from devvm.domain.release.identity import hash_of
 from devvm.operations.box import packages as box_packages

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from devvm import __version__
 from devvm.domain import package_set
+from devvm.domain.box import Box
 from devvm.domain.errors import UsageError
-from devvm.domain.model import Box
 from devvm.domain.package_set import PackageSet
 from devvm.domain.release import identity
 from devvm.operations.box.check import check

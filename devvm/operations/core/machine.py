@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from devvm.domain.errors import OperationError
-from devvm.domain.model import Lease, Vm
+from devvm.domain.vm import Lease, Vm
 from devvm.operations.core import naming
 from devvm.ports.services import Services
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 
 from devvm.config import Config
-from devvm.domain.model import DATA, ROOT
+from devvm.domain.disk import DATA, ROOT
 
 
 def fqdn_of(config: Config, name: str) -> str:
@@ -14,7 +14,7 @@ def fqdn_of(config: Config, name: str) -> str:
 
 
 def name_of(config: Config, fqdn: str) -> str | None:
-    """The VM whose domain, kept state or volume has this name; None if it is no VM's of ours."""
+    """The VM whose domain, saved state or volume has this name; None if it is no VM's of ours."""
     name, _, rest = fqdn.partition(".")
     domain = config.network.domain
     end = rest.removeprefix(domain)
@@ -44,7 +44,7 @@ def first_root_of(fqdn: str) -> str:
 
 
 def kept_of(fqdn: str, identifier: str) -> str:
-    """The name of the domain that a kept state of a VM is."""
+    """The name of the domain that a saved state of a VM is."""
     return f"{fqdn}@{identifier}"
 
 

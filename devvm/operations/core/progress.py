@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from devvm.domain.model import PhaseRecord, RunRecord
+from devvm.domain.run import PhaseRecord, RunRecord
 from devvm.system.state import State
 
 

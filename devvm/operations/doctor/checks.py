@@ -11,7 +11,10 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from devvm.domain.model import BOX_CHECK, DATA, ROOT, Purpose, Vm, VmState
+from devvm.domain.disk import DATA, ROOT
+from devvm.domain.name import BOX_CHECK
+from devvm.domain.saved_state import Purpose
+from devvm.domain.vm import Vm, VmState
 from devvm.operations.core import naming
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
@@ -75,7 +78,7 @@ def unfinished(services: Services, busy: set[str]) -> Iterator[Finding]:
                 fix=partial(fixes.end_operation, services, name),
                 locked=name,
             )
-    for kept in services.domains.kept():
+    for kept in services.domains.saved_states():
         name = kept.vm.name
         if (
             kept.purpose is Purpose.PREVIOUS
@@ -193,7 +196,7 @@ def gone(services: Services, busy: set[str]) -> Iterator[Finding]:
 def stray_snapshots(services: Services, busy: set[str]) -> Iterator[Finding]:
     """Snapshots of VMs that are neither there nor in the trash, and can't be defined again."""
     there = {vm.uuid for vm in services.domains.vms()}
-    kept_states = services.domains.kept()
+    kept_states = services.domains.saved_states()
     there |= {kept.uuid for kept in kept_states if kept.destroyed}
     for kept in kept_states:
         name = kept.vm.name
@@ -224,10 +227,10 @@ def stale_leases(services: Services, busy: set[str]) -> Iterator[Finding]:
 
 
 def kept_states(services: Services, busy: set[str]) -> Iterator[Finding]:
-    """Kept states that can't be brought back, or that a VM is writing to."""
+    """Saved states that can't be brought back, or that a VM is writing to."""
     volumes = {volume.path for volume in services.volumes.all()}
     written = {disk.path: vm.name for vm in services.domains.vms() for disk in vm.disks}
-    for kept in services.domains.kept():
+    for kept in services.domains.saved_states():
         name = kept.vm.name
         if name in busy or kept.purpose is Purpose.PREVIOUS:
             continue

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from devvm.domain.model import Kept, Vm, VmState
+from devvm.domain.saved_state import SavedState
+from devvm.domain.vm import Vm, VmState
 from devvm.operations.core import journal, naming
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
@@ -18,7 +19,7 @@ def end_operation(services: Services, name: str, run: Run) -> None:
     transaction.end(Machine(services, name), run)
 
 
-def undo_rebuild(services: Services, kept: Kept, run: Run) -> None:
+def undo_rebuild(services: Services, kept: SavedState, run: Run) -> None:
     """Undo a rebuild that was killed and whose journal is lost."""
     facts = {"command": run.command, "token": kept.id, "was_running": False}
     services.state.open_journal(kept.vm.name, journal.REBUILD, facts)
@@ -63,7 +64,7 @@ def collect(services: Services, name: str, _run: Run) -> None:
     saved_states.keep_volumes(services, facts, lost, naming.new_token())
 
 
-def to_trash(services: Services, kept: Kept, _run: Run) -> None:
+def to_trash(services: Services, kept: SavedState, _run: Run) -> None:
     """Move a snapshot of a VM that is gone to the trash, from where it comes back as that VM."""
     saved_states.to_trash(services, kept, f"the snapshot {kept.label}")
 
@@ -93,6 +94,6 @@ def forget(services: Services, name: str, _run: Run) -> None:
     services.state.forget(name)
 
 
-def forget_kept(services: Services, kept: Kept, _run: Run) -> None:
+def forget_kept(services: Services, kept: SavedState, _run: Run) -> None:
     """Keep a state no longer that was never really set aside."""
     saved_states.forget_kept(services, kept)

@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from devvm.config import Config
-from devvm.domain.model import CheckResult, Report, Vm, VmState, Volume
+from devvm.domain.check import CheckResult, Report
+from devvm.domain.disk import Volume
 from devvm.domain.release.age import behind
 from devvm.domain.release.stack import Release
 from devvm.domain.rollout.state import Record
+from devvm.domain.vm import Vm, VmState
 from devvm.operations.core import naming
 from devvm.operations.fleet import status as standing
 from devvm.operations.fleet.status import Standing
@@ -72,7 +74,7 @@ class HostLine:
         memory_running_mib: What its running VMs were given.
         memory_vms_mib: What all its VMs were given.
         pool_vms_bytes: What the disks of its VMs take in the pool.
-        pool_kept_bytes: What only kept states need: snapshots and the trash.
+        pool_kept_bytes: What only saved states need: snapshots and the trash.
         pool_boxes_bytes: What the boxes' images, and anything else, take.
         pool_free_bytes: Space left in the pool.
     """

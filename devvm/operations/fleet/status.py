@@ -7,9 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from devvm.domain.errors import OperationError
-from devvm.domain.model import Vm
 from devvm.domain.release.age import behind
 from devvm.domain.release.stack import Release
+from devvm.domain.vm import Vm
 from devvm.operations.verify import last_result
 from devvm.operations.verify.last_result import ParityRecord
 from devvm.ports.services import Services

@@ -9,8 +9,9 @@ import base64
 import shlex
 from typing import Literal
 
+from devvm.domain.disk import DATA, ROOT
 from devvm.domain.errors import NotFoundError, OperationError
-from devvm.domain.model import DATA, ROOT, Driver, Lease, Metadata, Target, Vm, VmState
+from devvm.domain.vm import Driver, Lease, Metadata, Target, Vm, VmState
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.ports.services import Services

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from devvm.domain.errors import DevvmError
-from devvm.domain.model import VmState
+from devvm.domain.vm import VmState
 from devvm.operations.core.machine import Machine
 from devvm.operations.guest import ssh
 from devvm.system import assets

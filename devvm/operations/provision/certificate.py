@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 
 from devvm.domain.errors import DevvmError
-from devvm.domain.model import Target, Vm
+from devvm.domain.vm import Target, Vm
 from devvm.operations.core import naming
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run

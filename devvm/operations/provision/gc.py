@@ -6,8 +6,10 @@ from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from devvm.domain.disk import Volume
 from devvm.domain.errors import DevvmError, LockedError
-from devvm.domain.model import Kept, Purpose, Vm, VmState, Volume
+from devvm.domain.saved_state import Purpose, SavedState
+from devvm.domain.vm import Vm, VmState
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.provision import repair
@@ -47,20 +49,20 @@ def _expire(machine: Machine, run: Run) -> None:
             run.note(f"Expired, deleted for good: {machine}, {kept.label}")
 
 
-def expired(services: Services) -> list[Kept]:
+def expired(services: Services) -> list[SavedState]:
     """What lies in the trash for longer than it is kept."""
     now = datetime.now(UTC)
     return [
         kept
-        for kept in services.domains.kept()
+        for kept in services.domains.saved_states()
         if kept.purpose is Purpose.TRASH
         and kept.expires_at
         and datetime.fromisoformat(kept.expires_at) <= now
     ]
 
 
-def purge(services: Services, kept: Kept) -> list[str]:
-    """Delete a kept state for good; with a VM that was destroyed, its snapshots.
+def purge(services: Services, kept: SavedState) -> list[str]:
+    """Delete a saved state for good; with a VM that was destroyed, its snapshots.
 
     Returns:
         The volumes that are gone. Those that something else needs stay.
@@ -74,8 +76,8 @@ def purge(services: Services, kept: Kept) -> list[str]:
     return saved_states.release(services, paths)
 
 
-def with_snapshots(services: Services, kept: Kept) -> list[Kept]:
-    """A kept state, and the snapshots that go with it where it is a VM that was destroyed."""
+def with_snapshots(services: Services, kept: SavedState) -> list[SavedState]:
+    """A saved state, and the snapshots that go with it where it is a VM that was destroyed."""
     if not kept.destroyed:
         return [kept]
     snapshots = saved_states.of_vm(Machine(services, kept.vm.name), Purpose.SNAPSHOT)

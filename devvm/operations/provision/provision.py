@@ -15,7 +15,9 @@ from pathlib import Path
 
 from devvm import __version__
 from devvm.config import VmConfig
-from devvm.domain.model import DATA, ROOT, Box, Driver, Engineer, Metadata, Target, Vm, VmState
+from devvm.domain.box import Box
+from devvm.domain.disk import DATA, ROOT
+from devvm.domain.vm import Driver, Engineer, Metadata, Target, Vm, VmState
 from devvm.operations.core import naming
 from devvm.operations.core.journal import CREATE
 from devvm.operations.core.machine import Machine

@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from devvm.domain.disk import DATA, DomainDisk
 from devvm.domain.errors import OperationError
-from devvm.domain.model import DATA, DomainChange, DomainDisk, Metadata, Target, Vm, VmState
+from devvm.domain.saved_state import DomainChange
+from devvm.domain.vm import Metadata, Target, Vm, VmState
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh

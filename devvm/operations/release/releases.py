@@ -11,8 +11,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from devvm.domain.box import Box
 from devvm.domain.errors import NotFoundError, OperationError, UsageError
-from devvm.domain.model import Box
 from devvm.domain.release import changelog
 from devvm.domain.release.identity import same_release, validate_release
 from devvm.domain.release.stack import Difference, Release, difference

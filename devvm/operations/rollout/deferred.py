@@ -6,9 +6,9 @@ from contextlib import suppress
 from datetime import date
 
 from devvm.domain.errors import DevvmError, LockedError
-from devvm.domain.model import Vm
 from devvm.domain.rollout.state import Event
 from devvm.domain.rollout.state import VmState as Step
+from devvm.domain.vm import Vm
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.rollout import pins, store, vm_step

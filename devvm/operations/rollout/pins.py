@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 from devvm.domain.errors import OperationError, UsageError
-from devvm.domain.model import Metadata, Vm
+from devvm.domain.vm import Metadata, Vm
 from devvm.operations.core.machine import Machine
 from devvm.operations.guest import ssh
 from devvm.operations.vm import lifecycle

@@ -7,11 +7,11 @@ from datetime import date
 from enum import StrEnum
 
 from devvm.domain.errors import NotFoundError, UsageError
-from devvm.domain.model import Vm, VmState
 from devvm.domain.release.stack import Release
 from devvm.domain.release.strategy import Kind, Strategy
 from devvm.domain.rollout import plan as plans
 from devvm.domain.rollout.plan import Plan, Terms
+from devvm.domain.vm import Vm, VmState
 from devvm.operations.rollout import pins
 from devvm.operations.update import strategy
 from devvm.ports.services import Services

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from devvm.domain.model import PhaseRecord
 from devvm.domain.rollout.state import Mark
+from devvm.domain.run import PhaseRecord
 
 
 class VmReporter:

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from devvm.domain.check import Report
 from devvm.domain.errors import DevvmError, LockedError
-from devvm.domain.model import Report, Vm, VmState
 from devvm.domain.release.stack import Release
 from devvm.domain.release.strategy import Kind, Strategy
 from devvm.domain.rollout.plan import Plan
 from devvm.domain.rollout.state import VmProgress
 from devvm.domain.rollout.state import VmState as Step
+from devvm.domain.vm import Vm, VmState
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import sessions, unsaved_work

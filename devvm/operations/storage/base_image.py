@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from devvm.domain.box import Box
 from devvm.domain.errors import OperationError
-from devvm.domain.model import Box
 from devvm.operations.core.progress import Run
 from devvm.ports.services import Services
 

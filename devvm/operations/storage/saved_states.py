@@ -1,4 +1,4 @@
-"""Layers and kept states: how a VM's past is set aside and brought back without copying it.
+"""Layers and saved states: how a VM's past is set aside and brought back without copying it.
 
 A disk is a chain of volumes, each a layer on the one below. A state of a VM is kept by putting new
 layers on its disks and noting the volumes below in a domain that never runs. libvirt knows then
@@ -13,17 +13,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from devvm.domain.model import (
-    DATA,
-    DESTROYED,
-    ROOT,
-    DomainChange,
-    DomainDisk,
-    Kept,
-    Metadata,
-    Purpose,
-    Vm,
-)
+from devvm.domain.disk import DATA, ROOT, DomainDisk
+from devvm.domain.saved_state import DESTROYED, DomainChange, Purpose, SavedState
+from devvm.domain.vm import Metadata, Vm
 from devvm.operations.core import naming
 from devvm.operations.core.machine import Machine
 from devvm.ports.services import Services
@@ -58,7 +50,7 @@ def keep(
     label: str,
     disks: Mapping[str, Path] | None = None,
     consistency: str = "off",
-) -> Kept:
+) -> SavedState:
     """Keep the state of a VM that its volumes hold now, or that `disks` hold.
 
     The same again when called again with the same token. Nothing may write to these volumes any
@@ -67,7 +59,7 @@ def keep(
     found = find(services, token, of=vm.fqdn)
     if found is not None:
         return found
-    kept = Kept(
+    kept = SavedState(
         id=token,
         purpose=purpose,
         label=label,
@@ -92,8 +84,8 @@ def keep(
     return found
 
 
-def define_from(services: Services, kept: Kept, change: DomainChange) -> None:
-    """Define a VM from a kept state.
+def define_from(services: Services, kept: SavedState, change: DomainChange) -> None:
+    """Define a VM from a saved state.
 
     `change` has to name a volume for each disk: one that it left out would be the kept one, which
     nothing may write to as long as it is kept.
@@ -114,7 +106,7 @@ def keep_volumes(
     if find(services, token) is not None:
         return
     fqdn, like = naming.fqdn_of(services.config, metadata.name), _alike(services, metadata, volumes)
-    kept = Kept(
+    kept = SavedState(
         id=token,
         purpose=Purpose.TRASH,
         label=DESTROYED if like else "disks without a VM",
@@ -141,7 +133,9 @@ def keep_volumes(
     services.domains.define(services.domains.definition(domain_of(services, like)), change)
 
 
-def _alike(services: Services, metadata: Metadata, volumes: tuple[DomainDisk, ...]) -> Kept | None:
+def _alike(
+    services: Services, metadata: Metadata, volumes: tuple[DomainDisk, ...]
+) -> SavedState | None:
     """The newest whole state of the VM that some volumes are of: they lie on its data.
 
     A VM that had the name before is another one.
@@ -151,7 +145,7 @@ def _alike(services: Services, metadata: Metadata, volumes: tuple[DomainDisk, ..
     roles, below = sorted(disk.role for disk in volumes), layers_under(services, volumes)
     found = [
         kept
-        for kept in services.domains.kept()
+        for kept in services.domains.saved_states()
         if kept.vm.name == metadata.name
         and kept.whole
         and sorted(disk.role for disk in kept.disks) == roles
@@ -160,28 +154,28 @@ def _alike(services: Services, metadata: Metadata, volumes: tuple[DomainDisk, ..
     return found[-1] if found else None
 
 
-def change_kept(services: Services, kept: Kept) -> None:
-    """Write a kept state's facts again: it is kept for something else now."""
+def change_kept(services: Services, kept: SavedState) -> None:
+    """Write a saved state's facts again: it is kept for something else now."""
     name = domain_of(services, kept)
     change = DomainChange(title=title_of(kept), facts=kept, read_only=True)
     services.domains.define(services.domains.definition(name), change)
 
 
-def to_trash(services: Services, kept: Kept, label: str) -> None:
-    """Move a kept state to the trash."""
+def to_trash(services: Services, kept: SavedState, label: str) -> None:
+    """Move a saved state to the trash."""
     change_kept(
         services,
         replace(kept, purpose=Purpose.TRASH, label=label, expires_at=expiry(services)),
     )
 
 
-def forget_kept(services: Services, kept: Kept) -> None:
+def forget_kept(services: Services, kept: SavedState) -> None:
     """Keep a state no longer; its volumes stay."""
     services.domains.undefine(domain_of(services, kept))
 
 
-def find(services: Services, identifier: str, *, of: str | None = None) -> Kept | None:
-    """A kept state by its identifier; without a look at all others where the VM's name is given.
+def find(services: Services, identifier: str, *, of: str | None = None) -> SavedState | None:
+    """A saved state by its identifier; without a look at all others where the VM's name is given.
 
     Args:
         services: Where.
@@ -189,21 +183,21 @@ def find(services: Services, identifier: str, *, of: str | None = None) -> Kept 
         of: The full name of the VM that it is of.
     """
     if of is not None:
-        return services.domains.kept_state(naming.kept_of(of, identifier))
-    return next((k for k in services.domains.kept() if k.id == identifier), None)
+        return services.domains.saved_state(naming.kept_of(of, identifier))
+    return next((k for k in services.domains.saved_states() if k.id == identifier), None)
 
 
-def of_vm(machine: Machine, purpose: Purpose) -> list[Kept]:
+def of_vm(machine: Machine, purpose: Purpose) -> list[SavedState]:
     """What is kept of a VM for some purpose, the oldest first."""
     return [
         k
-        for k in machine.services.domains.kept()
+        for k in machine.services.domains.saved_states()
         if k.vm.name == machine.name and k.purpose is purpose
     ]
 
 
-def domain_of(services: Services, kept: Kept) -> str:
-    """The name of the domain that a kept state is."""
+def domain_of(services: Services, kept: SavedState) -> str:
+    """The name of the domain that a saved state is."""
     return naming.kept_of(naming.fqdn_of(services.config, kept.vm.name), kept.id)
 
 
@@ -274,7 +268,7 @@ def expiry(services: Services) -> str:
     return (datetime.now(UTC) + days).isoformat(timespec="seconds")
 
 
-def title_of(kept: Kept) -> str:
+def title_of(kept: SavedState) -> str:
     """A line for people who look with virsh."""
     what = {
         Purpose.SNAPSHOT: f"snapshot {kept.label}",

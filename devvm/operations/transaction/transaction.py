@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from devvm.domain.errors import OperationError
-from devvm.domain.model import Vm, VmState
+from devvm.domain.vm import Vm, VmState
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.provision import repair

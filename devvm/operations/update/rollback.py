@@ -5,8 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 
+from devvm.domain.check import Report
 from devvm.domain.errors import DevvmError, NotFoundError, OperationError
-from devvm.domain.model import Report, VmState
+from devvm.domain.vm import VmState
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import home_backup, ssh
@@ -48,7 +49,7 @@ def go_back(machine: Machine, release: str, kept_id: str, run: Run) -> Report:
 
 
 def exchange(machine: Machine, release: str, kept_id: str, run: Run) -> None:
-    """Give a VM a kept state, and the work done since; the lock is held."""
+    """Give a VM a saved state, and the work done since; the lock is held."""
     vm = lifecycle.present(machine)
     kept = saved_states.find(machine.services, kept_id, of=vm.fqdn)
     left = not strategy.is_on(vm, release) and not (

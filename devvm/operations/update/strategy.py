@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from devvm.domain.errors import NotFoundError, UsageError
-from devvm.domain.model import Vm
 from devvm.domain.release import stack
 from devvm.domain.release.identity import same_release
 from devvm.domain.release.stack import Release
 from devvm.domain.release.strategy import Kind, Strategy, choose
+from devvm.domain.vm import Vm
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh

@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from devvm.domain.check import Report
 from devvm.domain.errors import DevvmError, LockedError, OperationError, ParityError
-from devvm.domain.model import Kept, Purpose, Report, Vm, VmState
 from devvm.domain.release.stack import Release
 from devvm.domain.release.strategy import Kind, Strategy
+from devvm.domain.saved_state import Purpose, SavedState
+from devvm.domain.vm import Vm, VmState
 from devvm.operations.core import journal, naming
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
@@ -237,7 +239,7 @@ def _token(services: Services, vm: Vm, release: Release, chosen: Strategy) -> st
     return naming.new_token()
 
 
-def _restore_point(machine: Machine, vm: Vm, release: Release, token: str, run: Run) -> Kept:
+def _restore_point(machine: Machine, vm: Vm, release: Release, token: str, run: Run) -> SavedState:
     """The state to go back to: kept now, or by an earlier try that was killed."""
     services = machine.services
     kept = saved_states.find(services, token, of=vm.fqdn)
@@ -253,7 +255,9 @@ def _restore_point(machine: Machine, vm: Vm, release: Release, token: str, run: 
 
 
 @contextmanager
-def _back_on_failure(machine: Machine, release: Release, kept: Kept, run: Run) -> Iterator[None]:
+def _back_on_failure(
+    machine: Machine, release: Release, kept: SavedState, run: Run
+) -> Iterator[None]:
     try:
         yield
     except BaseException as error:

@@ -7,8 +7,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from devvm.domain.check import CheckResult, Outcome, Report
 from devvm.domain.errors import DevvmError, InterruptedOperationError
-from devvm.domain.model import CheckResult, Outcome, PhaseRecord, Report, Vm, VmState
+from devvm.domain.run import PhaseRecord
+from devvm.domain.vm import Vm, VmState
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.parallel import for_each
 from devvm.operations.core.progress import Run

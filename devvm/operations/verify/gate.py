@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+from devvm.domain.check import Report
 from devvm.domain.errors import DevvmError, OperationError
-from devvm.domain.model import Report
 from devvm.domain.release.identity import same_release
 from devvm.operations.core.progress import Run
 from devvm.ports.services import Services

@@ -14,8 +14,8 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
+from devvm.domain.check import CheckResult, MovedPackage, Outcome, Report
 from devvm.domain.errors import DevvmError
-from devvm.domain.model import CheckResult, MovedPackage, Outcome, Report
 from devvm.system.state import State, write_atomic
 
 #: Checks and packages that are kept by name; the others are counted.

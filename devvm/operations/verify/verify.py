@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+from devvm.domain.box import Box
+from devvm.domain.check import Report
 from devvm.domain.errors import NotFoundError, OperationError
-from devvm.domain.model import Box, Report, Vm, VmState
+from devvm.domain.vm import Vm, VmState
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from devvm.domain.model import Target
+from devvm.domain.vm import Target
 from devvm.operations.core.machine import Machine
 from devvm.operations.guest import ssh as way_in
 from devvm.operations.vm import lifecycle

@@ -11,8 +11,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from devvm.domain.check import Report
 from devvm.domain.errors import UsageError
-from devvm.domain.model import DomainChange, Kept, Metadata, Report, Target, Vm, validate_new_name
+from devvm.domain.name import validate_new_name
+from devvm.domain.saved_state import DomainChange, SavedState
+from devvm.domain.vm import Metadata, Target, Vm
 from devvm.operations.core import journal, naming
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
@@ -125,7 +128,7 @@ def end(begun: Begun) -> Outcome:
     return outcome
 
 
-def _define(machine: Machine, kept: Kept, identifier: str, token: str, run: Run) -> Metadata:
+def _define(machine: Machine, kept: SavedState, identifier: str, token: str, run: Run) -> Metadata:
     services = machine.services
     with run.phase("disks", "Creating the disks"):
         lease = machine.reserve_lease()

@@ -8,8 +8,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from devvm.domain.box import Box
+from devvm.domain.check import Report
 from devvm.domain.errors import ExistsError, HostNotReadyError, NotFoundError, OperationError
-from devvm.domain.model import Box, Engineer, Metadata, Purpose, Report, Vm, validate_new_name
+from devvm.domain.name import validate_new_name
+from devvm.domain.saved_state import Purpose
+from devvm.domain.vm import Engineer, Metadata, Vm
 from devvm.operations.box import in_hand
 from devvm.operations.core import journal, naming
 from devvm.operations.core.machine import Machine
@@ -248,7 +252,7 @@ def require_space(services: Services, box: Box | None) -> None:
         needed += box.size_bytes
     free = services.volumes.free_bytes()
     if free < needed:
-        trash = any(k.purpose is Purpose.TRASH for k in services.domains.kept())
+        trash = any(k.purpose is Purpose.TRASH for k in services.domains.saved_states())
         raise HostNotReadyError(
             f"not enough space in {services.config.pool_path} for a VM",
             details=f"{needed / _GIB:.1f} GiB needed, {free / _GIB:.1f} GiB free",

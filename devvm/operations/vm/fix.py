@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import yaml
 
+from devvm.domain.check import CheckResult, Report
 from devvm.domain.errors import OperationError
-from devvm.domain.model import CheckResult, Report
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh

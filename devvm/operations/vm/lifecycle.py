@@ -6,8 +6,11 @@ import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
+from devvm.domain.disk import Disk
 from devvm.domain.errors import DevvmError, NotFoundError, OperationError
-from devvm.domain.model import Disk, Driver, Purpose, RunRecord, Target, Vm, VmState
+from devvm.domain.run import RunRecord
+from devvm.domain.saved_state import Purpose
+from devvm.domain.vm import Driver, Target, Vm, VmState
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh

@@ -9,19 +9,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from devvm.domain.box import Box
+from devvm.domain.check import Report
+from devvm.domain.disk import ROOT
 from devvm.domain.errors import NotFoundError, ParityError, UsageError
-from devvm.domain.model import (
-    ROOT,
-    Box,
-    DomainChange,
-    Engineer,
-    Kept,
-    Metadata,
-    Purpose,
-    Report,
-    Vm,
-    VmState,
-)
+from devvm.domain.saved_state import DomainChange, Purpose, SavedState
+from devvm.domain.vm import Engineer, Metadata, Vm, VmState
 from devvm.operations.core import journal, naming
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
@@ -57,7 +50,7 @@ class RebuildResult:
 
     vm: Vm
     report: Report
-    previous: str | None  # of the kept state in the trash
+    previous: str | None  # of the saved state in the trash
 
 
 def rebuild(services: Services, request: RebuildRequest, run: Run) -> RebuildResult:
@@ -140,7 +133,7 @@ def end(begun: Begun) -> Outcome:
     return "undone"
 
 
-def _let_go(machine: Machine, kept: Kept | None) -> None:
+def _let_go(machine: Machine, kept: SavedState | None) -> None:
     """The new VM has passed: the old one is in the trash from now on."""
     if kept is not None and kept.purpose is Purpose.PREVIOUS:
         saved_states.to_trash(machine.services, kept, kept.label)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from devvm.domain.disk import DATA, Disk
 from devvm.domain.errors import OperationError, UsageError
-from devvm.domain.model import DATA, Disk, VmState
+from devvm.domain.vm import VmState
 from devvm.operations.core import journal
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from devvm.domain.model import DomainChange, Kept, Metadata, Purpose, Vm, VmState
+from devvm.domain.saved_state import DomainChange, Purpose, SavedState
+from devvm.domain.vm import Metadata, Vm, VmState
 from devvm.operations.core import journal, naming
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
@@ -19,7 +20,7 @@ from devvm.ports.services import Services
 
 def exchange(
     machine: Machine,
-    kept: Kept,
+    kept: SavedState,
     run: Run,
     *,
     before: transaction.Ended | None,
@@ -81,7 +82,7 @@ def end(begun: Begun) -> Outcome:
     return "finished" if done else "undone"
 
 
-def put_back(machine: Machine, kept: Kept, token: str) -> None:
+def put_back(machine: Machine, kept: SavedState, token: str) -> None:
     """Give a VM the disks and facts that it had, and drop what an operation made in their place."""
     services, vm = machine.services, machine.vm()
     change = DomainChange(
@@ -99,8 +100,8 @@ def put_back(machine: Machine, kept: Kept, token: str) -> None:
     saved_states.release_made_by(machine, token)
 
 
-def writable(services: Services, kept: Kept, fqdn: str, token: str) -> dict[str, Path]:
-    """Volumes that hold a kept state and may be written to, by role.
+def writable(services: Services, kept: SavedState, fqdn: str, token: str) -> dict[str, Path]:
+    """Volumes that hold a saved state and may be written to, by role.
 
     Its own, where nothing else lies on them; new layers otherwise.
     """
@@ -110,7 +111,7 @@ def writable(services: Services, kept: Kept, fqdn: str, token: str) -> dict[str,
     return own | saved_states.put_layers(services, fqdn, shared, token)
 
 
-def _facts(kept: Kept, vm: Vm) -> Metadata:
+def _facts(kept: SavedState, vm: Vm) -> Metadata:
     """What was known of the VM then; who it is, and who may enter, has not changed since."""
     now = vm.known
     return replace(

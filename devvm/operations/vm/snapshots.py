@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devvm.domain.errors import ExistsError, NotFoundError, UsageError
-from devvm.domain.model import Kept, Purpose, Vm, VmState
+from devvm.domain.saved_state import Purpose, SavedState
+from devvm.domain.vm import Vm, VmState
 from devvm.operations.core import journal, naming
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
@@ -29,7 +30,7 @@ _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 class Snapshot:
     """A snapshot and what it takes."""
 
-    kept: Kept
+    kept: SavedState
     #: Bytes in the newest layers of its disks; what they share with others is not counted.
     used_bytes: int
 
@@ -67,7 +68,7 @@ def take(
     token: str | None = None,
     temporary: bool = False,
     purpose: Purpose = Purpose.SNAPSHOT,
-) -> Kept:
+) -> SavedState:
     """Keep a VM's disks as they are now. The caller holds the lock.
 
     Args:
@@ -184,7 +185,7 @@ def delete(services: Services, name: str, label: str, run: Run) -> list[str]:
             return trash.purge(machine, [kept], run)
 
 
-def find(machine: Machine, label: str) -> Kept:
+def find(machine: Machine, label: str) -> SavedState:
     """A snapshot of a VM by its name.
 
     Raises:
@@ -236,6 +237,6 @@ def _refuse_if_exists(machine: Machine, vm: Vm, label: str) -> None:
             )
 
 
-def _measured(services: Services, kept: Kept) -> Snapshot:
+def _measured(services: Services, kept: SavedState) -> Snapshot:
     used = {volume.path: volume.used_bytes for volume in services.volumes.all()}
     return Snapshot(kept=kept, used_bytes=sum(used.get(disk.path, 0) for disk in kept.disks))

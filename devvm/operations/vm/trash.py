@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from devvm.domain.check import Report
 from devvm.domain.errors import ExistsError, NotFoundError, OperationError, UsageError
-from devvm.domain.model import DESTROYED, DomainChange, Kept, Purpose, Report, Vm
+from devvm.domain.saved_state import DESTROYED, DomainChange, Purpose, SavedState
+from devvm.domain.vm import Vm
 from devvm.operations.core import journal, naming
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
@@ -28,7 +30,7 @@ class Destroyed:
     """What became of a VM that was destroyed."""
 
     name: str
-    kept: Kept | None  # in the trash; None where there was nothing to keep, or it was deleted
+    kept: SavedState | None  # in the trash; None where there was nothing to keep, or it was deleted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,13 +145,13 @@ def takes_the_place(services: Services, name: str) -> bool:
     return services.domains.vm(name) is not None
 
 
-def items(services: Services, name: str | None = None) -> list[Kept]:
+def items(services: Services, name: str | None = None) -> list[SavedState]:
     """What is in the trash, of one VM or of all, the oldest first."""
-    trash = [kept for kept in services.domains.kept() if kept.purpose is Purpose.TRASH]
+    trash = [kept for kept in services.domains.saved_states() if kept.purpose is Purpose.TRASH]
     return [kept for kept in trash if name is None or kept.vm.name == name]
 
 
-def show(services: Services, which: str) -> list[Kept]:
+def show(services: Services, which: str) -> list[SavedState]:
     """The states in the trash that a VM's name or an identifier means.
 
     Raises:
@@ -163,7 +165,7 @@ def show(services: Services, which: str) -> list[Kept]:
     return found
 
 
-def doomed(services: Services, which: str) -> list[Kept]:
+def doomed(services: Services, which: str) -> list[SavedState]:
     """As `show`; nothing where a killed command has deleted them and not ended.
 
     Raises:
@@ -178,7 +180,7 @@ def doomed(services: Services, which: str) -> list[Kept]:
         raise
 
 
-def empty(services: Services, doomed: Sequence[Kept], run: Run) -> list[str]:
+def empty(services: Services, doomed: Sequence[SavedState], run: Run) -> list[str]:
     """Delete states in the trash for good; the volumes that are gone.
 
     What a killed command began to delete goes, too.
@@ -197,8 +199,8 @@ def empty(services: Services, doomed: Sequence[Kept], run: Run) -> list[str]:
     return removed
 
 
-def purge(machine: Machine, doomed: Iterable[Kept], run: Run) -> list[str]:
-    """Delete kept states of a VM for good; the volumes that are gone. The VM's lock is held.
+def purge(machine: Machine, doomed: Iterable[SavedState], run: Run) -> list[str]:
+    """Delete saved states of a VM for good; the volumes that are gone. The VM's lock is held.
 
     If there is no room for a journal it goes on without one: it is what makes room.
     """
@@ -249,7 +251,7 @@ def _unfinished(services: Services) -> dict[str, transaction.Journal]:
     }
 
 
-def _choose(machine: Machine, identifier: str | None, vm: Vm | None, run: Run) -> Kept | None:
+def _choose(machine: Machine, identifier: str | None, vm: Vm | None, run: Run) -> SavedState | None:
     """Which state to bring back; None where the domain only had to be defined again."""
     states = items(machine.services, machine.name)
     if identifier is not None:
@@ -285,7 +287,7 @@ def _choose(machine: Machine, identifier: str | None, vm: Vm | None, run: Run) -
     return next((kept for kept in reversed(whole) if kept.destroyed), whole[-1])
 
 
-def _refuse_if_not_whole(kept: Kept) -> None:
+def _refuse_if_not_whole(kept: SavedState) -> None:
     if not kept.whole:
         raise UsageError(
             f"only disks of {kept.vm.name} are left: what kind of VM it was is unknown",
@@ -295,7 +297,7 @@ def _refuse_if_not_whole(kept: Kept) -> None:
         )
 
 
-def _bring_back(machine: Machine, kept: Kept, run: Run) -> Recovered:
+def _bring_back(machine: Machine, kept: SavedState, run: Run) -> Recovered:
     services, fqdn = machine.services, machine.fqdn
     token = naming.new_token()
     if services.domains.uuid(fqdn) is not None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from devvm.domain.model import MovedPackage
+from devvm.domain.check import MovedPackage
 from devvm.parity.differences.compare import Difference, Kind, Tokens, compare, equal
 from devvm.parity.packages import attribution_rules as rules
 from devvm.parity.packages.attribution_rules import Case

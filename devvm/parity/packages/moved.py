@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from devvm.domain.model import MovedPackage
+from devvm.domain.check import MovedPackage
 from devvm.parity.packages.debian import is_older
 
 #: How wide a line may be; the names of packages take what room there is.

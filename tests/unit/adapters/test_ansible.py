@@ -13,7 +13,8 @@ import pytest
 
 from devvm.adapters.ansible import Ansible
 from devvm.domain.errors import OperationError
-from devvm.domain.model import AnsibleResult, Target
+from devvm.domain.run import AnsibleResult
+from devvm.domain.vm import Target
 from devvm.system import assets
 
 LOCAL = {"ansible_connection": "local"}

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from devvm.adapters.openssh import OpenSsh, ShellError
-from devvm.domain.model import Target
+from devvm.domain.vm import Target
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from devvm.adapters.testinfra import Testinfra
+from devvm.domain.check import CheckResult, Outcome
 from devvm.domain.errors import NotFoundError, OperationError
-from devvm.domain.model import CheckResult, Outcome, Target, VmState
+from devvm.domain.vm import Target, VmState
 from devvm.operations.core.progress import Run
 from devvm.operations.verify import verify as operation
 from devvm.system.state import State

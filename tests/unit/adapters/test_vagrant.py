@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from devvm.adapters.vagrant import LibvirtVagrant, VagrantError, hint, tell
+from devvm.domain.box import Box
 from devvm.domain.errors import HostNotReadyError
-from devvm.domain.model import Box
 
 BOX = Box(
     release="2026.11.23-1a2b3c4d5e6f",

@@ -9,18 +9,9 @@ import pytest
 from devvm.cli.app import main
 from devvm.cli.host import readiness
 from devvm.config import Config
-from devvm.domain.model import (
-    Box,
-    CheckResult,
-    Driver,
-    Engineer,
-    Lease,
-    Metadata,
-    Outcome,
-    Report,
-    Vm,
-    VmState,
-)
+from devvm.domain.box import Box
+from devvm.domain.check import CheckResult, Outcome, Report
+from devvm.domain.vm import Driver, Engineer, Lease, Metadata, Vm, VmState
 
 RELEASE = "2026.11.23-1a2b3c4d5e6f"
 

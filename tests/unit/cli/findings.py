@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from devvm.domain.model import CheckResult, Outcome
+from devvm.domain.check import CheckResult, Outcome
 
 
 class Checks:

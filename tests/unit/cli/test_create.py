@@ -4,7 +4,7 @@ import pytest
 
 from devvm import wiring
 from devvm.cli.box import build
-from devvm.domain.model import VmState
+from devvm.domain.vm import VmState
 from tests.unit.cli.documented import RELEASE, documented, documented_for
 from tests.unit.cli.findings import FAILED, PASSED, finding
 

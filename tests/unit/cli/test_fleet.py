@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from devvm.domain.errors import OperationError
-from devvm.domain.model import VmState
+from devvm.domain.vm import VmState
 from devvm.operations.fleet import report, status
 from devvm.operations.fleet.report import Overview
 from devvm.operations.fleet.status import Standing

@@ -12,9 +12,11 @@ from devvm import wiring
 from devvm.cli import serializers
 from devvm.cli.host.config import Setting
 from devvm.cli.output import Output
-from devvm.domain.model import CheckResult, Disk, PhaseRecord, RunRecord
+from devvm.domain.check import CheckResult
+from devvm.domain.disk import Disk
 from devvm.domain.release.strategy import Strategy
 from devvm.domain.rollout.state import Event
+from devvm.domain.run import PhaseRecord, RunRecord
 from devvm.operations.box.lock import Change
 from devvm.operations.doctor.doctor import Busy
 from devvm.operations.fleet.report import HostLine

@@ -8,7 +8,7 @@ from rich.console import Console
 from devvm.cli.output import Output
 from devvm.cli.progress import LiveReporter, PlainReporter, SilentReporter
 from devvm.domain.errors import OperationError
-from devvm.domain.model import PhaseRecord
+from devvm.domain.run import PhaseRecord
 
 
 def _error():

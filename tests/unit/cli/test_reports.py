@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from devvm.domain.model import CheckResult, MovedPackage, Outcome
+from devvm.domain.check import CheckResult, MovedPackage, Outcome
 from devvm.operations.verify import verify
 from devvm.operations.vm import create
 from devvm.operations.vm.create import CreateResult

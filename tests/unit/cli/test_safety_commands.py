@@ -5,8 +5,9 @@ import re
 import pytest
 
 from devvm.cli.output import Output
+from devvm.domain.disk import DATA
 from devvm.domain.errors import OperationError
-from devvm.domain.model import DATA, VmState
+from devvm.domain.vm import VmState
 from tests.support.world import RELEASE
 from tests.unit.cli.documented import documented, documented_for
 
@@ -25,7 +26,7 @@ def destroyed(cli, dev):
 
 
 def in_trash(world):
-    return [kept.id for kept in world.services.domains.kept()]
+    return [kept.id for kept in world.services.domains.saved_states()]
 
 
 def fail_checks(world):
@@ -93,7 +94,7 @@ def test_recover_in_place_of_the_vm_that_is_there_has_to_be_confirmed(cli, dev, 
     dev.write("dev001", "home/notes", "of today")
     cli("snapshot", "create", "dev001", "before")
     cli("rebuild", "dev001", "--yes")
-    (old,) = (kept.id for kept in dev.services.domains.kept() if kept.purpose == "trash")
+    (old,) = (kept.id for kept in dev.services.domains.saved_states() if kept.purpose == "trash")
     refused = cli("recover", "dev001", "--item", old)
     assert refused.code == 2
     assert f"devvm recover dev001 --item {old} --yes" in refused.stderr
@@ -156,7 +157,7 @@ def test_rebuild_of_a_vm_with_nothing_at_risk(cli, dev):
     assert set(data) == documented_for("rebuild")
     assert set(data["risk"]) == documented("Risk")
     shown = cli("rebuild", "dev001").stdout
-    newest = [kept.id for kept in dev.services.domains.kept()][-1]
+    newest = [kept.id for kept in dev.services.domains.saved_states()][-1]
     assert f"devvm recover dev001 --item {newest}" in shown
 
 
@@ -240,7 +241,7 @@ def test_snapshots(cli, dev):
 @pytest.mark.parametrize("label", ["", "../x", "a b", "-x", "x" * 41, "a\nb"])
 def test_names_that_no_snapshot_can_have(cli, dev, label):
     assert cli("snapshot", "create", "--json", "--", "dev001", label).code == 2
-    assert dev.services.domains.kept() == []
+    assert dev.services.domains.saved_states() == []
 
 
 def test_clone(cli, dev):

@@ -3,7 +3,7 @@
 import pytest
 
 from devvm.cli.output import Output
-from devvm.domain.model import VmState
+from devvm.domain.vm import VmState
 from devvm.operations.update import update
 from tests.support.fleet_world import BASE_FILES, NEW
 from tests.support.world import RELEASE

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from devvm import wiring
-from devvm.domain.model import Outcome
+from devvm.domain.check import Outcome
 from tests.unit.cli.documented import RELEASE, documented
 from tests.unit.cli.findings import FAILED, PASSED, finding
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from devvm.domain.model import CheckResult, Outcome, Report
+from devvm.domain.check import CheckResult, Outcome, Report
 from devvm.operations.verify import fleet as verify_all
 from devvm.operations.verify.fleet import FleetReport
 from tests.unit.cli.documented import RELEASE, documented, fake

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from devvm.cli import formatting
-from devvm.domain.model import VmState
+from devvm.domain.vm import VmState
 from tests.unit.cli.documented import RELEASE, documented, documented_for
 
 

@@ -4,18 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from devvm.domain.check import CheckResult, Outcome, Report
 from devvm.domain.errors import ExitCode, OperationError, UsageError
-from devvm.domain.model import (
-    CheckResult,
-    Driver,
-    Metadata,
-    Outcome,
-    Report,
-    Vm,
-    VmState,
-    validate_name,
-    validate_new_name,
-)
+from devvm.domain.name import validate_name, validate_new_name
+from devvm.domain.vm import Driver, Metadata, Vm, VmState
 
 
 @pytest.mark.parametrize("name", ["a", "dev1", "jane", "web-01", "a" * 32])

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from devvm.cli.fleet import fleet_serializers
-from devvm.domain.model import VmState
+from devvm.domain.vm import VmState
 from devvm.html import fleet_report
 from devvm.operations.fleet.report import Overview
 from tests.support import made_up_fleet

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from devvm.cli import serializers
-from devvm.domain.model import CheckResult, Outcome, Report
+from devvm.domain.check import CheckResult, Outcome, Report
 from devvm.html import parity_report
 from tests.support.page_reader import Page
 

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from devvm.domain.errors import ExitCode, HostNotReadyError, LockedError, OperationError
-from devvm.domain.model import PhaseRecord, RunRecord
+from devvm.domain.run import PhaseRecord, RunRecord
 from devvm.system.state import State, write_atomic
 
 

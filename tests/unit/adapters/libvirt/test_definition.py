@@ -5,7 +5,9 @@ from xml.etree import ElementTree as ET
 
 from devvm.adapters.libvirt import definition
 from devvm.adapters.libvirt.metadata import NAMESPACE, kept_of, to_xml, vm_of
-from devvm.domain.model import DATA, ROOT, DomainChange, DomainDisk, Kept, Metadata, Purpose
+from devvm.domain.disk import DATA, ROOT, DomainDisk
+from devvm.domain.saved_state import DomainChange, Purpose, SavedState
+from devvm.domain.vm import Metadata
 
 XML = """<domain type='qemu'>
   <name>dev1.devvm.test</name>
@@ -39,7 +41,7 @@ VM = Metadata(
     created_at="2026-11-23T10:00:00+00:00", authorized_keys=("ssh-ed25519 A <a&b>", "ssh-rsa B"),
     git_name="Ann 'Lee'", git_email="ann@x.test", host_key="ssh-ed25519 HOST",
 )  # fmt: skip
-KEPT = Kept(
+KEPT = SavedState(
     id="3f9a2c1b", purpose=Purpose.SNAPSHOT, label="before", kept_at="2026-11-23T11:00:00+00:00",
     expires_at=None, uuid="u", mac="52:54:00:00:00:01", consistency="frozen", vm=VM,
 )  # fmt: skip

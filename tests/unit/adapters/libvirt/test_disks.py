@@ -6,8 +6,9 @@ import pytest
 
 from devvm.adapters.libvirt import Libvirt
 from devvm.config import Config
+from devvm.domain.disk import DATA, ROOT
 from devvm.domain.errors import OperationError
-from devvm.domain.model import DATA, ROOT, Metadata
+from devvm.domain.vm import Metadata
 from tests.support.libvirt_node import NODE, define
 
 FQDN = "dev1.devvm.test"

@@ -9,7 +9,7 @@ import pytest
 
 from devvm.adapters.libvirt.connection import Connection
 from devvm.domain.errors import ExitCode, HostNotReadyError, OperationError
-from devvm.domain.model import Lease, Metadata, VmState
+from devvm.domain.vm import Lease, Metadata, VmState
 from tests.support.libvirt_node import connect, define, domains_on
 
 DEV1 = Metadata(

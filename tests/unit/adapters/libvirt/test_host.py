@@ -4,7 +4,7 @@ import pytest
 
 from devvm.adapters.libvirt.host import Host, choose_driver
 from devvm.domain.errors import HostNotReadyError
-from devvm.domain.model import Driver
+from devvm.domain.vm import Driver
 from tests.support.libvirt_node import connect
 
 

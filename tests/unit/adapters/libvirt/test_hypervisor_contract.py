@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from devvm.domain.disk import DATA, ROOT, DomainDisk
 from devvm.domain.errors import OperationError
-from devvm.domain.model import DATA, ROOT, DomainChange, DomainDisk, Purpose, Vm, VmState
+from devvm.domain.saved_state import DomainChange, Purpose
+from devvm.domain.vm import Vm, VmState
 from tests.support.hypervisor_node import (
     DEV1,
     KEPT,
@@ -38,7 +40,11 @@ class Contract:
 
     def test_nothing_is_there(self, node: Node) -> None:
         node.host.check()
-        assert (node.domains.vms(), node.domains.kept(), node.domains.others()) == ([], [], {})
+        assert (node.domains.vms(), node.domains.saved_states(), node.domains.others()) == (
+            [],
+            [],
+            {},
+        )
         assert (node.volumes.all(), node.volumes.unused()) == ([], [])
         assert node.network.leases() == {}
         assert node.volumes.free_bytes() > 0
@@ -47,7 +53,7 @@ class Contract:
 
     def test_names_that_are_unknown(self, node: Node) -> None:
         assert node.domains.vm("dev1") is None
-        assert node.domains.kept_state("dev1.devvm.test@0123abcd") is None
+        assert node.domains.saved_state("dev1.devvm.test@0123abcd") is None
         assert node.domains.uuid("dev1.devvm.test") is None
         assert node.disks.of("dev1.devvm.test") == []
         assert node.volumes.exists("nothing") is False
@@ -131,19 +137,19 @@ class Contract:
         assert node.domains.disks_in(definition) == dev1.disks
         change = DomainChange(name=name, uuid=UUIDS[1], mac=MACS[1], facts=KEPT, read_only=True)
         node.domains.define(definition, change)
-        assert node.domains.kept() == [replace(KEPT, disks=dev1.disks)]
-        assert node.domains.kept_state(name) == node.domains.kept()[0]
-        assert node.domains.kept_state(dev1.fqdn) is None
+        assert node.domains.saved_states() == [replace(KEPT, disks=dev1.disks)]
+        assert node.domains.saved_state(name) == node.domains.saved_states()[0]
+        assert node.domains.saved_state(dev1.fqdn) is None
         assert [vm.name for vm in node.domains.vms()] == ["dev1"]
         assert node.volumes.users_of("base-root") == [dev1.fqdn, name]
         node.domains.undefine(name)
-        assert node.domains.kept() == []
+        assert node.domains.saved_states() == []
 
     def test_volumes_are_kept_without_a_vm(self, node: Node) -> None:
         disks = (DomainDisk(device="vdb", role=DATA, path=node.base("base-data")),)
         kept = replace(KEPT, purpose=Purpose.TRASH, whole=False)
         node.domains.define_bare(f"dev1.{node.domain}@{KEPT.id}", UUIDS[1], disks, kept)
-        assert node.domains.kept() == [replace(kept, disks=disks)]
+        assert node.domains.saved_states() == [replace(kept, disks=disks)]
 
     def test_a_definition_is_replaced_by_its_uuid_only(self, node: Node, dev1: Vm) -> None:
         other = node.base("other")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from devvm.adapters.libvirt import layers
-from devvm.domain.model import Volume
+from devvm.domain.disk import Volume
 
 
 def volume(name, below=None):

@@ -8,7 +8,8 @@ import pytest
 
 from devvm.adapters.libvirt import metadata
 from devvm.domain.errors import OperationError
-from devvm.domain.model import DomainChange, Kept, Metadata, Purpose
+from devvm.domain.saved_state import DomainChange, Purpose, SavedState
+from devvm.domain.vm import Metadata
 from tests.support.libvirt_node import connect, define, domains_on
 
 VM = Metadata(
@@ -24,7 +25,7 @@ VM = Metadata(
     host_key="ssh-ed25519 HOST",
     certificate_until="2029-03-01",
 )
-KEPT = Kept(
+KEPT = SavedState(
     id="0a1b2c3d",
     purpose=Purpose.SNAPSHOT,
     label="before-upgrade",
@@ -149,7 +150,7 @@ def test_libvirt_keeps_both(tmp_path):
         name="dev1.devvm.test@0a1b2c3d", uuid="11111111-2222-3333-4444-000000000000", facts=KEPT
     )
     domains.define(domains.definition("dev1.devvm.test"), change)
-    (kept,) = domains.kept()
+    (kept,) = domains.saved_states()
     assert replace(kept, disks=()) == KEPT
     assert [disk.role for disk in kept.disks] == ["root", "devvm-data"]
     assert [vm.name for vm in domains.vms()] == ["dev1"]

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from devvm.adapters.packages.package_cache import PackageCache
 from devvm.domain.errors import OperationError
-from devvm.domain.model import AnsibleResult, Target
 from devvm.domain.package_set import Package, PackageSet
+from devvm.domain.run import AnsibleResult
+from devvm.domain.vm import Target
 from devvm.operations.box import boxes
 from devvm.ports.box import BuildServices
 from devvm.system import assets

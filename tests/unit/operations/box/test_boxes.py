@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from devvm.domain.check import Outcome
+from devvm.domain.disk import DomainDisk
 from devvm.domain.errors import (
     ExitCode,
     HostNotReadyError,
@@ -12,9 +14,9 @@ from devvm.domain.errors import (
     OperationError,
     UsageError,
 )
-from devvm.domain.model import AnsibleResult, DomainDisk, Outcome
 from devvm.domain.package_set import PackageSet
 from devvm.domain.release.identity import hash_of, release_hash
+from devvm.domain.run import AnsibleResult
 from devvm.operations.box import boxes
 from devvm.operations.core import working_tree
 from tests.support.memory_state import Layer

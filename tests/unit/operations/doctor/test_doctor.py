@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from devvm.domain.errors import OperationError, UsageError
-from devvm.domain.model import Lease, VmState
+from devvm.domain.vm import Lease, VmState
 from devvm.operations.doctor import doctor
 from devvm.operations.vm import lifecycle, rebuild, snapshots, trash
 from tests.support.memory_host import Layer

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from devvm.domain.check import CheckResult, Outcome, Report
 from devvm.domain.errors import HostNotReadyError, OperationError
-from devvm.domain.model import CheckResult, Outcome, Report, VmState
 from devvm.domain.release.age import behind
 from devvm.domain.release.stack import Release
+from devvm.domain.vm import VmState
 from devvm.operations.fleet import report as fleet_report
 from devvm.operations.fleet import status
 from devvm.operations.fleet.status import Standing

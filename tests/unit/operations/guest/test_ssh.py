@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from devvm.config import ExtraDiskConfig
-from devvm.domain.model import Metadata
+from devvm.domain.vm import Metadata
 from devvm.operations.core.machine import Machine
 from devvm.operations.guest import ssh
 from devvm.operations.provision import provision

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from devvm.domain.model import CheckResult, Outcome, VmState
+from devvm.domain.check import CheckResult, Outcome
+from devvm.domain.vm import VmState
 from devvm.operations.doctor import doctor
 from devvm.operations.provision import certificate
 from devvm.operations.vm import clone, fix, lifecycle, rebuild, snapshots

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from devvm.domain.disk import DATA, ROOT, DomainDisk
 from devvm.domain.errors import OperationError
-from devvm.domain.model import DATA, ROOT, DomainDisk, Purpose
+from devvm.domain.saved_state import Purpose
 from devvm.operations.doctor import doctor
 from devvm.operations.provision import gc, repair
 from devvm.operations.storage import saved_states
@@ -203,7 +204,7 @@ def test_what_has_expired_goes_and_what_has_not_stays(dev1):
     put_into_trash(dev1, "two", ONE_DAY)
     assert [kept.label for kept in gc.expired(dev1.services)] == ["one"]
     do(dev1)
-    assert [kept.label for kept in dev1.services.domains.kept()] == ["two"]
+    assert [kept.label for kept in dev1.services.domains.saved_states()] == ["two"]
     assert any("Expired, deleted for good: dev1, one" in note for note in dev1.reporter.notes)
     assert everything(dev1) == ["one", "two", "three"]
     assert dev1.unused() == []

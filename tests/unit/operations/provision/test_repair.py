@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from devvm.domain.disk import DATA
 from devvm.domain.errors import OperationError
-from devvm.domain.model import DATA
 from devvm.operations.guest import ssh
 from devvm.operations.provision import repair
 from devvm.operations.vm import lifecycle, snapshots

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from devvm.domain.check import Outcome
 from devvm.domain.errors import LockedError, NotFoundError, OperationError, UsageError
-from devvm.domain.model import Outcome
 from devvm.domain.release.identity import new_release
 from devvm.domain.release.stack import Release
 from devvm.domain.rollout.plan import Plan, Terms

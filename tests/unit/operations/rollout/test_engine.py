@@ -8,9 +8,9 @@ from functools import partial
 import pytest
 
 from devvm.domain.errors import LockedError, NotFoundError, OperationError, UsageError
-from devvm.domain.model import VmState
 from devvm.domain.rollout.state import Cause, State
 from devvm.domain.rollout.state import VmState as Step
+from devvm.domain.vm import VmState
 from devvm.operations.doctor import doctor
 from devvm.operations.rollout import control, deferred, pins, store
 from devvm.operations.vm import lifecycle

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 import pytest
 
 from devvm.domain.errors import LockedError, NotFoundError, OperationError, UsageError
-from devvm.domain.model import VmState
+from devvm.domain.vm import VmState
 from devvm.operations.core import journal
 from devvm.operations.rollout import pins
 from devvm.operations.vm import lifecycle, rebuild, trash

@@ -1,4 +1,4 @@
-"""Layers and kept states: what is set aside, what is needed, what is garbage."""
+"""Layers and saved states: what is set aside, what is needed, what is garbage."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -7,8 +7,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from devvm.adapters.libvirt import definition
+from devvm.domain.disk import DATA, ROOT, DomainDisk
 from devvm.domain.errors import OperationError
-from devvm.domain.model import DATA, ROOT, DomainDisk, Purpose
+from devvm.domain.saved_state import Purpose
 from devvm.operations.core import naming
 from devvm.operations.provision import repair
 from devvm.operations.storage import saved_states

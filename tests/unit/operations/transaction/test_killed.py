@@ -3,7 +3,8 @@
 import pytest
 
 from devvm.domain.errors import DevvmError, LockedError, OperationError
-from devvm.domain.model import Purpose, VmState
+from devvm.domain.saved_state import Purpose
+from devvm.domain.vm import VmState
 from devvm.operations.core import journal
 from devvm.operations.storage import saved_states
 from devvm.operations.transaction import transaction

@@ -9,7 +9,8 @@ import shutil
 import pytest
 
 from devvm.domain.errors import OperationError
-from devvm.domain.model import Purpose, VmState
+from devvm.domain.saved_state import Purpose
+from devvm.domain.vm import VmState
 from devvm.operations import recovery
 from devvm.operations.doctor import doctor
 from devvm.operations.provision import gc
@@ -107,7 +108,7 @@ def there(world, note="mine"):
 def in_order(world):
     assert world.unused() == []
     assert [n for n in world.state.names() if world.state.journal(n)] == []
-    assert not [k for k in world.services.domains.kept() if k.purpose is Purpose.PREVIOUS]
+    assert not [k for k in world.services.domains.saved_states() if k.purpose is Purpose.PREVIOUS]
     assert set(world.host.leases) == {vm.name for vm in world.services.domains.vms()}
     assert set(world.state.names()) == set(world.host.leases)
 
@@ -149,13 +150,13 @@ def snapped(world):
 
 def snapshot_deleted(world):
     there(world, note="changed since")
-    assert world.services.domains.kept() == []
+    assert world.services.domains.saved_states() == []
 
 
 def emptied(world):
     if world.vm() is not None:
         there(world)
-    assert world.services.domains.kept() == []
+    assert world.services.domains.saved_states() == []
     in_order(world)
 
 

@@ -6,8 +6,9 @@ from datetime import date
 import pytest
 
 from devvm.domain.errors import LockedError, NotFoundError, OperationError, ParityError, UsageError
-from devvm.domain.model import Purpose, VmState
 from devvm.domain.release.strategy import Kind
+from devvm.domain.saved_state import Purpose
+from devvm.domain.vm import VmState
 from devvm.operations.rollout import pins
 from devvm.operations.storage import saved_states
 from devvm.operations.update import rollback, update

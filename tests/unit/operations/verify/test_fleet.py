@@ -10,8 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from devvm.adapters.testinfra import Testinfra
+from devvm.domain.check import CheckResult, Outcome, Report
 from devvm.domain.errors import OperationError
-from devvm.domain.model import CheckResult, Outcome, Report, VmState
+from devvm.domain.vm import VmState
 from devvm.operations.core.progress import Run
 from devvm.operations.verify.fleet import FleetReport, OfCheck, OfRelease, verify_all
 from devvm.operations.vm import lifecycle

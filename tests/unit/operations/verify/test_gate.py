@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from devvm.domain.check import CheckResult, Outcome, Report
 from devvm.domain.errors import OperationError, ParityError
-from devvm.domain.model import CheckResult, Outcome, Report
 from devvm.domain.release.stack import Release
 from devvm.operations.box import check
 from devvm.operations.verify import gate, verify

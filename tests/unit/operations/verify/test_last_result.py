@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from devvm.domain.model import CheckResult, Outcome, Report
+from devvm.domain.check import CheckResult, Outcome, Report
 from devvm.operations.verify import fleet, last_result, verify
 from devvm.operations.verify.last_result import FailedCheck
 from devvm.operations.vm import rebuild, trash

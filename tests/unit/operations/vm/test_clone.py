@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from devvm.domain.check import Outcome
+from devvm.domain.disk import DATA, ROOT
 from devvm.domain.errors import (
     ExistsError,
     HostNotReadyError,
@@ -15,7 +17,8 @@ from devvm.domain.errors import (
     OperationError,
     UsageError,
 )
-from devvm.domain.model import DATA, ROOT, Outcome, Purpose, VmState
+from devvm.domain.saved_state import Purpose
+from devvm.domain.vm import VmState
 from devvm.operations.storage import saved_states
 from devvm.operations.vm import clone, lifecycle, snapshots, trash
 from tests.support.memory_host import HOST_KEY
@@ -101,7 +104,7 @@ def test_the_first_one_runs_on_and_neither_sees_what_the_other_writes(dev1):
 def test_nothing_is_left_of_how_it_was_made(dev1):
     do(dev1)
     assert saved_states.of_vm(dev1.machine(), Purpose.SNAPSHOT) == []
-    assert dev1.services.domains.kept() == []
+    assert dev1.services.domains.saved_states() == []
     assert dev1.unused() == []
     assert [dev1.state.journal(name) for name in ("dev1", "dev2")] == [None, None]
     for path in dev1.state.root.rglob("*"):
@@ -148,7 +151,7 @@ def test_a_failure_leaves_the_first_one_with_its_data_and_no_second(dev1, step):
     with pytest.raises(OperationError, match="broken"):
         do(dev1)
     assert dev1.remnants("dev2") == []
-    assert dev1.services.domains.kept() == []
+    assert dev1.services.domains.saved_states() == []
     assert dev1.read("dev1", "home/note") == "mine"
     assert dev1.vm().state is VmState.RUNNING
     dev1.again()

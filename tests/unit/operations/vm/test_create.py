@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from devvm.domain.check import Outcome
 from devvm.domain.errors import (
     ExistsError,
     HostNotReadyError,
@@ -13,7 +14,7 @@ from devvm.domain.errors import (
     OperationError,
     UsageError,
 )
-from devvm.domain.model import Engineer, Outcome
+from devvm.domain.vm import Engineer
 from devvm.operations.core import journal
 from devvm.operations.provision import provision
 from devvm.operations.vm import create, trash

@@ -2,8 +2,9 @@
 
 import pytest
 
+from devvm.domain.check import CheckResult, Outcome
 from devvm.domain.errors import NotFoundError, OperationError
-from devvm.domain.model import AnsibleResult, CheckResult, Outcome
+from devvm.domain.run import AnsibleResult
 from devvm.operations.vm import fix, lifecycle
 from tests.support.world import World
 

@@ -3,7 +3,7 @@
 import pytest
 
 from devvm.domain.errors import NotFoundError, OperationError
-from devvm.domain.model import Engineer, VmState
+from devvm.domain.vm import Engineer, VmState
 from devvm.operations.vm import access, create, lifecycle
 from tests.support.memory_host import Layer
 from tests.support.world import World

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from devvm.domain.check import Outcome
+from devvm.domain.disk import DATA, ROOT
 from devvm.domain.errors import HostNotReadyError, NotFoundError, ParityError, UsageError
-from devvm.domain.model import DATA, ROOT, Outcome, VmState
+from devvm.domain.vm import VmState
 from devvm.operations.vm import lifecycle, rebuild, trash
 from tests.support.world import ANN, GIB, RELEASE, World
 

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from devvm.domain.disk import DATA, ROOT
 from devvm.domain.errors import NotFoundError, OperationError, UsageError
-from devvm.domain.model import DATA, ROOT, Engineer, Purpose, VmState
+from devvm.domain.saved_state import Purpose
+from devvm.domain.vm import Engineer, VmState
 from devvm.operations.core import journal
 from devvm.operations.storage import saved_states
 from devvm.operations.vm import create, rebuild, snapshots, trash

@@ -2,8 +2,9 @@
 
 import pytest
 
+from devvm.domain.disk import DATA, ROOT
 from devvm.domain.errors import LockedError, NotFoundError, OperationError, UsageError
-from devvm.domain.model import DATA, ROOT, VmState
+from devvm.domain.vm import VmState
 from devvm.operations.vm import lifecycle, resize, snapshots
 from tests.support.world import GIB, Killed, World
 

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from devvm.domain.disk import DATA, ROOT
 from devvm.domain.errors import ExistsError, NotFoundError, OperationError, UsageError
-from devvm.domain.model import DATA, ROOT, Purpose, VmState
+from devvm.domain.saved_state import Purpose
+from devvm.domain.vm import VmState
 from devvm.operations.storage import saved_states
 from devvm.operations.vm import lifecycle, snapshots, trash
 from tests.support.world import World

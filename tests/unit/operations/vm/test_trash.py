@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from devvm.domain.errors import ExistsError, NotFoundError, OperationError, UsageError
-from devvm.domain.model import Purpose, VmState
+from devvm.domain.saved_state import Purpose
+from devvm.domain.vm import VmState
 from devvm.operations.guest import ssh
 from devvm.operations.storage import saved_states
 from devvm.operations.vm import create, lifecycle, rebuild, snapshots, trash
@@ -37,7 +38,7 @@ def do_rebuild(world):
 
 
 def expire(world):
-    for kept in world.services.domains.kept():
+    for kept in world.services.domains.saved_states():
         saved_states.change_kept(world.services, replace(kept, expires_at=LONG_AGO))
 
 

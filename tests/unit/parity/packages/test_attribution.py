@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from devvm.domain.model import MovedPackage
+from devvm.domain.check import MovedPackage
 from devvm.parity.differences.compare import Tokens
 from devvm.parity.packages import attribution
 from devvm.parity.packages.attribution import Attribution

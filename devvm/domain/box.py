@@ -1,0 +1,32 @@
+"""A golden image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from devvm.domain.check import MovedPackage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """A golden image that is registered: built, verified, ready to be cloned."""
+
+    release: str
+    path: Path  # the .box file
+    sha256: str
+    built_at: str
+    size_bytes: int
+    verified: bool
+    debian: str
+    packages: Mapping[str, str] = field(default_factory=dict)
+    image_sha256: str = ""  # of the disk image in it
+    production_sha256: str = ""  # over what production was when it was verified; empty: unknown
+    content: str = ""  # the content hash of its stack
+    moved: tuple[MovedPackage, ...] = ()  # what it had otherwise than production then
+
+    @property
+    def vagrant_name(self) -> str:
+        """The name under which Vagrant knows the box."""
+        return f"devvm/{self.release}"
