@@ -8,11 +8,13 @@ import costs a tenth of a second.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
+import select
+import signal
 import subprocess
 import sys
-import threading
 import time
 import types
 import zlib
@@ -29,6 +31,11 @@ DEADLINE = 100.0
 #: Probes that wait for services that have just started. They run first, so that the others see what
 #: those services create when they start, such as the key for the site's sessions.
 PATIENT = ("http",)
+#: How many run at once. An emulated processor loses much time whenever it changes from one to
+#: another, and some of them wait for somebody else.
+AT_ONCE = (os.cpu_count() or 1) + 1
+#: Seconds without an end after which one more is started.
+HANGS_AFTER = 10.0
 #: Seconds for one command, unless its collector says otherwise.
 COMMAND_TIMEOUT = 60.0
 
@@ -69,36 +76,110 @@ def observe(
     found: dict[str, dict[str, Any]] = {}
     modules: dict[str, types.ModuleType] = {}
     for name, source in sources.items():
-        found[name] = {"error": f"no answer after {deadline:g} s", "seconds": deadline}
         try:
             modules[name] = load(name, source)
         except Exception as error:
-            found[name] = {"error": f"{type(error).__name__}: {error}", "seconds": 0}
-        found[name]["areas"] = list(getattr(modules.get(name), "AREAS", ()))
+            found[name] = {"areas": [], "error": _reason(error), "seconds": 0}
+    end = time.monotonic() + deadline
+    patient = {name: module for name, module in modules.items() if name in PATIENT}
+    others = {name: module for name, module in modules.items() if name not in PATIENT}
+    found |= look_with(patient, wanted, end)
+    prepare()
+    return found | look_with(others, wanted, end)
 
-    def look(name: str, module: types.ModuleType) -> None:
-        start = time.monotonic()
-        entry: dict[str, Any] = {"areas": found[name]["areas"]}
+
+def look_with(
+    modules: Mapping[str, types.ModuleType], wanted: Wanted, end: float
+) -> dict[str, dict[str, Any]]:
+    """Run these, a few at a time, until all have answered or `end`, a time of `time.monotonic`."""
+    found: dict[str, dict[str, Any]] = {}
+    waiting = list(modules)
+    running: dict[str, Look] = {}
+    started = time.monotonic()
+    while (waiting or running) and time.monotonic() < end:
+        # One that hangs does not keep the others waiting for long.
+        if waiting and (len(running) < AT_ONCE or time.monotonic() > started + HANGS_AFTER):
+            name = waiting.pop(0)
+            running[name] = Look(modules[name], wanted)
+            started = time.monotonic()
+            continue
+        timeout = max(0.0, min(1.0, end - time.monotonic()))
+        ready, _, _ = select.select(list(running.values()), [], [], timeout)
+        for name in [name for name, look in running.items() if look in ready]:
+            if running[name].has_ended():
+                found[name] = running.pop(name).answer()
+    for name, look in running.items():
+        found[name] = look.answer()
+    for name in waiting:
+        found[name] = {"areas": areas(modules[name]), "error": "no time was left", "seconds": 0}
+    return found
+
+
+class Look:
+    """A collector or probe at work, in a process of its own: so they use several processors."""
+
+    def __init__(self, module: types.ModuleType, wanted: Wanted) -> None:
+        self._areas = areas(module)
+        self._start = time.monotonic()
+        self._text = b""
+        self._ended = False
+        self._pipe, write_end = os.pipe()
+        self._process = os.fork()
+        if self._process == 0:
+            os.setpgid(0, 0)
+            os.close(self._pipe)
+            with open(write_end, "wb") as pipe:
+                pipe.write(json.dumps(self._look(module, wanted)).encode())
+            os._exit(0)
+        os.close(write_end)
+
+    def fileno(self) -> int:
+        """What to wait for."""
+        return self._pipe
+
+    def _look(self, module: types.ModuleType, wanted: Wanted) -> dict[str, Any]:
         try:
             function = module.collect if hasattr(module, "collect") else module.probe
-            entry["data"] = function(wanted, run)
+            answer = {"data": function(wanted, run)}
         except Exception as error:  # one failure must not hide what the others see
-            entry["error"] = f"{type(error).__name__}: {error}"
-        entry["seconds"] = round(time.monotonic() - start, 2)
-        found[name] = entry
+            answer = {"error": _reason(error)}
+        return answer | {"seconds": round(time.monotonic() - self._start, 2)}
 
-    threads = {
-        name: threading.Thread(target=look, args=(name, module), daemon=True)
-        for name, module in modules.items()
-    }
-    end = time.monotonic() + deadline
-    for patient in (True, False):
-        together = [thread for name, thread in threads.items() if (name in PATIENT) is patient]
-        for thread in together:
-            thread.start()
-        for thread in together:
-            thread.join(max(0.0, end - time.monotonic()))
-    return dict(found)
+    def has_ended(self) -> bool:
+        """Take in what it says; whether that was all."""
+        part = os.read(self._pipe, 1 << 20)
+        self._text += part
+        self._ended = not part
+        return self._ended
+
+    def answer(self) -> dict[str, Any]:
+        """What it found, or why not. If it is still at work, that is stopped."""
+        with contextlib.suppress(ProcessLookupError):  # with the command that it waits for
+            os.killpg(self._process, signal.SIGKILL)
+        os.waitpid(self._process, 0)
+        os.close(self._pipe)
+        try:
+            found: dict[str, Any] = json.loads(self._text)
+        except ValueError:
+            took = round(time.monotonic() - self._start, 1)
+            error = "ended without an answer" if self._ended else f"no answer after {took:g} s"
+            found = {"error": error, "seconds": took}
+        return {"areas": self._areas, **found}
+
+
+def areas(module: types.ModuleType) -> list[str]:
+    """What a collector tells of; nothing for a probe."""
+    return list(getattr(module, "AREAS", ()))
+
+
+def prepare() -> None:
+    """Find out once what several collectors need, before they go separate ways."""
+    with contextlib.suppress(Exception):  # each says by itself why it can't go on
+        sys.modules["common"].packaged(run)
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def load(name: str, source: str) -> types.ModuleType:

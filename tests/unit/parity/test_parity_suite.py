@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
+import time
 import types
 import zlib
 from dataclasses import dataclass
@@ -190,6 +191,30 @@ def test_an_unreachable_machine_is_said():
 def test_a_machine_that_does_not_answer_as_it_should_is_said(host, said):
     with pytest.raises(observe.CannotObserveError, match=said):
         observe.observe(host, NOTHING)
+
+
+def test_several_that_hang_do_not_keep_the_others_waiting(monkeypatch):
+    monkeypatch.setattr(inside, "AT_ONCE", 2)
+    monkeypatch.setattr(inside, "HANGS_AFTER", 0.1)
+    hangs = "AREAS = ('s',)\nimport time\ndef collect(wanted, run): run(['sleep', '30'])"
+    good = "AREAS = ('g',)\ndef collect(wanted, run): return {'g': {}}"
+    sources = {"a": hangs, "b": hangs, "c": hangs, "d": good}
+    start = time.monotonic()
+    found = inside.observe(sources, {}, deadline=3)
+    assert found["d"]["data"] == {"g": {}}
+    assert all(found[name]["error"].startswith("no answer after ") for name in "abc")
+    assert time.monotonic() - start < 10
+
+
+def test_a_collector_that_takes_its_process_along_hides_nothing():
+    sources = {
+        "gone": "AREAS = ('x',)\nimport os\ndef collect(wanted, run): os._exit(1)",
+        "good": "AREAS = ('g',)\ndef collect(wanted, run): return {'g': {}}",
+    }
+    found = inside.observe(sources, {})
+    assert found["gone"]["error"] == "ended without an answer"
+    assert found["gone"]["areas"] == ["x"]
+    assert found["good"]["data"] == {"g": {}}
 
 
 def test_a_failing_and_a_hanging_collector_hide_nothing():

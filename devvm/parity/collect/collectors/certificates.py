@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import ssl
 
 from devvm.parity.collect.collectors import common
 
 TYPE_CHECKING = False  # importing typing is slow in a guest
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
     from devvm.parity.collect.interface import Found, Items, Packaged, Run, Wanted
@@ -20,6 +21,7 @@ AREAS = ("certificate",)
 _BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 #: Where the package ca-certificates installs its authorities.
 _PACKAGED = "/usr/share/ca-certificates"
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
 def collect(wanted: Wanted, run: Run) -> Found:
@@ -30,7 +32,7 @@ def collect(wanted: Wanted, run: Run) -> Found:
     `trusted: false`.
     """
     packaged = _packaged(common.packaged(run))
-    trusted = _trusted()
+    trusted = _trusted(packaged)
     absent = {packaged[print_] for print_ in packaged.keys() - trusted.keys()}
     found: Items = {"ca-certificates": {"trusted": "some" if absent else "all"}}
     added: dict[str, list[str]] = {}
@@ -54,10 +56,26 @@ def _packaged(known: Packaged) -> dict[str, str]:
     return found
 
 
-def _trusted() -> dict[str, str]:
-    """`{fingerprint: name}` of the authorities in the bundle that programs read."""
+def _trusted(packaged: Mapping[str, str]) -> dict[str, str]:
+    """`{fingerprint: name}` of the authorities in the bundle that programs read.
+
+    Packaged ones go by their file's name: OpenSSL takes a second for the names of all of them.
+    """
+    with open(_BUNDLE, encoding="ascii", errors="replace") as file:
+        bundle = file.read()
+    certificates = _PEM.findall(bundle)
+    if len(certificates) != bundle.count("-----BEGIN "):  # OpenSSL reads other kinds, too
+        return _described(bundle)
+    prints = {_print(pem): pem for pem in certificates}
+    found = {print_: packaged[print_] for print_ in prints.keys() & packaged.keys()}
+    added = [pem for print_, pem in prints.items() if print_ not in packaged]
+    return found | (_described("\n".join(added)) if added else {})
+
+
+def _described(bundle: str) -> dict[str, str]:
+    """`{fingerprint: name}` of these authorities, as OpenSSL reads them."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_verify_locations(cafile=_BUNDLE)
+    context.load_verify_locations(cadata=bundle)
     described: list[Any] = context.get_ca_certs()
     binary = context.get_ca_certs(binary_form=True)
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import functools
 import grp
 import hashlib
@@ -9,7 +10,6 @@ import os
 import pwd
 import re
 import stat
-import threading
 
 TYPE_CHECKING = False  # importing typing is slow in a guest
 if TYPE_CHECKING:
@@ -63,9 +63,11 @@ _HARMLESS = re.compile(
 )
 #: The tag in a sudo rule that says whether sudo asks for a password.
 _SUDO_TAG = re.compile(r"(^|\W)(NO)?PASSWD:\s*$")
+#: A line without any of these has no secret: words are found far more quickly than patterns.
+_SUSPECT = ("pass", "pwd", "secret", "token", "key", "credential", "masterauth", "://")
+#: What begins a secret that may stand in a later line.
+_ACROSS_LINES = ("identified", "authorization")
 _PEM_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*-----|\Z)", re.DOTALL)
-
-_LOCK = threading.RLock()
 
 
 def digest(content: bytes) -> str:
@@ -88,10 +90,37 @@ def redact(text: str) -> tuple[str, list[str]]:
         found.append(match[0])
         return "{secret}"
 
+    def hide_all(text: str) -> str:
+        for pattern in SECRET_TEXT:
+            text = pattern.sub(hide, text)
+        return text
+
     text = _PEM_KEY.sub(hide_key, text)
-    for pattern in SECRET_TEXT:
-        text = pattern.sub(hide, text)
-    return text, found
+    lower = text.lower()
+    # Patterns ignore case as Unicode has it, which lower() does not.
+    if not text.isascii() or any(word in lower for word in _ACROSS_LINES):
+        return hide_all(text), found
+    lines = text.split("\n")
+    suspect = [
+        number
+        for number, line in enumerate(lower.split("\n"))
+        if any(word in line for word in _SUSPECT)
+    ]
+    if suspect:
+        shown = hide_all("\n".join(lines[number] for number in suspect)).split("\n")
+        for number, line in zip(suspect, shown, strict=True):
+            lines[number] = line
+    return "\n".join(lines), found
+
+
+def matches(path: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a path is like one of these patterns, as the shell's are."""
+    return _any_of(patterns).match(path) is not None
+
+
+@functools.cache
+def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(map(fnmatch.translate, patterns)))
 
 
 def mode_of(status: os.stat_result) -> str:
@@ -166,14 +195,9 @@ VENDOR = (
 )
 
 
+@functools.cache
 def packaged(run: Run) -> Packaged:
     """`{path: (md5, package)}` of what packages installed: conffiles, and files in `VENDOR`."""
-    with _LOCK:
-        return _packaged(run)
-
-
-@functools.cache
-def _packaged(run: Run) -> Packaged:
     found: dict[str, tuple[str, str]] = {}
     code, out, err = run(["dpkg-query", "--show", "--showformat=${Package}\\n${Conffiles}\\n"])
     if code:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import glob
 import os
 import re
@@ -120,7 +119,7 @@ def _paths(more: Iterable[str]) -> Iterator[str]:
     for root in (path for pattern in ROOTS for path in sorted(glob.glob(pattern))):
         yield root
         for folder, folders, files in os.walk(root):
-            kept = (name for name in folders if not _matches(f"{folder}/{name}", SKIPPED))
+            kept = (name for name in folders if not common.matches(f"{folder}/{name}", SKIPPED))
             folders[:] = sorted(kept)
             yield from (f"{folder}/{name}" for name in (*folders, *sorted(files)))
     yield from more
@@ -128,7 +127,7 @@ def _paths(more: Iterable[str]) -> Iterator[str]:
 
 def look(path: str, known: Packaged, found: Items) -> None:
     """Add one path to `found`, unless it is skipped or gone."""
-    if _matches(path, SKIPPED):
+    if common.matches(path, SKIPPED):
         return
     try:
         status = os.lstat(path)
@@ -136,7 +135,9 @@ def look(path: str, known: Packaged, found: Items) -> None:
         return
     if stat.S_ISLNK(status.st_mode):
         target = os.readlink(path)
-        if not any(_matches(path, [at]) and _matches(target, [to]) for at, to in _FOLLOWING):
+        if not any(
+            common.matches(path, (at,)) and common.matches(target, (to,)) for at, to in _FOLLOWING
+        ):
             found[path] = {"link": target}
         return
     facts = _rights(path, status)
@@ -146,7 +147,7 @@ def look(path: str, known: Packaged, found: Items) -> None:
         found[path] = facts
         if status.st_size > READ:
             facts["size"] = status.st_size
-        elif not _matches(path, OWN):
+        elif not common.matches(path, OWN):
             facts.update(_content(path, known))
     else:
         found[path] = {"special": True, **facts}
@@ -157,7 +158,7 @@ def _content(path: str, known: Packaged) -> Facts:
     if content is None:
         return {}
     package = common.origin_of(path, content, known)
-    if _matches(path, common.SECRET_PATHS) and not package:
+    if common.matches(path, common.SECRET_PATHS) and not package:
         return {"secret": common.digest(content)}
     facts: Facts = {"package": package} if package else {}
     if path in OWN_LINES:
@@ -233,7 +234,3 @@ def _vendor(folder: str, known: Packaged, found: Items) -> None:
     for path in known:
         if os.path.dirname(path) == folder and path not in there:
             found[path] = {"package": known[path][1], "missing": True}
-
-
-def _matches(path: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
 
 from devvm.parity.collect.collectors import common
@@ -149,7 +148,7 @@ def _is_setting(path: str) -> bool:
 def _foreign(key: str) -> bool:
     if key.startswith(_CARDS):
         return key.split(".")[3] not in _EVERY_CARD
-    return any(fnmatch.fnmatchcase(key, pattern) for pattern in VOLATILE)
+    return common.matches(key, VOLATILE)
 
 
 def _configured() -> dict[str, tuple[str, str]]:

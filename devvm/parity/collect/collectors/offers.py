@@ -18,6 +18,8 @@ _VERSIONS = {
     "TLSv1.2": ssl.TLSVersion.TLSv1_2,
     "TLSv1.3": ssl.TLSVersion.TLSv1_3,
 }
+#: openssl reads every authority before it connects, which takes half of its time.
+_TRUST_NOBODY = ("env", "SSL_CERT_FILE=/dev/null", "SSL_CERT_DIR=/dev/null")
 _SUITES = ("TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256")
 
 
@@ -81,7 +83,7 @@ def _suites(port: int, run: Run) -> list[str]:
     found = []
     for suite in _SUITES:
         argv = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-tls1_3", "-brief"]
-        code, out, err = run([*argv, "-ciphersuites", suite], timeout=20)
+        code, out, err = run([*_TRUST_NOBODY, *argv, "-ciphersuites", suite], timeout=20)
         if code == 127:
             raise RuntimeError("openssl is not installed")
         if f"Ciphersuite: {suite}" in out + err:

@@ -31,7 +31,8 @@ def collect(wanted: Wanted, run: Run) -> Found:
     Units that are neither active nor enabled nor masked are left out. For a file, the value names
     the package that installed it if it is unchanged, else it is a hash.
     """
-    code, out, err = run(["systemctl", "show", "*", f"--property={_PROPERTIES}", "--no-pager"])
+    kinds = [f"*{kind}" for kind in _KINDS]
+    code, out, err = run(["systemctl", "show", *kinds, f"--property={_PROPERTIES}", "--no-pager"])
     if code:
         raise RuntimeError(err.strip())
     known = common.packaged(run)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import socket
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -65,6 +67,39 @@ def test_secrets_do_not_leave_the_machine(text, public, secrets):
     assert secrets in (None, hidden)
 
 
+SAMPLES = (
+    "password = hunter2 and more", "db_password: hunter2", '{"api_key": "x1", "a": 1}',
+    "x --token hunter2 y", "requirepass hunter2", "masterauth  x", "url = mysql://u:pw@db/x",
+    "authorization:\nBearer abc", "CREATE USER a IDENTIFIED\nBY 'x\ny'", "pa\u017fsword = x",
+    "TO\u212aEN = y", "plain = 1", "", "# a comment on passwords", "auth-pass\tx",
+    "-----BEGIN PRIVATE KEY-----\nxx\n-----END PRIVATE KEY-----", "ALL=NOPASSWD: ALL", "\x0c\r",
+)  # fmt: skip
+
+
+def plainly(text):
+    """As `common.redact`, without its look for words before the patterns."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(common, "_ACROSS_LINES", ("",))
+        return common.redact(text)
+
+
+def test_no_secret_is_missed_for_speed():
+    dice = random.Random(7)
+    for _ in range(500):
+        text = "\n".join(dice.choices(SAMPLES, k=dice.randrange(1, 8)))
+        assert common.redact(text) == plainly(text), text
+
+
+def test_this_machines_files_are_redacted_as_without_the_look_for_words():
+    looked = 0
+    for path in sorted(Path("/etc").rglob("*")):
+        if path.is_file() and os.access(path, os.R_OK) and path.stat().st_size < 65536:
+            text = path.read_bytes().decode("utf-8", "replace")
+            assert common.redact(text) == plainly(text), path
+            looked += 1
+    assert looked > 50
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -84,7 +119,7 @@ def test_what_is_no_secret_stays(text):
 
 def test_what_files_hide(tmp_path):
     for path in ("/etc/ssl/private/site.key", "/etc/ssh/ssh_host_rsa_key", "/var/lib/a/secret_key"):
-        assert files._matches(path, common.SECRET_PATHS), path
+        assert common.matches(path, common.SECRET_PATHS), path
     key = tmp_path / "site.key"
     key.write_text("hunter2")
     (tmp_path / "app.conf").write_text("password = hunter2\nport = 1\n")

@@ -16,7 +16,7 @@ from tests.unit.parity_bench import collect
 
 @pytest.fixture(autouse=True)
 def nothing_is_known_yet():
-    common._packaged.cache_clear()
+    common.packaged.cache_clear()
 
 
 def never(argv, **_):
