@@ -25,6 +25,8 @@ from devvm.system.jsonlines import following
 
 #: Seconds that one task may take: an `apt` task on an emulated guest takes minutes.
 _TASK_TIMEOUT = 1800
+#: Seconds for a connection and for sudo: both have been seen to take 30 on a host that is busy.
+_CONNECT_TIMEOUT = 90
 #: Seconds without an answer after which a connection counts as lost (20 s x 9).
 _KEEPALIVE = ("-o", "ServerAliveInterval=20", "-o", "ServerAliveCountMax=9")
 #: Seconds that Ansible gets to stop its worker, which runs in a session of its own.
@@ -140,7 +142,7 @@ class Ansible:
             "ANSIBLE_SSH_RETRIES": "2",
             "ANSIBLE_STDOUT_CALLBACK": "devvm_events",
             "ANSIBLE_TASK_TIMEOUT": str(_TASK_TIMEOUT),
-            "ANSIBLE_TIMEOUT": "30",
+            "ANSIBLE_TIMEOUT": str(_CONNECT_TIMEOUT),
             "DEVVM_EVENTS": str(events),
             # Ansible flushes its output at the end only; the log and the progress need it now.
             "PYTHONUNBUFFERED": "1",

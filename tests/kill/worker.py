@@ -41,8 +41,9 @@ from tests.kill.kill_stand_ins import (
 READS = frozenset(
     {
         "all", "box_registered", "check", "damage", "definition", "details", "disks_in", "driver",
-        "exists", "find", "free_bytes", "image", "image_sha256", "kept", "leases", "list",
-        "memory_mib", "new_host_key", "of", "others", "sha256", "unused", "users_of", "uuid", "vm",
+        "exists", "find", "free_bytes", "image", "image_sha256", "leases", "list",
+        "memory_mib", "new_host_key", "of", "others", "saved_state", "saved_states", "sha256",
+        "unused", "users_of", "uuid", "vm",
         "vms", "volume_name",
     }
 )  # fmt: skip
