@@ -116,4 +116,5 @@ def development(state, log, mirrors) -> Iterator[Machine]:
         reference.booted(root, DEV_NAME, log) as machine,
     ):
         machine.apply("site.yml", **mirrors)
+        machine.apply("box.yml", "engineer")  # of its image what is not a virtual machine's
         yield machine

@@ -228,6 +228,7 @@ def main() -> None:
             _captured(below[0], host.capture(below[0]))
         with unpacked(GUEST, log) as root, booted(root, "devvm-reference", log) as host:
             host.apply("site.yml", **mirrors())
+            host.apply("box.yml", "engineer")
             _captured(below[1], host.capture(below[1], below[0]))
             host.apply("personalise.yml", **engineer(new_key(Path(folder) / "key")))
             layer = host.capture(below[2], *below[:2], only_if=("engineer",))

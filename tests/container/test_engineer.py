@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 
 import pytest
@@ -95,3 +96,53 @@ def test_an_edit_in_the_checkout_is_served_at_once(personal):
     personal.sh(f"sed -i 's|</body>|<!-- edited --></body>|' {TEMPLATE}", user="jane")
     look = "curl --silent --insecure https://localhost/ | grep -q '<!-- edited -->'"
     personal.sh(f'timeout 20 sh -c "until {look}; do sleep 0.2; done"')
+
+
+def test_the_program_says_what_it_would_do_and_does_what_is_left(personal, variables):
+    own = {key: value for key, value in variables.items() if key != "devvm_stamp"}
+    given = shlex.quote(json.dumps(own))
+    run = f"printf %s {given} | /usr/lib/devvm/personalise"
+    assert json.loads(personal.sh(run)) == {"changed": []}
+    personal.sh("rm ~jane/.gitconfig; ln -sfn /srv/about/app /srv/about/current")
+    left = ["Create .gitconfig", "Serve the checkout", "Restart the site"]
+    assert json.loads(personal.sh(f"{run} --check")) == {"changed": left}
+    assert (
+        personal.sh("readlink /srv/about/current; ls -A ~jane").splitlines()[0] == "/srv/about/app"
+    )
+    assert json.loads(personal.sh(run)) == {"changed": left}
+    assert json.loads(personal.sh(run)) == {"changed": []}
+    assert personal.sh("stat -c '%U %a' ~jane/.gitconfig ~jane/.ssh/authorized_keys").split() == [
+        "jane", "644", "jane", "600",
+    ]  # fmt: skip
+
+
+def test_a_machine_that_boots_becomes_its_engineers_by_what_is_on_the_data_disk(
+    personal, variables
+):
+    own = {key: value for key, value in variables.items() if key != "devvm_stamp"}
+    given = shlex.quote(json.dumps(own | {"engineer_authorized_keys": ["ssh-ed25519 AAAA new"]}))
+    personal.sh(f"mkdir -p /data/identity; printf %s {given} >/data/identity/engineer.json")
+    before = personal.sh("systemctl show about.service -P ExecMainStartTimestamp")
+    done = json.loads(personal.sh("/usr/lib/devvm/personalise --boot"))
+    assert done == {"changed": ["Install the authorized keys"]}
+    assert personal.sh("cat ~jane/.ssh/authorized_keys") == "ssh-ed25519 AAAA new\n"
+    assert personal.sh("systemctl show about.service -P ExecMainStartTimestamp") == before
+    personal.sh("rm -r /data")
+
+
+def test_the_system_s_accounts_and_bad_names_are_refused(personal, variables):
+    for login, why in (("redis", "is an account of the system"), ("a/b", "can't be the name")):
+        given = shlex.quote(json.dumps(variables | {"engineer_login": login}))
+        said = personal.sh(f"printf %s {given} | /usr/lib/devvm/personalise 2>&1 ||:")
+        assert why in said
+    assert json.loads(personal.sh("cat /etc/devvm/stamp.json ||:") or "{}") in ({}, stamp())
+
+
+def test_a_link_in_the_home_directory_leads_nowhere(personal, variables):
+    """Root writes nothing there: the engineer does."""
+    personal.sh("rm -rf ~jane/.ssh; ln -s /etc/devvm ~jane/.ssh")
+    given = shlex.quote(json.dumps(variables))
+    said = personal.sh(f"printf %s {given} | /usr/lib/devvm/personalise 2>&1 ||:")
+    assert "Install the authorized keys" in said
+    assert personal.sh("ls /etc/devvm/authorized_keys 2>/dev/null ||:") == ""
+    personal.sh(f"rm ~jane/.ssh; printf %s {given} | /usr/lib/devvm/personalise")

@@ -25,6 +25,7 @@ from devvm.domain.errors import OperationError
 from devvm.domain.run import AnsibleResult, PhaseRecord
 from devvm.domain.vm import Target
 from devvm.operations.core import progress
+from devvm.operations.provision import personalise
 from devvm.ports import services
 from devvm.ports.services import Detail
 from tests.kill import kill_guests
@@ -225,7 +226,10 @@ class Shell:
         self, target: Target, argv: Sequence[str], *, check: bool = True, timeout: float = 300,
         stdin: str | None = None,
     ) -> tuple[int, str, str]:  # fmt: skip
-        kill_guests.await_up(self._guest.of(target))
+        domain = self._guest.of(target)
+        kill_guests.await_up(domain)
+        if argv[-1] == personalise.PROGRAM:
+            write(domain, personalise.PLAYBOOK)
         return 0, "", ""
 
     def transfer(
@@ -254,9 +258,15 @@ class Shell:
 
 #: What a playbook writes in a guest: on which disk, where, and what.
 WRITES = {
-    "personalise.yml": ((ROOT, 810, 103),),
+    personalise.PLAYBOOK: ((ROOT, 810, 103),),
     "update.yml": ((ROOT, 800, 101), (DATA, 800, 102)),
 }
+
+
+def write(domain: libvirt.virDomain, playbook: str) -> None:
+    """Write what a playbook, or the guest's program in its place, writes."""
+    for role, place, pattern in WRITES[playbook]:
+        kill_guests.write(domain, role, place, pattern)
 
 
 class Provisioner:
@@ -269,9 +279,7 @@ class Provisioner:
         self, playbook: str, target: Target, *, variables: Mapping[str, Any], detail: Detail,
         log: Path, tags: Sequence[str] = (),
     ) -> AnsibleResult:  # fmt: skip
-        domain = self._guest.of(target)
-        for role, place, pattern in WRITES[playbook]:
-            kill_guests.write(domain, role, place, pattern)
+        write(self._guest.of(target), playbook)
         return AnsibleResult(ok=1, changed=1)
 
 

@@ -6,6 +6,7 @@ where `world.World` makes its services.
 
 from __future__ import annotations
 
+import json
 import re
 import tarfile
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from devvm.domain.release.identity import same_release
 from devvm.domain.release.stack import Release, Stack
 from devvm.domain.run import AnsibleResult, PhaseRecord
 from devvm.domain.vm import Target
+from devvm.operations.provision import personalise
 from devvm.ports.services import Detail
 from tests.support.memory_host import GIB, POOL, Domain, Host, Layer, Volumes
 
@@ -97,6 +99,10 @@ class Shell:
         self.host = host
         self.asked: list[tuple[str, list[str]]] = []
         self.answer = "journal\n"
+        #: Whether boxes have a program that personalises, and what it was given.
+        self.personalises = False
+        self.personalised: list[dict[str, Any]] = []
+        self.program_answers = (0, '{"changed": []}\n', "")
 
     def wait(self, target: Target, *, timeout: float, detail: Detail) -> None:
         self.host.step("wait")
@@ -107,6 +113,12 @@ class Shell:
     ) -> tuple[int, str, str]:  # fmt: skip
         self.host.step("shell")
         self.asked.append((target.alias, list(argv)))
+        if argv[-1] == personalise.PROGRAM:
+            if not self.personalises:
+                return 127, "", ""
+            self.host.step("personalise")
+            self.personalised.append(json.loads(stdin or ""))
+            return self.program_answers
         return 0, self.answer, ""
 
     def transfer(

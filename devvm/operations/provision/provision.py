@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from devvm import __version__
 from devvm.config import VmConfig
 from devvm.domain.box import Box
 from devvm.domain.disk import DATA, ROOT
@@ -23,20 +22,33 @@ from devvm.operations.core.journal import CREATE
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
-from devvm.operations.provision import certificate
+from devvm.operations.provision import certificate, personalise
 from devvm.operations.storage import base_image, saved_states
 from devvm.ports.services import Services
 
-PLAYBOOK = "personalise.yml"
 _HOST_KEY = "ssh_host_ed25519_key"
 
 
 def bring_up(
-    machine: Machine, *, box: Box, vm_config: VmConfig, metadata: Metadata, run: Run
+    machine: Machine,
+    *,
+    box: Box,
+    vm_config: VmConfig,
+    metadata: Metadata,
+    run: Run,
+    engineer: Engineer | None = None,
 ) -> Target:
     """Make a VM and boot it, up to where it lets devvm in.
 
     The caller holds the VM's lock, and has made sure that nothing of this name exists.
+
+    Args:
+        machine: The VM.
+        box: What it is made of.
+        vm_config: How large it is.
+        metadata: What is to be known of it.
+        run: Where phases go.
+        engineer: Whose it becomes as it boots; None: nobody's.
 
     Returns:
         The way in, with the account that devvm works with.
@@ -61,7 +73,8 @@ def bring_up(
             role: naming.volume_of(fqdn, role, token)
             for role in (DATA, *(disk.name for disk in vm_config.extra_disks))
         }
-        identity = _place_data_disk(machine, volumes[DATA], vm_config.data_gib)
+        for_boot = personalise.for_boot(engineer) if engineer else {}
+        identity = _place_data_disk(machine, volumes[DATA], vm_config.data_gib, for_boot)
         metadata = known_by(services, metadata, identity)
     with run.phase("boot", "Starting the VM"):
         driver, reason = services.host.driver(vm_config.driver)
@@ -85,35 +98,6 @@ def bring_up(
         services.vagrant.up(machine.folder, run.detail, run.log(state))
         services.domains.set_metadata(identifier, metadata)
         return ssh.wait(machine, run)
-
-
-def personalise(machine: Machine, engineer: Engineer, release: str, run: Run) -> None:
-    """Make a VM that lets devvm in its engineer's own.
-
-    Raises:
-        OperationError: a task failed.
-    """
-    own_key = ssh.own_key(machine)
-    # the VM's own key too, so that `devvm ssh` works whatever keys the person has
-    keys = [*engineer.authorized_keys, *([own_key] if own_key else [])]
-    with run.phase("personalise", f"Setting it up for {engineer.login}"):
-        machine.services.provisioner.apply(
-            PLAYBOOK,
-            ssh.target(machine, login="vagrant"),
-            variables={
-                "engineer_login": engineer.login,
-                "engineer_authorized_keys": keys,
-                "engineer_git_name": engineer.git_name,
-                "engineer_git_email": engineer.git_email,
-                "devvm_stamp": {
-                    "release": release,
-                    "devvm": __version__,
-                    "converged_at": run.started_at,
-                },
-            },
-            detail=run.detail,
-            log=run.log(machine.services.state),
-        )
 
 
 def name_root(machine: Machine, token: str) -> Vm:
@@ -202,7 +186,9 @@ def _is_ours(machine: Machine, journal: Mapping[str, object]) -> bool:
     return found is None or journal.get("uuid") == found or machine.vm() is not None
 
 
-def _place_data_disk(machine: Machine, volume: str, size_gib: int) -> Mapping[str, str]:
+def _place_data_disk(
+    machine: Machine, volume: str, size_gib: int, for_boot: Mapping[str, str]
+) -> Mapping[str, str]:
     """Make the data disk with the VM's identity on it, which is returned.
 
     The private halves exist on the host only while the disk is made, in a private folder.
@@ -212,6 +198,6 @@ def _place_data_disk(machine: Machine, volume: str, size_gib: int) -> Mapping[st
     # in the VM's folder, which goes when a killed create is undone
     with tempfile.TemporaryDirectory(dir=machine.folder, prefix=".disk-") as folder:
         image = Path(folder) / "data.qcow2"
-        services.data_disks.make(image, size_gib, identity)
+        services.data_disks.make(image, size_gib, {**identity, **for_boot})
         services.volumes.upload(volume, image, lambda _text: None)
     return identity

@@ -23,7 +23,7 @@ from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import home_backup, ssh
 from devvm.operations.guest import journal as guest_log
-from devvm.operations.provision import certificate, gc, provision
+from devvm.operations.provision import certificate, gc, personalise, provision
 from devvm.operations.storage import saved_states
 from devvm.operations.transaction import transaction
 from devvm.operations.update import rollback, strategy
@@ -189,7 +189,7 @@ def _converge(
                     log=run.log(services.state),
                     tags=("packages", *chosen.roles),
                 )
-            provision.personalise(theirs, vm.known.owner, release.release, run)
+            personalise.again(theirs, vm.known.owner, release.release, run)
             report = create.judge_vm(theirs, release.release, run)
             rebuild.demand_passed(services, report, run)
         mariadb = release.packages.get("mariadb-server", "") or vm.known.mariadb

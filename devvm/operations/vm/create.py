@@ -18,7 +18,7 @@ from devvm.operations.box import in_hand
 from devvm.operations.core import journal, naming
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
-from devvm.operations.provision import provision, repair
+from devvm.operations.provision import personalise, provision, repair
 from devvm.operations.storage import saved_states
 from devvm.operations.transaction import transaction
 from devvm.operations.transaction.transaction import Begun, Outcome
@@ -110,9 +110,9 @@ def create(services: Services, request: CreateRequest, run: Run) -> CreateResult
         ):
             provision.bring_up(
                 machine, box=box, vm_config=services.config.vm,
-                metadata=metadata, run=run,
+                metadata=metadata, run=run, engineer=request.engineer,
             )  # fmt: skip
-            provision.personalise(machine, request.engineer, box.release, run)
+            personalise.from_box(machine, request.engineer, box.release, run, older_data=False)
             report = examine_vm(machine, box.release, run)
             _finish(machine)
             services.state.close_journal(machine.name)

@@ -11,7 +11,7 @@ from devvm.domain.errors import OperationError
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
-from devvm.operations.provision import certificate, provision
+from devvm.operations.provision import certificate, personalise, provision
 from devvm.operations.transaction import transaction
 from devvm.operations.verify.verify import examine, require_running
 from devvm.operations.vm import lifecycle
@@ -73,7 +73,7 @@ def fix(services: Services, name: str, run: Run) -> Fixed:
         roles = _roles(before)
         changed = _apply(machine, roles, run) if roles else 0
         # The stack's roles know nothing of the overlay, and may have taken back what it changed.
-        provision.personalise(machine, vm.metadata.owner, release, run)
+        personalise.again(machine, vm.metadata.owner, release, run)
         after = examine(machine, release=release, run=run)
         return Fixed(before=before, after=after, roles=roles, changed=changed)
 

@@ -20,7 +20,7 @@ from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import journal as guest_log
 from devvm.operations.guest import ssh
-from devvm.operations.provision import gc, provision, repair
+from devvm.operations.provision import gc, personalise, provision, repair
 from devvm.operations.storage import base_image, saved_states
 from devvm.operations.transaction import transaction
 from devvm.operations.transaction.transaction import Begun, Outcome
@@ -106,7 +106,8 @@ def carry_out(
         _replace_root(services, vm, box, facts, token, run)
         lifecycle.power_on(machine, run)
         with guest_log.kept_on_failure(machine, run):
-            provision.personalise(machine, facts.owner, box.release, run)
+            older = vm.known.release != box.release
+            personalise.from_box(machine, facts.owner, box.release, run, older_data=older)
             report = create.judge_vm(machine, box.release, run)
             demand_passed(services, report, run)
         present = machine.require().known  # its certificate may be a new one

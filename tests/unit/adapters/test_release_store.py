@@ -162,7 +162,7 @@ def test_the_shipped_site_is_the_same_revision_in_the_copy(state, hand):
     ]  # fmt: skip
     assert revisions[0] == revisions[1]
     assert (roles / site / ".gitignore").is_file()
-    assert (roles / "engineer/templates/home/.gitconfig.j2").is_file()
+    assert (roles / "engineer/files/usr/lib/devvm/personalise").is_file()
     assert not (roles / site / ".ruff_cache").exists()
 
 

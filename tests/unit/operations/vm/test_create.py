@@ -1,5 +1,6 @@
 """create: checks first, undone when it fails, and what a killed one left is undone by the next."""
 
+import json
 import os
 from dataclasses import replace
 
@@ -75,6 +76,7 @@ def test_secrets_are_in_the_disk_and_nowhere_else(world):
     assert public.startswith("ssh-ed25519 HOST-")
     assert public.endswith(" dev1.devvm.test\n")
     assert world.data_disks.identity.pop("site.crt").startswith("SITE CHAIN")
+    assert json.loads(world.data_disks.identity.pop("engineer.json"))["engineer_login"] == "ann"
     assert world.data_disks.identity == {
         "ssh_host_ed25519_key": "HOST KEY\n",
         "site.key": "SITE KEY\n",

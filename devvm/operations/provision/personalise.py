@@ -1,0 +1,121 @@
+"""Makes a VM its engineer's own: account, keys, checkout; brings its data to the release.
+
+A box has a program for it, of the role `engineer`, which takes seconds where Ansible takes a
+minute. It reads the same variables as the playbook that applies that role.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from devvm import __version__
+from devvm.domain.errors import OperationError
+from devvm.domain.vm import Engineer
+from devvm.operations.core.machine import Machine
+from devvm.operations.core.progress import Run
+from devvm.operations.guest import ssh
+
+PLAYBOOK = "personalise.yml"
+PROGRAM = "/usr/lib/devvm/personalise"
+#: Exit code of a box that has no such program: of an older devvm, or of a stack without one.
+_ABSENT = 127
+_IF_PRESENT = f'test -x "$1" || exit {_ABSENT}; exec "$1"'
+#: Seconds; data of an older release may have to be migrated.
+_TIMEOUT = 1800
+
+
+def for_boot(engineer: Engineer) -> dict[str, str]:
+    """Files for a new data disk: with them, the program does its part while the VM boots."""
+    return {"engineer.json": json.dumps(_own(engineer, engineer.authorized_keys))}
+
+
+def from_box(
+    machine: Machine, engineer: Engineer, release: str, run: Run, *, older_data: bool
+) -> None:
+    """Personalise a VM whose root is new from its box: by the box's own program, if it has one.
+
+    Args:
+        machine: The VM, which lets devvm in.
+        engineer: Whose it is.
+        release: What it is now on.
+        run: Where phases go.
+        older_data: Whether its data are of another release than its root.
+
+    Raises:
+        OperationError: a step failed.
+    """
+    variables = _variables(machine, engineer, release, run) | {"devvm_older_data": older_data}
+    with run.phase("personalise", f"Setting it up for {engineer.login}"):
+        if not _by_program(machine, variables, run):
+            _by_ansible(machine, variables, run)
+
+
+def again(machine: Machine, engineer: Engineer, release: str, run: Run) -> None:
+    """Personalise a VM that may have been changed since its root was new: by Ansible.
+
+    Raises:
+        OperationError: a task failed.
+    """
+    variables = _variables(machine, engineer, release, run)
+    with run.phase("personalise", f"Setting it up for {engineer.login}"):
+        _by_ansible(machine, variables, run)
+
+
+def _variables(machine: Machine, engineer: Engineer, release: str, run: Run) -> dict[str, Any]:
+    own_key = ssh.own_key(machine)
+    # the VM's own key too, so that `devvm ssh` works whatever keys the person has
+    keys = [*engineer.authorized_keys, *([own_key] if own_key else [])]
+    return {
+        **_own(engineer, keys),
+        "devvm_stamp": {
+            "release": release,
+            "devvm": __version__,
+            "converged_at": run.started_at,
+        },
+    }
+
+
+def _own(engineer: Engineer, keys: Sequence[str]) -> dict[str, Any]:
+    return {
+        "engineer_login": engineer.login,
+        "engineer_authorized_keys": list(keys),
+        "engineer_git_name": engineer.git_name,
+        "engineer_git_email": engineer.git_email,
+    }
+
+
+def _by_program(machine: Machine, variables: dict[str, Any], run: Run) -> bool:
+    """Whether there is a program, which has done it then."""
+    code, out, err = machine.services.shell.run(
+        ssh.target(machine, login="vagrant"),
+        ["sudo", "-n", "sh", "-c", _IF_PRESENT, "sh", PROGRAM],
+        check=False,
+        timeout=_TIMEOUT,
+        stdin=json.dumps(variables),
+    )
+    if code == _ABSENT:
+        return False
+    log = run.log(machine.services.state)
+    with log.open("a", encoding="utf-8") as file:
+        file.write(f"{PROGRAM} (exit code {code})\n{out}{err}")
+    if code:
+        lines = err.strip().splitlines() or [f"exit code {code}"]
+        raise OperationError(
+            f"{machine} could not be set up for {variables['engineer_login']}",
+            details=lines[-1],
+            resolution=f"less {log}",
+            log=log,
+        )
+    return True
+
+
+def _by_ansible(machine: Machine, variables: dict[str, Any], run: Run) -> None:
+    machine.services.provisioner.apply(
+        PLAYBOOK,
+        ssh.target(machine, login="vagrant"),
+        variables=variables,
+        detail=run.detail,
+        log=run.log(machine.services.state),
+    )
