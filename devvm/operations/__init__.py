@@ -1,1 +1,1 @@
-"""One function per verb. Orchestrates ports, reports phases, returns results; names no tool."""
+"""One function per verb: calls ports, reports phases, returns results. Names no tool."""

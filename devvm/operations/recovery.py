@@ -1,6 +1,7 @@
-"""How what an operation has begun is ended, by the operation's name in the journal.
+"""The function that finishes or undoes each operation, by the operation's name in the journal.
 
-Each of these stands beside what it ends. Names stay as they are: an older devvm may have left one.
+Each is defined next to its operation. Never change the names: an older devvm may have left a
+journal.
 """
 
 from __future__ import annotations

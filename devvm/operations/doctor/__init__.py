@@ -1,1 +1,1 @@
-"""What is wrong with this host and its VMs, and its fixes."""
+"""Find what is wrong with this host and its VMs, and fix it."""

@@ -1,6 +1,6 @@
-"""What can be wrong with the VMs on a host, and what fixes it.
+"""The problems that `devvm doctor` looks for, each with its fix.
 
-Each function looks at one thing and changes nothing; what it finds carries its own remedy.
+Each check looks for one kind of problem and changes nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from devvm.operations.storage import base_image
 from devvm.ports.services import Services
 
 _GIB = 1024**3
-#: Less room than this in the pool and VMs stop, as QEMU pauses one whose disk can't grow.
+#: Free bytes in the pool below which to warn: QEMU pauses a VM whose disk can't grow.
 _LOW = 1 * _GIB
 
 Fix = Callable[[Run], object]
@@ -33,15 +33,15 @@ Fix = Callable[[Run], object]
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Something that is not as it should be.
+    """A problem, and how to fix it.
 
     Attributes:
         kind: A stable key.
-        subject: The VM, or what else is concerned.
-        problem: What is wrong, in words.
-        advice: What a person types where devvm can't fix it by itself.
-        fix: Fixes it; the VM's lock is held.
-        locked: The VM whose lock that needs.
+        subject: The VM or other thing that has the problem.
+        problem: What is wrong, for people.
+        advice: What a person can type, if devvm can't fix it.
+        fix: Fixes it, for a caller that holds the lock of `locked`; None if devvm can't.
+        locked: The VM whose lock the fix needs.
     """
 
     kind: str
@@ -53,7 +53,7 @@ class Finding:
 
 
 def unreadable(services: Services, busy: set[str]) -> Iterator[Finding]:
-    """VMs whose journal can't be read; nothing else is looked at of these."""
+    """VMs whose journal can't be read; the other checks skip them."""
     for name in sorted(set(services.state.names()) - busy):
         damage = services.state.journal_is_damaged(name)
         if damage:
@@ -67,7 +67,7 @@ def unreadable(services: Services, busy: set[str]) -> Iterator[Finding]:
 
 
 def unfinished(services: Services, busy: set[str]) -> Iterator[Finding]:
-    """Operations that were killed."""
+    """Operations that were killed before they finished."""
     for name in sorted(set(services.state.names()) - busy):
         begun = services.state.journal(name)
         if begun is not None:
@@ -96,7 +96,7 @@ def unfinished(services: Services, busy: set[str]) -> Iterator[Finding]:
 
 
 def vms(services: Services, busy: set[str]) -> Iterator[Finding]:
-    """VMs whose domain, disks, files or place on the network are not as they should be."""
+    """VMs with a problem in their domain, disks, files or DHCP lease."""
     leases = services.network.leases()
     volumes = {volume.path: volume for volume in services.volumes.all()}
     for vm in services.domains.vms():
@@ -153,7 +153,7 @@ def vms(services: Services, busy: set[str]) -> Iterator[Finding]:
 
 
 def certificates(services: Services, busy: set[str]) -> Iterator[Finding]:
-    """Certificates that end soon, of VMs that run: the others get new ones when they start."""
+    """Certificates of running VMs that expire soon; other VMs renew theirs when they start."""
     for vm in services.domains.vms():
         ends = certificate.ends_soon(vm, datetime.now(UTC).date())
         if ends and vm.state is VmState.RUNNING and vm.name not in busy:
@@ -194,7 +194,7 @@ def gone(services: Services, busy: set[str]) -> Iterator[Finding]:
 
 
 def stray_snapshots(services: Services, busy: set[str]) -> Iterator[Finding]:
-    """Snapshots of VMs that are neither there nor in the trash, and can't be defined again."""
+    """Snapshots of VMs that don't exist, are not in the trash and can't be redefined."""
     there = {vm.uuid for vm in services.domains.vms()}
     kept_states = services.domains.saved_states()
     there |= {kept.uuid for kept in kept_states if kept.destroyed}
@@ -214,7 +214,7 @@ def stray_snapshots(services: Services, busy: set[str]) -> Iterator[Finding]:
 
 
 def stale_leases(services: Services, busy: set[str]) -> Iterator[Finding]:
-    """Places on the network of VMs that are not there."""
+    """DHCP leases of VMs that don't exist."""
     there = {vm.name for vm in services.domains.vms()} | set(services.state.names()) | busy
     for name in sorted(set(services.network.leases()) - there):
         yield Finding(
@@ -227,7 +227,7 @@ def stale_leases(services: Services, busy: set[str]) -> Iterator[Finding]:
 
 
 def kept_states(services: Services, busy: set[str]) -> Iterator[Finding]:
-    """Saved states that can't be brought back, or that a VM is writing to."""
+    """Saved states that have lost a disk, or whose disks a VM is writing to."""
     volumes = {volume.path for volume in services.volumes.all()}
     written = {disk.path: vm.name for vm in services.domains.vms() for disk in vm.disks}
     for kept in services.domains.saved_states():
@@ -256,7 +256,7 @@ def kept_states(services: Services, busy: set[str]) -> Iterator[Finding]:
 
 
 def box_images(services: Services, _busy: set[str]) -> Iterator[Finding]:
-    """Boxes' images that VMs are based on and that are gone or damaged, and damaged boxes."""
+    """Damaged boxes, and missing or damaged box images that VMs are based on."""
     known: set[Path] = set()
     for box in services.boxes.list():
         known.add(services.config.pool_path / services.vagrant.volume_name(box))
@@ -300,9 +300,9 @@ def pool(services: Services, _busy: set[str]) -> Iterator[Finding]:
 
 
 def strangers(services: Services, busy: set[str]) -> Iterator[Finding]:
-    """Domains that have the name of a VM of devvm's and are none.
+    """Domains that are named like a VM of devvm's but are not one.
 
-    One that a create made and has not marked yet is no stranger: the create's journal has its UUID.
+    Skips a domain that `create` has made but not marked yet: its UUID is in the journal.
     """
     for fqdn, reason in services.domains.others().items():
         name = naming.name_of(services.config, fqdn)

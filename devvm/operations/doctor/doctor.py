@@ -1,4 +1,4 @@
-"""`doctor`: what is not as it should be on this host, and mending it."""
+"""`doctor`: find problems on this host, and fix them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from devvm.ports.services import Services
 
 @dataclass(frozen=True, kw_only=True)
 class Busy:
-    """A VM that somebody is changing now; it is not looked at."""
+    """A VM that another command is changing, so that it is not examined."""
 
     name: str
     holder: str
@@ -22,7 +22,7 @@ class Busy:
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """What was found."""
+    """The problems found, and the VMs that were not examined."""
 
     findings: tuple[Finding, ...]
     busy: tuple[Busy, ...]
@@ -30,15 +30,15 @@ class Diagnosis:
 
 @dataclass(frozen=True, kw_only=True)
 class Treated:
-    """A finding, and what came of fixing it."""
+    """A finding, and whether it was fixed."""
 
     finding: Finding
     fixed: bool
-    error: str | None = None  # why not, where it was tried
+    error: str | None = None  # why the fix failed, if it did
 
 
 def examine(services: Services) -> Diagnosis:
-    """Look at everything, and change nothing.
+    """Run every check. Changes nothing.
 
     Raises:
         HostNotReadyError: libvirt does not answer.
@@ -53,10 +53,10 @@ def examine(services: Services) -> Diagnosis:
 
 
 def fix(services: Services, run: Run) -> tuple[Treated, ...]:
-    """Fix what can be fixed, and say of everything what came of it.
+    """Fix what can be fixed, and return the result for every finding.
 
-    One thing fixed may show or solve another: so it looks again after one of each subject, until
-    there is nothing new.
+    A fix may reveal or solve other problems. So the checks run again after one fix per subject,
+    until they find nothing new.
     """
     services.volumes.ensure()
     treated: dict[tuple[str, str, str], Treated] = {}

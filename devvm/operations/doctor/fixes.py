@@ -1,4 +1,4 @@
-"""What `doctor --fix` does about what it finds; the VM's lock is held."""
+"""The fixes of `doctor --fix`. The caller holds the VM's lock."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from devvm.ports.services import Services
 
 
 def end_operation(services: Services, name: str, run: Run) -> None:
-    """End what a killed command had begun."""
+    """Finish or undo the operation of a killed command."""
     transaction.end(Machine(services, name), run)
 
 
@@ -27,12 +27,12 @@ def undo_rebuild(services: Services, kept: SavedState, run: Run) -> None:
 
 
 def set_journal_aside(services: Services, name: str, _run: Run) -> None:
-    """Go on without a journal that can't be read."""
+    """Move a journal that can't be read out of the way."""
     services.state.set_journal_aside(name)
 
 
 def rename(services: Services, vm: Vm, fqdn: str, _run: Run) -> None:
-    """Give a VM's domain its name back."""
+    """Rename a VM's domain back to its own name."""
     provision.power_off(services, vm, timeout=transaction.STOP_TIMEOUT)
     services.domains.rename(vm.fqdn, fqdn)
     if vm.state is VmState.RUNNING:
@@ -42,7 +42,7 @@ def rename(services: Services, vm: Vm, fqdn: str, _run: Run) -> None:
 
 
 def new_way_in(services: Services, vm: Vm, run: Run) -> None:
-    """Make a VM's key and files anew, and have the VM let them in."""
+    """Recreate a VM's key and files, and authorize the key in the VM."""
     repair.new_way_in(services, vm, run)
     if vm.state is VmState.RUNNING and vm.metadata is not None:
         machine = Machine(services, vm.name)
@@ -50,7 +50,7 @@ def new_way_in(services: Services, vm: Vm, run: Run) -> None:
 
 
 def redefine(services: Services, name: str, _run: Run) -> None:
-    """Define a domain again that somebody deleted."""
+    """Redefine a domain that somebody deleted."""
     machine = Machine(services, name)
     repair.redefine(machine)
     repair.write_files(machine)
@@ -65,35 +65,35 @@ def collect(services: Services, name: str, _run: Run) -> None:
 
 
 def to_trash(services: Services, kept: SavedState, _run: Run) -> None:
-    """Move a snapshot of a VM that is gone to the trash, from where it comes back as that VM."""
+    """Move a snapshot of a VM that is gone to the trash, from where it can be recovered."""
     saved_states.to_trash(services, kept, f"the snapshot {kept.label}")
 
 
 def release_lease(services: Services, name: str, _run: Run) -> None:
-    """Give a place on the network back."""
+    """Release a VM's DHCP lease."""
     Machine(services, name).release_lease()
 
 
 def write_files(services: Services, name: str, _run: Run) -> None:
-    """Write a VM's files, and reserve its place on the network."""
+    """Write a VM's files, and reserve its DHCP lease."""
     repair.write_files(Machine(services, name))
 
 
 def renew_certificate(services: Services, vm: Vm, run: Run) -> None:
-    """Give a VM a certificate that is good for long."""
+    """Renew a VM's certificate."""
     certificate.renew(services, vm, run)
 
 
 def restore_facts(services: Services, name: str, _run: Run) -> None:
-    """Write what devvm noted in a domain again."""
+    """Restore devvm's metadata in a domain."""
     repair.restore_facts(Machine(services, name))
 
 
 def forget(services: Services, name: str, _run: Run) -> None:
-    """Remove the folder of a VM that is not there."""
+    """Remove the folder of a VM that doesn't exist."""
     services.state.forget(name)
 
 
 def forget_kept(services: Services, kept: SavedState, _run: Run) -> None:
-    """Keep a state no longer that was never really set aside."""
+    """Forget a saved state whose disks the VM still uses."""
     saved_states.forget_kept(services, kept)

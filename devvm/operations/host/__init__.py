@@ -1,1 +1,1 @@
-"""This host: set up."""
+"""Host set-up."""

@@ -1,4 +1,4 @@
-"""Host set-up: what a host lacks, and putting it there.
+"""Host set-up: check what a host lacks, and install it.
 
 Checking takes a fraction of a second, so every command that needs the host can afford it.
 """
@@ -16,7 +16,7 @@ from devvm.ports.setup import SetupStep
 
 @dataclass(frozen=True, kw_only=True)
 class StepStatus:
-    """One step of host set-up and what it would still do."""
+    """A step of host set-up, and what it has left to do."""
 
     key: str
     title: str
@@ -46,12 +46,12 @@ class HostStatus:
         return all(step.done for step in self.steps)
 
     def needed(self) -> list[str]:
-        """Everything that set-up would do, in words."""
+        """What set-up has left to do, in words."""
         return [line for step in self.steps for line in step.needed]
 
 
 def check(steps: Iterable[SetupStep]) -> HostStatus:
-    """Look, and change nothing."""
+    """Check every step. Changes nothing."""
     return HostStatus(
         steps=tuple(
             StepStatus(
@@ -64,7 +64,7 @@ def check(steps: Iterable[SetupStep]) -> HostStatus:
 
 
 def require(steps: Iterable[SetupStep]) -> None:
-    """Return where the host is ready.
+    """Make sure that the host is ready.
 
     Raises:
         HostNotReadyError: it isn't; lists what is missing.
@@ -75,7 +75,7 @@ def require(steps: Iterable[SetupStep]) -> None:
 
 
 def not_ready(status: HostStatus) -> HostNotReadyError:
-    """The error that says what a host lacks; what is optional it does not lack."""
+    """The error that lists what a host lacks; optional steps don't count."""
     lacking = [line for step in status.steps if not step.optional for line in step.needed]
     return HostNotReadyError(
         "this host is not ready for devvm",
@@ -85,11 +85,11 @@ def not_ready(status: HostStatus) -> HostNotReadyError:
 
 
 def apply(steps: Sequence[SetupStep], run: Run, log: Path) -> HostStatus:
-    """Do what is missing, step by step, and look again.
+    """Do what is missing, step by step, and check again.
 
     Raises:
-        HostNotReadyError: a step was done and still something is missing.
-        DevvmError: a step failed; what was done before it stays, and is not done again.
+        HostNotReadyError: something is still missing after its step.
+        DevvmError: a step failed; the earlier ones stay done.
     """
     for step in steps:
         if not step.missing():
