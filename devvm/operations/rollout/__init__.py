@@ -1,1 +1,1 @@
-"""Bringing a release to many VMs."""
+"""Rollouts: update many VMs to one release."""

@@ -1,4 +1,4 @@
-"""Starts, resumes, pauses, aborts and rolls back rollouts: what people do with them."""
+"""Start, resume, pause, abort and roll back rollouts."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ Make = Callable[[RolloutLog], Rollout]
 
 @contextmanager
 def started(services: Services, plan: Plan, *, command: str) -> Iterator[RolloutLog]:
-    """A new rollout on record, and the right to carry it out.
+    """Record a new rollout, and hold the rollout lock.
 
-    The plan is carried out as it was agreed on. What has become of a VM since, that it is gone,
-    pinned or on the release, is seen when its turn comes.
+    The plan is carried out as agreed. Whether a VM has since been deleted, pinned or updated is
+    checked when its turn comes.
 
     Args:
-        services: Where.
-        plan: Who goes when.
-        command: What was typed, told to others.
+        services: The adapters to use.
+        plan: The VMs, in waves.
+        command: What was typed, shown to whoever finds the lock held.
 
     Raises:
-        LockedError: another is being carried out.
-        UsageError: the latest has not ended, or the release is retired by now.
-        NotFoundError: the release is not on record any more, or its box is gone.
+        LockedError: another rollout is being carried out.
+        UsageError: the latest rollout has not ended, or the release is retired.
+        NotFoundError: the release is no longer on record, or has no box.
     """
     with store.held(services, command):
         logs = store.every(services)
@@ -50,36 +50,36 @@ def started(services: Services, plan: Plan, *, command: str) -> Iterator[Rollout
 def taken_up(
     services: Services, identifier: str | None, *, command: str, ended: bool = False
 ) -> Iterator[RolloutLog]:
-    """A rollout on record, and the right to carry it on.
+    """Find a recorded rollout, and hold the rollout lock.
 
     Args:
-        services: Where.
-        identifier: Which; by default the latest.
-        command: What was typed, told to others.
-        ended: Whether one that has ended is meant, too.
+        services: The adapters to use.
+        identifier: The rollout's name; by default, the latest.
+        command: What was typed, shown to whoever finds the lock held.
+        ended: Whether the rollout may have ended.
 
     Raises:
-        NotFoundError: there is none.
-        LockedError: one is being carried out.
-        UsageError: it has ended.
+        NotFoundError: there is no such rollout.
+        LockedError: a rollout is being carried out.
+        UsageError: it has ended, and `ended` is false.
     """
     with store.held(services, command):
         log = store.find(services, identifier)
         record = log.record()
         if record.ended and not ended:
             raise _has_ended(record)
-        log.obey()  # what was asked of a process that is no more
+        log.obey()  # a request to a process that has died
         yield log
 
 
 def ask(services: Services, identifier: str | None, request: Request) -> tuple[RolloutLog, bool]:
-    """Ask the process that carries a rollout out to pause or to abort it.
+    """Ask the process that carries out a rollout to pause or abort it.
 
     Returns:
-        The rollout, and whether a process is there to obey.
+        The rollout, and whether a process is carrying it out.
 
     Raises:
-        NotFoundError: there is none.
+        NotFoundError: there is no such rollout.
         UsageError: it has ended, or its VMs are being brought back.
     """
     log = store.find(services, identifier)
@@ -98,10 +98,10 @@ def ask(services: Services, identifier: str | None, request: Request) -> tuple[R
 
 
 def abort(services: Services, identifier: str | None, make: Make, *, command: str) -> State:
-    """Abort a rollout that no process carries out; VMs that are half way there go back.
+    """Abort a rollout that no process is carrying out; half-updated VMs are rolled back.
 
     Raises:
-        LockedError: a process carries it out: `ask` it.
+        LockedError: a process is carrying it out; use `ask`.
     """
     with taken_up(services, identifier, command=command) as log:
         rollout = make(log)
@@ -109,11 +109,11 @@ def abort(services: Services, identifier: str | None, make: Make, *, command: st
 
 
 def roll_back(services: Services, identifier: str | None, make: Make, *, command: str) -> State:
-    """Bring every VM of a rollout back to its own previous state.
+    """Roll every VM of a rollout back to its previous state.
 
     Raises:
-        NotFoundError: there is none.
-        LockedError: a process carries it out.
+        NotFoundError: there is no such rollout.
+        LockedError: a process is carrying it out.
         UsageError: it has been rolled back already.
     """
     with taken_up(services, identifier, command=command, ended=True) as log:
@@ -126,7 +126,7 @@ def roll_back(services: Services, identifier: str | None, make: Make, *, command
 
 
 def records(services: Services) -> list[Record]:
-    """Every rollout, the oldest first."""
+    """The record of every rollout, oldest first."""
     return [log.record() for log in store.every(services)]
 
 

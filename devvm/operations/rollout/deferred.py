@@ -1,4 +1,4 @@
-"""A VM that did not run when its rollout came by: brought to the release when it starts."""
+"""Update a VM that was off when its rollout reached it, at its next start."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from devvm.ports.services import Services
 
 
 def due(vm: Vm, today: date) -> str | None:
-    """The release that a VM is to be brought to; None where it may stay on its own.
+    """The release that a VM is due for; None if it isn't due.
 
-    A pin keeps a rollout from it, but not the end of an update that is half way.
+    A pin holds off a rollout, but not the rest of an update that has begun.
     """
     facts = vm.metadata
     if facts is None or (pins.pinned(facts, today) and not facts.restore_point):
@@ -29,13 +29,13 @@ def due(vm: Vm, today: date) -> str | None:
 
 
 def bring(services: Services, name: str, run: Run, *, by: str) -> update.Updated:
-    """Bring a VM that has been started to the release that it is due for.
+    """Update a VM that has been started to the release that it is due for.
 
-    What came of it is written in the record of its rollout. Where it failed, the VM is as it was,
-    and is not tried again by itself.
+    The result is added to the rollout's record. If the update fails, the VM is as before, and the
+    next start doesn't try again.
 
     Raises:
-        DevvmError: it could not be brought there.
+        DevvmError: the update failed.
     """
     machine = Machine(services, name)
     vm = lifecycle.running(machine)
@@ -56,7 +56,7 @@ def bring(services: Services, name: str, run: Run, *, by: str) -> update.Updated
 
 
 def _forget(machine: Machine, run: Run) -> None:
-    """Do not try it again by itself, unless it is half way there, or in somebody else's hands."""
+    """Cancel the update, unless it is half done or the VM is locked."""
     with suppress(LockedError), machine.services.state.lock(machine.name, run.command):
         facts = lifecycle.get(machine).metadata
         if facts and not facts.restore_point:
@@ -66,7 +66,7 @@ def _forget(machine: Machine, run: Run) -> None:
 def _note(
     services: Services, rollout: str, name: str, step: Step, by: str, **facts: object
 ) -> None:
-    """Write in the rollout's record; where that is gone, the VM itself knows."""
+    """Add an event to the rollout's record, if that still exists."""
     for log in store.every(services):
         if log.id == rollout:
             log.append(Event(at=store.now(), by=by, what=step, vm=name, facts=facts))

@@ -1,7 +1,7 @@
-"""A rollout: a release on its way to the fleet, VM by VM, wave by wave.
+"""Carry out a rollout, wave by wave.
 
-Whoever calls `carry_out` goes on from what the record says, whatever became of the process
-before. One thread decides and writes; each VM is changed in a thread of its own.
+`carry_out` continues from what the record says, whatever happened to the process before. One thread
+decides; each VM is changed in its own thread.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from devvm.operations.update import strategy
 from devvm.operations.vm import create
 from devvm.ports.services import Services
 
-#: Seconds between two looks at what somebody asks for.
+#: Seconds between checks for requests.
 _TICK = 1.0
 _KINDS: Mapping[State, Kind] = {
     State.FAILED: "failure",
     State.ABORTED: "aborted",
     State.ROLLED_BACK: "rolled-back",
 }
-#: MiB of the host's memory that Ansible and what comes with it need for one VM.
+#: MiB of host memory that Ansible and its processes need for one VM.
 _MEMORY_MIB = 256
 
 
 @dataclass(frozen=True)
 class _Stop:
-    """What keeps a rollout from going on for now; `why` is for people."""
+    """Why a rollout pauses; `why` is for people."""
 
     cause: Cause
     why: str
@@ -51,7 +51,7 @@ class _Stop:
 
 @dataclass(frozen=True, kw_only=True)
 class Clock:
-    """The time, told apart for tests; `now` is in the host's zone, as quiet hours and pins are."""
+    """The clock, replaced by tests; `now` is in the host's zone, like quiet hours and pins."""
 
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     sleep: Callable[[float], None] = time.sleep
@@ -59,16 +59,16 @@ class Clock:
 
 @dataclass
 class Rollout:
-    """A rollout that this process carries out; it holds the lock.
+    """A rollout that this process carries out, holding the rollout lock.
 
     Attributes:
-        services: What the operation may use.
-        log: The record.
-        by: Who carries it out.
-        messenger: Told of what happens.
-        clock: The time.
-        interrupted: Set by who wants it to pause as soon as no VM is half way there.
-        stopped: Set by who has stopped what is being done to VMs: they did not fail.
+        services: The adapters to use.
+        log: Its record.
+        by: Login of the person who carries it out.
+        messenger: Sends notifications.
+        clock: The time source.
+        interrupted: Set it to pause the rollout once no VM is half updated.
+        stopped: Set if the work on VMs was stopped, which then doesn't count as a failure.
     """
 
     services: Services
@@ -80,7 +80,7 @@ class Rollout:
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        """Add up what has happened."""
+        """Load the plan, the events and the release."""
         plan, at = self.log.plan()
         self.plan = plan
         self._planned_at = at
@@ -96,9 +96,9 @@ class Rollout:
         self._again_at: dict[str, datetime] = {}
 
     def carry_out(self) -> State:
-        """Go on until the rollout has ended, or is paused; how it is then.
+        """Continue until the rollout has ended or is paused; return its state.
 
-        Interrupted, it is paused once those VMs that are being changed have ended.
+        If interrupted, it pauses once the VMs that are being changed are done.
 
         Raises:
             DevvmError: the record can't be written.
@@ -117,11 +117,11 @@ class Rollout:
 
     @property
     def stuck(self) -> bool:
-        """Whether a VM could not be brought back."""
+        """Whether a VM could not be rolled back."""
         return any(self.ledger.vm(n).state is Step.STUCK for n in self.plan.vms)
 
     def roll_back(self, why: str) -> State:
-        """Bring every VM that this rollout brought to its release back to its previous state."""
+        """Roll every VM that this rollout updated back to its previous state."""
         if self.ledger.state is State.ROLLING_BACK:
             return self.carry_out()
         self.note(State.ROLLING_BACK, why=why)
@@ -129,13 +129,13 @@ class Rollout:
         return self.ledger.state
 
     def abort(self, why: str) -> State:
-        """Start with no VM any more; those that are half way there go back."""
+        """Start no more VMs, and roll back those that are half updated."""
         half_way = [n for n in self.plan.vms if self.ledger.vm(n).state is Step.UPDATING]
         self._bring_back(half_way, State.ABORTED, why)
         return self.ledger.state
 
     def note(self, what: str, vm: str | None = None, **facts: object) -> None:
-        """Write an event down, then take it in."""
+        """Record an event, then update the ledger."""
         event = Event(at=now(), by=self.by, what=str(what), vm=vm, facts=facts)
         with self._writing:
             self.log.append(event, durable=what not in (Mark.PHASE, Mark.NOTE))
@@ -163,10 +163,10 @@ class Rollout:
         self._tell("done", f"{self.plan.terms.release} is rolled out: {text}")
 
     def _carry_out_wave(self, name: str, vms: Sequence[str]) -> bool:
-        """Whether the rollout goes on after it."""
+        """Update a wave; return whether the rollout continues."""
         left = [n for n in vms if self._unsettled(n) or name == POSTPONED]
         failed = sum(map(self._failed, vms))
-        if failed > self._allowed(name):  # the process was killed before it could say so
+        if failed > self._allowed(name):  # killed before it could record the failure
             self._fail(name, failed)
             return False
         if not left:
@@ -183,7 +183,7 @@ class Rollout:
         return True
 
     def _change(self, names: Sequence[str], wave: str) -> bool:
-        """Change VMs side by side; False: the rollout does not go on."""
+        """Update VMs in parallel; return whether the rollout continues."""
         queue, allowed = list(names), self._allowed(wave)
         stop: _Stop | None = None
         failed = sum(map(self._failed, self._of_wave()))
@@ -221,13 +221,13 @@ class Rollout:
         return False
 
     def _wish(self) -> _Stop | None:
-        """Why somebody wants no further VM to be begun with; None where nobody does."""
+        """Why to start no more VMs, a request or an interrupt; None if there is neither."""
         if request := self.log.request():
             return _Stop(Cause.REQUEST, _asked_to(request))
         return _Stop(Cause.INTERRUPT, "interrupted") if self.interrupted.is_set() else None
 
     def _lack(self, pool: SideBySide) -> str:
-        """What the host lacks to bear one VM more that is being changed; empty: nothing."""
+        """What the host lacks to update one more VM; empty if nothing."""
         if not pool.free:
             return ""
         _, free_mib = self.services.host.memory_mib()
@@ -240,7 +240,7 @@ class Rollout:
         return ""
 
     def _ready(self, queue: Sequence[str], pool: SideBySide) -> list[str]:
-        """Those that may be looked at now, as many as there is room for."""
+        """The VMs to work on now, at most as many as the pool has room for."""
         at, found = self.clock.now(), list[str]()
         for name in queue:
             if len(found) >= pool.free:
@@ -248,7 +248,7 @@ class Rollout:
             until = self._again_at.get(name)
             if until is not None and until > at:
                 continue
-            begun = self.ledger.vm(name).tries  # half way there is worse than any hour
+            begun = self.ledger.vm(name).tries  # finish what has begun, even in quiet hours
             if not begun and (quiet_until := self._quiet_until(name, at)):
                 self._again_at[name] = quiet_until
                 title = f"quiet hours until {quiet_until:%H:%M}"
@@ -263,7 +263,7 @@ class Rollout:
         return quiet_hours.until([quiet_hours.parse(text) for text in hours], at)
 
     def _step(self, name: str) -> vm_step.Outcome:
-        """In a thread of its own."""
+        """Work on one VM, in its own thread."""
         run = self._run(name, "update")
         return vm_step.step(
             self.services,
@@ -277,7 +277,7 @@ class Rollout:
         )
 
     def _take(self, name: str, outcome: vm_step.Outcome, wave: str) -> bool:
-        """Write down what a step came to; whether the VM is to be looked at again."""
+        """Record the outcome of a step; return whether to look at the VM again."""
         if outcome.again_at is not None:
             self._again_at[name] = outcome.again_at
         step = outcome.step
@@ -290,7 +290,7 @@ class Rollout:
         return step in (None, Step.ASKED)
 
     def _note_failure(self, name: str, error: DevvmError) -> bool:
-        """Write down that a VM could not be brought there; whether that is its failure."""
+        """Record that a VM could not be updated; return whether that counts as a failure."""
         vm = self.services.domains.vm(name)
         half_way = vm is not None and strategy.began(vm, self.release)
         stuck = half_way or self.services.state.journal(name) is not None
@@ -318,8 +318,8 @@ class Rollout:
     # Back ----------------------------------------------------------------------------------
 
     def _bring_back(self, names: Sequence[str], state: State, why: str) -> None:
-        """Bring VMs back, the last ones first; the rollout has ended then."""
-        self.ledger = self._read()  # VMs that started meanwhile have written in it, too
+        """Roll VMs back, the last ones first, and end the rollout with `state`."""
+        self.ledger = self._read()  # VMs that started meanwhile have added events
         steps = (Step.DONE, Step.UPDATING, Step.GOING_BACK, Step.STUCK)
         queue = [n for n in reversed(names) if self.ledger.vm(n).state in steps]
         with SideBySide(self.plan.terms.parallel) as pool:
@@ -341,24 +341,24 @@ class Rollout:
         self._tell(_KINDS[state], f"{state}: {why}")
 
     def _back(self, name: str) -> tuple[Step, dict[str, Any]]:
-        """In a thread of its own."""
+        """Roll one VM back, in its own thread."""
         progress = self.ledger.vm(name)
         if progress.state is not Step.UPDATING:
             self.note(Step.GOING_BACK, name)
         return vm_step.back(self.services, self.release, progress, self._run(name, "rollback"))
 
     def _forget_due(self, name: str) -> bool:
-        """Whether a VM that is due stays on its release; waits for who is changing it."""
+        """Cancel the update of a due VM, waiting for its lock; return whether it is cancelled."""
         while True:
             try:
                 return vm_step.forget_due(Machine(self.services, name), self.plan, self.release)
             except LockedError:
                 self.clock.sleep(_TICK)
 
-    # Small things --------------------------------------------------------------------------
+    # Helpers -------------------------------------------------------------------------------
 
     def _of_wave(self) -> tuple[str, ...]:
-        """The VMs of the wave at work."""
+        """The VMs of the current wave."""
         name = self.ledger.record.wave
         if name == POSTPONED:
             return tuple(n for n in self.plan.vms if self.ledger.vm(n).put_off)
@@ -371,7 +371,7 @@ class Rollout:
         return ledger
 
     def _allowed(self, wave: str) -> int:
-        """How many of a wave may fail."""
+        """How many VMs of a wave may fail."""
         return 0 if wave == CANARY else self.plan.terms.max_failures
 
     def _unsettled(self, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Telling of a rollout in every way that is configured; none of them can stop it or hold it up."""
+"""Notify people of a rollout; a sender that fails neither stops nor delays the rollout."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from devvm.domain.errors import DevvmError
 from devvm.domain.rollout.message import Message, one_line
 from devvm.ports.messenger import Sender
 
-#: Seconds until a sender is no longer waited for. Each gives up by itself sooner; this is for what
-#: no timeout reaches, such as a name server that is silent.
+#: Seconds to wait for senders. Each has a shorter timeout of its own; this one is for what those
+#: don't cover, such as a name server that doesn't respond.
 _PATIENCE = 20.0
 
 
 class Messenger:
-    """Tells all senders at once.
+    """Sends messages through all senders at once.
 
     Args:
-        senders: Those that are configured; may be none.
-        patience: Seconds that all of them together are waited for.
+        senders: The configured senders; may be empty.
+        patience: Seconds to wait for all of them together.
     """
 
     def __init__(self, senders: Sequence[Sender], *, patience: float = _PATIENCE) -> None:
@@ -29,13 +29,13 @@ class Messenger:
         self._patience = patience
 
     def tell(self, message: Message) -> list[str]:
-        """Tell all of them; what went wrong, a line for each that was not told.
+        """Send a message; return one line for each sender that failed.
 
-        Never raises, and returns within seconds: a rollout goes on whether it is heard or not.
+        Never raises, and returns within seconds: a rollout doesn't depend on its notifications.
         """
         complaints: dict[int, str] = {}
         threads = [
-            # A daemon: one that hangs must not keep devvm from ending either.
+            # A daemon, as a sender that hangs must not keep devvm from exiting.
             threading.Thread(
                 target=_tell, args=(sender, message, complaints, number), daemon=True
             )
@@ -57,14 +57,14 @@ class Messenger:
 
 
 def try_out(messenger: Messenger, by: str) -> list[str]:
-    """Send a test message, for a person who tries their settings.
+    """Send a test message.
 
     Args:
-        messenger: Who is to tell it.
+        messenger: Sends it.
         by: The person's login.
 
     Returns:
-        What went wrong, a line for each sender that failed.
+        One line for each sender that failed.
     """
     return messenger.tell(
         Message(
@@ -84,6 +84,6 @@ def _tell(sender: Sender, message: Message, complaints: dict[int, str], number: 
     except DevvmError as error:
         reason = (error.details or "").strip().splitlines()[-1:]
         complaints[number] = one_line(": ".join([sender.name, error.brief, *reason]))
-    except Exception as error:  # a defect of a sender is not the rollout's
-        # Not its text, which may have what was sent: a token, a password.
+    except Exception as error:  # a bug in a sender must not stop the rollout
+        # Not the error's text, which may contain a token or a password.
         complaints[number] = f"{sender.name}: a bug in devvm ({type(error).__name__})"

@@ -1,4 +1,4 @@
-"""`pin`, `unpin`: until when no rollout changes a VM, by whom and why; kept in its domain."""
+"""`pin`, `unpin`: keep rollouts from changing a VM. Pins are part of the VM's metadata."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from devvm.operations.vm import lifecycle
 from devvm.ports.services import Services
 from devvm.system.state import write_atomic
 
-#: Days that a pin holds at most: one that nobody thinks of any more ends by itself.
+#: Days that a pin lasts at most, so that a forgotten one expires.
 DAYS = 90
-#: Characters of a reason: it is shown in a line with other things.
+#: Characters of a reason at most: it is shown on one line with other things.
 _REASON_MAX = 200
 
 
 def pin(
     services: Services, name: str, *, until: date, reason: str, by: str, today: date, command: str
 ) -> Vm:
-    """Keep rollouts from a VM for a while, in place of an earlier pin; the VM.
+    """Pin a VM, replacing an earlier pin; return the VM.
 
     Args:
-        services: Where.
+        services: The adapters to use.
         name: The VM.
-        until: The last day that the pin holds.
-        reason: Why, in a line.
-        by: The login of who wants it.
-        today: The day.
-        command: What was typed, told to others who want to change the VM now.
+        until: The last day of the pin.
+        reason: Why, in one line.
+        by: Login of the person who pins it.
+        today: Today's date.
+        command: What was typed, shown to whoever finds the VM locked.
 
     Raises:
-        UsageError: the day is over or too far away, or the reason is not a line of text.
+        UsageError: the day is past or too far away, or the reason is not one line of text.
         NotFoundError: there is no such VM.
-        LockedError: somebody is changing it.
-        OperationError: it is not whole, so that nothing can be noted in it.
+        LockedError: another command is changing the VM.
+        OperationError: the VM is unfinished, or an operation on it is.
     """
     if until < today:
         raise UsageError(
@@ -57,12 +57,12 @@ def pin(
 
 
 def unpin(services: Services, name: str, *, command: str) -> tuple[Vm, bool]:
-    """Let rollouts change a VM again; the VM, and whether there was a pin to take away.
+    """Unpin a VM; return the VM, and whether it had a pin.
 
     Raises:
         NotFoundError: there is no such VM.
-        LockedError: somebody is changing it.
-        OperationError: it is not whole, so that nothing can be noted in it.
+        LockedError: another command is changing the VM.
+        OperationError: the VM is unfinished, or an operation on it is.
     """
     with services.state.lock(name, command):
         vm, facts = _whole(Machine(services, name))
@@ -73,7 +73,7 @@ def unpin(services: Services, name: str, *, command: str) -> tuple[Vm, bool]:
 
 
 def pinned(metadata: Metadata | None, today: date) -> str | None:
-    """Until when, by whom and why a VM is pinned, in a line; None where it is not, or no more."""
+    """Until when, by whom and why a VM is pinned, in one line; None if it isn't."""
     if metadata is None or metadata.pinned_until < today.isoformat():
         return None
     return f"pinned until {metadata.pinned_until} by {metadata.pinned_by}: {metadata.pin_reason}"
@@ -83,7 +83,7 @@ def _line(reason: str) -> str:
     line = reason.strip()
     if not line:
         raise UsageError("a pin needs a reason", resolution="--reason 'demo on Friday'")
-    if not line.isprintable():  # neither XML nor a table has a place for them
+    if not line.isprintable():  # neither XML nor a table can hold control characters
         raise UsageError(
             "a pin's reason is one line of text",
             details="it has a line break or control characters in it",
@@ -98,7 +98,7 @@ def _line(reason: str) -> str:
 
 
 def _whole(machine: Machine) -> tuple[Vm, Metadata]:
-    """A VM that facts can be noted in, and that no operation gives other ones when it ends."""
+    """The VM and its metadata, which no unfinished operation is going to overwrite."""
     vm = lifecycle.present(machine)
     if begun := machine.journal():
         raise OperationError(
@@ -117,7 +117,7 @@ def _whole(machine: Machine) -> tuple[Vm, Metadata]:
 
 def _note(services: Services, vm: Vm, facts: Metadata) -> Vm:
     services.domains.set_metadata(vm.uuid, facts)
-    # and where it is read from when somebody deletes the domain
+    # also in the copy that is used if somebody deletes the domain
     saved = services.state.vm(vm.name) / ssh.DEFINITION
     write_atomic(saved, services.domains.definition(vm.fqdn))
     return lifecycle.get(Machine(services, vm.name))

@@ -1,4 +1,4 @@
-"""Plans a rollout: who goes when, how, and what each owner will notice."""
+"""Plan a rollout: when and how each VM is updated, and what its owner will notice."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from devvm.ports.services import Services
 
 
 class Wait(StrEnum):
-    """What keeps a VM from being changed when its turn comes."""
+    """Why a VM can't be updated when its turn comes."""
 
     PINNED = "pinned"
     OFF = "off"
@@ -29,14 +29,14 @@ class Planned:
     """A VM in a plan.
 
     Attributes:
-        name: It.
-        engineer: Whose it is.
-        release: What it is on.
-        wave: When it goes.
-        strategy: How, as far as the releases tell; its own state may speak for a new root.
+        name: Its name.
+        engineer: Login of its engineer.
+        release: Its release now.
+        wave: The name of its wave.
+        strategy: How to update it, judging by the releases; its own state may require a rebuild.
         notice: What its owner will notice.
-        waits: What keeps it from being changed, or at once; None: nothing does.
-        why: The same for people.
+        waits: Why it can't be updated in its turn; None if it can.
+        why: The same, for people.
     """
 
     name: str
@@ -52,17 +52,17 @@ class Planned:
 def make(
     services: Services, terms: Terms, *, by: str, today: date
 ) -> tuple[Plan, tuple[Planned, ...]]:
-    """A plan for the VMs that are not on the release yet; nothing is put on record.
+    """Plan the update of the VMs that are not on the release yet. Records nothing.
 
     Args:
-        services: Whose VMs.
+        services: The adapters to use.
         terms: What was asked for.
-        by: Whose it is.
-        today: The day, for pins.
+        by: Login of the person who plans it.
+        today: Today's date, for pins.
 
     Raises:
-        NotFoundError: the release is not on record or has no box, or there is no VM of a name.
-        UsageError: it is retired, or every VM is on it.
+        NotFoundError: the release is not on record or has no box, or a named VM doesn't exist.
+        UsageError: the release is retired, or every VM is on it.
     """
     release = strategy.in_use(services, terms.release)
     vms = _candidates(services, terms, release)
@@ -70,7 +70,7 @@ def make(
     pinned = {vm.name: pins.pinned(vm.metadata, today) for vm in vms}
 
     def rank(vm: Vm) -> tuple[bool, int, str]:
-        """Canaries that are named, then those that can be changed now, which tells something."""
+        """VMs that can be updated now first, and among them the configured canaries."""
         ready = vm.state is VmState.RUNNING and not pinned[vm.name]
         return not ready, first.index(vm.name) if vm.name in first else len(first), vm.name
 
@@ -106,7 +106,7 @@ def _candidates(services: Services, terms: Terms, release: Release) -> list[Vm]:
 def _strategies(
     services: Services, vms: list[Vm], release: Release, terms: Terms
 ) -> dict[str, Strategy]:
-    """The strategy for each VM; VMs of one release have the same."""
+    """The strategy for each VM, by name; VMs on the same release have the same."""
     if terms.rebuild:
         return {vm.name: Strategy.rebuild("requested") for vm in vms}
     by_release: dict[str, Strategy] = {}
@@ -136,7 +136,7 @@ def _planned(vm: Vm, wave: str, chosen: Strategy, pin: str | None) -> Planned:
 
 
 def notice(chosen: Strategy) -> str:
-    """What a person notices of an update, in a sentence."""
+    """What the owner of a VM will notice of its update, in full sentences."""
     if chosen.kind is Kind.REBUILD:
         return (
             "The VM restarts on a new system. Homes, checkouts and databases are on its data disk "

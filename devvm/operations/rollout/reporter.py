@@ -1,4 +1,4 @@
-"""What a VM's run says, as events of its rollout."""
+"""Record the progress of a VM's update as events of its rollout."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from devvm.domain.run import PhaseRecord
 
 
 class VmReporter:
-    """Satisfies `Reporter`: phases and notes become events; details are for nobody.
+    """A `Reporter` that records phases and notes as events, and drops details.
 
     Args:
         name: The VM.
-        note: Writes an event.
+        note: Records an event.
     """
 
     def __init__(self, name: str, note: Callable[..., Any]) -> None:
@@ -22,15 +22,15 @@ class VmReporter:
         self._note = note
 
     def phase_started(self, name: str, title: str) -> None:  # noqa: ARG002
-        """What is done in the VM now."""
+        """Record what is being done in the VM."""
         self._note(Mark.PHASE, self._name, title=title)
 
     def detail(self, text: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def phase_finished(self, record: PhaseRecord) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def note(self, text: str) -> None:
-        """Something a person should know."""
+        """Record something a person should know."""
         self._note(Mark.NOTE, text=text)

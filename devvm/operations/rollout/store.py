@@ -1,7 +1,8 @@
-"""The record of a rollout on the host: its plan, and every event, in the order of happening.
+"""The record of a rollout on the host: its plan, and its events in order.
 
-An event is one line, appended and flushed to the disk before what it announces is done; so a
-rollout that was killed, or a host that was, is known as far as it got. It is the audit log, too.
+Each event is one line, appended and flushed to the disk before the work that it announces is done.
+So the record shows how far a rollout got, even if it or the host was killed. It is also the audit
+log.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class RolloutLog:
     """One rollout's files.
 
     Args:
-        folder: Where they are.
+        folder: The rollout's folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -66,7 +67,7 @@ class RolloutLog:
         return plan, at
 
     def events(self) -> list[Event]:
-        """All that has happened, in its order; an event of which only a part is written is none.
+        """Every event, in order; one that is only partly written is skipped.
 
         Raises:
             OperationError: it can't be read.
@@ -80,7 +81,7 @@ class RolloutLog:
             raise _unreadable(path, error) from None
 
     def record(self) -> Record:
-        """What it all adds up to.
+        """The state of the rollout, computed from its events.
 
         Raises:
             OperationError: it can't be read.
@@ -89,14 +90,14 @@ class RolloutLog:
         return record.add_up(plan, at, self.events())
 
     def append(self, event: Event, *, durable: bool = True) -> None:
-        """Write an event down.
+        """Append an event.
 
         Args:
             event: What happened.
-            durable: Whether it is on the disk when this returns.
+            durable: Whether to flush it to the disk before returning.
 
         Raises:
-            OperationError: it can't be written; what there is of it then counts as nothing.
+            OperationError: it can't be written; a partial line is skipped when read.
         """
         line = json.dumps(event.data(), ensure_ascii=False).encode() + b"\n"
         path = self._folder / _EVENTS
@@ -104,8 +105,8 @@ class RolloutLog:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o660)
             try:
                 if os.fstat(descriptor).st_uid == os.geteuid():
-                    os.fchmod(descriptor, 0o660)  # the umask took the group's right to write
-                fcntl.flock(descriptor, fcntl.LOCK_EX)  # a VM that starts may write as well
+                    os.fchmod(descriptor, 0o660)  # the umask removed the group's write permission
+                fcntl.flock(descriptor, fcntl.LOCK_EX)  # `devvm start` of a due VM may write, too
                 _write(descriptor, b"\n" + line if _is_torn(descriptor) else line)
                 if durable:
                     os.fsync(descriptor)
@@ -120,28 +121,28 @@ class RolloutLog:
             ) from None
 
     def ask_for(self, request: Request) -> None:
-        """Ask the process that carries the rollout out to pause or to abort it."""
+        """Ask the process that carries out the rollout to pause or abort it."""
         write_atomic(self._folder / _REQUEST, request)
 
     def request(self) -> Request | None:
-        """What somebody has asked for since."""
+        """What somebody has asked for; None if nothing."""
         with suppress(OSError):
             text = (self._folder / _REQUEST).read_text(encoding="utf-8").strip()
             return next((known for known in get_args(Request) if known == text), None)
         return None
 
     def obey(self) -> None:
-        """What was asked for is done."""
+        """Remove the request, once it has been carried out."""
         (self._folder / _REQUEST).unlink(missing_ok=True)
 
 
 def new(services: Services, plan: Plan) -> RolloutLog:
-    """Put a plan on record as a new rollout, which gives it its name; the lock is held."""
+    """Record a plan as a new rollout, and name it. The caller holds the rollout lock."""
     numbers = [int(log.id[1:]) for log in every(services)]
     identifier = f"r{max(numbers, default=0) + 1}"
     folder = services.state.rollouts / identifier
     folder.mkdir(exist_ok=True)
-    folder.chmod(0o2770)  # for everybody who may use libvirt, as the folder that it is in
+    folder.chmod(0o2770)  # for everybody who may use libvirt, like its parent
     named = record.plan_data(replace(plan, id=identifier))
     content = {"format": _FORMAT, "at": now(), "plan": named}
     write_atomic(folder / _PLAN, json.dumps(content, indent=2))
@@ -149,7 +150,7 @@ def new(services: Services, plan: Plan) -> RolloutLog:
 
 
 def every(services: Services) -> list[RolloutLog]:
-    """Every rollout on record, the oldest first."""
+    """Every recorded rollout, oldest first."""
     root = services.state.rollouts
     found = [path for path in root.iterdir() if _ID.fullmatch(path.name)] if root.is_dir() else []
     there = [path for path in found if (path / _PLAN).is_file()]
@@ -157,10 +158,10 @@ def every(services: Services) -> list[RolloutLog]:
 
 
 def find(services: Services, identifier: str | None) -> RolloutLog:
-    """A rollout by its name; the latest without one.
+    """The rollout of this name; the latest if that is None.
 
     Raises:
-        NotFoundError: there is none.
+        NotFoundError: there is no such rollout.
     """
     logs = every(services)
     found = [log for log in logs if identifier in (None, log.id)]
@@ -175,10 +176,10 @@ def find(services: Services, identifier: str | None) -> RolloutLog:
 
 @contextmanager
 def held(services: Services, command: str) -> Iterator[None]:
-    """Be the only process on this host that carries a rollout out.
+    """Hold the rollout lock: only one process per host may carry one out.
 
     Raises:
-        LockedError: another does.
+        LockedError: another process holds it.
     """
     with ExitStack() as stack:
         try:
@@ -193,23 +194,23 @@ def held(services: Services, command: str) -> Iterator[None]:
 
 
 def holder(services: Services) -> str | None:
-    """Who carries a rollout out now, in words; None where nobody does."""
+    """Who is carrying out a rollout, in words; None if nobody is."""
     return services.state.holder(_LOCK)
 
 
 def now() -> str:
-    """The time as events have it."""
+    """The current time, as in events: ISO 8601, UTC, with milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _is_torn(descriptor: int) -> bool:
-    """Whether the last line has no end: a host, or a process, died while it was written."""
+    """Whether the last line is incomplete: the host or the process died while writing it."""
     size = os.fstat(descriptor).st_size
     return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
 
 
 def _write(descriptor: int, content: bytes) -> None:
-    """Write all of it: the kernel may take a part, as where the disk is nearly full.
+    """Write all of it: the kernel may write only a part, as when the disk is nearly full.
 
     Raises:
         OSError: the rest can't be written.
@@ -219,13 +220,13 @@ def _write(descriptor: int, content: bytes) -> None:
 
 
 def _events(content: bytes) -> Iterator[Event]:
-    """The events in a record's bytes.
+    """The events in a record; lines that are incomplete are skipped.
 
-    A part of a line is no JSON, wherever it was cut, and perhaps no UTF-8 either. It may be
-    followed by events: the next one that was written began on a line of its own.
+    A line that was cut off is not JSON, and perhaps not UTF-8. More events may follow it, as the
+    next one written starts a new line.
 
     Raises:
-        KeyError, TypeError: a line is whole and no event.
+        KeyError, TypeError: a line is JSON, but not an event.
     """
     for line in content.split(b"\n"):
         try:

@@ -1,4 +1,4 @@
-"""One VM in a rollout: whether it may be changed now, and changing it."""
+"""One VM in a rollout: decide whether to update it now, and do it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from devvm.operations.transaction import transaction
 from devvm.operations.update import rollback, strategy, update
 from devvm.ports.services import Services
 
-#: Seconds until an answer, or somebody else's lock, is looked at again.
+#: Seconds between checks for an answer, or for a lock to be released.
 _LOOK_AGAIN = 15.0
 
 _THERE = "it is already on this release"
@@ -36,11 +36,11 @@ Tell = Callable[[Step, dict[str, Any]], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a step came to.
+    """The outcome of a step.
 
     Attributes:
-        step: How the VM is now; None: as it was, and to be looked at again.
-        facts: What belongs to it.
+        step: The VM's new state; None if it is unchanged, and to be looked at again.
+        facts: Details for the event.
         again_at: When to look again.
     """
 
@@ -60,25 +60,25 @@ def step(
     now: datetime,
     tell: Tell,
 ) -> Outcome:
-    """Bring a VM to the release, or say why not now, or not at all.
+    """Update a VM, or say why not now or not at all.
 
     Args:
-        services: What the operation may use.
-        plan: The rollout's.
-        release: The release.
+        services: The adapters to use.
+        plan: The rollout's plan.
+        release: The release to update to.
         progress: How far the VM is.
-        run: Where phases go.
-        by: Whose rollout it is.
-        now: The time.
-        tell: Told before anything is changed.
+        run: Reports the phases.
+        by: Login of the person who carries out the rollout.
+        now: The current time.
+        tell: Called before anything is changed.
 
     Raises:
-        HostNotReadyError: the host lacks something: no VM can be changed now.
-        DevvmError: the VM could not be brought there.
+        HostNotReadyError: the host lacks something, so no VM can be updated now.
+        DevvmError: the update failed.
     """
     machine = Machine(services, progress.name)
     try:
-        if progress.tries:  # begun by a process that was killed
+        if progress.tries:  # an earlier process began it and was killed
             with transaction.changing(machine, run):
                 pass
         vm = machine.vm()
@@ -101,10 +101,10 @@ def step(
 def back(
     services: Services, release: Release, progress: VmProgress, run: Run
 ) -> tuple[Step, dict[str, Any]]:
-    """Bring a VM back that is on the release by this rollout, or on its way there.
+    """Roll back a VM that this rollout has updated, or begun to update.
 
     Raises:
-        DevvmError: it can't be brought back.
+        DevvmError: it can't be rolled back.
     """
     machine = Machine(services, progress.name)
     with transaction.changing(machine, run, start=True):
@@ -113,7 +113,7 @@ def back(
     if vm is None:
         return Step.LEFT, {"why": "it no longer exists"}
     began = strategy.began(vm, release)
-    going = progress.state is Step.GOING_BACK  # and perhaps back already, without its work
+    going = progress.state is Step.GOING_BACK  # perhaps back already, but without its saved work
     if not strategy.is_on(vm, release.release) and not began and not going:
         if progress.state is Step.UPDATING:
             return Step.FAILED, {"why": "stopped; it is as it was before"}
@@ -126,13 +126,13 @@ def back(
 
 
 def forget_due(machine: Machine, plan: Plan, release: Release) -> bool:
-    """Let a VM that does not run stay on its release when it next starts.
+    """Cancel the update of a VM that is due.
 
     Returns:
-        Whether it stays; it does not where it has started and is on its way, or there.
+        Whether it stays on its release; False if it has started, and has been or is being updated.
 
     Raises:
-        LockedError: somebody is changing it.
+        LockedError: another command is changing the VM.
     """
     with machine.services.state.lock(machine.name, f"rollout {plan.id}"):
         vm = machine.vm()
@@ -146,7 +146,7 @@ def forget_due(machine: Machine, plan: Plan, release: Release) -> bool:
 
 
 def done(updated: update.Updated, seconds: float) -> dict[str, Any]:
-    """What belongs to a VM that is on the release now."""
+    """Details for the event that a VM is done."""
     return {
         "checks": _checks(updated.report),
         "seconds": round(seconds, 1),
@@ -180,10 +180,10 @@ def _soon(now: datetime) -> datetime:
 def _due(
     services: Services, plan: Plan, release: Release, progress: VmProgress, now: datetime
 ) -> Outcome:
-    """Note in a VM that does not run that it is to be brought to the release when it starts."""
+    """Mark a VM that is off as due: it is updated when it starts."""
     name = progress.name
     with services.state.lock(name, f"rollout {plan.id}"):
-        vm = services.domains.vm(name)  # as it is now that nobody else changes it
+        vm = services.domains.vm(name)  # again, now that nobody else can change it
         refusal = _refusal(vm, release, progress, now)
         if refusal is not None:
             return refusal
@@ -205,7 +205,7 @@ def _people(
     by: str,
     now: datetime,
 ) -> Outcome | None:
-    """Ask who is active, or see what they say; None: go ahead."""
+    """Ask active users, or read their answer; None means go ahead."""
     machine = Machine(services, progress.name)
     within = services.config.rollout.active_minutes * 60
     try:
@@ -235,7 +235,7 @@ def _people(
 
 
 class _NotBegunError(Exception):
-    """What is seen of a VM under its lock speaks against changing it."""
+    """The VM must not be updated, as is seen once its lock is held."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__()
@@ -277,7 +277,7 @@ def _change(
         if begun_at is not None:
             _say(machine, "the update failed; this VM is as it was before")
         raise
-    if begun_at is None:  # there already: by a process that ended before it could say so
+    if begun_at is None:  # updated by a process that died before it could record it
         if not progress.tries and not there:
             return _left(_THERE)
         kept = progress.token if saved_states.find(services, progress.token, of=vm.fqdn) else ""
@@ -288,7 +288,7 @@ def _change(
 
 
 def _at_risk(machine: Machine) -> Outcome | None:
-    """What keeps a VM from a new root, which its owner has to agree to."""
+    """An outcome that leaves the VM alone, if a rebuild would lose work; None otherwise."""
     lost = unsaved_work.look(machine).lost
     if not lost:
         return None
@@ -299,7 +299,7 @@ def _at_risk(machine: Machine) -> Outcome | None:
 
 
 def _say(machine: Machine, text: str) -> None:
-    with suppress(DevvmError):  # nobody has to hear it
+    with suppress(DevvmError):  # best effort
         sessions.tell(machine, text)
 
 
