@@ -1,1 +1,1 @@
-"""What production is: captured, reviewed, with its waivers."""
+"""The description of production: captures, manifests, waivers."""

@@ -1,4 +1,4 @@
-"""`production capture`: look at production's hosts, read-only, and write down what they are."""
+"""`production capture`: inspect production's hosts, read-only, and write a manifest."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from devvm.system.state import write_atomic
 
 
 class ProductionHosts(Protocol):
-    """Hosts that can be looked at."""
+    """Production's hosts."""
 
     def names(self, patterns: Sequence[str]) -> tuple[str, ...]:
-        """The hosts that names, groups or patterns of the inventory mean, each once."""
+        """The hosts that match names, groups or patterns of the inventory, each once."""
 
     def look(self, host: str, *, timeout: float) -> parity.Seen:
-        """Everything that the collectors see on one host; changes nothing there."""
+        """Run all collectors on a host. Changes nothing there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,16 +35,16 @@ class Plan:
 
     Attributes:
         hosts: Names, or groups of the inventory.
-        output: The file to write. What varies there already goes on varying.
-        over: Manifests that this one is a layer on, the lowest first; none: it is production's.
-        only_if: Conditions that hold for the machines of the layer.
-        unless: Conditions that don't.
-        key: A file with the key for hashes over secrets, made where it is not there. Without one
-            the manifest says of secrets only that there are some.
-        packaged_contents: Whether to keep the texts of files that are as their package brought
-            them, to show what differs when one is changed.
-        timeout: Seconds that one host may take.
-        parallel: Hosts that are looked at together.
+        output: The file to write. Facts that vary in it already are kept as varying.
+        over: Manifests that this one is a layer on, lowest first; empty for production's own.
+        only_if: Conditions that are true for the layer's machines.
+        unless: Conditions that are false for them.
+        key: A file with the key for hashes of secrets, created if missing. Without a key, the
+            manifest says of secrets only that they exist.
+        packaged_contents: Whether to keep the content of unchanged packaged files, to show a diff
+            when one is changed.
+        timeout: Seconds to wait for one host.
+        parallel: How many hosts to inspect at a time.
     """
 
     hosts: tuple[str, ...]
@@ -63,9 +63,9 @@ class Captured:
     """A manifest that was written.
 
     Attributes:
-        manifest: It.
-        changed: How many items are otherwise than in the file before; None: there was none.
-        new_varies: Items that vary from host to host and did not before, as names of checks.
+        manifest: The manifest.
+        changed: How many items differ from the previous file; None if there was none.
+        new_varies: Facts that vary from host to host and didn't before, as `CHECK: FACT`.
     """
 
     manifest: Manifest
@@ -74,11 +74,11 @@ class Captured:
 
 
 def capture(hosts: ProductionHosts, plan: Plan, run: Run, today: datetime.date) -> Captured:
-    """Look at all hosts, and write one manifest of what they share, or nothing.
+    """Inspect all hosts, and write a manifest of what they share. Writes nothing if one fails.
 
     Raises:
         UsageError: there is no such host, or a file can't be read or written.
-        OperationError: a host could not be looked at, or not at all of it; names it and says why.
+        OperationError: a host could not be inspected completely; says which, and why.
     """
     with _files():
         previous = manifests.load(plan.output) if plan.output.exists() else None
@@ -140,7 +140,7 @@ def _count(number: int) -> str:
 
 
 def _key(file: Path) -> bytes:
-    """The key of hashes over secrets; made, for its owner only, where there is none."""
+    """Read the key for hashes of secrets; create it, private to its owner, if missing."""
     if not file.exists():
         file.touch(mode=0o600)
         file.write_text(secrets.token_hex(32) + "\n", encoding="ascii")
@@ -179,10 +179,10 @@ def _new_varies(previous: Manifest | None, manifest: Manifest) -> tuple[str, ...
 
 @contextmanager
 def _files() -> Iterator[None]:
-    """A file that can't be read or written is the caller's mistake.
+    """Turn errors of files into usage errors.
 
     Raises:
-        UsageError: says which, and why.
+        UsageError: a file can't be read or written; says which, and why.
     """
     try:
         yield

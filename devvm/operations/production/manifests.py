@@ -1,4 +1,4 @@
-"""`production show`, `diff`, `lint`, `propose`: manifests from files, and what is beside them."""
+"""`production show`, `diff`, `lint`, `propose`: read manifests and related files."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from devvm.parity.production.manifest import Facts, Manifest, ManifestError, che
 from devvm.parity.proposal.propose import Proposal, Source, propose
 from devvm.system.state import write_atomic
 
-#: The names in a folder that says what production is.
+#: Names in a folder that describes production.
 MANIFEST, LAYERS, ROLES = "manifest.yml", "overlay", "roles.yml"
-#: What PyYAML raises on tagged values that are none, besides its own errors.
+#: What PyYAML raises on invalid tagged values, besides its own errors.
 _BROKEN_VALUES = (ValueError, LookupError, AttributeError, RecursionError)
 
 
@@ -29,8 +29,8 @@ class Item:
     """One item of a manifest.
 
     Attributes:
-        facts: None: it is not there, or only on some hosts.
-        varies: Facts that vary from host to host.
+        facts: Its facts; None if it is absent, or on some hosts only.
+        varies: Names of the facts that vary from host to host.
     """
 
     area: str
@@ -46,18 +46,18 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class FileFinding:
-    """What is not good, and in which file."""
+    """A lint finding, and its file."""
 
     file: Path
     finding: linter.Finding
 
 
 def read(file: Path) -> Manifest:
-    """A manifest.
+    """Read a manifest.
 
     Raises:
-        NotFoundError: the file is not there.
-        UsageError: it is no manifest.
+        NotFoundError: the file doesn't exist.
+        UsageError: it is not a manifest.
     """
     if not file.exists():
         raise NotFoundError(
@@ -74,7 +74,7 @@ def read(file: Path) -> Manifest:
 
 
 def every_item(manifest: Manifest) -> list[Item]:
-    """The items of a manifest, and those that only some hosts have, by name."""
+    """Every item of a manifest, including those that only some hosts have, by name."""
     found = {
         (area, item): Item(
             area=area, item=item, facts=facts,
@@ -91,10 +91,10 @@ def every_item(manifest: Manifest) -> list[Item]:
 
 
 def find(manifest: Manifest, pattern: str, file: Path) -> list[Item]:
-    """The items whose check has this name, or matches this pattern; an area's name is all of it.
+    """The items whose check has this name or matches this pattern; of an area, all its items.
 
     Raises:
-        NotFoundError: there is none.
+        NotFoundError: there are none.
     """
     items = every_item(manifest)
     found = [one for one in items if pattern in (one.check, one.area)]
@@ -114,17 +114,18 @@ def find(manifest: Manifest, pattern: str, file: Path) -> list[Item]:
 
 
 def lint(path: Path, *, fix: bool = False) -> tuple[list[Path], list[FileFinding]]:
-    """What is not good about a manifest, or about a folder's, its layers' and its `roles.yml`.
+    """Lint a manifest, or a folder with a manifest, its layers and `roles.yml`.
 
     Args:
         path: A file, or the folder.
-        fix: Put files in order first.
+        fix: Whether to put the files in order first.
 
     Returns:
-        The files that were looked at, and the findings.
+        The files that were checked, and the findings.
 
     Raises:
-        UsageError: a file is no manifest, or one that is to be put in order has comments in it.
+        UsageError: a file is not a manifest, or can't be put in order because it has comments
+            inside.
     """
     files = [path]
     if path.is_dir():
@@ -149,16 +150,16 @@ def lint(path: Path, *, fix: bool = False) -> tuple[list[Path], list[FileFinding
 
 
 def proposal(old: Path, new: Path, production: Path, roles: Path) -> Proposal:
-    """What the roles must do otherwise so that machines become what a manifest says.
+    """Propose how to change the roles so that machines match a manifest.
 
     Args:
-        old: The manifest of what the stack is.
-        new: The manifest of what production has become.
+        old: A manifest that the stack matches.
+        new: The manifest of production now.
         production: The folder with `roles.yml`.
         roles: The folder of roles.
 
     Raises:
-        UsageError: a file is no manifest, or they are not of the same machines.
+        UsageError: a file is not a manifest, or they are not for the same machines.
     """
     if old.exists() and new.exists() and old.samefile(new):
         raise UsageError(
@@ -181,7 +182,7 @@ def proposal(old: Path, new: Path, production: Path, roles: Path) -> Proposal:
 
 
 def _sources(roles: Path) -> dict[str, list[Source]]:
-    """By path on a machine: the files of roles that become it."""
+    """The files in roles that become a file on a machine, by its path there."""
     found: dict[str, list[Source]] = {}
     for kind, ending in (("templates", ".j2"), ("files", "")):
         for folder in sorted(roles.glob(f"*/{kind}")):

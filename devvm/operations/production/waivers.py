@@ -1,4 +1,4 @@
-"""`production waive`: a difference that is wanted, written down with who answers for it."""
+"""`production waive`: allow a difference from production, with a reason and an owner."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from devvm.domain.errors import DevvmError, UsageError
 from devvm.parity.production import waivers, yaml_list
 from devvm.system.state import write_atomic
 
-#: From this likeness on, a name is a known one with a slip in it.
+#: From this similarity on, a name counts as a misspelt known one.
 _SLIP = 0.8
 
 
@@ -22,11 +22,11 @@ class Waiver:
     """A difference that is allowed for a while.
 
     Attributes:
-        check: The name of a check, or a pattern as in a shell.
+        check: The name of a check, or a shell-style pattern.
         reason: Why.
-        owner: Who answers for it.
-        until: The last day that it holds.
-        machines: Names or patterns of the machines; none: all.
+        owner: Who is responsible for it.
+        until: The last day on which it is valid.
+        machines: Names or patterns of machines; empty for all.
     """
 
     check: str
@@ -37,17 +37,17 @@ class Waiver:
 
 
 def waive(file: Path, waiver: Waiver, known: Sequence[str], today: date) -> tuple[str, ...]:
-    """Add a waiver to a file, which keeps its comments and order; the checks that it matches.
+    """Add a waiver to a file, keeping comments and order; return the checks that it matches.
 
     Args:
-        file: The file, which need not be there.
+        file: The file; created if missing.
         waiver: What to add.
         known: The names of all checks.
-        today: The day; a waiver must hold then.
+        today: Today's date, on which the waiver must still be valid.
 
     Raises:
-        UsageError: no check has such a name, it has ended already, or the file can't be read or
-            written.
+        UsageError: no check matches, the waiver has expired, its reason is empty, or the file can't
+            be read or written.
     """
     matched = tuple(name for name in known if fnmatchcase(name, waiver.check))
     if not matched and not _may_be_extra(waiver.check, known):
@@ -91,10 +91,10 @@ def waive(file: Path, waiver: Waiver, known: Sequence[str], today: date) -> tupl
 
 
 def _with(text: str, entry: Mapping[str, object], file: Path) -> str:
-    """The text of the file with one more waiver, read again to see that it says just that.
+    """The text of the file with the waiver added, parsed again to verify it.
 
     Raises:
-        WaiverError: the file can't be read, before or after; or it would say something else.
+        WaiverError: the file can't be parsed, or would change in another way.
     """
     said = waivers.parse(text, file)
     try:
@@ -107,9 +107,9 @@ def _with(text: str, entry: Mapping[str, object], file: Path) -> str:
 
 
 def _may_be_extra(check: str, known: Sequence[str]) -> bool:
-    """Whether it can be the name of an item that should not be there: it has no check until it is.
+    """Whether `check` may name an extra item, which has no check until it exists.
 
-    Not a pattern, and not what looks like a check's name with a slip in it.
+    Patterns don't count, nor what looks like the misspelt name of a check.
     """
     area, _, item = check.partition("/")
     names = [name.partition("/")[2] for name in known if name.startswith(f"{area}/")]

@@ -1,1 +1,1 @@
-"""Releases on record."""
+"""Recorded releases."""

@@ -1,7 +1,7 @@
 """`devvm release …`: create, list, show, diff, retire.
 
-A release on record keeps its roles, its playbooks and what production was. The gate of a rollout
-compares with the latter, so nothing gets on record that its own box does not pass against.
+A recorded release keeps its roles, its playbooks and the production of its time. Rollouts check VMs
+against that production, so a release is recorded only if its own box passes against it.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from devvm.operations.rollout import store
 from devvm.operations.verify import gate
 from devvm.ports.services import Services
 
-#: What may be typed instead of the name of the newest current release.
+#: May be typed instead of the name of the newest current release.
 LATEST = "latest"
-#: Of the lock of all records; no VM can have such a name.
+#: The name of the lock on all records; no VM can have it.
 _LOCK = "the record of releases"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
-    """A release on record, and what is there of it on this host.
+    """A recorded release, and its VMs and box on this host.
 
     Attributes:
-        record: What is on record.
-        vms: The VMs on it, by name.
-        box: Whether there is its box.
+        record: The release.
+        vms: Names of the VMs on it.
+        box: Whether its box is registered.
     """
 
     record: Release
@@ -46,12 +46,12 @@ class Listed:
 
 @dataclass(frozen=True, kw_only=True)
 class Created:
-    """What `create` did.
+    """The result of `create`.
 
     Attributes:
         listed: The release.
         new: Whether it was not on record before.
-        production_renewed: Whether production has become another one for a release that was.
+        production_renewed: Whether it was on record, and its production has been replaced.
     """
 
     listed: Listed
@@ -61,13 +61,13 @@ class Created:
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """What one release is beside another one.
+    """Two releases, and how they differ.
 
     Attributes:
-        old: The one.
-        new: The other one.
-        words: What the other one brings, a line each.
-        difference: The same, to be counted.
+        old: The release to compare with.
+        new: The release that is compared.
+        words: What `new` changes, one line each.
+        difference: The same as data, to be counted.
     """
 
     old: Release
@@ -79,22 +79,22 @@ class Compared:
 def create(
     services: Services, run: Run, *, by: str, note: str | None = None, newest: bool = False
 ) -> Created:
-    """Put the stack in hand on record, of which there is a box; and production with it.
+    """Record the stack in the working tree, whose box must exist, and production with it.
 
-    A release that is on record gets the production in hand, and is current again if it was
-    retired. Killed at any point, it is as before or as wanted.
+    If the release is on record already, its production is replaced, and it is no longer retired. If
+    `create` is killed, the record is either as before or complete.
 
     Args:
-        services: The host.
-        run: Told of every step.
-        by: Who does it.
-        note: What that person says of it; None: what was said before, if anything was.
-        newest: Whether to go on as if there were no `packages.lock`.
+        services: The adapters to use.
+        run: Reports the phases.
+        by: Login of the person who creates it.
+        note: A note on the release; None keeps the note that it has.
+        newest: Whether to ignore `packages.lock`.
 
     Raises:
-        NotFoundError: there is no box of the stack in hand.
-        LockedError: somebody else changes the records.
-        OperationError: the box does not pass against the production in hand.
+        NotFoundError: there is no box of the working tree.
+        LockedError: another command is changing the records.
+        OperationError: the box fails checks against the working tree's production.
     """
     with _lock(services, run):
         box = _box(services, newest=newest)
@@ -122,7 +122,7 @@ def create(
 
 
 def list_releases(services: Services) -> list[Listed]:
-    """Every release on record, the newest first.
+    """Every recorded release, newest first.
 
     Raises:
         OperationError: a record can't be read.
@@ -134,7 +134,7 @@ def find(services: Services, name: str) -> Release:
     """The release of this name, or the newest current one for `latest`.
 
     Raises:
-        UsageError: that is no release's name, or none on record.
+        UsageError: this is not the name of a release, or the release is not on record.
     """
     if name == LATEST:
         found = _newest(services.releases.list())
@@ -150,7 +150,7 @@ def find(services: Services, name: str) -> Release:
 
 
 def show(services: Services, name: str) -> Listed:
-    """One release on record.
+    """A recorded release, and its VMs and box.
 
     Raises:
         UsageError: there is no such release.
@@ -159,7 +159,7 @@ def show(services: Services, name: str) -> Listed:
 
 
 def diff(services: Services, old: str, new: str) -> Compared:
-    """What one release brings beside another one, whichever is the older.
+    """Compare two releases, either of which may be the older one.
 
     Raises:
         UsageError: one of them is not on record.
@@ -173,11 +173,11 @@ def diff(services: Services, old: str, new: str) -> Compared:
 
 
 def retire(services: Services, name: str, run: Run) -> Listed:
-    """Take care that nobody is brought to a release any more; it stays on record.
+    """Retire a release: it stays on record, but no VM is updated to it any more.
 
     Raises:
-        UsageError: there is no such release, VMs are on it, or are being brought to it.
-        LockedError: somebody else changes the records.
+        UsageError: there is no such release, or VMs are on it or being updated to it.
+        LockedError: another command is changing the records.
     """
     with _lock(services, run):
         listed = show(services, name)
@@ -227,7 +227,7 @@ def _lock(services: Services, run: Run) -> AbstractContextManager[None]:
 
 
 def _box(services: Services, *, newest: bool) -> Box:
-    """The box of the stack in hand."""
+    """The box of the working tree."""
     box = box_in_hand.find(services, newest=newest)
     if box is None:
         raise NotFoundError(
@@ -245,7 +245,7 @@ def _box(services: Services, *, newest: bool) -> Box:
 
 
 def _demand_passing(services: Services, box: Box, run: Run) -> None:
-    """Check a box against the production in hand, which may be another than it was built for."""
+    """Check a box against the working tree's production, which may have changed since its build."""
     report = check.check(services, box, run)
     gate.demand_passed(
         services, report, run,
@@ -275,7 +275,7 @@ def _new_record(services: Services, box: Box, *, by: str, note: str) -> Release:
 
 
 def _newest(records: Iterable[Release]) -> Release | None:
-    """The newest that is current, of records the newest of which comes first."""
+    """The newest current release of `records`, which are sorted newest first."""
     return next((record for record in records if record.retired_at is None), None)
 
 

@@ -1,6 +1,6 @@
-"""A box's disk image where it is needed: with Vagrant, and in the pool, under every VM.
+"""A box's disk image, in Vagrant and in the pool, where every VM's root is based on it.
 
-One wrong byte in it is wrong in every VM: so its hash is looked at before a VM is made of it.
+A wrong byte in it is wrong in every VM, so its hash is checked before a VM is created.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from devvm.ports.services import Services
 
 
 def place(services: Services, box: Box, run: Run) -> Path:
-    """See that Vagrant has the box, and the pool its image, whole; the image's volume.
+    """Make sure that Vagrant has the box and the pool its image; return the image's volume.
 
-    What is missing or damaged there is put there again, under the VMs that are based on it.
+    Anything missing or damaged is replaced, under the VMs that are based on it.
 
     Raises:
         OperationError: the box's own file is damaged, or there is no room.
@@ -38,7 +38,7 @@ def place(services: Services, box: Box, run: Run) -> Path:
 
 
 def damage(services: Services, box: Box) -> str | None:
-    """What is wrong with the box's image in the pool, in words; None where nothing is."""
+    """What is wrong with the box's image in the pool, in words; None if it is good or unused."""
     name = services.vagrant.volume_name(box)
     if not services.volumes.users_of(name):
         return None
@@ -64,7 +64,7 @@ def _add_to_vagrant(services: Services, box: Box, run: Run) -> None:
 
 
 def _require_good_source(services: Services, box: Box, expected: str, run: Run) -> None:
-    """See that Vagrant's copy of the image is good."""
+    """Make sure that Vagrant's copy of the image is good."""
     if services.boxes.sha256(services.vagrant.image(box)) != expected:
         run.note(f"Vagrant's copy of the box {box.release} is damaged; adding it again")
         services.vagrant.remove_box(box)
@@ -76,5 +76,5 @@ def _clear_damaged(services: Services, name: str, present: str | None, run: Run)
         return
     if services.volumes.users_of(name):
         run.note(f"The box's image in the pool ({name}) is damaged; writing it again")
-    else:  # of a killed upload, or damaged
+    else:  # left by a killed upload, or damaged
         services.volumes.remove(name)

@@ -1,8 +1,8 @@
-"""Layers and saved states: how a VM's past is set aside and brought back without copying it.
+"""Layers and saved states: save and restore a VM's disks without copying them.
 
-A disk is a chain of volumes, each a layer on the one below. A state of a VM is kept by putting new
-layers on its disks and noting the volumes below in a domain that never runs. libvirt knows then
-which volume is needed by what; one that no domain needs is garbage.
+A disk is a chain of volumes, each a layer on the one below. To save a VM's state, devvm puts new
+layers on its disks, and defines a domain that never runs and has the volumes below. So libvirt
+knows what needs each volume; a volume that no domain needs is garbage.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from devvm.ports.services import Services
 def put_layers(
     services: Services, fqdn: str, disks: Iterable[DomainDisk], token: str
 ) -> dict[str, Path]:
-    """Make a new layer on each of some disks; their paths, by role. Nothing uses them yet."""
+    """Create a layer on each disk, which nothing uses yet; return their paths, by role."""
     return {
         disk.role: services.volumes.layer(naming.volume_of(fqdn, disk.role, token), disk.path)
         for disk in disks
@@ -34,7 +34,7 @@ def put_layers(
 def put_root(
     services: Services, fqdn: str, image: Path, token: str, old_root: Path | None
 ) -> dict[str, Path]:
-    """Make a new root on a box's image, as large as the old root was; nothing uses it yet."""
+    """Create a root on a box's image, as large as the old root; nothing uses it yet."""
     sizes = {volume.path: volume.size_bytes for volume in services.volumes.all()}
     size = max(sizes.get(image, 0), sizes.get(old_root, 0) if old_root else 0)
     name = naming.volume_of(fqdn, ROOT, token)
@@ -51,10 +51,10 @@ def keep(
     disks: Mapping[str, Path] | None = None,
     consistency: str = "off",
 ) -> SavedState:
-    """Keep the state of a VM that its volumes hold now, or that `disks` hold.
+    """Save the state of a VM: the content of its volumes, or of `disks`.
 
-    The same again when called again with the same token. Nothing may write to these volumes any
-    more, but for a VM that is about to be given others.
+    Calling it again with the same token changes nothing. Afterwards nothing may write to these
+    volumes, except a VM that is about to be given others.
     """
     found = find(services, token, of=vm.fqdn)
     if found is not None:
@@ -87,8 +87,8 @@ def keep(
 def define_from(services: Services, kept: SavedState, change: DomainChange) -> None:
     """Define a VM from a saved state.
 
-    `change` has to name a volume for each disk: one that it left out would be the kept one, which
-    nothing may write to as long as it is kept.
+    `change` must name a volume for each disk. For one left out, the VM would get the volume of the
+    saved state, which must not be written to.
     """
     assert {disk.role for disk in kept.disks} == set(change.disks), change.disks
     source = services.domains.definition(domain_of(services, kept))
@@ -98,10 +98,10 @@ def define_from(services: Services, kept: SavedState, change: DomainChange) -> N
 def keep_volumes(
     services: Services, metadata: Metadata, volumes: tuple[DomainDisk, ...], token: str
 ) -> None:
-    """Put volumes of a VM whose domain is lost into the trash.
+    """Move the volumes of a VM whose domain is lost to the trash.
 
-    Where another state of that VM is kept, which says what kind of VM it was, as a whole VM;
-    otherwise as disks only.
+    They become a whole VM if another saved state tells what kind of VM it was; otherwise, disks
+    only.
     """
     if find(services, token) is not None:
         return
@@ -136,9 +136,9 @@ def keep_volumes(
 def _alike(
     services: Services, metadata: Metadata, volumes: tuple[DomainDisk, ...]
 ) -> SavedState | None:
-    """The newest whole state of the VM that some volumes are of: they lie on its data.
+    """The newest whole saved state with a data disk below these volumes; None if there is none.
 
-    A VM that had the name before is another one.
+    That proves that it is the same VM, not an earlier one of that name.
     """
     if services.domains.vm(metadata.name) is not None:
         return None
@@ -155,7 +155,7 @@ def _alike(
 
 
 def change_kept(services: Services, kept: SavedState) -> None:
-    """Write a saved state's facts again: it is kept for something else now."""
+    """Replace a saved state's facts, for example its purpose."""
     name = domain_of(services, kept)
     change = DomainChange(title=title_of(kept), facts=kept, read_only=True)
     services.domains.define(services.domains.definition(name), change)
@@ -170,17 +170,17 @@ def to_trash(services: Services, kept: SavedState, label: str) -> None:
 
 
 def forget_kept(services: Services, kept: SavedState) -> None:
-    """Keep a state no longer; its volumes stay."""
+    """Delete a saved state, but not its volumes."""
     services.domains.undefine(domain_of(services, kept))
 
 
 def find(services: Services, identifier: str, *, of: str | None = None) -> SavedState | None:
-    """A saved state by its identifier; without a look at all others where the VM's name is given.
+    """A saved state by its identifier; None if there is none.
 
     Args:
-        services: Where.
-        identifier: It.
-        of: The full name of the VM that it is of.
+        services: The adapters to use.
+        identifier: The token that it was saved with.
+        of: The full name of its VM, if known; faster, as other saved states are not read.
     """
     if of is not None:
         return services.domains.saved_state(naming.kept_of(of, identifier))
@@ -188,7 +188,7 @@ def find(services: Services, identifier: str, *, of: str | None = None) -> Saved
 
 
 def of_vm(machine: Machine, purpose: Purpose) -> list[SavedState]:
-    """What is kept of a VM for some purpose, the oldest first."""
+    """The saved states of a VM for a purpose, oldest first."""
     return [
         k
         for k in machine.services.domains.saved_states()
@@ -197,12 +197,12 @@ def of_vm(machine: Machine, purpose: Purpose) -> list[SavedState]:
 
 
 def domain_of(services: Services, kept: SavedState) -> str:
-    """The name of the domain that a saved state is."""
+    """The name of a saved state's domain."""
     return naming.kept_of(naming.fqdn_of(services.config, kept.vm.name), kept.id)
 
 
 def layers_under(services: Services, disks: Iterable[DomainDisk]) -> set[Path]:
-    """The volumes of some disks, and all that these lie on."""
+    """The volumes of these disks, and all layers below them."""
     below = {volume.path: volume.below for volume in services.volumes.all()}
     found: set[Path] = set()
     for disk in disks:
@@ -214,7 +214,7 @@ def layers_under(services: Services, disks: Iterable[DomainDisk]) -> set[Path]:
 
 
 def release(services: Services, paths: Iterable[Path]) -> list[str]:
-    """Delete those of some volumes that no domain needs; their names."""
+    """Delete those of the volumes that no domain needs; return their names."""
     candidates = set(paths)
     removed = []
     for volume in services.volumes.unused():
@@ -225,7 +225,7 @@ def release(services: Services, paths: Iterable[Path]) -> list[str]:
 
 
 def release_made_by(machine: Machine, token: str) -> list[str]:
-    """Delete the volumes that an operation made for a VM, where no domain needs them."""
+    """Delete the volumes that an operation created for a VM, unless a domain needs them."""
     begin = f"{machine.fqdn}-"
     return release(
         machine.services,
@@ -238,7 +238,7 @@ def release_made_by(machine: Machine, token: str) -> list[str]:
 
 
 def lost_volumes(machine: Machine) -> list[DomainDisk]:
-    """The disks of a VM, as far as volumes are there that no domain needs: the newest layers.
+    """The top layers of a VM's disks, unless a domain needs them.
 
     Raises:
         OperationError: libvirt does not answer.
@@ -263,13 +263,13 @@ def lost_volumes(machine: Machine) -> list[DomainDisk]:
 
 
 def expiry(services: Services) -> str:
-    """When what goes to the trash now expires; ISO 8601, UTC."""
+    """When a state moved to the trash now expires; ISO 8601, UTC."""
     days = timedelta(days=services.config.trash.days)
     return (datetime.now(UTC) + days).isoformat(timespec="seconds")
 
 
 def title_of(kept: SavedState) -> str:
-    """A line for people who look with virsh."""
+    """The title of a saved state's domain, for people who use virsh."""
     what = {
         Purpose.SNAPSHOT: f"snapshot {kept.label}",
         Purpose.TRASH: f"in the trash: {kept.label}",

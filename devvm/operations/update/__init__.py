@@ -1,1 +1,1 @@
-"""Bringing a VM to another release."""
+"""Update a VM to another release."""

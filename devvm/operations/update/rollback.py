@@ -1,4 +1,4 @@
-"""Brings a VM back to the state that was kept before an update, with the work done since."""
+"""Roll a VM back to the state saved before an update, keeping the work done since."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from devvm.operations.vm import create, lifecycle, restore
 
 
 def go_back(machine: Machine, release: str, kept_id: str, run: Run) -> Report:
-    """Bring a VM back to the state that was kept before an update, with the work done since.
+    """Roll a VM back to the state saved before an update, keeping the work done since.
 
-    The state that it had goes to the trash. Run again after it was killed, it goes on.
+    The VM's present state goes to the trash. If a call was killed, the next one continues it.
 
     Args:
         machine: The VM.
-        release: What the update brought it to, or was to.
-        kept_id: Names the state that was kept.
-        run: Where phases go.
+        release: The release of that update.
+        kept_id: Identifier of the saved state.
+        run: Reports the phases.
 
     Returns:
-        What was found in the VM then, against the release that it is on again.
+        The result of checking the VM against the release that it is on again.
 
     Raises:
-        NotFoundError: there is no such VM, or that state is not kept any more.
-        LockedError: somebody is changing this VM.
+        NotFoundError: there is no such VM, or the saved state no longer exists.
+        LockedError: another command is changing the VM.
         OperationError: a step failed.
     """
     with transaction.changing(machine, run, start=False) as before:
@@ -49,16 +49,16 @@ def go_back(machine: Machine, release: str, kept_id: str, run: Run) -> Report:
 
 
 def exchange(machine: Machine, release: str, kept_id: str, run: Run) -> None:
-    """Give a VM a saved state, and the work done since; the lock is held."""
+    """Restore a saved state of a VM, and the work done since. The caller holds the lock."""
     vm = lifecycle.present(machine)
     kept = saved_states.find(machine.services, kept_id, of=vm.fqdn)
     left = not strategy.is_on(vm, release) and not (
         vm.metadata and vm.metadata.restore_point == kept_id
     )
-    if left:  # by a try that was killed then, or for another release
+    if left:  # in an earlier call that was killed, or for another release
         pass
     elif kept is not None:
-        if vm.state is VmState.SHUTOFF:  # its work can be taken along only while it runs
+        if vm.state is VmState.SHUTOFF:  # work can be saved only while the VM runs
             with suppress(OperationError):
                 lifecycle.power_on(machine, run)
         with run.phase("work", "Carrying over what was written meanwhile"):
@@ -75,7 +75,7 @@ def exchange(machine: Machine, release: str, kept_id: str, run: Run) -> None:
 
 
 def report_back(machine: Machine, run: Run) -> None:
-    """See that a VM which was brought back works, and say it."""
+    """Check a VM that was rolled back, and note the result."""
     try:
         report = _see_it_back(machine, run)
     except DevvmError as error:
@@ -89,7 +89,7 @@ def report_back(machine: Machine, run: Run) -> None:
 
 
 def no_update(machine: Machine, *, release: str | None = None, mariadb: str | None = None) -> None:
-    """Note that no update is under way in a VM any more, and what it came to."""
+    """End an update in the VM's metadata, and set what the VM is now on."""
     vm = lifecycle.present(machine)
     changed = replace(
         vm.known,

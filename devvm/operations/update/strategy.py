@@ -1,4 +1,4 @@
-"""How a VM gets to a release on record: what the releases say, and what the VM does."""
+"""Choose how to update a VM: judging by the releases, and by the VM itself."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from devvm.operations.guest import ssh
 from devvm.operations.vm import create
 from devvm.ports.services import Services
 
-#: Run in the guest with the mirror's address: whether packages can be had.
+#: Run in the guest with the mirror's URL; fails if the guest can't reach it.
 _REACH = """import sys, urllib.request
 urllib.request.urlopen(sys.argv[1] + "/dists/", timeout=10).close()
 """
@@ -27,15 +27,15 @@ class Choice:
     """A strategy that was chosen for a VM, perhaps minutes ago.
 
     Attributes:
-        strategy: Which.
-        vm: The VM as it was before it was looked at.
+        strategy: The strategy.
+        vm: The VM as it was before it was examined.
     """
 
     strategy: Strategy
     vm: Vm
 
     def holds_for(self, vm: Vm) -> bool:
-        """Whether the VM still is what the strategy was chosen for."""
+        """Whether the VM is still the one that the strategy was chosen for."""
         return _grounds(self.vm) == _grounds(vm)
 
 
@@ -45,26 +45,26 @@ def is_on(vm: Vm, release: str) -> bool:
 
 
 def began(vm: Vm, release: Release) -> bool:
-    """Whether an update of the VM to the release began where it stands, and has not ended."""
+    """Whether an update of the VM to the release, in place, has begun and not ended."""
     facts = vm.metadata
     return facts is not None and facts.update_to == release.release and bool(facts.restore_point)
 
 
 def of_release(services: Services, release: str) -> Services:
-    """The services with the roles, playbooks and the production of a release on record.
+    """The services, with the roles, playbooks and production of a recorded release.
 
     Raises:
-        NotFoundError: it is not on record.
+        NotFoundError: the release is not on record.
     """
     provisioner, verifier = services.stacks.provisioner(release), services.stacks.verifier(release)
     return replace(services, provisioner=provisioner, verifier=verifier)
 
 
 def on_record(services: Services, release: str) -> Release:
-    """A release to which VMs can be brought.
+    """The recorded release of this name, which must have a box.
 
     Raises:
-        NotFoundError: it is not on record, or has no box here.
+        NotFoundError: the release is not on record, or has no box here.
     """
     found = services.releases.find(release)
     if found is None:
@@ -77,10 +77,10 @@ def on_record(services: Services, release: str) -> Release:
 
 
 def in_use(services: Services, release: str) -> Release:
-    """A release that VMs may still be brought to.
+    """The recorded release of this name, which must not be retired.
 
     Raises:
-        NotFoundError: it is not on record, or has no box here.
+        NotFoundError: the release is not on record, or has no box here.
         UsageError: it is retired.
     """
     found = on_record(services, release)
@@ -94,7 +94,7 @@ def in_use(services: Services, release: str) -> Release:
 
 
 def by_release(services: Services, vm: Vm, release: Release) -> Strategy:
-    """How a VM gets to a release, as far as that is told by what the releases are."""
+    """The strategy to update a VM, judging only by the two releases."""
     has = vm.metadata.release if vm.metadata else ""
     old = services.releases.find(has)
     if old is None:
@@ -104,7 +104,7 @@ def by_release(services: Services, vm: Vm, release: Release) -> Strategy:
 
 
 def for_vm(services: Services, vm: Vm, release: Release, run: Run) -> Strategy:
-    """As `by_release`, and whether this VM can get there so as it is; looks into the VM."""
+    """The strategy to update a VM: like `by_release`, but logs in to see if the VM allows it."""
     chosen = by_release(services, vm, release)
     if chosen.kind is Kind.REBUILD or began(vm, release):
         return chosen
@@ -127,7 +127,7 @@ def for_vm(services: Services, vm: Vm, release: Release, run: Run) -> Strategy:
 
 
 def _grounds(vm: Vm) -> tuple[object, ...]:
-    """What a choice rests on, as far as others can change it: not its pin, say."""
+    """What a choice depends on and others can change; a pin, for one, doesn't matter."""
     facts = vm.metadata
     noted = facts and (facts.release, facts.generation, facts.restore_point)
     return vm.uuid, vm.disks, noted

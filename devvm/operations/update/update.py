@@ -1,8 +1,8 @@
-"""`update`: bring a VM to a release, where it stands or on a new root; or back to where it was.
+"""`update`: bring a VM to a release, in place or on a new root.
 
-Either way a state to go back to is kept first, and only a VM that passes every check stays on the
-release. What the VM is being brought to stands in its own metadata, so that a killed update is
-known to whoever looks next, and typed again goes on.
+The VM's state is saved first, and restored unless the VM then passes every check. The VM's metadata
+names the release that it is being updated to, so that the next command recognizes a killed update,
+and another `update` continues it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from devvm.operations.update.strategy import Choice
 from devvm.operations.vm import create, lifecycle, rebuild, snapshots
 from devvm.ports.services import Services
 
-#: Told of an update that begins: the VM, the strategy, and what will name the state that is kept.
+#: Called when an update begins, with the VM, the strategy, and the token of the state to save.
 Begin = Callable[[Vm, Strategy, str], None]
 
 _PLAYBOOK = "update.yml"
@@ -43,9 +43,9 @@ class UpdateRequest:
 
     Attributes:
         name: The VM's name.
-        release: The release to bring it to, on record.
-        rebuild: Whether a new root is wanted in any case.
-        choice: By which strategy, where that was looked for already, to be agreed on.
+        release: The recorded release to bring it to.
+        rebuild: Whether to rebuild in any case.
+        choice: The strategy, if it was chosen earlier so that a person could agree to it.
     """
 
     name: str
@@ -59,10 +59,10 @@ class Updated:
     """A VM on a release, checked.
 
     Attributes:
-        vm: It.
-        report: What was found.
-        strategy: How it got there; None where it was there already.
-        previous: Names the state that it can go back to, in the trash.
+        vm: The VM.
+        report: The result of the checks.
+        strategy: How it was updated; None if it was on the release already.
+        previous: Identifier of the state in the trash that it can go back to.
     """
 
     vm: Vm
@@ -74,33 +74,32 @@ class Updated:
 def update(
     services: Services, request: UpdateRequest, run: Run, *, begin: Begin | None = None
 ) -> Updated:
-    """Bring a VM to a release; where it fails, or the VM does not pass then, back as it was.
+    """Bring a VM to a release; restore it as it was if that fails or a check does.
 
-    Only the machine changes. The data disk stays, and what is migrated on it is kept as it was.
-    The VM's lock is held from before it is looked at, so that what is done fits what was seen.
+    The data disk stays, and its state before any migration is saved. The lock is held from before
+    the VM is examined, so that nothing can change in between.
 
     Args:
-        services: What the operation may use.
-        request: What is asked for.
-        run: Where phases go.
-        begin: Told before anything is changed: the VM, the strategy, and what will name the state
-            that is kept. What it raises ends the update.
+        services: The adapters to use.
+        request: What was asked for.
+        run: Reports the phases.
+        begin: Called before anything is changed. If it raises, the update ends.
 
     Raises:
         NotFoundError: there is no such VM, or the release is not on record.
         UsageError: the release is retired, or can't use the VM's data.
         HostNotReadyError: the host lacks disk space or libvirt.
-        LockedError: somebody is changing this VM, or has since the choice was made.
-        ParityError: the VM did not pass; it is as it was before.
-        OperationError: a step failed; the VM is as it was before.
+        LockedError: another command is changing the VM, or has since the choice was made.
+        ParityError: the VM did not pass; it is as before.
+        OperationError: a step failed; the VM is as before.
     """
     machine, release = Machine(services, request.name), strategy.in_use(services, request.release)
-    # the same VM, with the roles and the checks of the release that it is brought to
+    # the same VM, with the roles and checks of the new release
     theirs = replace(machine, services=strategy.of_release(services, release.release))
     with transaction.changing(machine, run) as before:
         rebuilt = bool(before and before.done(journal.REBUILD))
         vm = _up(machine, run)
-        home_backup.put_back(machine, run)  # that a killed way back has left
+        home_backup.put_back(machine, run)  # left by a rollback that was killed
         if strategy.is_on(vm, release.release) and (rebuilt or not request.rebuild):
             report = create.examine_vm(theirs, release.release, run)
             rollback.no_update(machine, release=release.release)
@@ -114,20 +113,20 @@ def update(
         if chosen.kind is Kind.REBUILD:
             return _rebuild(machine, theirs, vm, release, chosen, token, run)
         updated = _converge(machine, theirs, release, chosen, token, run)
-        if begin is None:  # in a rollout the next operation does: it looks at all VMs
+        if begin is None:  # in a rollout, a later operation does it for all VMs
             gc.collect(machine, run)
         return updated
 
 
 def choose(services: Services, vm: Vm, release: Release, run: Run, *, rebuild: bool) -> Choice:
-    """How a VM that runs gets to a release; looks into the VM, which takes a while."""
+    """Choose how to update a running VM; logs in to it, which takes a while."""
     return Choice(strategy=_find_strategy(services, vm, release, run, rebuild=rebuild), vm=vm)
 
 
 def _chosen(
     services: Services, request: UpdateRequest, vm: Vm, release: Release, run: Run
 ) -> Strategy:
-    """The strategy that was chosen already, or one that is chosen now; the lock is held."""
+    """The strategy chosen earlier, or else one chosen now. The caller holds the lock."""
     choice = request.choice
     if choice is None:
         return _find_strategy(services, vm, release, run, rebuild=request.rebuild)
@@ -149,7 +148,7 @@ def _find_strategy(
 
 
 def _up(machine: Machine, run: Run) -> Vm:
-    """A VM that is finished, and runs now: only into one that runs can be looked."""
+    """Start a VM if it is off, as only a running VM can be examined."""
     vm = _finished(machine)
     if vm.state is not VmState.RUNNING:
         with provision.recorded(machine, run):
@@ -163,9 +162,9 @@ def _converge(
     services = machine.services
     with provision.recorded(machine, run):
         vm = _finished(machine)
-        if vm.state is not VmState.RUNNING:  # somebody inside has shut it down since
+        if vm.state is not VmState.RUNNING:  # shut down from inside since
             lifecycle.power_on(machine, run)
-        else:  # one that never stops has no other time for it
+        else:  # for a VM that never stops, there is no other occasion
             certificate.keep_valid(machine, run)
         vm = lifecycle.present(machine)
         create.require_space(services, None)
@@ -231,7 +230,7 @@ def _finished(machine: Machine) -> Vm:
 
 
 def _token(services: Services, vm: Vm, release: Release, chosen: Strategy) -> str:
-    """What names the state to go back to; one that a killed try has kept stays that."""
+    """The token of the state to go back to: that of a killed update if it has saved one."""
     if chosen.kind is Kind.CONVERGE and strategy.began(vm, release):
         token = vm.known.restore_point
         if saved_states.find(services, token, of=vm.fqdn) is not None:
@@ -240,7 +239,7 @@ def _token(services: Services, vm: Vm, release: Release, chosen: Strategy) -> st
 
 
 def _restore_point(machine: Machine, vm: Vm, release: Release, token: str, run: Run) -> SavedState:
-    """The state to go back to: kept now, or by an earlier try that was killed."""
+    """Save the state to go back to, unless a killed update has done so."""
     services = machine.services
     kept = saved_states.find(services, token, of=vm.fqdn)
     if kept is not None:
@@ -277,7 +276,7 @@ def _back_on_failure(
 
 
 def _failed(machine: Machine, release: Release, error: DevvmError, log: Path) -> DevvmError:
-    """What a person is told: what failed, and where it is written down."""
+    """The error that tells a person what failed, and where the log is."""
     kind = ParityError if isinstance(error, ParityError) else OperationError
     return kind(
         f"{machine} could not be updated to {release.release}: {error.brief}",
