@@ -1,1 +1,1 @@
-"""One VM: made, changed, and back."""
+"""Operations on one VM."""

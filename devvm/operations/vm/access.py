@@ -1,4 +1,4 @@
-"""`ssh`, `exec`, `console`, `logs`: into a VM, and what it says."""
+"""`ssh`, `exec`, `console`, `logs`: get into a VM, and read its logs."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from devvm.ports.services import Services
 
 
 def ssh(services: Services, name: str, argv: Sequence[str] = ()) -> int:
-    """A shell in the VM on this terminal, or a command in it; exits with its code.
+    """Open a shell or run a command in the VM, on this terminal; return its exit code.
 
     Raises:
         NotFoundError: there is no such VM.
-        OperationError: it does not run.
+        OperationError: it is not running.
     """
     return services.shell.interactive(_session(Machine(services, name)), argv)
 
 
 def run_command(services: Services, name: str, argv: Sequence[str]) -> int:
-    """One command in the VM, with this process's input and output; exits with its code.
+    """Run a command in the VM, with this process's input and output; return its exit code.
 
     Raises:
         NotFoundError: there is no such VM.
-        OperationError: it does not run.
+        OperationError: it is not running.
     """
     return services.shell.interactive(_session(Machine(services, name)), argv)
 
 
 def console(services: Services, name: str) -> int:
-    """The VM's serial console on this terminal, until the person leaves it with Ctrl-].
+    """Open the VM's serial console on this terminal, until the person presses Ctrl-].
 
     Raises:
         NotFoundError: there is no such VM.
-        OperationError: it does not run.
+        OperationError: it is not running.
     """
     return services.domains.console(lifecycle.running(Machine(services, name)).fqdn)
 
@@ -46,7 +46,7 @@ def logs(services: Services, name: str, unit: str | None, lines: int) -> str:
 
     Raises:
         NotFoundError: there is no such VM.
-        OperationError: it does not run.
+        OperationError: it is not running.
     """
     machine = Machine(services, name)
     lifecycle.running(machine)
@@ -59,6 +59,6 @@ def logs(services: Services, name: str, unit: str | None, lines: int) -> str:
 
 def _session(machine: Machine) -> Target:
     vm = lifecycle.running(machine)
-    # A create that failed and was kept may have no engineer's account yet.
+    # A VM kept from a failed create may not have the engineer's account.
     ready = vm.metadata is not None and vm.metadata.ready
     return way_in.target(machine, login="engineer" if ready else "vagrant")

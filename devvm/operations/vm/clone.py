@@ -1,4 +1,4 @@
-"""`clone`: a second VM with the disks of a first, and an identity of its own."""
+"""`clone`: create a VM with the disks of another, and an identity of its own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from devvm.operations.transaction.transaction import Begun, Outcome
 from devvm.operations.vm import create, lifecycle, snapshots
 from devvm.ports.services import Services
 
-#: Run by root in the guest: take the identity that is written into it, and forget the old one.
+#: Run as root in the guest: replaces its identity with the one in the script.
 _TAKE_IDENTITY = """set -eu
 umask 077
 rm -rf /data/identity.new
@@ -47,7 +47,7 @@ sync
 
 @dataclass(frozen=True, kw_only=True)
 class Cloned:
-    """The new VM, and what was found when it was checked."""
+    """The new VM, and the result of its checks."""
 
     vm: Vm
     report: Report
@@ -57,18 +57,18 @@ class Cloned:
 def clone(
     services: Services, source: str, name: str, run: Run, *, snapshot: str | None = None
 ) -> Cloned:
-    """Make a VM with the disks of another, as they are now or as a snapshot has them.
+    """Create a VM with the disks of another, as they are now or as in a snapshot.
 
-    The first VM runs on. The new one has host keys, a certificate, a name and an address of its
-    own; the engineer, accounts and data are the first one's.
+    The source keeps running. The clone has its own host keys, certificate, name and address; the
+    engineer, accounts and data are the source's.
 
     Raises:
-        UsageError: the name can't be one.
-        ExistsError: there is a VM of the new name.
+        UsageError: the name is invalid.
+        ExistsError: there is a VM with the new name.
         NotFoundError: there is no such VM or snapshot.
         HostNotReadyError: the host lacks memory or libvirt.
-        LockedError: somebody is changing one of the VMs.
-        OperationError: a step failed; there is no new VM, and the first one is as it was.
+        LockedError: another command is changing one of the VMs.
+        OperationError: a step failed; there is no new VM, and the source is as it was.
     """
     machine, first = Machine(services, validate_new_name(name)), Machine(services, source)
     if name == source:
@@ -76,7 +76,7 @@ def clone(
             f"{name} can't be a clone of itself", resolution=f"devvm clone {source} --as {name}-2"
         )
     with ExitStack() as locks:
-        # in one order, so that two clones the other way round do not wait for each other
+        # in a fixed order, so that two clones in opposite directions can't block each other
         outcomes = {
             one.name: locks.enter_context(transaction.changing(one, run))
             for one in sorted((first, machine), key=str)
@@ -118,7 +118,7 @@ def _make(machine: Machine, source: Machine, snapshot: str | None, run: Run) -> 
 
 
 def end(begun: Begun) -> Outcome:
-    """As the end of a create; what was kept of the first VM for this only is let go."""
+    """End a clone like a create; delete the source's saved state if it was made for the clone."""
     outcome = create.end(begun)
     if begun.journal["temporary"]:
         services = begun.machine.services
@@ -138,7 +138,7 @@ def _define(machine: Machine, kept: SavedState, identifier: str, token: str, run
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
             ready=False,
             generation=1,
-            pinned_until="",  # what is wanted of the first VM is not wanted of this one
+            pinned_until="",  # the source's pin and updates are not the clone's
             pinned_by="",
             pin_reason="",
             update_to="",
@@ -156,12 +156,12 @@ def _define(machine: Machine, kept: SavedState, identifier: str, token: str, run
             oem_string=ssh.oem_string(public_key),
         )
         saved_states.define_from(services, kept, change)
-        repair.write_files(machine)  # with the host key that it still has
+        repair.write_files(machine)  # with the source's host key, which it still has
     return facts
 
 
 def _renew_identity(machine: Machine, target: Target, facts: Metadata, run: Run) -> Metadata:
-    """Give the clone its own keys and start it again; it answers with them from then on."""
+    """Give the clone its own keys, and restart it to use them."""
     services = machine.services
     with run.phase("identity", "Giving it its own identity"):
         identity = provision.new_identity(services, machine.fqdn)

@@ -1,4 +1,4 @@
-"""`create`: from a box to a VM that is an engineer's own, checked and ready."""
+"""`create`: make a VM from a box, set it up for its engineer, and check it."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from devvm.operations.vm import lifecycle
 from devvm.ports.services import Services
 
 _GIB = 1024**3
-#: Room that a VM needs in the pool to boot and be personalised, beside the box's image.
+#: Bytes that a VM needs in the pool to boot and be personalised, besides the box's image.
 _HEADROOM = 2 * _GIB
-#: Seconds until a VM that does not pass is looked at once more.
+#: Seconds until a VM that fails its checks is checked again.
 _SECOND_LOOK = 20.0
-#: What an emulator or KVM needs beside the guest's own memory.
+#: MiB that QEMU needs besides the guest's memory.
 _OVERHEAD_MIB = 128
 
 
@@ -43,22 +43,22 @@ class CreateRequest:
     name: str
     engineer: Engineer
     release: str | None = None
-    #: Leave what a failed create made, to look at it.
+    #: Keep the VM if the create fails, to look at it.
     keep: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class CreateResult:
-    """The VM, and what was found when it was checked. It may not have passed.
+    """The new VM, and the result of its checks, which may have failed.
 
     Attributes:
-        vm: It.
-        report: What was found.
-        url: Its site.
-        ssh_command: What to type to get in.
-        ca_certificate: Of the CA that signed the VM's certificate, for a browser.
-        log: What it was made and checked with, in full.
-        other_release: The newest other release of which there is a box; None: there is none.
+        vm: The VM.
+        report: The result of the checks.
+        url: URL of its site.
+        ssh_command: What to type to log in.
+        ca_certificate: Certificate of the CA that signed the VM's, for a browser.
+        log: The full output of the tools.
+        other_release: The newest other release that has a box; None if there is none.
     """
 
     vm: Vm
@@ -71,26 +71,25 @@ class CreateResult:
 
 
 def find_box(services: Services, release: str | None, *, newest: bool = False) -> Box | None:
-    """The box that `create` would use: of `release`, or of the stack in hand; None: build one.
+    """The box that `create` uses: of `release`, or of the working tree; None if it isn't built.
 
-    With `newest`, as if there were no `packages.lock`.
+    `newest` ignores `packages.lock`.
     """
     return services.boxes.find(release) if release else in_hand.find(services, newest=newest)
 
 
 def create(services: Services, request: CreateRequest, run: Run) -> CreateResult:
-    """Make a VM, personalise it, check it.
+    """Create a VM, personalise it, check it.
 
-    Everything is undone when something fails or the person interrupts, but for `request.keep`.
-    What a create of this VM left that was killed is undone first; one that was killed when all
-    was done is checked again, and that is it.
+    If a step fails or the person interrupts it, everything is undone, except with `request.keep`.
+    What a killed create left is undone first; if it had finished, the VM is only checked again.
 
     Raises:
-        UsageError: the name can't be one.
-        ExistsError: there is such a VM, or somebody else's domain of its name.
+        UsageError: the name is invalid.
+        ExistsError: the VM exists, or a domain of its name that devvm didn't create.
         NotFoundError: there is no box.
         HostNotReadyError: the host lacks memory, disk space, or libvirt.
-        LockedError: somebody is changing this VM.
+        LockedError: another command is changing the VM.
         OperationError: a step failed.
     """
     machine = Machine(services, validate_new_name(request.name))
@@ -120,7 +119,7 @@ def create(services: Services, request: CreateRequest, run: Run) -> CreateResult
 
 
 def end(begun: Begun) -> Outcome:
-    """Undo a create; one that got as far as a VM that is ready is finished."""
+    """Undo a create, or finish it if the VM is ready."""
     machine = begun.machine
     vm = machine.vm()
     ready = vm is not None and vm.metadata is not None and vm.metadata.ready
@@ -128,7 +127,7 @@ def end(begun: Begun) -> Outcome:
         repair.write_files(machine)
         return "finished"
     begun.run.note(f"Undoing what was done for {machine}")
-    if ready:  # another VM, that has been finished
+    if ready:  # a different VM, which is ready
         saved_states.release_made_by(machine, begun.token)
     else:
         provision.take_down(machine)
@@ -136,30 +135,30 @@ def end(begun: Begun) -> Outcome:
 
 
 def check(services: Services, name: str) -> None:
-    """Raise at once what `create` would refuse, before a box is built for it.
+    """Fail early if `create` would, before a box is built for it.
 
     Raises:
-        UsageError: the name can't be one.
-        ExistsError: there is such a VM, or somebody else's domain of its name.
+        UsageError: the name is invalid.
+        ExistsError: the VM exists, or a domain of its name that devvm didn't create.
         HostNotReadyError: the host lacks memory, or libvirt.
     """
     validate_new_name(name)
     services.host.check()
-    if services.state.journal(name) is None:  # what a killed command left is ended by `create`
+    if services.state.journal(name) is None:  # `create` ends what a killed command left
         refuse_if_exists(Machine(services, name))
         require_memory(services, services.config.vm.memory_mib)
 
 
 def examine_vm(machine: Machine, release: str, run: Run) -> Report:
-    """Check a VM that runs, as the phase `verify` of a larger command."""
+    """Check a running VM, as the phase `verify` of a larger command."""
     return examine(machine, release=release, run=run)
 
 
 def judge_vm(machine: Machine, release: str, run: Run) -> Report:
-    """As `examine_vm`, before a VM is judged: what fails at first is looked at once more.
+    """Like `examine_vm`, but check once more if something fails.
 
-    A guest that has just booted or restarted its services, on a host with much to do, may answer
-    too late once; and who does not pass is brought back.
+    On a busy host, a guest that has just booted or restarted its services may respond too late, and
+    a VM that fails is rolled back.
     """
     report = examine_vm(machine, release, run)
     if report.passed:
@@ -171,10 +170,10 @@ def judge_vm(machine: Machine, release: str, run: Run) -> Report:
 
 
 def refuse_if_exists(machine: Machine) -> None:
-    """See that there is nothing of this name, whoever made it.
+    """Make sure that nothing of this name exists, whoever created it.
 
     Raises:
-        ExistsError: there is.
+        ExistsError: something does.
     """
     services = machine.services
     fqdn = machine.fqdn
@@ -209,7 +208,7 @@ def refuse_if_exists(machine: Machine) -> None:
 
 
 def require_box(services: Services, release: str | None) -> Box:
-    """The box of a release, or of the present stack.
+    """The box of a release, or of the working tree.
 
     Raises:
         NotFoundError: there is none.
@@ -224,10 +223,10 @@ def require_box(services: Services, release: str | None) -> Box:
 
 
 def require_memory(services: Services, memory_mib: int) -> None:
-    """See that the host can give so much memory to one VM more.
+    """Make sure that the host has enough memory for another VM.
 
     Raises:
-        HostNotReadyError: it can't.
+        HostNotReadyError: it doesn't.
     """
     wanted = memory_mib + _OVERHEAD_MIB
     total, free = services.host.memory_mib()
@@ -242,10 +241,10 @@ def require_memory(services: Services, memory_mib: int) -> None:
 
 
 def require_space(services: Services, box: Box | None) -> None:
-    """See that the pool has room for one more root on a box, or on layers that are there.
+    """Make sure that the pool has room for another root, and for the box's image if missing.
 
     Raises:
-        HostNotReadyError: it has not.
+        HostNotReadyError: it doesn't.
     """
     needed = _HEADROOM
     if box and not services.volumes.exists(services.vagrant.volume_name(box)):
@@ -264,7 +263,7 @@ def require_space(services: Services, box: Box | None) -> None:
 
 @contextmanager
 def _undone(machine: Machine, metadata: Metadata, run: Run, *, keep: bool) -> Iterator[None]:
-    """Undo the create when the block fails; with `keep`, leave a domain that there is."""
+    """Undo the create if the block fails; with `keep`, keep the domain if there is one."""
     with transaction.ended_on_failure(machine, run):
         try:
             yield
@@ -276,7 +275,7 @@ def _undone(machine: Machine, metadata: Metadata, run: Run, *, keep: bool) -> It
 
 
 def _has_domain(machine: Machine, metadata: Metadata) -> bool:
-    """Whether the create got as far as a domain, which is marked as devvm's then."""
+    """Whether the create has made a domain; if so, make sure that it is marked as devvm's."""
     begun, domains = machine.journal() or {}, machine.services.domains
     uuid = domains.uuid(machine.fqdn)
     if uuid is None or uuid != begun.get("uuid"):
@@ -301,7 +300,7 @@ def _metadata(request: CreateRequest, box: Box) -> Metadata:
 
 
 def _finish(machine: Machine) -> None:
-    """The VM is complete: from here on no command takes it for a remnant."""
+    """Mark the VM as ready: from now on, no command takes it for a remnant."""
     vm = machine.vm()
     if vm is None or vm.metadata is None:
         raise OperationError(

@@ -1,4 +1,4 @@
-"""`verify --fix`: apply again the roles that answer for what differs, and check again."""
+"""`verify --fix`: apply the roles responsible for what differs, and check again."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from devvm.ports.services import Services
 from devvm.system import assets
 
 _STACK = "site.yml"
-#: Checks of what is shown to browsers: trusted, and for how long.
+#: Checks of the certificate that browsers see: whether it is trusted, and for how long.
 _TLS = "tls/"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fixed:
-    """What applying roles again came to.
+    """The result of `fix`.
 
     Attributes:
-        before: What was found first.
-        after: What was found afterwards; the same where there was nothing to fix.
+        before: The result of the first check.
+        after: The result of the second check; the same if there was nothing to fix.
         roles: The roles that were applied.
         changed: How many of their tasks changed something.
     """
@@ -41,21 +41,21 @@ class Fixed:
 
     @property
     def fixed(self) -> tuple[CheckResult, ...]:
-        """The checks that failed, and do no more."""
+        """The checks that failed before and don't any more."""
         left = {check.name for check in self.after.failures()}
         return tuple(check for check in self.before.failures() if check.name not in left)
 
 
 def fix(services: Services, name: str, run: Run) -> Fixed:
-    """Check a VM, apply the roles that answer for what differs, and check it again.
+    """Check a VM, apply the roles responsible for what differs, and check it again.
 
-    The engineer's own account and checkout are left as `personalise` leaves them: nothing of a
-    person's work is touched. Interrupted, it can be typed again.
+    The engineer's account and checkout are left as `personalise` leaves them: nobody's work is
+    touched. It can be interrupted, and run again.
 
     Raises:
         NotFoundError: there is no such VM.
-        LockedError: somebody is changing this VM.
-        OperationError: it does not run, can't be checked, or a role failed.
+        LockedError: another command is changing the VM.
+        OperationError: it is not running, can't be checked, or a role failed.
     """
     machine = Machine(services, name)
     with transaction.changing(machine, run), provision.recorded(machine, run):
@@ -72,14 +72,14 @@ def fix(services: Services, name: str, run: Run) -> Fixed:
             certificate.keep_valid(machine, run, refused=True)
         roles = _roles(before)
         changed = _apply(machine, roles, run) if roles else 0
-        # The stack's roles know nothing of the overlay, and may have taken back what it changed.
+        # The stack's roles don't know what personalise changed, and may have undone it.
         personalise.again(machine, vm.metadata.owner, release, run)
         after = examine(machine, release=release, run=run)
         return Fixed(before=before, after=after, roles=roles, changed=changed)
 
 
 def _roles(report: Report) -> tuple[str, ...]:
-    """The roles of the stack that answer for what failed, in the stack's order."""
+    """The roles responsible for the failed checks, in the playbook's order."""
     concerned = {check.role for check in report.failures()}
     plays = yaml.safe_load((assets.playbooks() / _STACK).read_text(encoding="utf-8"))
     every = [entry["role"] for play in plays for entry in play["roles"]]

@@ -1,4 +1,4 @@
-"""`list`, `show`, `start`, `stop`, `restart`: what there is, and its power switch."""
+"""`list`, `show`, `start`, `stop`, `restart`: list VMs, and turn them on and off."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from devvm.operations.storage import saved_states
 from devvm.operations.transaction.transaction import changing
 from devvm.ports.services import Services
 
-#: How long a guest may take to shut down; an emulated one with a database takes its time.
+#: Seconds for a guest to shut down; an emulated one with a database is slow.
 _STOP_TIMEOUT = 180.0
-#: With --force the guest gets a chance too, but a short one.
+#: Seconds for a guest to shut down before --force turns it off.
 _FORCE_TIMEOUT = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class VmDetails:
-    """Everything about one VM that can be told without logging in."""
+    """What is known about a VM without logging in to it."""
 
     vm: Vm
     url: str
     ca_certificate: Path  # of the CA that signed the VM's certificate
     disks: tuple[Disk, ...]
     runs: tuple[RunRecord, ...]
-    logs: tuple[Path, ...]  # of devvm's commands on this VM, on the host, oldest first
+    logs: tuple[Path, ...]  # of devvm's commands on this VM, oldest first
 
 
 def list_vms(services: Services) -> list[Vm]:
-    """Every VM of devvm's, by name; those too of which only remnants are there, as `missing`."""
+    """Every VM, by name; the state is `missing` if only remnants are left."""
     found = {vm.name: vm for vm in services.domains.vms()}
     for name in services.state.names():
         if name not in found:
@@ -47,10 +47,10 @@ def list_vms(services: Services) -> list[Vm]:
 
 
 def get(machine: Machine) -> Vm:
-    """One VM; as `missing` where only remnants of it are there.
+    """The VM of this name; its state is `missing` if only remnants are left.
 
     Raises:
-        NotFoundError: there is nothing of this name; suggests names that are close.
+        NotFoundError: there is nothing of this name; suggests similar names.
     """
     vm = machine.vm()
     if vm is not None:
@@ -73,27 +73,27 @@ def _next_step(machine: Machine, *, known: bool) -> str:
 
 
 def exists(machine: Machine) -> bool:
-    """Whether there is a VM of this name, or what is left of one."""
+    """Whether there is a VM of this name, or remnants of one."""
     known = machine.vm() is not None or machine.folder.is_dir()
     return known or bool(saved_states.lost_volumes(machine))
 
 
 def check(services: Services, name: str) -> None:
-    """Return where there is something of this name, or something unfinished to end.
+    """Make sure that there is a VM of this name, remnants, or an unfinished operation.
 
     Raises:
-        NotFoundError: there is neither.
+        NotFoundError: there is none of these.
     """
     if services.state.journal(name) is None:
         get(Machine(services, name))
 
 
 def running(machine: Machine) -> Vm:
-    """One VM that runs.
+    """The VM of this name, which must be running.
 
     Raises:
-        NotFoundError: there is none of this name.
-        OperationError: it does not run; says how to start it.
+        NotFoundError: there is no such VM.
+        OperationError: it is not running; says how to start it.
     """
     vm = present(machine)
     if vm.state is not VmState.RUNNING:
@@ -104,10 +104,10 @@ def running(machine: Machine) -> Vm:
 
 
 def show(services: Services, name: str) -> VmDetails:
-    """Everything about one VM.
+    """The details of a VM.
 
     Raises:
-        NotFoundError: there is none of this name.
+        NotFoundError: there is no such VM.
     """
     machine = Machine(services, name)
     vm = get(machine)
@@ -122,10 +122,10 @@ def show(services: Services, name: str) -> VmDetails:
 
 
 def start(services: Services, name: str, run: Run) -> Vm:
-    """Power on and wait until the VM lets us in; only waits where it runs.
+    """Start a VM, and wait until devvm can log in; if it is running, only wait.
 
     Raises:
-        NotFoundError: there is none of this name.
+        NotFoundError: there is no such VM.
         OperationError: it does not come up.
     """
     machine = Machine(services, name)
@@ -136,10 +136,10 @@ def start(services: Services, name: str, run: Run) -> Vm:
 
 
 def stop(services: Services, name: str, run: Run, *, force: bool = False) -> Vm:
-    """Shut the VM down; nothing where it is off.
+    """Shut a VM down; do nothing if it is off.
 
     Raises:
-        NotFoundError: there is none of this name.
+        NotFoundError: there is no such VM.
         OperationError: it did not shut down in time, and `force` was not given.
     """
     machine = Machine(services, name)
@@ -150,7 +150,7 @@ def stop(services: Services, name: str, run: Run, *, force: bool = False) -> Vm:
 
 
 def restart(services: Services, name: str, run: Run, *, force: bool = False) -> Vm:
-    """Shut the VM down and start it again; as `stop`, then `start`."""
+    """Shut a VM down and start it again, like `stop` and `start`."""
     machine = Machine(services, name)
     with changing(machine, run), provision.recorded(machine, run):
         present(machine)
@@ -160,9 +160,9 @@ def restart(services: Services, name: str, run: Run, *, force: bool = False) -> 
 
 
 def power_on(machine: Machine, run: Run) -> Target:
-    """Power a VM on and wait until it lets devvm in, as phases of a larger command.
+    """Start a VM and wait until devvm can log in, as phases of a larger command.
 
-    Its certificate is renewed where it ends soon.
+    If its certificate expires soon, it is renewed.
 
     Raises:
         OperationError: it does not come up.
@@ -180,16 +180,16 @@ def power_on(machine: Machine, run: Run) -> Target:
 
 
 def bring_up(machine: Machine, run: Run) -> None:
-    """Power a VM on and wait until it lets us in, as `start` does; its lock is held.
+    """Start a VM and wait until devvm can log in. The caller holds the lock.
 
     Raises:
         OperationError: it does not come up.
     """
     target, metadata = power_on(machine, run), machine.require().metadata
-    try:  # devvm's key may have been made anew, and the engineer's account not know it
+    try:  # devvm's key may be new, and unknown to the engineer's account
         if metadata is not None:
             repair.let_in(machine, target, metadata)
-    except DevvmError as error:  # the VM is up, and that was asked for
+    except DevvmError as error:  # the VM is up, as requested
         run.note(f"devvm ssh {machine} may not work: {error}")
 
 
@@ -201,10 +201,10 @@ def _stop(machine: Machine, run: Run, *, force: bool) -> None:
 
 
 def present(machine: Machine) -> Vm:
-    """One VM whose domain is there.
+    """The VM of this name, whose domain must exist.
 
     Raises:
-        NotFoundError: there is none of this name.
+        NotFoundError: there is no such VM.
         OperationError: its domain is gone.
     """
     vm = get(machine)

@@ -1,7 +1,7 @@
-"""`rebuild`: a new root for a VM, on a box; its name, address, keys and data stay.
+"""`rebuild`: give a VM a new root from a box; its name, address, keys and data stay.
 
-A transaction: the old root and the data as they were are kept until the new VM has passed every
-check, and whatever happens before that brings the old VM back.
+A transaction: the old root and the data are saved until the new VM has passed every check, and any
+failure before that restores the old VM.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ class RebuildRequest:
     """What a person asked for."""
 
     name: str
-    #: For a VM of which devvm does not know who may log in.
+    #: Used if devvm doesn't know who may log in to the VM.
     engineer: Engineer
     release: str | None = None
-    #: Names what is made and kept, where the caller has to know it in advance.
+    #: Token of what is created and saved, if the caller has to know it in advance.
     token: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class RebuildResult:
-    """The VM on its new root, which passed every check, and where the old root is."""
+    """The VM on its new root, which passed every check, and its state before."""
 
     vm: Vm
     report: Report
-    previous: str | None  # of the saved state in the trash
+    previous: str | None  # identifier of the saved state in the trash
 
 
 def rebuild(services: Services, request: RebuildRequest, run: Run) -> RebuildResult:
@@ -60,7 +60,7 @@ def rebuild(services: Services, request: RebuildRequest, run: Run) -> RebuildRes
         NotFoundError: there is no such VM, or no box of the release.
         UsageError: the release can't use the VM's data.
         HostNotReadyError: the host lacks memory, disk space, or libvirt.
-        LockedError: somebody is changing this VM.
+        LockedError: another command is changing the VM.
         ParityError: the new VM did not pass; the old one is back.
         OperationError: a step failed; the old VM is back.
     """
@@ -75,16 +75,16 @@ def rebuild(services: Services, request: RebuildRequest, run: Run) -> RebuildRes
 def carry_out(
     services: Services, request: RebuildRequest, run: Run, *, was_running: bool = False
 ) -> RebuildResult:
-    """As `rebuild`, where the VM's lock is held and nothing is left of an earlier command.
+    """Like `rebuild`, if the caller holds the lock and has ended earlier operations.
 
     Args:
-        services: What the operation may use.
-        request: What is asked for.
-        run: Where phases go.
-        was_running: Whether the VM counts as running where it is off.
+        services: The adapters to use.
+        request: What was asked for.
+        run: Reports the phases.
+        was_running: Whether the VM counts as running even if it is off.
 
     Raises:
-        DevvmError: as `rebuild`.
+        DevvmError: like `rebuild`.
     """
     machine = Machine(services, request.name)
     vm, token = _present(machine, run), request.token or naming.new_token()
@@ -110,7 +110,7 @@ def carry_out(
             personalise.from_box(machine, facts.owner, box.release, run, older_data=older)
             report = create.judge_vm(machine, box.release, run)
             demand_passed(services, report, run)
-        present = machine.require().known  # its certificate may be a new one
+        present = machine.require().known  # its certificate may have been renewed
         services.domains.set_metadata(vm.uuid, replace(present, ready=True))
         _let_go(machine, saved_states.find(services, token))
     gc.collect(machine, run)
@@ -135,7 +135,7 @@ def end(begun: Begun) -> Outcome:
 
 
 def _let_go(machine: Machine, kept: SavedState | None) -> None:
-    """The new VM has passed: the old one is in the trash from now on."""
+    """Move the old VM to the trash, as the new one has passed."""
     if kept is not None and kept.purpose is Purpose.PREVIOUS:
         saved_states.to_trash(machine.services, kept, kept.label)
     repair.write_files(machine)
@@ -144,7 +144,7 @@ def _let_go(machine: Machine, kept: SavedState | None) -> None:
 def _present(machine: Machine, run: Run) -> Vm:
     vm = machine.vm() or repair.redefine(machine)
     if vm is None:
-        lifecycle.get(machine)  # raises where there is nothing at all
+        lifecycle.get(machine)  # raises if there is nothing at all
         raise NotFoundError(
             f"the libvirt domain of {machine} is gone, and there is no record of what it was",
             resolution=f"devvm recover {machine}",
@@ -155,10 +155,10 @@ def _present(machine: Machine, run: Run) -> Vm:
 
 
 def refuse_older_data(services: Services, vm: Vm, box: Box) -> None:
-    """See that no old server starts on files that a newer one has upgraded.
+    """Make sure that the box's database server is not older than the one that wrote the data.
 
     Raises:
-        UsageError: that of the box's release would.
+        UsageError: it is.
     """
     present = services.boxes.find(vm.known.release)
     in_box = present.packages.get(_DATABASE, "") if present else ""
@@ -219,10 +219,10 @@ def _replace_root(
 
 
 def demand_passed(services: Services, report: Report, run: Run) -> None:
-    """See that a VM passed every check.
+    """Make sure that a VM passed every check.
 
     Raises:
-        ParityError: it did not; whoever calls this brings it back as it was.
+        ParityError: it did not; the caller restores it.
     """
     gate.demand_passed(
         services, report, run,

@@ -1,4 +1,4 @@
-"""`resize`: a larger data disk, its file system included."""
+"""`resize`: grow a VM's data disk and its file system."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ resize2fs "$(findmnt -n -o SOURCE /data)"
 
 
 def resize(services: Services, name: str, data_gib: int, run: Run) -> Disk:
-    """Make a VM's data disk larger, while it runs or not.
+    """Grow a VM's data disk, whether the VM is running or not.
 
-    The file system grows at once in a VM that runs, and at its next start otherwise.
+    The file system grows at once if it is, and at its next start otherwise.
 
     Raises:
         NotFoundError: there is no such VM.
-        UsageError: the disk is larger already.
-        LockedError: somebody is changing this VM.
-        OperationError: it could not be made larger.
+        UsageError: the disk is already larger.
+        LockedError: another command is changing the VM.
+        OperationError: the disk could not be grown.
     """
     machine = Machine(services, name)
     wanted = data_gib * _GIB
@@ -57,7 +57,7 @@ def resize(services: Services, name: str, data_gib: int, run: Run) -> Disk:
 
 
 def end(begun: Begun) -> Outcome:
-    """A disk is as large as it was or as it was to be; its file system grows at the next start."""
+    """Tell whether the disk has grown; its file system grows at the next start."""
     services = begun.machine.services
     vm = services.domains.vm(begun.machine.name)
     sizes = {disk.role: disk.size_bytes for disk in services.disks.of(vm.fqdn)} if vm else {}

@@ -1,4 +1,4 @@
-"""Gives a VM a state of its own that was kept, and keeps the one that it has."""
+"""Restore a saved state of a VM, and save its present one."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def exchange(
     before: transaction.Ended | None,
     consume: bool = False,
 ) -> None:
-    """Bring a VM to a state that is kept; the present one goes to the trash.
+    """Restore a saved state of a VM; its present state goes to the trash.
 
     The VM runs afterwards if it ran before. The caller holds the lock.
 
     Args:
         machine: The VM.
-        kept: The state to bring it to.
-        run: Where phases go.
-        before: What an earlier command had begun; the VM may be off because of it.
-        consume: Keep that state no longer: the VM has it now.
+        kept: The state to restore.
+        run: Reports the phases.
+        before: An earlier command's operation; the VM may be off because of it.
+        consume: Whether to delete the saved state, as the VM has it now.
 
     Raises:
-        OperationError: a step failed; the VM is as it was, or as it was to be.
+        OperationError: a step failed; the VM has either its old or its new state.
     """
     services, vm = machine.services, machine.require()
     token = naming.new_token()
@@ -64,7 +64,7 @@ def exchange(
 
 
 def end(begun: Begun) -> Outcome:
-    """Finish an exchange of disks if the VM has the new ones, undo it otherwise."""
+    """Finish a restore if the VM has the new disks, undo it otherwise."""
     machine, services = begun.machine, begun.machine.services
     vm = machine.vm()
     done = vm is not None and transaction.made_by(vm, begun.token)
@@ -83,7 +83,7 @@ def end(begun: Begun) -> Outcome:
 
 
 def put_back(machine: Machine, kept: SavedState, token: str) -> None:
-    """Give a VM the disks and facts that it had, and drop what an operation made in their place."""
+    """Give a VM its saved disks and facts back, and delete what an operation put in their place."""
     services, vm = machine.services, machine.vm()
     change = DomainChange(
         name=machine.fqdn,
@@ -101,9 +101,9 @@ def put_back(machine: Machine, kept: SavedState, token: str) -> None:
 
 
 def writable(services: Services, kept: SavedState, fqdn: str, token: str) -> dict[str, Path]:
-    """Volumes that hold a saved state and may be written to, by role.
+    """Volumes with a saved state that may be written to, by role.
 
-    Its own, where nothing else lies on them; new layers otherwise.
+    They are the state's own volumes if nothing is based on them, and new layers otherwise.
     """
     covered = {volume.below for volume in services.volumes.all()}
     shared = [disk for disk in kept.disks if disk.path in covered]
@@ -112,7 +112,7 @@ def writable(services: Services, kept: SavedState, fqdn: str, token: str) -> dic
 
 
 def _facts(kept: SavedState, vm: Vm) -> Metadata:
-    """What was known of the VM then; who it is, and who may enter, has not changed since."""
+    """The saved facts, but with the VM's present identity, keys and pin."""
     now = vm.known
     return replace(
         kept.vm,

@@ -1,7 +1,7 @@
-"""`snapshot`: a VM's disks as they are at one moment, kept under a name.
+"""`snapshot`: save a VM's disks at one moment, under a name.
 
-Not libvirt's snapshots: those it keeps inside the disks or as objects that stand in the way of
-later changes of the domain.
+These are not libvirt's snapshots, which are inside the disks, or objects that get in the way of
+later changes to the domain.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """A snapshot and what it takes."""
+    """A snapshot and the space that it takes."""
 
     kept: SavedState
-    #: Bytes in the newest layers of its disks; what they share with others is not counted.
+    #: Bytes in the top layers of its disks; layers shared with others don't count.
     used_bytes: int
 
 
 def create(services: Services, name: str, label: str, run: Run) -> Snapshot:
-    """Keep a VM's disks as they are now; it runs on, if it runs.
+    """Save a VM's disks as they are now. A running VM keeps running.
 
     Raises:
-        UsageError: the label can't be one.
+        UsageError: the label is invalid.
         ExistsError: there is a snapshot of this name.
         NotFoundError: there is no such VM.
-        LockedError: somebody is changing this VM.
+        LockedError: another command is changing the VM.
         OperationError: a step failed; nothing has changed.
     """
     machine = Machine(services, name)
@@ -69,15 +69,15 @@ def take(
     temporary: bool = False,
     purpose: Purpose = Purpose.SNAPSHOT,
 ) -> SavedState:
-    """Keep a VM's disks as they are now. The caller holds the lock.
+    """Save a VM's disks as they are now. The caller holds the lock.
 
     Args:
         machine: The VM.
         label: The snapshot's name.
-        run: Where phases go.
+        run: Reports the phases.
         token: Its identifier; by default a new one.
-        temporary: It is part of a larger operation, and not kept unless that ends well.
-        purpose: What it is kept for; what is in the trash expires.
+        temporary: Whether it is part of a larger operation, and not kept if that is undone.
+        purpose: What it is saved for; a state in the trash expires.
 
     Raises:
         OperationError: a step failed; nothing has changed.
@@ -115,7 +115,7 @@ def take(
 
 
 def end(begun: Begun) -> Outcome:
-    """Keep the state if the VM has its new layers, let go of these otherwise."""
+    """Save the state if the VM has its new layers, delete these otherwise."""
     services, facts = begun.machine.services, begun.journal
     vm = services.domains.vm(begun.machine.name)
     if vm is None or not transaction.made_by(vm, begun.token):
@@ -136,7 +136,7 @@ def end(begun: Begun) -> Outcome:
 
 
 def list_snapshots(services: Services, name: str) -> list[Snapshot]:
-    """A VM's snapshots, the oldest first.
+    """A VM's snapshots, oldest first.
 
     Raises:
         NotFoundError: there is no such VM.
@@ -148,11 +148,11 @@ def list_snapshots(services: Services, name: str) -> list[Snapshot]:
 
 
 def restore_snapshot(services: Services, name: str, label: str, run: Run) -> Vm:
-    """Bring a VM to a snapshot; its present state goes to the trash.
+    """Restore a snapshot; the VM's present state goes to the trash.
 
     Raises:
         NotFoundError: there is no such VM or snapshot.
-        LockedError: somebody is changing this VM.
+        LockedError: another command is changing the VM.
         OperationError: a step failed; the VM is as it was.
     """
     machine = Machine(services, name)
@@ -167,11 +167,11 @@ def restore_snapshot(services: Services, name: str, label: str, run: Run) -> Vm:
 
 
 def delete(services: Services, name: str, label: str, run: Run) -> list[str]:
-    """Delete a snapshot for good; the volumes that are gone. The VM is as it was.
+    """Delete a snapshot for good; return the names of the deleted volumes.
 
     Raises:
         NotFoundError: there is no such VM or snapshot.
-        LockedError: somebody is changing this VM.
+        LockedError: another command is changing the VM.
     """
     machine = Machine(services, name)
     with transaction.changing(machine, run) as before:
@@ -186,7 +186,7 @@ def delete(services: Services, name: str, label: str, run: Run) -> list[str]:
 
 
 def find(machine: Machine, label: str) -> SavedState:
-    """A snapshot of a VM by its name.
+    """The snapshot of a VM with this name.
 
     Raises:
         NotFoundError: there is no such VM or snapshot.
@@ -201,7 +201,7 @@ def find(machine: Machine, label: str) -> SavedState:
 
 
 def check(services: Services, name: str, label: str) -> None:
-    """Return where there is such a snapshot, or something unfinished to end.
+    """Make sure that there is such a snapshot, or an unfinished operation.
 
     Raises:
         NotFoundError: there is neither.

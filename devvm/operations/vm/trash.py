@@ -1,4 +1,4 @@
-"""`destroy`, `recover`, `trash`: what is destroyed or replaced can be had back for a while."""
+"""`destroy`, `recover`, `trash`: what is destroyed or replaced can be restored for a while."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ from devvm.ports.services import Services
 
 @dataclass(frozen=True, kw_only=True)
 class Destroyed:
-    """What became of a VM that was destroyed."""
+    """A VM that was destroyed, and its state in the trash."""
 
     name: str
-    kept: SavedState | None  # in the trash; None where there was nothing to keep, or it was deleted
+    kept: SavedState | None  # None if there was nothing to save, or it was deleted for good
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recovered:
-    """A VM that is back, and what was found when it was checked."""
+    """A VM that was recovered, and the result of its checks."""
 
     vm: Vm
     report: Report
 
 
 def destroy(services: Services, name: str, run: Run, *, purge: bool = False) -> Destroyed:
-    """Move a VM with its disks, or the remnants of one, to the trash. Asks nothing.
+    """Move a VM, or the remnants of one, to the trash, without asking.
 
     Args:
-        services: What the operation may use.
+        services: The adapters to use.
         name: The VM's name.
-        run: Where phases go.
-        purge: Delete it for good instead.
+        run: Reports the phases.
+        purge: Whether to delete it for good instead.
 
     Raises:
         NotFoundError: there is nothing of this name.
@@ -71,16 +71,16 @@ def destroy(services: Services, name: str, run: Run, *, purge: bool = False) -> 
 
 
 def end_destroy(begun: Begun) -> Outcome:
-    """Finish it: it destroys what nobody asked to keep."""
+    """Finish a destroy: the person asked for it."""
     _put_away(begun.machine, begun.token, purge=bool(begun.journal.get("purge")))
     return "finished"
 
 
 def _put_away(machine: Machine, token: str, *, purge: bool) -> None:
-    """Move a VM, or what is left of one, to the trash; give its place on the network back.
+    """Move a VM, or remnants of one, to the trash; release its DHCP lease.
 
-    What is to be deleted for good is in the trash first, too: what is deleted is known there until
-    the last of it is gone.
+    With `purge`, it goes to the trash first, too: so devvm knows what to delete until all of it is
+    gone.
     """
     services = machine.services
     vm = machine.vm() or repair.redefine(machine)
@@ -97,7 +97,7 @@ def _put_away(machine: Machine, token: str, *, purge: bool) -> None:
 
 
 def _destroyed_by(machine: Machine, before: transaction.Ended | None) -> str | None:
-    """The token of what an earlier command destroyed or undid; None where something is left."""
+    """The token of an earlier command that destroyed or undid the VM; None if none did."""
     if before is None:
         return None
     undone = before.operation in (journal.CREATE, journal.CLONE)
@@ -107,20 +107,19 @@ def _destroyed_by(machine: Machine, before: transaction.Ended | None) -> str | N
 
 
 def recover(services: Services, name: str, run: Run, *, identifier: str | None = None) -> Recovered:
-    """Bring a VM back from the trash, and start it.
+    """Restore a VM from the trash, and start it.
 
     Args:
-        services: What the operation may use.
+        services: The adapters to use.
         name: The VM's name.
-        run: Where phases go.
-        identifier: Which of the states in the trash; by default the VM that was destroyed last.
-            A state of a VM that is there takes that VM's place, whose own state then goes to the
-            trash.
+        run: Reports the phases.
+        identifier: Which state; by default, the VM that was destroyed last. If the VM exists, its
+            present state goes to the trash.
 
     Raises:
-        NotFoundError: there is nothing of it in the trash.
+        NotFoundError: there is nothing of the VM in the trash.
         ExistsError: there is a VM of this name, and no state was named.
-        LockedError: somebody is changing this VM.
+        LockedError: another command is changing the VM.
         OperationError: a step failed; it is in the trash as before.
     """
     machine = Machine(services, name)
@@ -141,18 +140,18 @@ def recover(services: Services, name: str, run: Run, *, identifier: str | None =
 
 
 def takes_the_place(services: Services, name: str) -> bool:
-    """Whether there is a VM whose place a state from the trash would take."""
+    """Whether `recover` would replace the state of an existing VM."""
     return services.domains.vm(name) is not None
 
 
 def items(services: Services, name: str | None = None) -> list[SavedState]:
-    """What is in the trash, of one VM or of all, the oldest first."""
+    """The states in the trash, of one VM or of all, oldest first."""
     trash = [kept for kept in services.domains.saved_states() if kept.purpose is Purpose.TRASH]
     return [kept for kept in trash if name is None or kept.vm.name == name]
 
 
 def show(services: Services, which: str) -> list[SavedState]:
-    """The states in the trash that a VM's name or an identifier means.
+    """The states in the trash with this VM name or identifier.
 
     Raises:
         NotFoundError: there are none.
@@ -166,7 +165,7 @@ def show(services: Services, which: str) -> list[SavedState]:
 
 
 def doomed(services: Services, which: str) -> list[SavedState]:
-    """As `show`; nothing where a killed command has deleted them and not ended.
+    """Like `show`, but nothing if a killed command was deleting them.
 
     Raises:
         NotFoundError: there are none.
@@ -181,12 +180,12 @@ def doomed(services: Services, which: str) -> list[SavedState]:
 
 
 def empty(services: Services, doomed: Sequence[SavedState], run: Run) -> list[str]:
-    """Delete states in the trash for good; the volumes that are gone.
+    """Delete states in the trash for good; return the names of the deleted volumes.
 
-    What a killed command began to delete goes, too.
+    Also deletes what a killed command began to delete.
 
     Raises:
-        LockedError: somebody is changing one of these VMs.
+        LockedError: another command is changing one of the VMs.
     """
     removed: list[str] = []
     for name in sorted({kept.vm.name for kept in doomed} | set(_unfinished(services))):
@@ -200,9 +199,10 @@ def empty(services: Services, doomed: Sequence[SavedState], run: Run) -> list[st
 
 
 def purge(machine: Machine, doomed: Iterable[SavedState], run: Run) -> list[str]:
-    """Delete saved states of a VM for good; the volumes that are gone. The VM's lock is held.
+    """Delete saved states of a VM for good; return the names of the deleted volumes.
 
-    If there is no room for a journal it goes on without one: it is what makes room.
+    The caller holds the lock. If there is no room for a journal, it goes on without one: deleting
+    makes room.
     """
     services = machine.services
     every = [state for kept in doomed for state in gc.with_snapshots(services, kept)]
@@ -224,14 +224,14 @@ def purge(machine: Machine, doomed: Iterable[SavedState], run: Run) -> list[str]
 
 
 def end_purge(begun: Begun) -> Outcome:
-    """Finish it: a part of what was to be deleted is gone already."""
+    """Finish a purge, as part of it may be done already."""
     machine, services = begun.machine, begun.machine.services
     _delete(services, begun.journal)
     vm = machine.vm()
     if vm is not None:
         gc.drop_void(services, vm)
         repair.write_files(machine)  # a killed merge leaves no definition
-    if begun.killed:  # who interrupted it is not kept waiting while layers are merged
+    if begun.killed:  # don't make the person who interrupted it wait for a merge
         gc.collect(machine, begun.run)
     return "finished"
 
@@ -244,7 +244,7 @@ def _delete(services: Services, facts: Mapping[str, Any]) -> None:
 
 
 def _unfinished(services: Services) -> dict[str, transaction.Journal]:
-    """The journals of killed commands that were deleting something, by the VM's name."""
+    """The journals of killed commands that were deleting saved states, by VM name."""
     journals = {name: services.state.journal(name) for name in services.state.names()}
     return {
         n: begun for n, begun in journals.items() if begun and begun["operation"] == journal.PURGE
@@ -252,7 +252,7 @@ def _unfinished(services: Services) -> dict[str, transaction.Journal]:
 
 
 def _choose(machine: Machine, identifier: str | None, vm: Vm | None, run: Run) -> SavedState | None:
-    """Which state to bring back; None where the domain only had to be defined again."""
+    """The state to restore; None if it was enough to redefine the domain."""
     states = items(machine.services, machine.name)
     if identifier is not None:
         found = next((kept for kept in states if kept.id == identifier), None)
@@ -327,7 +327,7 @@ def _bring_back(machine: Machine, kept: SavedState, run: Run) -> Recovered:
 
 
 def end_recover(begun: Begun) -> Outcome:
-    """Undo it, unless the state has left the trash, which is the last that it does there."""
+    """Undo a recover, unless the state has left the trash, which is the last step."""
     machine, services = begun.machine, begun.machine.services
     kept = saved_states.find(services, begun.journal["kept"])
     if kept is None:
@@ -343,7 +343,7 @@ def end_recover(begun: Begun) -> Outcome:
 
 
 def _checked(machine: Machine, run: Run) -> Recovered:
-    """Start a VM that is back, let its new key in, and check it."""
+    """Start a VM that was recovered, authorize its new key, and check it."""
     services = machine.services
     vm = machine.require()
     if ssh.missing_files(machine, vm.fqdn):
