@@ -25,9 +25,9 @@ from devvm.ports.services import Services
 
 @dataclass(frozen=True, kw_only=True)
 class FleetVm:
-    """A VM, how it stands, and what its disks take on the host (None: it has none), in bytes.
+    """A VM, its standing, and the bytes its disks take on the host (None if it has no disks).
 
-    What clones share counts for each of them; the box's image, which all share, for none.
+    Layers that clones share count for each of them; the box's image counts for none.
     """
 
     vm: Vm
@@ -36,7 +36,7 @@ class FleetVm:
 
     @property
     def release(self) -> str | None:
-        """Its release; None where nothing is known of it."""
+        """Its release; None if unknown."""
         return self.vm.metadata.release if self.vm.metadata else None
 
 
@@ -46,11 +46,11 @@ class ReleaseLine:
 
     Attributes:
         release: Its name.
-        record: What is on record of it, if anything.
+        record: Its record, if there is one.
         behind: How many current releases are newer.
         vms_total: How many VMs have it.
-        vms_matching: How many of them were as production is when they were last checked.
-        vms_differing: How many were not.
+        vms_matching: How many of them matched production when last checked.
+        vms_differing: How many didn't.
     """
 
     release: str
@@ -66,16 +66,16 @@ class HostLine:
     """A libvirt host.
 
     Attributes:
-        uri: Names it.
+        uri: Its libvirt URI.
         vms: How many VMs it has.
-        running: How many of them run.
+        running: How many of them are running.
         memory_mib: Its memory.
-        memory_free_mib: What is free for a new VM.
-        memory_running_mib: What its running VMs were given.
-        memory_vms_mib: What all its VMs were given.
-        pool_vms_bytes: What the disks of its VMs take in the pool.
-        pool_kept_bytes: What only saved states need: snapshots and the trash.
-        pool_boxes_bytes: What the boxes' images, and anything else, take.
+        memory_free_mib: Memory that is free for a new VM.
+        memory_running_mib: Memory assigned to its running VMs.
+        memory_vms_mib: Memory assigned to all its VMs.
+        pool_vms_bytes: Space in the pool that its VMs' disks take.
+        pool_kept_bytes: Space that only saved states need: snapshots and the trash.
+        pool_boxes_bytes: Space that box images and anything else take.
         pool_free_bytes: Space left in the pool.
     """
 
@@ -97,12 +97,12 @@ class Overview:
     """The fleet.
 
     Attributes:
-        at: When it was looked at; ISO 8601, UTC.
+        at: When this was collected; ISO 8601, UTC.
         vms: Every VM, by name.
-        releases: The newest first; those that are not on record last.
-        checks: What fails on how many VMs, the most first.
-        rollouts: The newest first.
-        hosts: Where the VMs are.
+        releases: Newest first; those that are not on record last.
+        checks: What fails, on the most VMs first.
+        rollouts: Newest first.
+        hosts: The hosts of the VMs.
     """
 
     at: str
@@ -114,7 +114,7 @@ class Overview:
 
     @property
     def running(self) -> int:
-        """How many VMs run."""
+        """How many VMs are running."""
         return sum(one.vm.state is VmState.RUNNING for one in self.vms)
 
     @property
@@ -124,26 +124,26 @@ class Overview:
 
     @property
     def behind(self) -> tuple[FleetVm, ...]:
-        """The VMs that are behind, the farthest first."""
+        """The VMs that are behind, farthest first."""
         found = [one for one in self.vms if one.standing.behind]
         return tuple(sorted(found, key=lambda one: (-(one.standing.behind or 0), one.vm.name)))
 
     @property
     def differing(self) -> int:
-        """How many VMs were not as production is when they were last checked."""
+        """How many VMs didn't match production when last checked."""
         return sum(bool(one.standing.parity and not one.standing.parity.passed) for one in self.vms)
 
 
 def look(services: Services, *, rollouts: int) -> Overview:
-    """Look at every VM of this host, without logging in to any.
+    """Collect the overview of this host, without logging in to any VM.
 
     Args:
-        services: What the operation may use.
-        rollouts: How many of the newest rollouts it shows.
+        services: The adapters to use.
+        rollouts: How many of the newest rollouts to include.
 
     Raises:
         HostNotReadyError: libvirt does not answer.
-        OperationError: what is on record of a release can't be read.
+        OperationError: the record of a release can't be read.
     """
     on_record = services.releases.list()
     machines = lifecycle.list_vms(services)
@@ -169,7 +169,7 @@ def look(services: Services, *, rollouts: int) -> Overview:
 
 
 def _layers(config: Config, vm: Vm, volumes: Mapping[Path, Volume]) -> set[Path]:
-    """The volumes that a VM's disks consist of, but for the box's image below its root."""
+    """The volumes of a VM's disks, except the box's image below its root."""
     found: set[Path] = set()
     for disk in vm.disks:
         path: Path | None = disk.path
@@ -203,7 +203,7 @@ def _releases(vms: Sequence[FleetVm], on_record: Sequence[Release]) -> tuple[Rel
 
 
 def _checks(vms: Sequence[FleetVm]) -> tuple[OfCheck, ...]:
-    """What fails, told as `devvm verify --all` tells it."""
+    """What fails, grouped as `devvm verify --all` does."""
     reports = {}
     for one in vms:
         if parity := one.standing.parity:

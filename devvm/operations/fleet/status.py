@@ -1,4 +1,4 @@
-"""How far each VM is from the newest release, and from production; looks at small files only."""
+"""How far each VM is from the newest release and from production; reads only small files."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from devvm.ports.services import Services
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """How a VM stands.
+    """How far a VM is from the newest release and from production.
 
     Attributes:
-        behind: How many current releases are newer than its own; None: its own is not on record.
-        parity: What came of the last check of it as it is now; None: there was none.
+        behind: How many current releases are newer than its own; None if that isn't on record.
+        parity: The last verification with its present release; None if there was none.
     """
 
     behind: int | None = None
@@ -29,9 +29,9 @@ class Standing:
 
 
 def of(services: Services, machines: Iterable[Vm]) -> dict[str, Standing]:
-    """How these VMs stand, by name. A release that can't be read is nobody's: no error."""
+    """The standing of each VM, by name. If records can't be read, all count as missing."""
     on_record: list[Release] = []
-    with suppress(OperationError):  # `devvm release list` says it; here people look for their VMs
+    with suppress(OperationError):  # `devvm release list` reports it
         on_record = services.releases.list()
     found = {}
     for machine in machines:

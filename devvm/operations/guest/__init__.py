@@ -1,1 +1,1 @@
-"""In a VM: the connection, its journal, who works there, and what would be lost."""
+"""Inside a VM: SSH, the journal, active users, and work that would be lost."""

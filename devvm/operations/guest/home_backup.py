@@ -1,7 +1,7 @@
-"""A person's work, taken along when a VM goes back to an earlier state of its disks.
+"""Keep people's work when a VM goes back to an earlier state of its disks.
 
-What services write (databases, queues) goes back with the services; what people write in their
-homes and checkouts since then must not go out of sight. The guest's own tar tells it apart.
+What services write (databases, queues) goes back with them. What people have written to their homes
+and checkouts since then must stay. The guest's own tar finds it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from devvm.system import assets
 
 
 def mark(machine: Machine, identifier: str) -> None:
-    """Note, in a running VM, what of a person's work is there now.
+    """Note in a running VM which files people have now, for `save` to compare with.
 
     Raises:
         OperationError: it can't be noted.
@@ -29,10 +29,10 @@ def mark(machine: Machine, identifier: str) -> None:
 
 
 def save(machine: Machine, identifier: str, run: Run) -> Path | None:
-    """Take out of a running VM what of a person's work has changed since it was noted.
+    """Fetch from a running VM what people have changed since `mark`.
 
     Returns:
-        The file with it, private, in the VM's folder; None where it can't be had.
+        A private file in the VM's folder; None if it can't be fetched.
     """
     saved = _file(machine, identifier)
     unfinished = saved.with_suffix(".part")
@@ -46,7 +46,7 @@ def save(machine: Machine, identifier: str, run: Run) -> Path | None:
         unfinished.replace(saved)
     except (DevvmError, OSError) as error:
         unfinished.unlink(missing_ok=True)
-        if saved.is_file():  # by an earlier try
+        if saved.is_file():  # from an earlier try
             return saved
         run.note(
             f"What was written in {machine} meanwhile can't be carried over ({error}); it is in "
@@ -57,9 +57,9 @@ def save(machine: Machine, identifier: str, run: Run) -> Path | None:
 
 
 def put_back(machine: Machine, run: Run) -> None:
-    """Write saved work into a VM that went back, where some is saved and it runs.
+    """Write saved work, if there is any, into a VM that was rolled back.
 
-    Where that fails, the file stays, and the person is told.
+    If that fails, the file stays, and a note says where it is.
     """
     for saved in sorted(machine.folder.glob("work-*.tar")):
         try:

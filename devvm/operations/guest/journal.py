@@ -1,4 +1,4 @@
-"""The guest's own log, kept where what was done in a VM fails and is about to be undone."""
+"""Save the guest's journal when an operation on a VM fails and is about to be undone."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
 
 _LINES = 300
-#: What services and the kernel say; not each of devvm's own logins and tasks.
+#: Messages of services and the kernel, without those of devvm's own logins and tasks.
 _FACILITIES = "kern,daemon,syslog"
 
 
 @contextmanager
 def kept_on_failure(machine: Machine, run: Run) -> Iterator[None]:
-    """Add the last lines of the VM's journal to the log of what failed, if the VM still answers."""
+    """If the block fails and the VM still responds, append the end of its journal to the log."""
     try:
         yield
     except DevvmError as error:

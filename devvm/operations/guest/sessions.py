@@ -1,7 +1,7 @@
-"""The people who are logged in to a VM: whether they are active, asking them, their answer.
+"""The people who are logged in to a VM: find out who is active, ask them, read their answers.
 
-Looked for in the VM itself, with nothing but a shell: Python may be what is broken. A person
-without a terminal, such as one with files open in an editor over SSH, is not seen.
+Uses only a shell in the VM, as its Python may be broken. People without a terminal, such as one
+with files open in an editor over SSH, are not seen.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from devvm.system import assets
 
 Answer = Literal["now", "later"]
 
-#: What a person notices, where it is not known better.
+#: What a person notices, unless the caller knows better.
 NOTICE = "Services will restart, and the VM may reboot. Save your work."
 
 _LINES, _COLUMNS = 5, 78
@@ -24,9 +24,9 @@ _WAYS = (
     "  To update now:    touch ~/update-now      (or log out)",
     "  To postpone it:   touch ~/update-later",
 )
-#: Characters of a name in a message; a login has no more.
+#: Characters of a name in a message; no login is longer.
 _NAME_MAX = 32
-#: Seconds; an emulated guest on a busy host takes its time for a look at its accounts.
+#: Seconds; an emulated guest on a busy host is slow to look up its accounts.
 _TIMEOUT = 120
 
 
@@ -35,9 +35,9 @@ class Session:
     """A terminal that somebody is logged in on.
 
     Attributes:
-        login: Whose it is.
+        login: The login of the person.
         terminal: Its name below /dev: `pts/0`.
-        idle_seconds: Since a key was last pressed there; the kernel rounds it to 8 seconds.
+        idle_seconds: Seconds since a key was last pressed; the kernel rounds them to 8.
     """
 
     login: str
@@ -46,12 +46,12 @@ class Session:
 
 
 def active(machine: Machine, *, within_seconds: float) -> tuple[Session, ...]:
-    """Terminals of a VM on which a key was pressed not long ago, the latest first.
+    """Terminals of a VM on which a key was pressed recently, latest first.
 
-    devvm's own connections have no terminal and are none of them.
+    devvm's own connections have no terminal, and are not among them.
 
     Raises:
-        DevvmError: the VM does not let devvm in.
+        DevvmError: devvm can't log in to the VM.
     """
     found = parse(_in_guest(machine, "sessions"))
     return tuple(session for session in found if session.idle_seconds <= within_seconds)
@@ -60,31 +60,31 @@ def active(machine: Machine, *, within_seconds: float) -> tuple[Session, ...]:
 def ask(
     machine: Machine, release: str, minutes: int, by: str, *, notice: str = NOTICE
 ) -> tuple[str, ...]:
-    """Tell everybody who is logged in to a VM what is about to be done, and how to answer.
+    """Tell everybody who is logged in to a VM about its update, and how to answer.
 
     Earlier answers are removed first.
 
     Args:
         machine: The VM.
-        release: What the VM is brought to.
-        minutes: When, from now on.
-        by: The login of who does it.
-        notice: What a person will notice of it, a sentence.
+        release: The release to update to.
+        minutes: Minutes until the update.
+        by: Login of the person who updates it.
+        notice: What a person will notice, in a sentence.
 
     Returns:
         The terminals that it was written to.
 
     Raises:
-        DevvmError: the VM does not let devvm in.
+        DevvmError: devvm can't log in to the VM.
     """
     return _told(_in_guest(machine, "ask", *question(release, minutes, by, notice)))
 
 
 def answer(machine: Machine) -> Answer | None:
-    """What people said since they were asked; who says `later` counts more than who says `now`.
+    """What people have answered; None if nothing. `later` outweighs `now`.
 
     Raises:
-        DevvmError: the VM does not let devvm in.
+        DevvmError: devvm can't log in to the VM.
     """
     match _in_guest(machine, "answer").strip():
         case "now":
@@ -98,25 +98,25 @@ def clear(machine: Machine) -> None:
     """Remove people's answers.
 
     Raises:
-        DevvmError: the VM does not let devvm in.
+        DevvmError: devvm can't log in to the VM.
     """
     _in_guest(machine, "clear")
 
 
 def tell(machine: Machine, text: str) -> tuple[str, ...]:
-    """Write a line to every terminal of a VM that somebody is logged in on.
+    """Write a message to every terminal of a VM on which somebody is logged in.
 
     Returns:
         The terminals that it was written to.
 
     Raises:
-        DevvmError: the VM does not let devvm in.
+        DevvmError: devvm can't log in to the VM.
     """
     return _told(_in_guest(machine, "tell", *_wrapped(f"devvm: {text}")))
 
 
 def question(release: str, minutes: int, by: str, notice: str = NOTICE) -> tuple[str, ...]:
-    """The lines that a person reads on the terminal."""
+    """The lines of the message that `ask` writes."""
     when = "1 minute" if minutes == 1 else f"{minutes} minutes"
     who, room = _plain(by)[:_NAME_MAX], _LINES - len(_WAYS)
     what = _wrapped(f"devvm: {who} will update this VM to {release} in {when}.", room - 1)
@@ -124,7 +124,7 @@ def question(release: str, minutes: int, by: str, notice: str = NOTICE) -> tuple
 
 
 def parse(text: str) -> tuple[Session, ...]:
-    """What the script in the guest printed of sessions, the latest active one first."""
+    """Parse the sessions that the script in the guest printed; latest active first."""
     found = []
     for line in text.splitlines():
         match line.split("\t"):
@@ -152,5 +152,5 @@ def _wrapped(text: str, lines: int = _LINES) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """`text` without anything that drives a terminal."""
+    """`text` without characters that control a terminal."""
     return "".join(letter if letter.isprintable() else " " for letter in text).strip()

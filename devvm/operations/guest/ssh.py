@@ -1,6 +1,6 @@
-"""The way into a VM: its key pair, its pinned host key, the files that SSH and Vagrant read.
+"""SSH to a VM: its key pair, its pinned host key, the files that SSH and Vagrant read.
 
-All of it lies in the VM's folder, and all of it can be made again from what libvirt knows.
+They are all in the VM's folder, and can all be recreated from what libvirt knows.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from devvm.system.render import render
 from devvm.system.state import write_atomic
 
 _VAGRANT_HOME_IN_GUEST = "/var/lib/vagrant"
-#: A socket's path has 108 bytes, and ssh adds 17 while it makes one.
+#: A socket's path has at most 108 bytes, and ssh adds 17 while it creates one.
 _SOCKET_PATH_MAX = 90
 _KEY = "id_ecdsa"
-#: The domain's definition, for the case that somebody deletes the domain.
+#: A copy of the domain's definition, in case somebody deletes the domain.
 DEFINITION = "domain.xml"
-#: What a VM's folder must have for devvm and Vagrant to work with the VM.
+#: Files that devvm and Vagrant need in a VM's folder.
 FILES = (_KEY, f"{_KEY}.pub", "known_hosts", "ssh_config", "Vagrantfile", DEFINITION)
 _VAGRANT_ID = ".vagrant/machines/{fqdn}/libvirt/id"
 _OFF = frozenset({VmState.SHUTOFF, VmState.CRASHED, VmState.PAUSED})
-#: Run by root in the guest, with a login and a public key.
+#: Run as root in the guest, with a login and a public key.
 _ADMIT = """set -eu
 home=$(getent passwd "$1" | cut -d: -f6)
 file=$home/.ssh/authorized_keys
@@ -43,10 +43,10 @@ mv -T "$file.new" "$file"
 
 
 def target(machine: Machine, *, login: Literal["engineer", "vagrant"]) -> Target:
-    """How to reach a VM over SSH, as its engineer or with the account that devvm works with.
+    """The SSH target for a VM, as its engineer or as devvm's own account there.
 
     Raises:
-        NotFoundError: this host's state folder does not know the VM.
+        NotFoundError: the VM's folder has no SSH configuration.
     """
     ssh_config = machine.folder / "ssh_config"
     if not ssh_config.is_file():
@@ -61,17 +61,17 @@ def target(machine: Machine, *, login: Literal["engineer", "vagrant"]) -> Target
 
 
 def disconnect(machine: Machine) -> None:
-    """Drop the SSH connections to a VM that are kept open for the next command."""
+    """Close the SSH connections to a VM that are kept open for the next command."""
     for alias in (machine.name, f"{machine}-vagrant"):
         ssh_config = machine.folder / "ssh_config"
         machine.services.shell.disconnect(Target(ssh_config=ssh_config, alias=alias))
 
 
 def wait(machine: Machine, run: Run) -> Target:
-    """Wait until a VM that boots lets devvm in.
+    """Wait until devvm can log in to a VM that is booting.
 
     Raises:
-        OperationError: it does not, or it stopped meanwhile.
+        OperationError: it can't, or the VM stopped meanwhile.
     """
     services = machine.services
     way_in = target(machine, login="vagrant")
@@ -92,28 +92,28 @@ def wait(machine: Machine, run: Run) -> Target:
 
 
 def new_key(machine: Machine) -> str:
-    """Make the key pair that devvm logs in with; the public half."""
+    """Create the key pair that devvm logs in with; return the public key."""
     public_key = prepare_key(machine)
     take_key(machine)
     return public_key
 
 
 def prepare_key(machine: Machine) -> str:
-    """Make a key pair that is not yet the one that devvm logs in with; the public half."""
+    """Create a key pair that is not used until `take_key`; return the public key."""
     folder = machine.folder
     folder.mkdir(parents=True, exist_ok=True)
     return machine.services.shell.new_key(folder / f"{_KEY}.new", f"devvm {machine}")
 
 
 def take_key(machine: Machine) -> None:
-    """Log in with the prepared key pair from now on."""
+    """Use the prepared key pair from now on."""
     folder = machine.folder
     (folder / f"{_KEY}.new.pub").replace(folder / f"{_KEY}.pub")
     (folder / f"{_KEY}.new").replace(folder / _KEY)
 
 
 def own_key(machine: Machine) -> str | None:
-    """The public half of the key pair that devvm logs in with; None where it is lost."""
+    """The public key that devvm logs in with; None if the key pair is lost."""
     folder = machine.folder
     if not (folder / _KEY).is_file() or not (folder / f"{_KEY}.pub").is_file():
         return None
@@ -121,13 +121,13 @@ def own_key(machine: Machine) -> str | None:
 
 
 def admit(services: Services, way_in: Target, login: str, public_key: str) -> None:
-    """Let a key in to an account of a VM, beside those that are let in already."""
+    """Authorize another key for an account of a VM."""
     argv = ["sudo", "sh", "-s", "--", login, public_key]
     services.shell.run(way_in, argv, stdin=_ADMIT)
 
 
 def oem_string(public_key: str) -> str:
-    """The SMBIOS string that lets a key in to the account that devvm works with, at boot.
+    """The SMBIOS string that authorizes a key for devvm's own account, at boot.
 
     systemd reads it as a credential with lines of tmpfiles.d (systemd-tmpfiles(8)).
     """
@@ -142,7 +142,7 @@ def oem_string(public_key: str) -> str:
 
 
 def write_ssh_files(services: Services, metadata: Metadata, lease: Lease) -> None:
-    """Write what SSH reads: who, where, and the one host key that is accepted."""
+    """Write what SSH reads: its configuration, and the one host key that is accepted."""
     folder = services.state.vm(metadata.name)
     key = " ".join(metadata.host_key.split()[:2])
     write_atomic(folder / "known_hosts", f"{lease.fqdn} {key}\n")
@@ -161,7 +161,7 @@ def write_ssh_files(services: Services, metadata: Metadata, lease: Lease) -> Non
 
 
 def write_vagrant_files(services: Services, vm: Vm, lease: Lease, public_key: str) -> None:
-    """Write what Vagrant reads, from the domain as it is: Vagrantfile, and whose it is."""
+    """Write what Vagrant reads, from the domain as it is: the Vagrantfile, and the machine's ID."""
     sizes = {d.role: -(-d.size_bytes // 1024**3) for d in services.disks.of(vm.fqdn)}
     write_vagrantfile(
         services,
@@ -181,7 +181,7 @@ def write_vagrant_files(services: Services, vm: Vm, lease: Lease, public_key: st
 
 
 def missing_files(machine: Machine, fqdn: str) -> list[str]:
-    """What a VM's folder lacks."""
+    """The files that a VM's folder lacks."""
     folder = machine.folder
     return [
         file for file in (*FILES, _VAGRANT_ID.format(fqdn=fqdn)) if not (folder / file).is_file()
@@ -204,16 +204,16 @@ def write_vagrantfile(
     """Write a VM's Vagrantfile.
 
     Args:
-        services: Where to.
-        metadata: What devvm knows of the VM.
-        lease: Its place on the network.
-        uuid: Its domain's.
-        driver: How its processor is provided.
-        cpus: How many it has.
-        memory_mib: How much.
-        sizes_gib: Its disks' sizes, by role.
-        volumes: Names of its volumes, by role, but for the root's, which comes from the box.
-        public_key: The one that devvm logs in with.
+        services: The adapters to use.
+        metadata: The VM's metadata.
+        lease: Its DHCP lease.
+        uuid: The UUID of its domain.
+        driver: KVM or emulation.
+        cpus: How many CPUs it has.
+        memory_mib: How much memory it has.
+        sizes_gib: The sizes of its disks, by role.
+        volumes: Names of its volumes, by role; without the root, which comes from the box.
+        public_key: The key that devvm logs in with.
     """
     config, folder = services.config, services.state.vm(metadata.name)
     roles = sorted(volumes, key=lambda role: (role != DATA, role))

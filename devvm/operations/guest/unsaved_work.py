@@ -1,6 +1,6 @@
-"""What a rebuild would put out of a person's sight: work that is not on the data disk.
+"""Find work that a rebuild would take away, as it is not on the data disk.
 
-Looked for in the VM itself, with nothing but a shell: Python may be what is broken.
+Uses only a shell in the VM, as its Python may be broken.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from devvm.operations.core.machine import Machine
 from devvm.operations.guest import ssh
 from devvm.system import assets
 
-#: How many files are told; a person does not read more.
+#: How many files are shown; a person doesn't read more.
 FILES_TOLD = 200
-#: How many are looked at for those: an upgrade of packages touches thousands.
+#: How many files are read to find these: a package upgrade touches thousands.
 FILES_READ = 10_000
-#: Files that programs keep for themselves; a new root has its own, and nobody misses these.
+#: Files that programs maintain; a new root has its own, and nobody misses these.
 _KEPT_BY_PROGRAMS = (
     "/boot/initrd.img-*", "/etc/.pwd.lock", "/etc/adjtime", "/etc/ld.so.cache", "/etc/group-",
     "/etc/gshadow-", "/etc/passwd-", "/etc/shadow-", "/etc/subgid-", "/etc/subuid-",
@@ -31,7 +31,7 @@ _KEPT_BY_PROGRAMS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Checkout:
-    """A git checkout with work in it that is nowhere else."""
+    """A git checkout with work that exists nowhere else."""
 
     path: str
     changes: int  # files that are not committed
@@ -42,12 +42,12 @@ class Checkout:
 
 @dataclass(frozen=True, kw_only=True)
 class Risk:
-    """What was found.
+    """The work that was found.
 
     Attributes:
-        checkouts: Those with work in them.
-        files: Files of the root that were changed, first those that somebody may miss.
-        unknown: Why nothing could be looked at.
+        checkouts: Checkouts with such work.
+        files: Changed files on the root; those that somebody may miss are first.
+        unknown: Why the VM could not be examined; None if it was.
     """
 
     checkouts: tuple[Checkout, ...] = ()
@@ -56,17 +56,17 @@ class Risk:
 
     @property
     def changed(self) -> tuple[str, ...]:
-        """The files that somebody may miss."""
+        """The changed files that somebody may miss."""
         return tuple(path for path in self.files if not _is_kept_by_programs(path))
 
     @property
     def kept_by_programs(self) -> tuple[str, ...]:
-        """The files that nobody made: what dpkg, logrotate and others remember."""
+        """The changed files that dpkg, logrotate and other programs maintain."""
         return tuple(path for path in self.files if _is_kept_by_programs(path))
 
     @property
     def lost(self) -> tuple[Checkout, ...]:
-        """Checkouts that go with the old root."""
+        """The checkouts that would go with the old root."""
         return tuple(c for c in self.checkouts if not c.on_data_disk)
 
     @property
@@ -76,7 +76,7 @@ class Risk:
 
 
 def look(machine: Machine) -> Risk:
-    """Look for work that a rebuild would take out of sight. Changes nothing, never fails."""
+    """Look for work that a rebuild would take away. Changes nothing, and never raises."""
     begun = machine.journal()
     if begun is not None:
         return Risk(
@@ -100,7 +100,7 @@ def look(machine: Machine) -> Risk:
 
 
 def parse(text: str) -> Risk:
-    """What the script in the guest printed."""
+    """Parse what the script in the guest printed."""
     checkouts, files, unknown = [], [], None
     for line in text.splitlines():
         kind, *fields = line.split("\t")

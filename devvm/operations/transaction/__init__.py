@@ -1,1 +1,1 @@
-"""An operation that is done or undone, whenever it is killed."""
+"""Transactions: operations that are finished or undone, even if they are killed."""

@@ -1,8 +1,8 @@
-"""An operation on a VM is done or undone, whenever it fails or is killed.
+"""Transactions: an operation on a VM is finished or undone, even if it fails or is killed.
 
-Before it changes anything it writes down what it begins, in the VM's journal. One that fails ends
-by the same code as one that was killed and is found by the next command, whichever that is: by the
-function that stands beside it (`end`), in the table of `devvm.operations.recovery`.
+Before an operation changes anything, it opens the VM's journal. If it fails, or if it is killed and
+the next command on the VM finds the journal, the same function ends it: the `end` next to it, which
+is listed in `devvm.operations.recovery`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.provision import repair
 
-#: Seconds for a guest to shut down in order before its plug is pulled.
+#: Seconds for a guest to shut down before it is turned off.
 STOP_TIMEOUT = 90.0
 
 Outcome = Literal["finished", "undone"]
@@ -27,14 +27,14 @@ Journal = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """What an earlier command had begun, and how it was ended."""
+    """An operation that an earlier command had not ended, and how it was ended now."""
 
     operation: str
     outcome: Outcome
     journal: Journal
 
     def done(self, operation: str) -> bool:
-        """Whether it was this operation, and all that was left of it was to end it."""
+        """Whether it was this operation, and was finished, not undone."""
         return self.operation == operation and self.outcome == "finished"
 
     @property
@@ -45,14 +45,14 @@ class Ended:
 
 @dataclass(frozen=True, kw_only=True)
 class Begun:
-    """What an operation has begun, to be ended.
+    """An operation that has to be ended.
 
     Attributes:
         machine: The VM.
-        journal: What it wrote down.
-        run: Where phases go.
+        journal: Its journal.
+        run: Reports the phases.
         killed: Whether it was killed, and another command ends it.
-        start: Whether to start a VM again that ran before.
+        start: Whether to start the VM again if it ran before.
     """
 
     machine: Machine
@@ -63,28 +63,28 @@ class Begun:
 
     @property
     def token(self) -> str:
-        """What all that the operation made has in its name."""
+        """The token in the names of all that the operation created."""
         return str(self.journal["token"])
 
 
-#: Finishes or undoes what was begun, from any state that a killed command left. It may be killed,
-#: and run again.
+#: Finishes or undoes an operation, wherever it was killed. May be killed itself, and run again.
 Ending = Callable[[Begun], Outcome]
 
 
 @contextmanager
 def changing(machine: Machine, run: Run, *, start: bool = True) -> Iterator[Ended | None]:
-    """Hold a VM's lock, and first end what an earlier command had begun and not ended.
+    """Hold a VM's lock, and first end what an earlier command left unfinished.
 
     Args:
         machine: The VM.
-        run: Where phases go.
-        start: Whether to start a VM again that ran before; not worth it where the command is to
-            stop it, which then has to see to it itself.
+        run: Reports the phases.
+        start: Whether to start the VM again if it ran before. A command that stops it anyway passes
+            False, and must start it itself.
 
     Raises:
-        LockedError: somebody is changing this VM.
-        DevvmError: it can't be ended; the journal stays, and the next command tries again.
+        LockedError: another command is changing the VM.
+        DevvmError: the operation can't be ended; its journal stays, and the next command tries
+            again.
     """
     with machine.services.state.lock(machine.name, run.command):
         yield end(machine, run, start=start)
@@ -92,13 +92,13 @@ def changing(machine: Machine, run: Run, *, start: bool = True) -> Iterator[Ende
 
 @contextmanager
 def begin(machine: Machine, operation: str, run: Run, **facts: object) -> Iterator[None]:
-    """Write down what is begun; the block does it. If it fails or is interrupted, it is ended.
+    """Open a journal for the operation in the block; if the block fails, end the operation.
 
     Args:
         machine: The VM.
-        operation: Which, by its name in `devvm.operations.core.journal`.
-        run: Where phases go.
-        facts: What its `end` has to know.
+        operation: Its name in `devvm.operations.core.journal`.
+        run: Reports the phases.
+        facts: What its `end` needs to know.
     """
     machine.services.state.open_journal(machine.name, operation, {"command": run.command, **facts})
     with ended_on_failure(machine, run):
@@ -108,7 +108,7 @@ def begin(machine: Machine, operation: str, run: Run, **facts: object) -> Iterat
 
 @contextmanager
 def ended_on_failure(machine: Machine, run: Run) -> Iterator[None]:
-    """End the operation, one way or the other, when the block fails or is interrupted."""
+    """Finish or undo the operation if the block fails or is interrupted."""
     try:
         yield
     except BaseException as error:
@@ -126,11 +126,12 @@ def ended_on_failure(machine: Machine, run: Run) -> Iterator[None]:
 
 
 def end(machine: Machine, run: Run, *, killed: bool = True, start: bool = True) -> Ended | None:
-    """End the VM's unfinished operation; None if there is none.
+    """Finish or undo the VM's unfinished operation; return None if there is none.
 
     Raises:
         OperationError: it is an operation of a newer devvm.
-        DevvmError: it can't be ended; the journal stays, and the next command tries again.
+        DevvmError: the operation can't be ended; its journal stays, and the next command tries
+            again.
     """
     services = machine.services
     journal = machine.journal()
@@ -154,7 +155,7 @@ def end(machine: Machine, run: Run, *, killed: bool = True, start: bool = True) 
     begun = Begun(machine=machine, journal=journal, run=run, killed=killed, start=start)
     outcome = ending(begun)
     services.state.close_journal(machine.name)
-    saved = machine.folder / repair.DEFINITION  # of a domain that somebody deleted
+    saved = machine.folder / repair.DEFINITION  # for a domain that somebody deleted
     if machine.vm() is None and not saved.is_file():
         services.state.forget(machine.name)
     if killed:
@@ -163,12 +164,12 @@ def end(machine: Machine, run: Run, *, killed: bool = True, start: bool = True) 
 
 
 def made_by(vm: Vm, token: str) -> bool:
-    """Whether the VM's disks are what an operation made."""
+    """Whether the VM has disks that an operation created."""
     return any(f".{token}." in disk.path.name for disk in vm.disks)
 
 
 def start_again(begun: Begun) -> None:
-    """Power the VM on if it ran before the operation; nobody waits for it."""
+    """Start the VM if it ran before the operation, without waiting until it has booted."""
     vm = begun.machine.vm()
     off = vm is not None and vm.state is VmState.SHUTOFF
     if vm is not None and off and begun.start and begun.journal["was_running"]:

@@ -1,1 +1,1 @@
-"""Whether VMs match production."""
+"""Check whether VMs match production."""

@@ -1,4 +1,4 @@
-"""Check every VM that runs, side by side."""
+"""Check every running VM, in parallel."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from devvm.operations.core.progress import Run
 from devvm.operations.verify import verify
 from devvm.ports.services import Services
 
-#: Checks with one message from which on they are told as one.
+#: From this many on, checks with the same message are reported as one.
 _ALIKE = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class OfRelease:
-    """How the VMs of one release are.
+    """How many VMs of a release match production.
 
     Attributes:
-        release: It.
+        release: The release.
         vms_total: How many of its VMs were checked.
-        vms_matching: How many of them are as production is.
-        vms_differing: How many are not.
+        vms_matching: How many of them match production.
+        vms_differing: How many don't.
     """
 
     release: str
@@ -40,13 +40,13 @@ class OfRelease:
 
 @dataclass(frozen=True, kw_only=True)
 class OfCheck:
-    """A check that fails somewhere, or several that fail alike.
+    """A check that fails somewhere, or several that fail with the same message.
 
     Attributes:
-        check: Its name; of several, `FIRST ... LAST`.
+        check: Its name; for several, `FIRST ... LAST`.
         checks_total: How many checks it stands for.
-        vms: The VMs on which it fails, by name.
-        message: What the first of them says.
+        vms: Names of the VMs on which it fails.
+        message: The message on the first of them.
     """
 
     check: str
@@ -55,18 +55,18 @@ class OfCheck:
     message: str
 
 
-#: By the names of checks, and the VMs on which they fail.
+#: Failed checks, by the check's and the VM's name.
 _Failures = dict[str, dict[str, CheckResult]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class FleetReport:
-    """How all the VMs of a host are.
+    """The result of checking all VMs of a host.
 
     Attributes:
-        reports: Of the VMs that were checked, by name.
-        not_running: The VMs that don't run, by name.
-        not_checked: The VMs that run and could not be checked, and why, in a line.
+        reports: The reports, by VM name.
+        not_running: Names of the VMs that are not running.
+        not_checked: Why running VMs could not be checked, in one line each, by VM name.
         seconds: How long it all took.
     """
 
@@ -77,16 +77,16 @@ class FleetReport:
 
     @property
     def passed(self) -> bool:
-        """Whether every VM that runs was checked, and is as production is."""
+        """Whether every running VM was checked, and matches production."""
         return not self.not_checked and not self.differing
 
     @property
     def differing(self) -> tuple[str, ...]:
-        """The VMs that are not as production is, by name."""
+        """Names of the VMs that don't match production."""
         return tuple(name for name, report in self.reports.items() if not report.passed)
 
     def by_release(self) -> tuple[OfRelease, ...]:
-        """The VMs that were checked by release, the newest first."""
+        """How many of the checked VMs match production, by release, newest first."""
         passed: dict[str, list[bool]] = {}
         for report in self.reports.values():
             passed.setdefault(report.release, []).append(report.passed)
@@ -101,10 +101,10 @@ class FleetReport:
         )
 
     def by_check(self) -> tuple[OfCheck, ...]:
-        """What fails, and where: on the most VMs first.
+        """What fails and where, on the most VMs first.
 
-        Errors of one area with one message are one: that a server is down is not said once for
-        each of its settings.
+        Errors of one area with the same message are one, so that a server that is down isn't
+        reported for each of its settings.
         """
         alike: dict[tuple[str, str], _Failures] = {}
         single: _Failures = {}
@@ -126,14 +126,14 @@ class FleetReport:
 
 
 def verify_all(services: Services, run: Run, *, parallel: int) -> FleetReport:
-    """Check every VM that runs; a run is kept with each, as `verify` does.
+    """Check every running VM, and record a run for each, as `verify` does.
 
-    One VM's failure is in the report, and doesn't stop the others.
+    A VM that can't be checked is in the report, and doesn't stop the others.
 
     Args:
-        services: What the operation may use.
-        run: Where the phase goes.
-        parallel: How many VMs are checked together.
+        services: The adapters to use.
+        run: Reports the phase.
+        parallel: How many VMs to check at a time.
 
     Raises:
         HostNotReadyError: libvirt does not answer.
@@ -164,7 +164,7 @@ def verify_all(services: Services, run: Run, *, parallel: int) -> FleetReport:
 
 
 def _examine(services: Services, vm: Vm, stop: threading.Event) -> Report:
-    """Check one VM, in a thread of its own; the run is kept among the VM's."""
+    """Check one VM, in its own thread, and record the run."""
     machine = Machine(services, vm.name)
     run = Run(f"verify {vm.name}", _Silent(stop))
     release = vm.metadata.release if vm.metadata else "unknown"
@@ -181,7 +181,7 @@ def _examine(services: Services, vm: Vm, stop: threading.Event) -> Report:
 
 
 class _Silent:
-    """Shows nothing of one VM's run, and ends it at its next sign of life once that is wanted."""
+    """A `Reporter` that shows nothing, and raises at the next detail once `stop` is set."""
 
     def __init__(self, stop: threading.Event) -> None:
         self._stop = stop
@@ -213,7 +213,7 @@ def _of_check(failures: _Failures) -> OfCheck:
 
 
 def _reason(error: DevvmError) -> str:
-    """Why a VM could not be checked, in a line."""
+    """Why a VM could not be checked, in one line."""
     lines = (error.details or "").strip().splitlines()
     if len(lines) == 1:
         return f"{error.brief}: {lines[0]}"

@@ -1,7 +1,7 @@
-"""What has to pass every check, and what a person is told where it does not: whom to tell.
+"""Require that every check passes, or tell the person whom to contact.
 
-The person who sees such an error usually can't edit the roles. So it names the roles concerned, and
-says how to go on meanwhile.
+The person who sees such an error usually can't edit the roles. So it names the roles, and says how
+to go on meanwhile.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from devvm.domain.release.identity import same_release
 from devvm.operations.core.progress import Run
 from devvm.ports.services import Services
 
-#: Checks that an error names; the others are counted.
+#: How many checks an error names; the others are counted.
 _NAMED = 20
 
 
@@ -30,21 +30,21 @@ def demand_passed(
     meanwhile: str = "",
     kind: type[DevvmError] = OperationError,
 ) -> None:
-    """See that every check passed.
+    """Make sure that every check passed.
 
     Args:
-        services: The host.
-        report: What was found.
-        run: Whose log has it all.
+        services: The adapters to use.
+        report: The result of the checks.
+        run: Its log has the full output.
         what: What was checked: `the box`, or a VM's name.
-        outcome: What follows for it: `it is not registered`.
+        outcome: What that means for it: `it is not registered`.
         resolution: What the people who maintain the roles type once they have fixed them.
         against: What it was checked against, if that isn't obvious.
-        meanwhile: How to go on; empty: with another box, if there is one.
+        meanwhile: How to go on; by default, with another box, if there is one.
         kind: The error to raise.
 
     Raises:
-        DevvmError: not every check passed, or there was none.
+        DevvmError: a check failed, or none ran.
     """
     if report.passed:
         return
@@ -76,13 +76,13 @@ def demand_passed(
 
 
 def report_to(report: Report) -> str:
-    """Who maintains what failed, and how many checks of each role failed, the most first."""
+    """Whom to report to, and how many checks of each role failed, the most first."""
     counted = Counter(check.role for check in report.failures())
     roles = ", ".join(f"{role} {count}" for role, count in counted.most_common())
     return f"the platform team{f' (failed checks by role: {roles})' if roles else ''}"
 
 
 def another_release(services: Services, release: str) -> str | None:
-    """The newest release, other than this one, of which there is a box; None: there is none."""
+    """The newest other release that has a box; None if there is none."""
     others = (box.release for box in services.boxes.list())
     return next((other for other in others if not same_release(other, release)), None)

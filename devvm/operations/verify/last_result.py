@@ -1,6 +1,6 @@
-"""What came of the last check of each VM, kept in its folder for those who look at many of them.
+"""The result of the last verification of each VM, stored in its folder for overviews.
 
-It is for looking only: where it can't be written or read, it is as if there were none.
+It is only shown: a result that can't be written or read counts as missing.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from devvm.domain.check import CheckResult, MovedPackage, Outcome, Report
 from devvm.domain.errors import DevvmError
 from devvm.system.state import State, write_atomic
 
-#: Checks and packages that are kept by name; the others are counted.
+#: How many checks and packages are stored by name; the others are counted.
 _NAMED = 200
-#: Characters of a message that are kept.
+#: How many characters of a message are stored.
 _LONG = 300
 
 
@@ -30,9 +30,9 @@ class FailedCheck:
 
     Attributes:
         name: Its name.
-        role: Which role answers for it.
-        outcome: `failed`, or `error`: it could not be made.
-        message: What is otherwise, in a line.
+        role: The role responsible for it.
+        outcome: `failed`, or `error` if it could not run.
+        message: What differs, in one line.
     """
 
     name: str
@@ -43,21 +43,21 @@ class FailedCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class ParityRecord:
-    """What came of a verification.
+    """The result of a verification.
 
     Attributes:
         at: When it ended; ISO 8601, UTC.
         release: The VM's release then.
-        passed: Whether every check passed, is waived or is ahead.
+        passed: Whether every check passed, or was waived or ahead.
         checks_passed: How many checks passed.
-        checks_failed: How many did not, or could not be made.
-        checks_waived: How many differ and are waived.
-        checks_ahead: How many are as in the release, and not as in production.
-        checks_total: Of how many.
+        checks_failed: How many failed, or could not run.
+        checks_waived: How many were waived.
+        checks_ahead: How many match the release, but not production.
+        checks_total: How many checks there were.
         seconds: How long it took.
-        moved: The first 200 of the packages that are so.
-        failing: The first 200 of the checks that failed.
-        version: Of the file's form.
+        moved: The first 200 packages that moved.
+        failing: The first 200 checks that failed.
+        version: The version of the file format.
     """
 
     at: str
@@ -78,18 +78,18 @@ _FORM = TypeAdapter(ParityRecord)
 
 
 def keep(state: State, report: Report) -> None:
-    """Keep what a verification found, in place of the one before; nothing where that can't be."""
+    """Store the result of a verification, replacing the last one; errors are ignored."""
     if state.vm(report.vm).is_dir():
-        with suppress(DevvmError):  # no space left: what was checked is checked all the same
+        with suppress(DevvmError):  # no space left: the check counts all the same
             write_atomic(_file(state, report.vm), json.dumps(asdict(_of(report))))
 
 
 def find(state: State, name: str, release: str) -> ParityRecord | None:
-    """What came of the last check of a VM.
+    """The result of the last verification of a VM.
 
     Returns:
-        None where it was never checked, what is kept can't be read, or it is about another release
-        than the VM has: about a root that the VM has no more.
+        None if the VM was never checked, or the file can't be read, or it is about another release,
+        and so about a root that the VM no longer has.
     """
     try:
         record = _FORM.validate_json(_file(state, name).read_bytes(), strict=True)
@@ -128,7 +128,7 @@ def _first_line(check: CheckResult) -> str:
 
 
 def _text(seen: str) -> str:
-    """What was seen on a machine, without halves of characters, which JSON has no place for."""
+    """`seen` with lone surrogates escaped, as UTF-8 can't encode them."""
     return seen.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -19,18 +19,18 @@ from devvm.ports.services import Services
 
 
 def verify(services: Services, name: str, run: Run, *, junit: Path | None = None) -> Report:
-    """Check the VM `name`; the run is kept among the VM's.
+    """Check the VM `name`, and record the run.
 
     Args:
-        services: What the operation may use.
+        services: The adapters to use.
         name: The VM's name.
-        run: Where phases go.
+        run: Reports the phases.
         junit: A file for the results as JUnit XML.
 
     Raises:
         NotFoundError: there is no such VM.
-        OperationError: it does not run, or the suite could not run on it. Checks that fail are no
-            error: they are in the report.
+        OperationError: it is not running, or the suite could not run on it. Failed checks are not
+            an error: they are in the report.
     """
     machine = Machine(services, name)
     vm = services.domains.vm(name)
@@ -50,10 +50,10 @@ def verify(services: Services, name: str, run: Run, *, junit: Path | None = None
 
 
 def require_running(vm: Vm) -> Vm:
-    """The VM, which must run to be checked.
+    """The VM, which must be running to be checked.
 
     Raises:
-        OperationError: it does not.
+        OperationError: it is not.
     """
     if vm.state is not VmState.RUNNING:
         raise OperationError(
@@ -65,9 +65,9 @@ def require_running(vm: Vm) -> Vm:
 
 
 def examine(machine: Machine, *, release: str, run: Run, junit: Path | None = None) -> Report:
-    """Check a machine that lets us in, as the phase `verify` of a larger command.
+    """Check a machine that devvm can log in to, as the phase `verify` of a larger command.
 
-    What was found is kept in the VM's folder, for `devvm list`.
+    The result is stored in the VM's folder, for `devvm list`.
 
     Raises:
         OperationError: the suite could not run.
@@ -98,12 +98,12 @@ def examine(machine: Machine, *, release: str, run: Run, junit: Path | None = No
 def packages_of(
     services: Services, release: str, box: Box | None = None
 ) -> tuple[Mapping[str, str] | None, Literal["box", "record"] | None]:
-    """The versions of packages in a release, and what tells them; None where nothing does.
+    """The package versions of a release, and their source; None if they are unknown.
 
     Args:
-        services: The host.
+        services: The adapters to use.
         release: The release.
-        box: Its box, which may not be registered yet; None: the one that is.
+        box: Its box, if it isn't registered yet; by default, the registered one.
     """
     box = box or services.boxes.find(release)
     if box and box.packages:
