@@ -1,1 +1,1 @@
-"""Boxes: built, checked, registered, removed."""
+"""Build, check, register and remove boxes."""

@@ -1,6 +1,6 @@
 """`devvm box …`: build, list, show, verify, remove.
 
-A box is registered only after a VM made of it has passed every check.
+A box is registered only after a VM created from it has passed every check.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from devvm.parity.packages import moved
 from devvm.ports.box import BuildServices
 from devvm.ports.services import Services
 
-#: What the stages leave in the build folder, before the last of them is done.
+#: Bytes that the stages need in the build folder.
 _NEEDED_BYTES = 6 * 1024**3
 _GIB = 1024**3
 
@@ -51,10 +51,10 @@ def list_boxes(services: Services) -> list[Box]:
 
 
 def show(services: Services, release: str) -> Box:
-    """One registered box.
+    """The registered box of a release.
 
     Raises:
-        UsageError: `release` is none, or has no box here.
+        UsageError: `release` is not a release's name, or has no box here.
     """
     found = services.boxes.find(validate_release(release))
     if found is None:
@@ -76,26 +76,26 @@ def build(
     force: bool = False,
     newest: bool = False,
 ) -> Box:
-    """Build the box of the stack in hand, verify it in a VM and register it.
+    """Build the box of the working tree, verify it in a VM and register it.
 
-    Its packages are those of `packages.lock` or of a release that is named, or else what the mirror
-    has now. Killed at any point, nothing is registered, and the next build of the same uses the
-    stages that finished since the host was started.
+    Its packages are those of the given release or of `packages.lock`, or else what the mirror has
+    now. If the build is killed, nothing is registered, and the next build of the same box reuses
+    the stages that finished since the host booted.
 
     Args:
-        services: The host.
-        tools: What boxes are built with.
-        run: Told of every step.
-        release: The release to build, with the packages that it had; of the stack in hand.
-        force: Build even if there is this box, from the first stage on.
-        newest: Take what the mirror has, whatever `packages.lock` says.
+        services: The adapters to use.
+        tools: The adapters that build boxes.
+        run: Reports the phases.
+        release: A release of this stack, to build again with its packages.
+        force: Whether to build even if the box exists, from the first stage on.
+        newest: Whether to ignore `packages.lock`, and use what the mirror has.
 
     Raises:
-        UsageError: `release` is of another stack or its packages are not known, or the lock can't
-            be used.
-        HostNotReadyError: not root, a tool or space is missing.
-        LockedError: somebody builds this box.
-        OperationError: a package can't be had, a stage failed, or a check did not pass.
+        UsageError: `release` is of another stack or its packages are unknown, or `packages.lock`
+            can't be used.
+        HostNotReadyError: not root, or a tool or disk space is missing.
+        LockedError: another command is building a box of this stack.
+        OperationError: a package can't be downloaded, or a stage or a check failed.
     """
     if release is not None and not force:
         existing = services.boxes.find(validate_release(release))
@@ -116,7 +116,7 @@ def build(
     tools.roots.check()
     with _lock(services, content, run):
         existing = services.boxes.find(name)
-        if existing and not force:  # built while another process held the lock
+        if existing and not force:  # another process has just built it
             return existing
         if existing:
             _refuse_if_used(services, existing, "replaced")
@@ -157,11 +157,11 @@ def _there_already(services: Services, tools: BuildServices, box: Box, run: Run)
 
 
 def verify(services: Services, release: str, run: Run) -> Report:
-    """Check a registered box: its file against its sha256, then in a VM of its own.
+    """Check a registered box: its file by SHA-256, then a VM created from it.
 
     Raises:
         UsageError: there is no such box.
-        OperationError: the file is damaged, or the VM could not be made.
+        OperationError: the file is damaged, or the VM could not be created.
     """
     box = show(services, release)
     with _lock(services, box.content, run):
@@ -177,9 +177,9 @@ def verify(services: Services, release: str, run: Run) -> Report:
 
 
 def remove(services: Services, tools: BuildServices, release: str, run: Run) -> None:
-    """Remove a box: from Vagrant, from the pool, and its files.
+    """Remove a box from Vagrant and from the pool, and delete its files.
 
-    What is kept of its packages stays for a while, so that it can be built again.
+    Its packages stay in the cache for a while, so that it can be built again.
 
     Raises:
         UsageError: there is no such box, or a VM is based on it.
@@ -195,14 +195,14 @@ def remove(services: Services, tools: BuildServices, release: str, run: Run) -> 
 
 
 def _lock(services: Services, content: str, run: Run) -> AbstractContextManager[None]:
-    """The lock of every box of a stack, by its content."""
+    """The lock on all boxes of a stack, by the stack's content."""
     return services.state.lock(f"box-{content}", run.command)
 
 
 def _prepare_folders(
     services: Services, tools: BuildServices, run: Run, content: str, *, force: bool
 ) -> None:
-    """Make the build's folder, and drop those of other stacks that nobody builds any more."""
+    """Create the build's folder, and remove those of other stacks that nobody is building."""
     build_folder = services.state.build
     build_folder.mkdir(mode=0o700, exist_ok=True)
     for folder in build_folder.iterdir():
@@ -225,28 +225,28 @@ def _prepare_folders(
 
 
 def _discard(tools: BuildServices, folder: Path) -> None:
-    """Remove a build's folder; killed meanwhile, none of its stages counts as finished."""
+    """Remove a build's folder; if this is killed, none of its stages counts as finished."""
     StageLog(folder).forget()
     tools.trees.remove(folder)
 
 
 def _drop_remains(services: Services, tools: BuildServices, run: Run) -> None:
-    """Remove what is left of a build's folder, where that was being removed when it was killed."""
+    """Remove what is left of a build's folder if its removal was killed."""
     content = working_tree.content()
     folder = services.state.build / content
-    with suppress(LockedError, PermissionError):  # somebody builds; or only root may look
+    with suppress(LockedError, PermissionError):  # somebody is building, or only root can look
         if folder.exists() and not StageLog(folder).seconds():
             with _lock(services, content, run):
                 _discard(tools, folder)
 
 
 def _verify_candidate(services: Services, candidate: Box, run: Run) -> Report:
-    """Check a candidate in a VM; where it does not pass, no trace of it stays on the host."""
-    _refuse_if_used(services, candidate, "replaced")  # also where the host's records were lost
+    """Check a candidate in a VM; if it fails, no trace of it stays on the host."""
+    _refuse_if_used(services, candidate, "replaced")  # even if the host's records were lost
     old = services.boxes.find(candidate.release)
     if old and old.release == candidate.release:
-        services.boxes.remove(old)  # the two can't be there at once: they have the same name
-    _withdraw(services, candidate)  # of a build that was killed: another image, the same name
+        services.boxes.remove(old)  # the two have the same name, so they can't coexist
+    _withdraw(services, candidate)  # left by a killed build: another image of the same name
     try:
         report = check(services, candidate, run)
         _demand_passed(services, report, run)
@@ -264,7 +264,7 @@ def _demand_passed(services: Services, report: Report, run: Run) -> None:
 
 
 def _withdraw(services: Services, box: Box) -> None:
-    """Take a box out of Vagrant and of the pool; its files stay."""
+    """Remove a box from Vagrant and from the pool; its files stay."""
     services.vagrant.remove_box(box)
     services.volumes.remove(services.vagrant.volume_name(box))
 

@@ -1,4 +1,4 @@
-"""Checks a box where it counts: in a VM made of it, which is removed afterwards."""
+"""Check a box in a VM created from it, which is removed afterwards."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from devvm.operations.verify.verify import packages_of
 from devvm.ports.services import Services
 
 _NAME = re.compile(rf"{BOX_CHECK}[0-9a-f]{{8}}")
-#: Room for what the roles declare as state, as the box has it.
+#: Room for the roles' state paths, as they are in the box.
 _DATA_GIB = 2
 
 
 def check(services: Services, box: Box, run: Run) -> Report:
-    """Make a VM of the box, run every check of the suite in it, and remove it.
+    """Create a VM from the box, run every check of the suite in it, and remove it.
 
     Raises:
-        DevvmError: the VM could not be made, or the suite did not run.
+        DevvmError: the VM could not be created, or the suite did not run.
     """
     _remove_leftovers(services, run)
     name = f"{BOX_CHECK}{secrets.token_hex(4)}"
@@ -71,9 +71,9 @@ def check(services: Services, box: Box, run: Run) -> Report:
 
 
 def _remove_leftovers(services: Services, run: Run) -> None:
-    """Remove VMs of checks that were killed: those that no living check holds.
+    """Remove the VMs of killed checks: those that are not locked.
 
-    A VM that is ready is somebody's own: an older devvm let people have such a name.
+    A VM that is ready is a person's: older versions of devvm allowed such names.
     """
     vms = services.domains.vms()
     theirs = {vm.name for vm in vms if vm.metadata is not None and vm.metadata.ready}

@@ -1,4 +1,4 @@
-"""Which box is that of the stack in hand."""
+"""Find the box of the working tree."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from devvm.ports.services import Services
 
 
 def find(services: Services, *, newest: bool = False) -> Box | None:
-    """The box of the stack in hand; None where it has to be built.
+    """The box of the working tree; None if it has to be built.
 
-    Where `packages.lock` fixes the packages, it is the box with exactly those. Otherwise it is the
-    newest box of this stack: what the mirror has by now does not count.
+    If there is a `packages.lock`, it is the box with exactly these packages. Otherwise it is the
+    newest box of this stack, whatever the mirror has by now.
 
     Args:
-        services: The host.
-        newest: Whether to go on as if there were no `packages.lock`.
+        services: The adapters to use.
+        newest: Whether to ignore `packages.lock`.
 
     Raises:
-        UsageError: the lock can't be read.
+        UsageError: `packages.lock` can't be read.
     """
     stack = working_tree.look()
     if stack.hash is not None and not newest:

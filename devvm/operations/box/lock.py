@@ -1,4 +1,4 @@
-"""`devvm release lock`: fix the packages of the stack in hand, in a file that is reviewed."""
+"""`devvm release lock`: write the packages of the working tree's stack to a file for review."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from devvm.system.state import write_atomic
 
 
 class Kind(StrEnum):
-    """What becomes of a package."""
+    """How a package changes."""
 
     ADDED = "added"
     REMOVED = "removed"
@@ -33,7 +33,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """A package that the lock has otherwise than before; versions, None where it is not in it."""
+    """A package that changes in the lock; its old and new version, or None if it isn't in it."""
 
     name: str
     kind: Kind
@@ -47,10 +47,10 @@ class Locked:
 
     Attributes:
         path: The file.
-        packages: What it fixes.
-        hash: The hash of the release that the stack in hand has with these.
-        changes: What is otherwise than before, by name.
-        first: Whether there was none before.
+        packages: The packages in it.
+        hash: The hash of the working tree's release with these packages.
+        changes: What changes, by name.
+        first: Whether there was no lock before.
         written: Whether the file was written.
     """
 
@@ -70,16 +70,16 @@ def lock(
     given: PackageSet | None = None,
     check: bool = False,
 ) -> Locked:
-    """Write what the mirror has now into the `packages.lock` of the stack in hand.
+    """Write what the mirror has now into the working tree's `packages.lock`.
 
-    Where that is what it says already, it stays as it is to the last byte.
+    If the packages are the same, the file is not touched.
 
     Args:
         archive: The mirrors.
         declared: The packages that the roles declare.
-        run: Told of every step.
-        given: The packages of a release, in place of what the mirror has.
-        check: Whether to write nothing, only to tell.
+        run: Reports the phases.
+        given: The packages of a release, to use instead of what the mirror has.
+        check: Whether to only report, and write nothing.
 
     Raises:
         UsageError: devvm is installed as a package, or the given set lacks what the roles declare.
@@ -120,10 +120,10 @@ def lock(
 
 
 def of_release(services: Services, cache: PackageCache, release: str) -> PackageSet:
-    """The packages of a release, by its box, its record or an earlier build.
+    """The packages of a release, from its box, its record or an earlier build.
 
     Raises:
-        NotFoundError: they are not known on this host.
+        NotFoundError: this host doesn't know them.
     """
     name = identity.validate_release(release)
     found = next(box_packages.known(services, name), None)
@@ -138,7 +138,7 @@ def of_release(services: Services, cache: PackageCache, release: str) -> Package
 
 
 def changes(old: PackageSet, new: PackageSet) -> tuple[Change, ...]:
-    """In what a set differs from an earlier one, by name."""
+    """How `new` differs from `old`, by name."""
     before = {package.name: package for package in old}
     after = {package.name: package for package in new}
     found = []
@@ -160,7 +160,7 @@ def _kind(old: Package | None, new: Package | None) -> Kind:
 
 
 def _present(run: Run) -> PackageSet | None:
-    """What is in the file; None where it is not there, or can't be read and has to be replaced."""
+    """The packages in the file; None if it doesn't exist, or can't be read and is replaced."""
     try:
         return working_tree.lock()
     except UsageError as error:

@@ -14,7 +14,7 @@ from devvm.operations.core.working_tree import WorkingTree
 from devvm.ports.box import BuildServices
 from devvm.ports.services import Services
 
-#: Days for which the packages of a box are kept that is gone, and of a build that failed.
+#: Days for which the packages of removed boxes and failed builds are kept.
 KEPT_DAYS = 90
 _SHOWN = 6
 
@@ -27,20 +27,20 @@ def decide(
     release: str | None = None,
     newest: bool = False,
 ) -> PackageSet:
-    """The packages of the box that is to be built of the stack in hand.
+    """The packages that the box of the working tree gets.
 
-    Those that a release had, those that `packages.lock` fixes, or else what the mirror has now.
+    Those of `release`, those of `packages.lock`, or else what the mirror has now.
 
     Args:
-        services: The host.
-        tools: What boxes are built with.
-        run: Told of every step.
-        release: A release whose packages are wanted again.
-        newest: Whether the mirror decides in any case.
+        services: The adapters to use.
+        tools: The adapters that build boxes.
+        run: Reports the phases.
+        release: A release whose packages to use again.
+        newest: Whether to use what the mirror has in any case.
 
     Raises:
-        UsageError: the release is of another stack, its packages are not known, or the lock can't
-            be used.
+        UsageError: the release is of another stack, its packages are unknown, or `packages.lock`
+            can't be used.
         OperationError: the mirror can't be used.
     """
     stack = working_tree.look()
@@ -61,7 +61,7 @@ def decide(
 
 
 def known(services: Services, release: str) -> Iterator[PackageSet]:
-    """The sets that are kept with the box of a release and with its record."""
+    """The package sets that are stored with a release's box and with its record."""
     box = services.boxes.find(release)
     record = services.releases.find(release)
     for found in (
@@ -107,10 +107,10 @@ def _of_release(
 def repository(
     services: Services, tools: BuildServices, run: Run, packages: PackageSet, folder: Path
 ) -> None:
-    """Make a folder a repository of exactly these packages: from the cache, then from mirrors.
+    """Make a repository of exactly these packages in a folder, from the cache and mirrors.
 
     Raises:
-        OperationError: a file can't be had, or the packages are not what the roles need.
+        OperationError: a file can't be downloaded, or the packages are not what the roles need.
     """
     run.detail("looking for packages in the cache")
     missing = _taken(tools, packages.packages, folder)
@@ -136,30 +136,30 @@ def repository(
 
 
 def collect(services: Services, tools: BuildServices) -> int:
-    """Remove from the cache what no box, no release on record and no recent build needs.
+    """Remove from the cache what no box, recorded release or recent build needs.
 
     Returns:
-        The room that has come free, bytes.
+        How many bytes were freed.
     """
     try:
         names = [box.release for box in services.boxes.list()]
         names += [record.release for record in services.releases.list()]
         sets = [packages for name in names for packages in known(services, name)]
-    except OperationError:  # something can't be read: what it needs is not known, so all stays
+    except OperationError:  # something can't be read, and what it needs is unknown: keep everything
         return 0
     return tools.cache.collect({identity.hash_of(name) for name in names}, sets, KEPT_DAYS)
 
 
 def demand_exact(packages: PackageSet, tree: dict[tuple[str, str], str], *, by: str) -> None:
-    """See that a root file system has these packages and no others.
+    """Make sure that a root file system has these packages and no others.
 
     Args:
-        packages: Those that it is to have.
-        tree: Those that it has.
-        by: What has made it so.
+        packages: The packages that it must have.
+        tree: The versions of those that it has, by name and architecture.
+        by: What has changed it, for the error.
 
     Raises:
-        OperationError: it has others; names them.
+        OperationError: it has others; lists them.
     """
     differences = packages.differs_from(tree)
     if differences:
@@ -172,7 +172,7 @@ def demand_exact(packages: PackageSet, tree: dict[tuple[str, str], str], *, by: 
 
 
 def _taken(tools: BuildServices, packages: Sequence[Package], folder: Path) -> list[Package]:
-    """Take from the cache what is there; what is not."""
+    """Take what the cache has; return what it lacks."""
     return [p for p in packages if not tools.cache.take(p, tools.repositories.file(folder, p))]
 
 

@@ -22,12 +22,12 @@ class BoxBuild:
     """One box under construction.
 
     Args:
-        services: The host.
-        tools: What boxes are built with.
-        run: Told of every step.
-        folder: Where the stages leave what they make; private to root.
+        services: The adapters to use.
+        tools: The adapters that build boxes.
+        run: Reports the phases.
+        folder: The stages' output; private to root.
         release: The name of the box's release.
-        packages: What the box gets, exactly.
+        packages: The exact packages of the box.
     """
 
     def __init__(
@@ -55,10 +55,10 @@ class BoxBuild:
         self._mirrors = services.config.box.role_variables
 
     def candidate(self) -> Box:
-        """Do the stages that are left, and pack the box; it is not registered.
+        """Run the stages that are left, and pack the box; doesn't register it.
 
         Raises:
-            DevvmError: a stage failed; what the stages before it made is kept for the next run.
+            DevvmError: a stage failed; the output of earlier stages is kept for the next run.
         """
         self._stages.run(self._plan(), self._run)
         return self._tools.writer.pack(self._image, self._release, self._box, self._packages)
@@ -118,7 +118,7 @@ class BoxBuild:
 
     def _install_packages(self) -> None:
         trees = self._tools.trees
-        trees.remove(self._repository)  # of a run that was killed
+        trees.remove(self._repository)  # left by a killed run
         self._repository.mkdir()
         box_packages.repository(
             self._services, self._tools, self._run, self._packages, self._repository
@@ -140,10 +140,10 @@ class BoxBuild:
         self._tools.trees.unpack(self._rootfs, unfinished, log=self._log)
         self._demand_exact(unfinished, by="installing the packages")
         self._apply(unfinished)
-        unfinished.rename(self.tree)  # a tree by its own name is converged
+        unfinished.rename(self.tree)  # a tree with this name is converged
 
     def _converge_again(self) -> None:
-        """Also shows that the root boots again after the roles have changed it."""
+        """Apply the roles again; this also shows that the root still boots."""
         changed = self._apply(self.tree)
         if changed:
             raise OperationError(
@@ -158,7 +158,7 @@ class BoxBuild:
         box_packages.demand_exact(self._packages, self._tools.trees.packages(tree), by=by)
 
     def _apply(self, tree: Path) -> list[str]:
-        """Apply the box's playbook in a container; the tasks that changed something."""
+        """Apply the box's playbook in a container; return the tasks that changed something."""
         name = f"devvm-box-{hash_of(self._release)}"
         paths = [{"path": path} for path in self._tools.declarations.state_paths()]
         with self._tools.containers.booted(

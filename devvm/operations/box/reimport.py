@@ -1,6 +1,6 @@
-"""Takes a box up again whose record is lost, with the state folder, while VMs are based on it.
+"""Register a box again whose record is lost, with the state folder, while VMs are based on it.
 
-Building it anew would give another image of the same name, under VMs that need the old one.
+Building it again would give another image of the same name, under VMs that need the old one.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ _RELEASE = re.compile(r"\d{4}\.\d{2}\.\d{2}-[0-9a-f]{12}")
 
 
 def adopt(services: Services, tools: BuildServices, run: Run) -> Box | None:
-    """Register a box of the stack in hand again, from the image that Vagrant and VMs have.
+    """Register a box of the working tree again, from the image that Vagrant and VMs have.
 
-    Where `packages.lock` fixes the packages, only the box with these. Which packages are in it is
-    told by the set that was packed with it; a box of an older devvm has none, and then it is not
-    known.
+    If there is a `packages.lock`, only the box with these packages counts. A box's packages are
+    listed in the file that was packed with it; in a box of an older devvm, there is none, and they
+    are unknown.
 
     Returns:
-        The box; None where there is no image of it, or it is damaged or does not pass its checks.
+        The box; None if there is no image of it, or it is damaged or fails its checks.
 
     Raises:
-        DevvmError: the VM for checking it could not be made.
+        DevvmError: the VM for checking it could not be created.
     """
     stack = working_tree.look()
     lost = _lost(services, stack)
@@ -70,7 +70,7 @@ def adopt(services: Services, tools: BuildServices, run: Run) -> Box | None:
 
 
 def _lost(services: Services, stack: WorkingTree) -> tuple[Box, PackageSet | None] | None:
-    """A box of the stack in hand that is with Vagrant and in the pool, the same in both."""
+    """A box of the working tree that is the same in Vagrant and in the pool, and its packages."""
     for volume in services.volumes.all():
         match = _RELEASE.search(volume.name)
         if match is None:
@@ -96,7 +96,7 @@ def _lost(services: Services, stack: WorkingTree) -> tuple[Box, PackageSet | Non
 
 
 def _packages(services: Services, box: Box) -> PackageSet | None:
-    """The packages of a box as Vagrant has it; None where it was packed without them."""
+    """The packages listed in Vagrant's copy of a box; None if it has no list."""
     path = services.vagrant.image(box).with_name(package_set.FILE)
     try:
         return package_set.parse(path.read_bytes().decode(), str(path))

@@ -1,4 +1,4 @@
-"""The stages of a box's build, and which of them an interrupted build has finished already."""
+"""The stages of a box build, and which of them an interrupted build has finished."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One step of a build. What it makes, it makes whole or not at all.
+    """One step of a build. Its output is complete, or doesn't exist.
 
     Args:
-        name: Its phase's name.
-        title: What a person reads.
-        work: Does it.
-        inputs: What it depends on besides the stages before it; JSON.
-        output: What it makes; None where it changes what an earlier stage made. A stage of that
-            kind must be safe to repeat.
+        name: The name of its phase.
+        title: The title for people.
+        work: Does the work.
+        inputs: What it depends on besides earlier stages; JSON.
+        output: What it creates; None if it changes the output of an earlier stage, and then it must
+            be safe to repeat.
     """
 
     name: str
@@ -38,18 +38,17 @@ class Stage:
 
 
 class StageLog:
-    """Which stages a folder has finished; a file beside their outputs.
+    """Which stages of a build have finished, in a file next to their outputs.
 
-    A stage counts as finished when it finished with the same inputs as now, and so did every
-    stage before it; and not before the host was last started: of what was written before a crash, a
-    part may never have reached the disk.
+    A stage counts as finished if it and every stage before it finished with the same inputs as now,
+    since the host booted: some of what was written before a crash may never have reached the disk.
     """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "stages.json"
 
     def run(self, stages: Sequence[Stage], run: Run) -> None:
-        """Do the stages in order, each as a phase, but for those at the front that are done."""
+        """Run the stages in order, each as a phase, except the first ones that are finished."""
         finished = self._load()
         done: dict[str, dict[str, Any]] = {}
         before = ""
@@ -60,7 +59,7 @@ class StageLog:
                 run.note(f"{stage.title}: already done by an earlier run")
                 done[stage.name] = entry
                 continue
-            finished = {}  # what follows was made from something else
+            finished = {}  # later stages had other inputs
             self._save(done)
             start = time.monotonic()
             with run.phase(stage.name, stage.title):
@@ -70,11 +69,11 @@ class StageLog:
             self._save(done)
 
     def seconds(self) -> dict[str, float]:
-        """How long each finished stage took, when it ran."""
+        """How many seconds each finished stage took."""
         return {name: entry["seconds"] for name, entry in self._load().items()}
 
     def forget(self) -> None:
-        """From now on, no stage counts as finished."""
+        """Mark every stage as not finished."""
         self._path.unlink(missing_ok=True)
 
     def _load(self) -> dict[str, dict[str, Any]]:
@@ -83,7 +82,7 @@ class StageLog:
             valid = content["format"] == _FORMAT and content["boot"] == _this_boot()
             stages = content["stages"] if valid else {}
         except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return {}  # nothing is lost but time: every stage can be done again
+            return {}  # this only costs time: every stage can be run again
         assert isinstance(stages, dict)
         return stages
 
@@ -93,7 +92,7 @@ class StageLog:
 
 
 def _this_boot() -> str:
-    """What the host's kernel calls the time since it was started."""
+    """The kernel's ID of the host's current boot."""
     return _BOOT.read_text(encoding="utf-8").strip()
 
 

@@ -1,1 +1,1 @@
-"""What every operation uses: names, progress, work side by side."""
+"""What all operations use: names, progress, parallel work."""

@@ -1,4 +1,4 @@
-"""The operations that keep a journal, by the names that the journal has for them."""
+"""The operations that keep a journal, by their names in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One VM by its name, with what operations on it need again and again."""
+"""A VM by its name, with what most operations on it need."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from devvm.ports.services import Services
 
 @dataclass(frozen=True)
 class Machine:
-    """A VM of this name, whether it is there yet, still, or not at all.
+    """A VM by its name, whether or not it exists.
 
-    In messages it reads as its name.
+    In messages it is shown as its name.
 
     Attributes:
-        services: What an operation on it may use.
+        services: The adapters to use.
         name: Its name.
     """
 
@@ -31,28 +31,28 @@ class Machine:
 
     @property
     def fqdn(self) -> str:
-        """Its full name, which its domain has too."""
+        """Its full name, which is also its domain's."""
         return naming.fqdn_of(self.services.config, self.name)
 
     @property
     def url(self) -> str:
-        """Where its site is."""
+        """The URL of its site."""
         return naming.url_of(self.services.config, self.name)
 
     @property
     def folder(self) -> Path:
-        """Where devvm keeps what it has of the VM on this host; it may not be there."""
+        """The VM's folder on this host; it may not exist."""
         return self.services.state.vm(self.name)
 
     def vm(self) -> Vm | None:
-        """The VM as libvirt has it now; None where it has none of this name."""
+        """The VM as libvirt has it now; None if it doesn't exist."""
         return self.services.domains.vm(self.name)
 
     def require(self) -> Vm:
-        """As `vm`, in an operation for which it has to be there.
+        """Like `vm`, but the VM must exist.
 
         Raises:
-            OperationError: it is not.
+            OperationError: it doesn't.
         """
         found = self.vm()
         if found is None:
@@ -63,16 +63,16 @@ class Machine:
         return found
 
     def journal(self) -> dict[str, Any] | None:
-        """What an operation has begun with it and not ended; None where there is none."""
+        """The journal of its unfinished operation; None if there is none."""
         return self.services.state.journal(self.name)
 
     def reserve_lease(self, mac: str | None = None) -> Lease:
-        """Its place on the network, which is made where it is not there; `mac` may be asked for."""
+        """Reserve its DHCP lease, with `mac` if given; it stays the same when reserved again."""
         with self.services.state.wait_lock("network"):
             self.services.network.ensure()
             return self.services.network.reserve(self.name, mac)
 
     def release_lease(self) -> None:
-        """Give its place on the network back; nothing where it has none."""
+        """Release its DHCP lease, if it has one."""
         with self.services.state.wait_lock("network"):
             self.services.network.release(self.name)

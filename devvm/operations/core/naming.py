@@ -9,12 +9,12 @@ from devvm.domain.disk import DATA, ROOT
 
 
 def fqdn_of(config: Config, name: str) -> str:
-    """A VM's full name: its DNS name, its domain's name, the beginning of its volumes' names."""
+    """A VM's full name: its DNS name, its domain's name, the prefix of its volumes' names."""
     return f"{name}.{config.network.domain}"
 
 
 def name_of(config: Config, fqdn: str) -> str | None:
-    """The VM whose domain, saved state or volume has this name; None if it is no VM's of ours."""
+    """The VM whose domain, saved state or volume has this name; None if it isn't ours."""
     name, _, rest = fqdn.partition(".")
     domain = config.network.domain
     end = rest.removeprefix(domain)
@@ -23,33 +23,33 @@ def name_of(config: Config, fqdn: str) -> str | None:
 
 
 def url_of(config: Config, name: str) -> str:
-    """Where a VM's site is."""
+    """The URL of a VM's site."""
     return f"https://{fqdn_of(config, name)}/"
 
 
 def new_token() -> str:
-    """What all that one operation makes has in its name, so that undoing it finds all of it."""
+    """A token for the names of all that an operation creates, so that undoing it finds all."""
     return secrets.token_hex(4)
 
 
 def volume_of(fqdn: str, role: str, token: str) -> str:
-    """The name of a volume that an operation makes for one of a VM's disks."""
+    """The name of a volume that an operation creates for one of a VM's disks."""
     part = {ROOT: "root", DATA: "data"}.get(role, role)
     return f"{fqdn}-{part}.{token}.qcow2"
 
 
 def first_root_of(fqdn: str) -> str:
-    """The name that vagrant-libvirt gives to the root that it makes."""
+    """The name that vagrant-libvirt gives to the root that it creates."""
     return f"{fqdn}.img"
 
 
 def kept_of(fqdn: str, identifier: str) -> str:
-    """The name of the domain that a saved state of a VM is."""
+    """The name of the domain of a VM's saved state."""
     return f"{fqdn}@{identifier}"
 
 
 def role_of(fqdn: str, volume: str) -> str:
-    """What the disk that a volume belongs to is to its VM; the reverse of `volume_of`."""
+    """The role of the disk that a volume belongs to; the inverse of `volume_of`."""
     if volume == first_root_of(fqdn):
         return ROOT
     part = volume.removeprefix(f"{fqdn}-").partition(".")[0]

@@ -1,4 +1,4 @@
-"""Work on several machines at one time."""
+"""Work on several machines in parallel."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from devvm.operations.core.progress import Run, bar
 from devvm.system import process
 
 _Result = TypeVar("_Result")
-#: Seconds between two looks at what an interrupt has ended.
+#: Seconds between checks whether an interrupted command has ended.
 _PAUSE = 0.1
 
 
 class SideBySide:
-    """A thread for each VM that is worked on, told apart by the VMs' names.
+    """A pool of threads, each of which works on one VM, known by its name.
 
-    At the end it waits for those that have begun.
+    On exit, it waits for all of them.
 
     Args:
-        size: How many VMs at most at one time.
+        size: How many VMs at most at a time.
     """
 
     def __init__(self, size: int) -> None:
@@ -39,25 +39,25 @@ class SideBySide:
 
     @property
     def names(self) -> list[str]:
-        """Those at work, in the order in which they began."""
+        """The VMs that are being worked on, in the order in which they were submitted."""
         return list(self._futures.values())
 
     @property
     def busy(self) -> bool:
-        """Whether something is being done."""
+        """Whether any VM is being worked on."""
         return bool(self._futures)
 
     @property
     def free(self) -> int:
-        """How many more can be begun with."""
+        """How many more VMs can be submitted."""
         return self._size - len(self._futures)
 
     def submit(self, name: str, work: Callable[..., Any], *arguments: object) -> None:
-        """Begin with a VM."""
+        """Start to work on a VM."""
         self._futures[self._pool.submit(work, *arguments)] = name
 
     def ended(self, timeout: float | None = None) -> list[tuple[str, Future[Any]]]:
-        """Those that have ended, as soon as there is one, or after `timeout` seconds."""
+        """Wait until at least one has ended, or `timeout` seconds; return those that have ended."""
         done = wait(self._futures, timeout=timeout, return_when=FIRST_COMPLETED).done
         return [(self._futures.pop(future), future) for future in done]
 
@@ -71,20 +71,20 @@ def for_each(
     size: int,
     stop: threading.Event | None = None,
 ) -> tuple[dict[str, _Result], dict[str, DevvmError]]:
-    """Do the same for each of these; one that fails keeps no other from being worked on.
+    """Call `work` for each name; one that fails doesn't stop the others.
 
-    Whatever else ends it, an interrupt or a defect, also ends what has begun, commands included.
+    If an interrupt or a bug ends the call, running work is ended too, including its commands.
 
     Args:
-        run: Where the progress goes.
-        doing: What is done, for the progress: `checking`.
-        names: Told to `work`, one at a time.
-        work: Called in a thread of its own.
-        size: How many at most at one time.
-        stop: Set for those that have begun, once they are to end.
+        run: Reports the progress.
+        doing: What is being done, for the progress: `checking`.
+        names: What to call `work` with, one at a time.
+        work: Called in its own thread.
+        size: How many at most at a time.
+        stop: Set when work that has begun must end.
 
     Returns:
-        The results, and what went wrong, by name.
+        The results and the errors, by name.
     """
     left, results, failed = deque(names), dict[str, _Result](), dict[str, DevvmError]()
     total = len(left)
@@ -105,6 +105,6 @@ def for_each(
                 stop.set()
             while pool.busy:
                 pool.ended(_PAUSE)
-                process.kill_those_of_other_threads()  # an interrupt is the main thread's alone
+                process.kill_those_of_other_threads()  # an interrupt reaches only the main thread
             raise
     return results, failed

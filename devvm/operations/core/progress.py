@@ -1,4 +1,4 @@
-"""Phases: what a person sees while a long command runs, and what is kept of it afterwards."""
+"""Phases: what a person sees while a long command runs, and what is recorded of it."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ class Reporter(Protocol):
     """Shows progress. The CLI has one for terminals, one for plain lines, one that is silent."""
 
     def phase_started(self, name: str, title: str) -> None:
-        """A phase begins."""
+        """Show that a phase has started."""
 
     def detail(self, text: str) -> None:
-        """What is being done now, within the phase; replaces the detail before."""
+        """Show what is being done in the phase; replaces the last detail."""
 
     def phase_finished(self, record: PhaseRecord) -> None:
-        """The phase ended, well or not."""
+        """Show that the phase has ended, successfully or not."""
 
     def note(self, text: str) -> None:
-        """Something a person should know, outside any phase."""
+        """Show something a person should know, outside any phase."""
 
 
 _BAR = 20
 
 
 def bar(done: int, total: int, doing: str, names: Sequence[str]) -> str:
-    """How far several things done side by side are: `[#####.....] 1 of 2; checking dev2`."""
+    """The progress of parallel work: `[#####.....] 1 of 2; checking dev2`."""
     full = _BAR * done // total
     some = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
     return f"[{'#' * full}{'.' * (_BAR - full)}] {done} of {total}; {doing} {some}"
@@ -52,7 +52,7 @@ class Run:
 
     @contextmanager
     def phase(self, name: str, title: str) -> Iterator[None]:
-        """A named phase, timed; `title` is what the person reads: "Starting the VM"."""
+        """Time the block as a named phase; `title` is for people: "Starting the VM"."""
         self.reporter.phase_started(name, title)
         start = time.monotonic()
         result = "failed"
@@ -67,7 +67,7 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """How long it has been going on."""
+        """How long the run has taken until now."""
         return time.monotonic() - self._start
 
     def detail(self, text: str) -> None:
@@ -79,13 +79,13 @@ class Run:
         self.reporter.note(text)
 
     def log(self, state: State) -> Path:
-        """The file for the raw output of this run's tools; made when first asked for."""
+        """The file for the raw output of this run's tools; created on first use."""
         if self._log is None:
             self._log = state.new_log(self.command)
         return self._log
 
     def record(self, result: str) -> RunRecord:
-        """The run as it is kept."""
+        """The record of this run."""
         return RunRecord(
             command=self.command,
             started_at=self.started_at,

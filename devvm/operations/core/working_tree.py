@@ -17,7 +17,7 @@ class WorkingTree:
 
     Attributes:
         content: Its content hash.
-        packages: The packages that it is fixed to; None where it has no `packages.lock`.
+        packages: The packages in `packages.lock`; None if there is none.
     """
 
     content: str
@@ -25,12 +25,12 @@ class WorkingTree:
 
     @property
     def hash(self) -> str | None:
-        """The hash of its release; None where what its box gets is not fixed."""
+        """The hash of its release; None if there is no `packages.lock`."""
         return identity.release_hash(self.content, self.packages) if self.packages else None
 
 
 def look() -> WorkingTree:
-    """What is in it now: nothing but its files is looked at.
+    """The stack in the working tree now, read from its files.
 
     Raises:
         UsageError: its `packages.lock` can't be read.
@@ -44,7 +44,7 @@ def content() -> str:
 
 
 def lock() -> PackageSet | None:
-    """What its `packages.lock` fixes; None where there is none.
+    """The packages in its `packages.lock`; None if there is none.
 
     Raises:
         UsageError: it can't be read; names file and line.

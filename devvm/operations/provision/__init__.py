@@ -1,1 +1,1 @@
-"""From disks and a definition to a machine that is its engineer's."""
+"""From disks and a definition to a machine that its engineer can use."""

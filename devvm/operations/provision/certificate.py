@@ -1,7 +1,7 @@
-"""The TLS certificate of a VM: renewed before it ends, with the key that it has.
+"""Renew the TLS certificate of a VM before it expires, with the same key.
 
-It is on the data disk, so it outlives every root of the VM and would expire one day. The VM's
-metadata says when, so that nobody has to ask the VM.
+The certificate is on the data disk, so it outlives every root of the VM and would expire one day.
+The VM's metadata says when, so that the VM need not be asked.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
 from devvm.ports.services import Services
 
-#: A VM that starts, or is updated, gets a new one where its own is good for fewer days.
+#: A VM that starts, or is updated, gets a new certificate if fewer days are left.
 RENEW_DAYS = 90
-#: One that runs on is spoken of where it has fewer.
+#: A VM that keeps running is reported if fewer days are left.
 WARN_DAYS = 30
 
 _CHAIN = "/data/identity/site.crt"
-#: Run by root in the VM: each file whole or not at all, the CA first. What is on the data disk is
-#: installed as at boot; nginx reads it again where it runs.
+#: Run as root in the VM: replaces each file atomically, the CA first. The files are then installed
+#: as at boot, and nginx reloads them if it is running.
 _INSTALL = """set -eu
 umask 077
 put() {
@@ -44,12 +44,12 @@ systemctl try-reload-or-restart nginx.service
 
 
 def end_of(services: Services, chain: str) -> str:
-    """The day on which a certificate ends, as a VM's metadata has it."""
+    """The day on which a certificate expires, in the format of a VM's metadata."""
     return services.ca.ends(chain).astimezone(UTC).date().isoformat()
 
 
 def days_left(vm: Vm, today: date) -> int | None:
-    """For how many days a VM's certificate is good; None where that is not known."""
+    """For how many more days a VM's certificate is valid; None if unknown."""
     until = vm.metadata.certificate_until if vm.metadata else ""
     try:
         return (date.fromisoformat(until) - today).days
@@ -58,7 +58,7 @@ def days_left(vm: Vm, today: date) -> int | None:
 
 
 def ends_soon(vm: Vm, today: date) -> str | None:
-    """Says of a VM whose certificate ends soon, or has ended, when; None of any other."""
+    """When a VM's certificate expires or has expired, for people; None if not soon."""
     days = days_left(vm, today)
     if days is None or days >= WARN_DAYS:
         return None
@@ -67,14 +67,14 @@ def ends_soon(vm: Vm, today: date) -> str | None:
 
 
 def keep_valid(machine: Machine, run: Run, *, refused: bool = False) -> None:
-    """See that the certificate of a VM that lets devvm in does not end soon; its lock is held.
+    """Renew a running VM's certificate if it expires soon. The caller holds the lock.
 
-    Where it can't be renewed the VM is as good as before, and a note says so.
+    If that fails, the VM is as before, and a note says so.
 
     Args:
         machine: The VM.
-        run: Where the phase and the note go.
-        refused: Clients do not accept it, whatever day it ends.
+        run: Reports the phase and the note.
+        refused: Whether clients reject it, so that it is renewed in any case.
     """
     services = machine.services
     vm = machine.vm()
@@ -95,10 +95,10 @@ def keep_valid(machine: Machine, run: Run, *, refused: bool = False) -> None:
 
 
 def renew(services: Services, vm: Vm, run: Run) -> None:
-    """Give a VM that runs a new certificate for the key that it has; its lock is held.
+    """Give a running VM a new certificate for its key. The caller holds the lock.
 
     Raises:
-        OperationError: the VM has no certificate that can be read, or can't be reached.
+        OperationError: the VM's certificate can't be read, or the VM can't be reached.
     """
     target = ssh.target(Machine(services, vm.name), login="vagrant")
     with run.phase("certificate", "Renewing its certificate"):

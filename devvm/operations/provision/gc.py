@@ -1,4 +1,4 @@
-"""Keeps the chains of layers short, and lets go of what has expired."""
+"""Delete what has expired, and keep the chains of layers short."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from devvm.ports.services import Services
 
 
 def collect(machine: Machine, run: Run) -> None:
-    """Let go of what has expired, and merge layers of a running VM that nothing else needs.
+    """Delete what has expired, and merge layers of a running VM that nothing else needs.
 
-    Never fails: it is for later, and is tried again by the next operation. The caller holds the
-    VM's lock; what has expired of others that somebody works on is left for later, too.
+    Never raises: the next operation tries again. The caller holds the VM's lock; what has expired
+    of other VMs is skipped while they are locked.
     """
     services = machine.services
     try:
@@ -50,7 +50,7 @@ def _expire(machine: Machine, run: Run) -> None:
 
 
 def expired(services: Services) -> list[SavedState]:
-    """What lies in the trash for longer than it is kept."""
+    """The states in the trash that have expired."""
     now = datetime.now(UTC)
     return [
         kept
@@ -62,22 +62,22 @@ def expired(services: Services) -> list[SavedState]:
 
 
 def purge(services: Services, kept: SavedState) -> list[str]:
-    """Delete a saved state for good; with a VM that was destroyed, its snapshots.
+    """Delete a saved state for good; for a VM that was destroyed, its snapshots too.
 
     Returns:
-        The volumes that are gone. Those that something else needs stay.
+        The names of the deleted volumes. Those that something else needs stay.
     """
     doomed = with_snapshots(services, kept)
     paths: set[Path] = set()
     for state in doomed:
         paths |= saved_states.layers_under(services, state.disks)
-    for state in reversed(doomed):  # the destroyed VM last: killed before, it can be purged again
+    for state in reversed(doomed):  # the destroyed VM last, so that a killed purge can be repeated
         saved_states.forget_kept(services, state)
     return saved_states.release(services, paths)
 
 
 def with_snapshots(services: Services, kept: SavedState) -> list[SavedState]:
-    """A saved state, and the snapshots that go with it where it is a VM that was destroyed."""
+    """A saved state and, if it is a VM that was destroyed, its snapshots."""
     if not kept.destroyed:
         return [kept]
     snapshots = saved_states.of_vm(Machine(services, kept.vm.name), Purpose.SNAPSHOT)
@@ -85,10 +85,10 @@ def with_snapshots(services: Services, kept: SavedState) -> list[SavedState]:
 
 
 def drop_void(services: Services, vm: Vm) -> None:
-    """Delete unused layers on what a VM writes to: what they were made on is no more.
+    """Delete unused layers on a volume that a VM writes to: they are no longer valid.
 
-    An interrupted merge leaves such. Of a VM that does not run, only after one: somebody may have
-    given its domain an older layer by hand.
+    An interrupted merge leaves such layers. For a VM that is off, call it only after a merge:
+    somebody may have given its domain an older layer by hand.
     """
     below = {volume.path: volume.below for volume in services.volumes.all()}
     void: set[Path] = set()
@@ -99,10 +99,10 @@ def drop_void(services: Services, vm: Vm) -> None:
 
 
 def merge(services: Services, vm: Vm, run: Run) -> None:
-    """Write the top layers of a running VM's disks into what only they need."""
+    """Merge the top layers of a running VM's disks into those that nothing else needs."""
     for disk in vm.disks:
         volumes = {volume.path: volume for volume in services.volumes.all()}
-        if disk.path not in volumes:  # somebody's own, outside the pool; or it is gone
+        if disk.path not in volumes:  # outside the pool, or gone
             continue
         above: list[Path] = []
         layer = volumes[disk.path]
@@ -117,6 +117,6 @@ def merge(services: Services, vm: Vm, run: Run) -> None:
 
 
 def _is_its_own(services: Services, vm: Vm, volume: Volume) -> bool:
-    """Whether nothing else needs a layer, and it is this VM's: neither its box's nor another's."""
+    """Whether a layer is this VM's, not its box's or another VM's, and nothing else needs it."""
     users = set(services.volumes.users_of(volume.name))
     return volume.name.startswith(f"{vm.fqdn}-") and users == {vm.fqdn}

@@ -1,7 +1,7 @@
-"""Makes a VM its engineer's own: account, keys, checkout; brings its data to the release.
+"""Personalise a VM: account, keys, checkout; and migrate its data to its release.
 
-A box has a program for it, of the role `engineer`, which takes seconds where Ansible takes a
-minute. It reads the same variables as the playbook that applies that role.
+A box has a program for it, from the role `engineer`, which takes seconds; Ansible takes a minute.
+It reads the same variables as the playbook that applies that role.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from devvm.operations.guest import ssh
 
 PLAYBOOK = "personalise.yml"
 PROGRAM = "/usr/lib/devvm/personalise"
-#: Exit code of a box that has no such program: of an older devvm, or of a stack without one.
+#: Exit code if the box has no such program: an older devvm built it, or the stack has none.
 _ABSENT = 127
 _IF_PRESENT = f'test -x "$1" || exit {_ABSENT}; exec "$1"'
 #: Seconds; data of an older release may have to be migrated.
@@ -27,21 +27,21 @@ _TIMEOUT = 1800
 
 
 def for_boot(engineer: Engineer) -> dict[str, str]:
-    """Files for a new data disk: with them, the program does its part while the VM boots."""
+    """Files for a new data disk, with which the program does its work while the VM boots."""
     return {"engineer.json": json.dumps(_own(engineer, engineer.authorized_keys))}
 
 
 def from_box(
     machine: Machine, engineer: Engineer, release: str, run: Run, *, older_data: bool
 ) -> None:
-    """Personalise a VM whose root is new from its box: by the box's own program, if it has one.
+    """Personalise a VM whose root is new, by the box's own program if it has one.
 
     Args:
-        machine: The VM, which lets devvm in.
-        engineer: Whose it is.
-        release: What it is now on.
-        run: Where phases go.
-        older_data: Whether its data are of another release than its root.
+        machine: The VM, which devvm can log in to.
+        engineer: Its engineer.
+        release: Its release now.
+        run: Reports the phases.
+        older_data: Whether its data is of another release than its root.
 
     Raises:
         OperationError: a step failed.
@@ -53,7 +53,7 @@ def from_box(
 
 
 def again(machine: Machine, engineer: Engineer, release: str, run: Run) -> None:
-    """Personalise a VM that may have been changed since its root was new: by Ansible.
+    """Personalise a VM that may have been changed since its root was new, by Ansible.
 
     Raises:
         OperationError: a task failed.
@@ -87,7 +87,7 @@ def _own(engineer: Engineer, keys: Sequence[str]) -> dict[str, Any]:
 
 
 def _by_program(machine: Machine, variables: dict[str, Any], run: Run) -> bool:
-    """Whether there is a program, which has done it then."""
+    """Run the box's program; return whether it has one."""
     code, out, err = machine.services.shell.run(
         ssh.target(machine, login="vagrant"),
         ["sudo", "-n", "sh", "-c", _IF_PRESENT, "sh", PROGRAM],

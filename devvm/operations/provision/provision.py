@@ -1,7 +1,7 @@
-"""Bring a VM up on a box, and take one down: what create, the box's verification and others share.
+"""Bring a VM up from a box, and take it down: for create, box checks and others.
 
-`bring_up` leaves a journal open: the caller closes it when all is well, or undoes everything with
-`take_down`, now or when the next command finds the journal.
+`bring_up` leaves a journal open. The caller closes it if all is well; otherwise `take_down` undoes
+everything, now or when the next command finds the journal.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ def bring_up(
     run: Run,
     engineer: Engineer | None = None,
 ) -> Target:
-    """Make a VM and boot it, up to where it lets devvm in.
+    """Create a VM and boot it, until devvm can log in.
 
     The caller holds the VM's lock, and has made sure that nothing of this name exists.
 
     Args:
         machine: The VM.
-        box: What it is made of.
-        vm_config: How large it is.
-        metadata: What is to be known of it.
-        run: Where phases go.
-        engineer: Whose it becomes as it boots; None: nobody's.
+        box: The box to create it from.
+        vm_config: Its size.
+        metadata: Its metadata.
+        run: Reports the phases.
+        engineer: Whom to personalise it for as it boots; None for nobody.
 
     Returns:
-        The way in, with the account that devvm works with.
+        The SSH target, as devvm's own account there.
 
     Raises:
         DevvmError: something failed; the journal is open and `take_down` undoes what was done.
@@ -101,9 +101,10 @@ def bring_up(
 
 
 def name_root(machine: Machine, token: str) -> Vm:
-    """Move a new VM's root from the one name that vagrant-libvirt has for it to one of its own.
+    """Move a new VM's root to a volume with a unique name.
 
-    Otherwise no VM of this name could be made as long as this root lies in the trash.
+    vagrant-libvirt always gives it the same name, so no VM of this name could be created while this
+    root is in the trash.
     """
     services, vm = machine.services, machine.require()
     first = naming.first_root_of(vm.fqdn)
@@ -118,10 +119,10 @@ def name_root(machine: Machine, token: str) -> Vm:
 
 
 def take_down(machine: Machine) -> None:
-    """Undo what `bring_up` or another operation that makes a VM did, for good.
+    """Undo `bring_up`, or another operation that creates a VM; nothing goes to the trash.
 
-    Safe to run again, from any state that a killed command left. A domain of the VM's name that
-    devvm did not make is left alone, and so are volumes that this operation did not make.
+    Safe to run again, from any state that a killed command left. Leaves alone a domain of this name
+    that devvm didn't create, and volumes that this operation didn't create.
     """
     services = machine.services
     journal = machine.journal() or {}
@@ -138,7 +139,7 @@ def take_down(machine: Machine) -> None:
 
 @contextmanager
 def recorded(machine: Machine, run: Run) -> Iterator[None]:
-    """Keep the run's phases and durations with the VM, however it ends."""
+    """Record the run's phases and durations with the VM, however the block ends."""
     result = "failed"
     try:
         yield
@@ -151,7 +152,7 @@ def recorded(machine: Machine, run: Run) -> Iterator[None]:
 
 
 def new_identity(services: Services, fqdn: str) -> Mapping[str, str]:
-    """The files that make a machine this one and no other; the private ones exist nowhere else."""
+    """Create the files of a machine's identity; the private keys exist nowhere else."""
     private_key, public_key = services.data_disks.new_host_key(fqdn)
     authority = services.ca.ensure().read_text(encoding="utf-8")
     site_key, site_chain = services.ca.issue(fqdn)
@@ -165,7 +166,7 @@ def new_identity(services: Services, fqdn: str) -> Mapping[str, str]:
 
 
 def known_by(services: Services, facts: Metadata, identity: Mapping[str, str]) -> Metadata:
-    """The facts of a VM with an identity: its host key, and when its certificate ends."""
+    """The facts of a VM, with the host key of an identity and the day its certificate expires."""
     return replace(
         facts,
         host_key=" ".join(identity[f"{_HOST_KEY}.pub"].split()[:2]),
@@ -174,14 +175,14 @@ def known_by(services: Services, facts: Metadata, identity: Mapping[str, str]) -
 
 
 def power_off(services: Services, vm: Vm, *, timeout: float) -> None:
-    """Shut a VM down, force it off after `timeout` seconds; nothing if it is off."""
+    """Shut a VM down, forcing it off after `timeout` seconds; do nothing if it is off."""
     if vm.state is not VmState.SHUTOFF:
         ssh.disconnect(Machine(services, vm.name))
         services.domains.shutdown(vm, timeout=timeout, force=True)
 
 
 def _is_ours(machine: Machine, journal: Mapping[str, object]) -> bool:
-    """Whether the domain of this name is a VM of devvm's, or what a killed create made of one."""
+    """Whether the domain of this name, if there is one, is devvm's or a killed create's."""
     found = machine.services.domains.uuid(machine.fqdn)
     return found is None or journal.get("uuid") == found or machine.vm() is not None
 
@@ -189,13 +190,13 @@ def _is_ours(machine: Machine, journal: Mapping[str, object]) -> bool:
 def _place_data_disk(
     machine: Machine, volume: str, size_gib: int, for_boot: Mapping[str, str]
 ) -> Mapping[str, str]:
-    """Make the data disk with the VM's identity on it, which is returned.
+    """Create the data disk with a new identity on it; return the identity.
 
-    The private halves exist on the host only while the disk is made, in a private folder.
+    The private keys exist on the host only while the disk is created, in a private folder.
     """
     services = machine.services
     identity = new_identity(services, machine.fqdn)
-    # in the VM's folder, which goes when a killed create is undone
+    # in the VM's folder, which is removed when a killed create is undone
     with tempfile.TemporaryDirectory(dir=machine.folder, prefix=".disk-") as folder:
         image = Path(folder) / "data.qcow2"
         services.data_disks.make(image, size_gib, {**identity, **for_boot})

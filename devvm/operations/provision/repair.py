@@ -1,7 +1,7 @@
-"""Take VMs up again whose folder, key, Vagrant files, place on the network or domain is lost.
+"""Repair VMs that have lost their folder, key, Vagrant files, DHCP lease or domain.
 
-libvirt knows nearly all of a VM; what it does not know is made anew, and what was deleted in
-libvirt is defined again from what was written down.
+libvirt knows nearly everything about a VM. What it doesn't know is recreated, and a domain that was
+deleted in libvirt is redefined from the saved copy of its definition.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _HOST_KEY_IN_GUEST = "/etc/ssh/ssh_host_ed25519_key.pub"
 
 
 def write_files(machine: Machine) -> None:
-    """Write a VM's files from its domain as it is now; nothing where its key is lost."""
+    """Write a VM's files from its domain as it is now; do nothing if its key is lost."""
     services = machine.services
     vm, public_key = machine.vm(), ssh.own_key(machine)
     if vm is None or vm.metadata is None or public_key is None:
@@ -42,10 +42,10 @@ def write_files(machine: Machine) -> None:
 
 @contextmanager
 def definition_changes(machine: Machine) -> Iterator[None]:
-    """Have nothing written down of a VM's domain while a step changes which disks it has.
+    """Remove the saved definition of a VM's domain while the block changes its disks.
 
-    Killed meanwhile, and the domain deleted then, nobody takes a volume for the VM's newest that
-    was left behind.
+    If the block is killed and the domain then deleted, no leftover volume is mistaken for the
+    newest.
     """
     (machine.folder / DEFINITION).unlink(missing_ok=True)
     try:
@@ -55,19 +55,19 @@ def definition_changes(machine: Machine) -> Iterator[None]:
 
 
 def new_way_in(services: Services, vm: Vm, run: Run) -> None:
-    """Make what is lost of the way into a VM; whoever may use its domain may have it.
+    """Restore SSH access to a VM, as devvm's own account; `let_in` restores the engineer's.
 
-    It leads to the account that devvm works with; `let_in` leads on to the engineer's.
+    Whoever may change the VM's domain may do so.
 
     Raises:
-        OperationError: the VM's host key is not known, and its agent does not tell it.
+        OperationError: the VM's host key is unknown, and its guest agent doesn't report it.
     """
     machine = Machine(services, vm.name)
     metadata = vm.known
     running = vm.state is VmState.RUNNING
     public_key = ssh.own_key(machine)
     if public_key is None:
-        # The key's own only when the VM takes it: killed meanwhile, the next one is tried.
+        # Not used until the VM knows it: if this is killed, the next call creates another one.
         public_key = ssh.prepare_key(machine)
         definition = services.domains.definition(vm.fqdn)
         oem_string = ssh.oem_string(public_key)
@@ -82,10 +82,10 @@ def new_way_in(services: Services, vm: Vm, run: Run) -> None:
 
 
 def let_in(machine: Machine, target: Target, metadata: Metadata) -> None:
-    """Let devvm's key for a VM in to its engineer's account.
+    """Authorize devvm's key for the account of a VM's engineer.
 
     Raises:
-        OperationError: the VM does not let devvm in.
+        OperationError: devvm can't log in to the VM.
     """
     public_key = ssh.own_key(machine)
     if public_key is not None and metadata.ready:
@@ -93,17 +93,17 @@ def let_in(machine: Machine, target: Target, metadata: Metadata) -> None:
 
 
 def redefine(machine: Machine) -> Vm | None:
-    """Define a VM's domain again that somebody deleted, if its disks and its definition are there.
+    """Redefine a VM's domain that somebody deleted, from its disks and its saved definition.
 
     Returns:
-        The VM, which is off; None where that can't be done.
+        The VM, which is off; None if it can't be redefined.
     """
     services = machine.services
     saved = machine.folder / DEFINITION
     if not saved.is_file():
         return None
     if services.domains.uuid(machine.fqdn) is not None:
-        return None  # somebody else's by now
+        return None  # somebody else uses the name by now
     definition = saved.read_text(encoding="utf-8")
     disks = _newest(machine, services.domains.disks_in(definition))
     if DATA not in disks:
@@ -113,10 +113,10 @@ def redefine(machine: Machine) -> Vm | None:
 
 
 def _newest(machine: Machine, saved: tuple[DomainDisk, ...]) -> dict[str, Path]:
-    """The volumes that a lost VM had last, by role, where there is no doubt.
+    """The volumes that a lost VM had last, by role, as far as that is certain.
 
-    Each is the one that was written down, or the one layer on top of it; a killed purge may have
-    left others, of an earlier time.
+    Each is the one in the saved definition, or the only layer on top of it; a killed purge may have
+    left older ones.
     """
     tops = saved_states.lost_volumes(machine)
     found: dict[str, Path] = {}
@@ -134,16 +134,16 @@ def _newest(machine: Machine, saved: tuple[DomainDisk, ...]) -> dict[str, Path]:
 
 
 def unknown(name: str) -> Metadata:
-    """The facts of a VM of which nothing is known but its name."""
+    """The facts of a VM of which only the name is known."""
     return Metadata(name=name, engineer="", release="", created_at="", ready=False)
 
 
 def _host_key(services: Services, vm: Vm) -> str:
     known_hosts = services.state.vm(vm.name) / "known_hosts"
-    if known_hosts.is_file():  # of a VM that was made before its domain had the key
+    if known_hosts.is_file():  # an older VM, whose domain doesn't have the key
         return " ".join(known_hosts.read_text(encoding="utf-8").split()[1:3])
     answer = None
-    if vm.state is VmState.RUNNING:  # the agent's channel is the host's own: nobody is in between
+    if vm.state is VmState.RUNNING:  # trusted, as the agent's channel stays on the host
         answer = services.domains.read_file(vm.fqdn, _HOST_KEY_IN_GUEST)
     if not answer:
         raise OperationError(
@@ -155,6 +155,6 @@ def _host_key(services: Services, vm: Vm) -> str:
 
 
 def restore_facts(machine: Machine) -> None:
-    """Write devvm's facts into a domain again that lost them, from what was written down."""
+    """Restore the facts that a domain has lost, from its saved definition."""
     saved = machine.folder / DEFINITION
     machine.services.domains.define(saved.read_text(encoding="utf-8"), DomainChange())

@@ -75,7 +75,7 @@ def rebuild(services: Services, request: RebuildRequest, run: Run) -> RebuildRes
 def carry_out(
     services: Services, request: RebuildRequest, run: Run, *, was_running: bool = False
 ) -> RebuildResult:
-    """Like `rebuild`, if the caller holds the lock and has ended earlier operations.
+    """Like `rebuild`, for a caller that holds the lock and has ended earlier operations.
 
     Args:
         services: The adapters to use.
