@@ -40,7 +40,7 @@ def bar(done: int, total: int, doing: str, names: Sequence[str]) -> str:
 
 
 class Run:
-    """One run of a changing command: its phases and their durations."""
+    """One run of a command that changes something: its phases and their durations."""
 
     def __init__(self, command: str, reporter: Reporter) -> None:
         self.command = command

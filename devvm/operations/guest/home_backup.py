@@ -19,7 +19,7 @@ def mark(machine: Machine, identifier: str) -> None:
     """Note in a running VM which files people have now, for `save` to compare with.
 
     Raises:
-        OperationError: it can't be noted.
+        OperationError: they can't be noted.
     """
     target = ssh.target(machine, login="vagrant")
     script = assets.keep_work().read_text(encoding="utf-8")

@@ -80,7 +80,7 @@ def ask(services: Services, identifier: str | None, request: Request) -> tuple[R
 
     Raises:
         NotFoundError: there is no such rollout.
-        UsageError: it has ended, or its VMs are being brought back.
+        UsageError: it has ended, or its VMs are being rolled back.
     """
     log = store.find(services, identifier)
     record = log.record()

@@ -129,7 +129,7 @@ def end(machine: Machine, run: Run, *, killed: bool = True, start: bool = True) 
     """Finish or undo the VM's unfinished operation; return None if there is none.
 
     Raises:
-        OperationError: it is an operation of a newer devvm.
+        OperationError: a newer devvm started the operation.
         DevvmError: the operation can't be ended; its journal stays, and the next command tries
             again.
     """

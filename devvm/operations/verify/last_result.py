@@ -47,7 +47,7 @@ class ParityRecord:
 
     Attributes:
         at: When it ended; ISO 8601, UTC.
-        release: The VM's release then.
+        release: The VM's release at that time.
         passed: Whether every check passed, or was waived or ahead.
         checks_passed: How many checks passed.
         checks_failed: How many failed, or could not run.

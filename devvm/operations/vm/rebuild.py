@@ -118,7 +118,7 @@ def carry_out(
 
 
 def end(begun: Begun) -> Outcome:
-    """Bring the old VM back, unless the new one has passed every check."""
+    """Restore the old VM, unless the new one has passed every check."""
     machine, token = begun.machine, begun.token
     vm, kept = machine.vm(), saved_states.find(machine.services, token)
     ready = vm is not None and vm.metadata is not None and vm.metadata.ready
