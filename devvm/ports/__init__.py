@@ -1,1 +1,1 @@
-"""What operations need of the outside: interfaces, which adapters implement."""
+"""The protocols through which operations use the outside world. Adapters implement them."""

@@ -1,4 +1,4 @@
-"""What building a box needs from the world, on top of `ports`. Protocols only, no I/O."""
+"""The ports for building a box, in addition to `devvm.ports.services`. No I/O."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from devvm.ports.services import Detail
 
 
 class RoleDeclarations(Protocol):
-    """What the roles declare once, for themselves and for devvm."""
+    """What the roles declare, for their own use and for devvm's."""
 
     def packages(self) -> tuple[str, ...]:
-        """Debian packages that the roles need, sorted, each once."""
+        """The Debian packages that the roles need, sorted, each once."""
 
     def state_paths(self) -> tuple[str, ...]:
-        """Directories that hold state a person would miss; none inside another."""
+        """The roles' state paths; none lies inside another."""
 
 
 class RootFilesystems(Protocol):
-    """Makes Debian root file systems."""
+    """Builds Debian root file systems."""
 
     def check(self) -> None:
-        """Raise `HostNotReadyError` unless one can be made here: rights, programs."""
+        """Raise `HostNotReadyError` if this process lacks root or the host lacks a program."""
 
     def build(
         self,
@@ -40,30 +40,30 @@ class RootFilesystems(Protocol):
         detail: Detail,
         log: Path,
     ) -> None:
-        """Write the tarball of a root with these packages and the account `vagrant`.
+        """Write a tarball of a root file system with these packages and the account `vagrant`.
 
-        All comes from a flat repository; `sources` become the root's own `sources.list`.
+        All packages come from a flat repository. `sources` become the root's `sources.list`.
         """
 
 
 class PackageArchive(Protocol):
-    """Debian's archive, by its mirrors."""
+    """Debian's archive, through its mirrors."""
 
     def source_lines(self) -> list[str]:
-        """The lines of a machine's `sources.list`."""
+        """The lines for a machine's `sources.list`."""
 
     def resolve(self, packages: Sequence[str], *, detail: Detail, log: Path | None) -> PackageSet:
-        """What a box with these packages gets of what the mirrors have now."""
+        """Resolve the packages and their dependencies to what the mirrors have now."""
 
     def closure(
         self, repository: Path, packages: Sequence[str], *, log: Path | None
     ) -> dict[tuple[str, str], str]:
-        """What it gets of a flat repository: versions by name and architecture."""
+        """Resolve packages from a flat repository; returns `{(name, architecture): version}`."""
 
     def fetch(
         self, packages: Sequence[Package], folder: Path, *, detail: Detail, log: Path
     ) -> list[str]:
-        """Put files into a folder as `SHA256.deb`, as far as mirrors have them.
+        """Download packages into a folder as `SHA256.deb`, if a mirror has them.
 
         Returns:
             The mirrors that can't be reached.
@@ -71,37 +71,37 @@ class PackageArchive(Protocol):
 
 
 class FlatRepositories(Protocol):
-    """Folders of package files that apt can read."""
+    """Folders of package files that apt can use as a repository."""
 
     def file(self, folder: Path, package: Package) -> Path:
-        """Where a package's file belongs in the folder."""
+        """The path of a package's file in the folder."""
 
     def index(self, folder: Path, packages: PackageSet) -> None:
-        """Write the indices, when all the files are there."""
+        """Write the indices. All files must be in the folder already."""
 
 
 class PackageCache(Protocol):
-    """The packages of boxes that were built here: files, and sets by their releases' hashes."""
+    """The packages of boxes built on this host: files, and package sets by release hash."""
 
     def remember(self, release_hash: str, packages: PackageSet) -> None:
-        """Keep a set, and from now on what is here of its files."""
+        """Store a package set; its cached files are kept from now on."""
 
     def remembered(self, release_hash: str) -> PackageSet | None:
-        """The set of a release of this hash; None where it is not known."""
+        """The package set of the release with this hash; None if it isn't cached."""
 
     def take(self, package: Package, destination: Path) -> bool:
-        """Put a package's file at a place; whether it is here, undamaged."""
+        """Copy or link a package's file to `destination`; False if it isn't cached intact."""
 
     def incoming(self) -> AbstractContextManager[Path]:
-        """A folder to download `SHA256.deb` files to; whole ones are taken in at the end."""
+        """A folder to download `SHA256.deb` files to; complete ones enter the cache at the end."""
 
     def collect(self, hashes: Collection[str], sets: Collection[PackageSet], days: int) -> int:
-        """Remove sets not used for so many days but for `hashes`, and files of no set.
+        """Remove sets unused for `days` days, except those of `hashes`, and files of no set.
 
-        Files of `sets` stay.
+        The files of `sets` are kept.
 
         Returns:
-            The room that has come free, bytes.
+            Bytes freed.
         """
 
 
@@ -109,25 +109,25 @@ class RootTrees(Protocol):
     """Root file systems as directories."""
 
     def unpack(self, tarball: Path, destination: Path, *, log: Path) -> None:
-        """Unpack a tarball; what was there before is removed."""
+        """Unpack a tarball, replacing `destination`."""
 
     def remove(self, root: Path) -> None:
-        """Delete a tree; nothing where there is none."""
+        """Delete a tree, if it exists."""
 
     def anonymise(self, root: Path) -> None:
-        """Take out everything that must differ between machines, and every credential."""
+        """Remove credentials and everything else that must differ between machines."""
 
     def secrets(self, root: Path) -> list[str]:
-        """What must not be in a box, each a sentence that names the file."""
+        """Describe each secret in the tree in a sentence with the file's path."""
 
     def packages(self, root: Path) -> dict[tuple[str, str], str]:
-        """Versions of installed packages, by name and architecture."""
+        """The installed packages: `{(name, architecture): version}`."""
 
     def debian(self, root: Path) -> str:
         """Debian's point release."""
 
     def free_bytes(self, folder: Path) -> int:
-        """Space left where a folder is."""
+        """Free space on a folder's file system."""
 
 
 class Containers(Protocol):
@@ -136,14 +136,14 @@ class Containers(Protocol):
     def booted(
         self, root: Path, *, name: str, detail: Detail, log: Path
     ) -> AbstractContextManager[Target]:
-        """A booted container to log in to as `vagrant`; shut down in order at the end."""
+        """A booted container with SSH login as `vagrant`; shut down cleanly at the end."""
 
 
 class DiskImages(Protocol):
     """Turns root file systems into disks."""
 
     def assemble(self, root: Path, destination: Path, *, size_gib: int, log: Path) -> None:
-        """Write a raw disk with the tree as its one file system."""
+        """Write a raw disk image whose only file system holds the tree."""
 
     def install_bootloader(
         self,
@@ -155,24 +155,24 @@ class DiskImages(Protocol):
         detail: Detail,
         log: Path,
     ) -> None:
-        """Write a compressed qcow2 of the disk that boots by itself."""
+        """Install a boot loader and write the disk as a compressed qcow2."""
 
 
 class BoxWriter(Protocol):
-    """Packs boxes and puts them where the host finds them."""
+    """Packs boxes and registers them on the host."""
 
     def pack(
         self, image: Path, release: str, destination: Path, packages: PackageSet | None
     ) -> Box:
-        """Write the Vagrant box of a disk image: a candidate, not registered, not verified."""
+        """Write a Vagrant box with a disk image: a candidate, neither verified nor registered."""
 
     def register(self, box: Box, facts: Mapping[str, Any]) -> Box:
-        """Move a verified candidate to its place; its metadata, written last, makes it a box."""
+        """Register a verified candidate. Its metadata is written last."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuildServices:
-    """All that building a box may use, on top of `Services`; made by `devvm.wiring`."""
+    """The ports that building a box uses in addition to `Services`. Built by `devvm.wiring`."""
 
     declarations: RoleDeclarations
     archive: PackageArchive

@@ -10,7 +10,7 @@ from devvm.domain.disk import Disk, DomainDisk, Volume
 from devvm.domain.saved_state import DomainChange, SavedState
 from devvm.domain.vm import Driver, Lease, Metadata, Vm
 
-#: Told what is being done now.
+#: Called with a short description of the current step.
 Detail = Callable[[str], None]
 
 
@@ -18,136 +18,136 @@ class Host(Protocol):
     """The host itself."""
 
     def check(self) -> None:
-        """Raise `HostNotReadyError` unless libvirt answers."""
+        """Raise `HostNotReadyError` if libvirt doesn't answer."""
 
     def driver(self, wanted: str) -> tuple[Driver, str]:
-        """The driver for `auto`, `kvm` or `qemu`, and the reason in words."""
+        """The driver to use for the setting `auto`, `kvm` or `qemu`, and why."""
 
     def memory_mib(self) -> tuple[int, int]:
-        """Memory of the host: total, and free for a new VM (caches count as free)."""
+        """The host's memory: total, and available to a new VM (caches count as free)."""
 
 
 class Network(Protocol):
-    """devvm's network, and the VMs' fixed places on it."""
+    """devvm's network, and the VMs' static leases."""
 
     def ensure(self) -> None:
-        """Make the network if it is not there, and start it."""
+        """Create the network if it doesn't exist, and start it."""
 
     def leases(self) -> dict[str, Lease]:
-        """The fixed leases, by VM."""
+        """The static leases, by VM name."""
 
     def reserve(self, name: str, mac: str | None = None) -> Lease:
-        """Fix a MAC, an address and the DNS name for a VM; the same ones when asked again.
+        """Reserve a MAC, an address and the DNS name for a VM, or return its existing lease.
 
-        With `mac`, it is that one: another that the name has is given up.
+        If `mac` is given, a lease with another MAC is replaced.
         """
 
     def release(self, name: str) -> None:
-        """Give the VM's MAC, address and DNS name back; nothing where there are none."""
+        """Release a VM's MAC, address and DNS name, if it has a lease."""
 
 
 class Domains(Protocol):
-    """Domains: VMs, and states of VMs that are kept, which are domains that never run."""
+    """Domains: VMs, and saved states, which are domains that never run."""
 
     def vms(self) -> list[Vm]:
-        """Every VM of this configuration's, by name; one libvirt call."""
+        """The VMs of this configuration, sorted by name."""
 
     def vm(self, name: str) -> Vm | None:
-        """One VM of devvm's, or None."""
+        """A VM by its name; None if it doesn't exist or isn't devvm's."""
 
     def saved_states(self) -> list[SavedState]:
-        """Every state of a VM that is kept, the oldest first."""
+        """All saved states, oldest first."""
 
     def saved_state(self, name: str) -> SavedState | None:
-        """The saved state that the domain of this name is; None where it is none, or not there."""
+        """The saved state in a domain; None if there is no such domain, or it isn't one."""
 
     def others(self) -> dict[str, str]:
-        """The other domains, by name: why each is neither a VM of devvm's nor a saved state."""
+        """The other domains: `{name: why it is neither a VM of devvm's nor a saved state}`."""
 
     def uuid(self, fqdn: str) -> str | None:
-        """The UUID of the domain of this name, whoever made it; None where there is none."""
+        """The UUID of a domain, whether devvm's or not; None if it doesn't exist."""
 
     def definition(self, fqdn: str) -> str:
-        """A domain's definition as it is for the next start; opaque."""
+        """A domain's definition for its next start. Opaque to callers."""
 
     def disks_in(self, definition: str) -> tuple[DomainDisk, ...]:
         """The disks that a definition names."""
 
     def define(self, definition: str, change: DomainChange) -> None:
-        """Define a domain as `definition` does, but for `change`; replaces one of its UUID."""
+        """Define a domain from `definition` with `change` applied; replaces one with its UUID."""
 
     def define_bare(
         self, name: str, uuid: str, volumes: tuple[DomainDisk, ...], facts: SavedState
     ) -> None:
-        """Define a domain that does nothing but own volumes."""
+        """Define a domain that exists only to own volumes."""
 
     def undefine(self, fqdn: str) -> None:
-        """Forget a domain that is off; its volumes stay. Nothing where it is gone."""
+        """Undefine a domain that is off, if it exists; its volumes are kept."""
 
     def rename(self, fqdn: str, new: str) -> None:
-        """Give a domain that is off another name."""
+        """Rename a domain that is off."""
 
     def remove(self, fqdn: str) -> None:
-        """Power off and undefine a domain; its volumes stay. Nothing where it is gone."""
+        """Power off and undefine a domain, if it exists; its volumes are kept."""
 
     def set_metadata(self, uuid: str, metadata: Metadata) -> None:
-        """Write what devvm knows into the domain."""
+        """Write devvm's metadata to a domain."""
 
     def start(self, vm: Vm) -> None:
-        """Power on; nothing where it runs."""
+        """Power on or resume a VM, unless it is running."""
 
     def shutdown(self, vm: Vm, *, timeout: float, force: bool) -> None:
-        """Shut the guest down in order; with `force`, pull the plug after `timeout` seconds.
+        """Shut the guest down cleanly; with `force`, power it off after `timeout` seconds.
 
         Raises:
             OperationError: the guest did not shut down in time, and `force` was not given.
         """
 
     def console(self, fqdn: str) -> int:
-        """The guest's serial console on this terminal, until the person leaves it."""
+        """Attach this terminal to the guest's serial console; returns an exit code."""
 
     def read_file(self, fqdn: str, path: str) -> str | None:
-        """A small file of a running guest, by its agent; None where there is no answer."""
+        """Read a small file through a running guest's agent; None if that fails."""
 
     def authorize_key(self, fqdn: str, login: str, public_key: str) -> bool:
-        """Let a key in to an account of a running guest, by its agent; False: no answer."""
+        """Authorize a key for an account through a running guest's agent; False if that fails."""
 
 
 class Volumes(Protocol):
-    """The pool and its volumes: boxes' images, and the layers that VMs' disks consist of."""
+    """The storage pool and its volumes: images of boxes, and the layers of VMs' disks."""
 
     def ensure(self) -> None:
-        """Make devvm's storage pool if it is not there, and start it."""
+        """Create devvm's storage pool if it doesn't exist, and start it."""
 
     def free_bytes(self) -> int:
-        """Space left in the pool."""
+        """Free space in the pool."""
 
     def all(self) -> list[Volume]:
-        """Every volume of the pool, by name, as its file is now."""
+        """All volumes of the pool, sorted by name, after a refresh."""
 
     def exists(self, name: str) -> bool:
         """Whether the pool has a volume of this name."""
 
     def unused(self) -> list[Volume]:
-        """Volumes named as VMs' are that no domain needs; a layer before what is below it."""
+        """Unneeded volumes of VMs, recognised by name; each layer before the one below it."""
 
     def users_of(self, name: str) -> list[str]:
-        """Names of the domains whose disks are this volume or layers on it."""
+        """Names of the domains that use a volume, directly or through a layer on it."""
 
     def sha256(self, name: str) -> str | None:
-        """The hash over a volume's file; None where there is no such volume."""
+        """The SHA-256 of a volume's file; None if the volume doesn't exist."""
 
     def upload(self, name: str, source: Path, detail: Detail, *, overwrite: bool = False) -> Path:
-        """Put a qcow2 file into the pool, whole or not at all; its path. Nothing where it is.
+        """Upload a qcow2 file to the pool, all or nothing, and return the volume's path.
 
-        With `overwrite`, write it again over one that is there and has been damaged.
+        A complete volume of this name is left alone, unless `overwrite` says to repair it.
         """
 
     def layer(self, name: str, below: Path, size_bytes: int | None = None) -> Path:
-        """Make an empty volume on top of another, as large or larger; its path."""
+        """Create an empty volume on top of another, at least as large, and return its path."""
 
     def remove(self, name: str) -> None:
-        """Delete a volume of devvm's pool for good; nothing where it is gone.
+        """Delete a volume from devvm's pool, if it exists.
 
         Raises:
             OperationError: a domain needs it.
@@ -155,23 +155,23 @@ class Volumes(Protocol):
 
 
 class Disks(Protocol):
-    """The disks of domains, and the volumes that they lie on; VMs run on meanwhile."""
+    """The disks of domains. VMs keep running while these change."""
 
     def of(self, fqdn: str) -> list[Disk]:
         """A domain's disks, with their sizes."""
 
     def split(self, vm: Vm, on_top: Mapping[str, Path]) -> str:
-        """Put new layers on a VM's disks, by role; the VM runs on, if it runs.
+        """Put new layers on a VM's disks, by role; a running VM keeps running.
 
         Returns:
-            How the disks below were brought to rest: `off`, `frozen` or `crash`.
+            The consistency of the layers below: `off`, `frozen` or `crash`.
         """
 
     def move(self, vm: Vm, role: str, destination: Path) -> None:
-        """Go on, in a running VM, with a disk's newest layer in another volume."""
+        """Move the top layer of a running VM's disk to another volume."""
 
     def commit(self, vm: Vm, role: str, layer: Path) -> None:
-        """Write, in a running VM, what lies above a disk's layer into it, and go on in it."""
+        """Merge everything above a layer of a running VM's disk into it, and switch to it."""
 
     def resize(self, vm: Vm, role: str, size_bytes: int) -> None:
-        """Make a disk larger; its file system is the guest's matter."""
+        """Enlarge a disk. Growing its file system is up to the guest."""

@@ -1,4 +1,4 @@
-"""The port to what tells people and programs of a rollout. No I/O."""
+"""The port for notifications about rollouts. No I/O."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from devvm.domain.rollout.message import Message
 
 
 class Sender(Protocol):
-    """One way to tell: a command, a webhook, a chat."""
+    """One way to notify: a command, a webhook, a chat."""
 
     @property
     def name(self) -> str:
-        """What it is called in a complaint."""
+        """The name that error messages use for it."""
 
     def send(self, message: Message) -> None:
-        """Tell it once.
+        """Send the message once.
 
         Raises:
-            DevvmError: it was not told; why.
+            DevvmError: the message was not delivered.
         """

@@ -1,4 +1,4 @@
-"""The port to the releases on record. No I/O."""
+"""The port for recorded releases. No I/O."""
 
 from __future__ import annotations
 
@@ -10,44 +10,43 @@ from devvm.domain.release.stack import Release, Stack
 
 
 class ReleaseStore(Protocol):
-    """The releases on record on this host, each with its roles, playbooks and production."""
+    """The releases recorded on this host, each with its roles, playbooks and production."""
 
     def list(self) -> list[Release]:
-        """Every release on record, the newest first; those that are retired too."""
+        """All recorded releases, newest first, including retired ones."""
 
     def find(self, release: str) -> Release | None:
-        """The release, whenever its box was built, or None."""
+        """The recorded release, whatever the date in its name, or None."""
 
     def stack(self, release: str) -> Stack:
-        """What a release on record consists of.
+        """The stack of a recorded release.
 
         Raises:
             OperationError: it can't be read.
         """
 
     def stack_in_hand(self, packages: Mapping[str, str]) -> Stack:
-        """The stack in hand, as it is put on record, with its box's packages.
+        """The working tree's stack, as a release would record it, with its box's packages.
 
         Raises:
             OperationError: it can't be read.
         """
 
     def package_set(self, release: str) -> PackageSet | None:
-        """The exact packages of a release on record; None where they are not kept with it."""
+        """The exact packages of a recorded release; None if they weren't recorded."""
 
     def production_sha256(self, release: str) -> str:
-        """A hash over what production is, as it is kept with a release."""
+        """A hash over the production that is recorded with a release."""
 
     def production_in_hand_sha256(self) -> str:
-        """The same hash over what production is according to this devvm's configuration."""
+        """The same hash over the production that this devvm is configured with."""
 
     def write(self, release: Release, packages: PackageSet | None = None) -> None:
-        """Put a release on record, with the stack and the production in hand; whole or not at all.
+        """Record a release, with the working tree's stack and current production, all or nothing.
 
-        Its exact packages are kept with it; a box of an older devvm has none on record.
-
-        One that is on record already gets the production in hand.
+        If it is recorded already, only its production is replaced. `packages` are its exact
+        packages; None if an older devvm built its box.
         """
 
     def change(self, release: Release) -> None:
-        """Write again what is on record of a release; its stack and production stay."""
+        """Update the record of a release; its stack and production stay the same."""

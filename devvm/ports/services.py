@@ -1,6 +1,6 @@
-"""What operations need from the world. Protocols only, no I/O; adapters satisfy them.
+"""The ports that operations use. Protocols only, no I/O; adapters implement them.
 
-All of them raise `devvm.domain.errors.DevvmError`s and nothing of their tool's own.
+All of them raise `devvm.domain.errors.DevvmError`, never an error of their tool's library.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class Vagrant(Protocol):
         """Whether this user's Vagrant has the box."""
 
     def add_box(self, box: Box, detail: Detail) -> None:
-        """`vagrant box add`, with the box's sha256 checked by Vagrant."""
+        """Run `vagrant box add`, which checks the box's sha256."""
 
     def remove_box(self, box: Box) -> None:
-        """`vagrant box remove`; nothing where it is gone."""
+        """Run `vagrant box remove`, if the box is registered."""
 
     def volume_name(self, box: Box) -> str:
         """The name that vagrant-libvirt gives to the box's image in the pool."""
@@ -44,35 +44,35 @@ class Vagrant(Protocol):
         """The disk image of a registered box, as Vagrant unpacked it."""
 
     def up(self, folder: Path, detail: Detail, log: Path) -> None:
-        """`vagrant up` in a folder with a Vagrantfile; what it made stays where it fails."""
+        """Run `vagrant up` in a folder with a Vagrantfile. If it fails, nothing is undone."""
 
 
 class Shell(Protocol):
-    """SSH into a machine whose host key is pinned."""
+    """SSH to machines whose host keys are pinned."""
 
     def wait(self, target: Target, *, timeout: float, detail: Detail) -> None:
-        """Wait until the machine lets us in."""
+        """Wait until SSH login works."""
 
     def run(
         self, target: Target, argv: Sequence[str], *, check: bool = True, timeout: float = 300,
         stdin: str | None = None,
     ) -> tuple[int, str, str]:  # fmt: skip
-        """Run a command (quoted, never a shell string); exit code, stdout, stderr."""
+        """Run a command, quoted for the remote shell; returns exit code, stdout and stderr."""
 
     def transfer(
         self, target: Target, argv: Sequence[str], *, source: Path | None = None,
         destination: Path | None = None, timeout: float = 3600,
     ) -> None:  # fmt: skip
-        """Run a command with a file of this host as its input, or its output into a new file."""
+        """Run a command with a local file as its input, or a new local file for its output."""
 
     def interactive(self, target: Target, argv: Sequence[str]) -> int:
-        """A session on this terminal; the exit code of the remote command."""
+        """Run a session on this terminal and return the remote command's exit code."""
 
     def disconnect(self, target: Target) -> None:
-        """Drop a connection that is kept open for the next command; nothing where none is."""
+        """Close the connection that is kept open for later commands, if there is one."""
 
     def new_key(self, path: Path, comment: str) -> str:
-        """Make a key pair for logging in, at `path` and `path`.pub; the public half."""
+        """Generate a login key pair, `path` and `path`.pub, and return the public key."""
 
 
 class Provisioner(Protocol):
@@ -88,7 +88,7 @@ class Provisioner(Protocol):
         log: Path,
         tags: Sequence[str] = (),
     ) -> AnsibleResult:
-        """Run `playbooks/PLAYBOOK` on one machine; variables travel in a private file."""
+        """Run `playbooks/PLAYBOOK` on one machine. Variables are passed in a private file."""
 
 
 class Verifier(Protocol):
@@ -103,23 +103,23 @@ class Verifier(Protocol):
         packages: Mapping[str, str] | None = None,
         junit: Path | None = None,
     ) -> tuple[CheckResult, ...]:
-        """Run every check of the suite against one machine of a release with these packages."""
+        """Run all checks against one machine; `packages` are the versions in its release."""
 
 
 class CertificateAuthority(Protocol):
     """The host's own CA for the TLS certificates of its VMs."""
 
     def ensure(self) -> Path:
-        """Make the CA if there is none, renew it where it is old; the path of its certificate."""
+        """Create the CA if there is none, renew it if it is due; returns its certificate's path."""
 
     def issue(self, fqdn: str) -> tuple[str, str]:
-        """A new private key and a certificate chain for one host name, both PEM."""
+        """Issue a private key and a certificate chain for one host name, both PEM."""
 
     def renew(self, fqdn: str, chain: str) -> str:
-        """A new certificate chain for one host name and the key that an old chain is for."""
+        """Issue a new certificate chain for one host name, with the key of an old chain."""
 
     def ends(self, chain: str) -> datetime:
-        """When a certificate ends."""
+        """When a certificate expires."""
 
 
 class BoxStore(Protocol):
@@ -129,47 +129,47 @@ class BoxStore(Protocol):
         """Every registered box, newest first."""
 
     def find(self, release: str) -> Box | None:
-        """The box of `release`, whenever it was built, or None."""
+        """The box of `release`, whatever the date in its name, or None."""
 
     def package_set(self, box: Box) -> PackageSet | None:
-        """The exact packages of a box; None where that is not on record."""
+        """The exact packages of a box; None if its metadata doesn't have them."""
 
     def damage(self, box: Box) -> str | None:
-        """Why the box's file is not the one that was registered, in words; None where it is."""
+        """How the box's file differs from the one that was registered; None if it doesn't."""
 
     def image_sha256(self, box: Box) -> str:
-        """The hash over the box's disk image."""
+        """The SHA-256 of the box's disk image."""
 
     def sha256(self, file: Path) -> str:
-        """The hash over a file."""
+        """The SHA-256 of a file."""
 
     def remove(self, box: Box) -> None:
         """Delete the box's files."""
 
 
 class DataDisks(Protocol):
-    """Makes the file that becomes a VM's data disk."""
+    """Creates the file that becomes a VM's data disk."""
 
     def make(self, destination: Path, size_gib: int, identity: Mapping[str, str]) -> None:
-        """A qcow2 with one labelled ext4, holding `/identity/FILE` for each item, root only."""
+        """Write a qcow2 with a labelled ext4 that has `/identity/NAME`, root only, by item."""
 
     def new_host_key(self, comment: str) -> tuple[str, str]:
-        """A new ed25519 key pair: private and public, in OpenSSH's form."""
+        """Generate an ed25519 key pair: private and public, in OpenSSH's format."""
 
 
 class Stacks(Protocol):
-    """What brings machines to a release on record, and checks them: not what is in hand."""
+    """Provisioners and verifiers of recorded releases, instead of the working tree's."""
 
     def provisioner(self, release: str) -> Provisioner:
-        """Ansible, with the release's roles and playbooks."""
+        """Ansible with the release's roles and playbooks."""
 
     def verifier(self, release: str) -> Verifier:
-        """The suite, with production as it was when the release was put on record."""
+        """The suite with production as recorded with the release."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """All that an operation may use; made by `devvm.wiring`."""
+    """Everything that an operation may use. Built by `devvm.wiring`."""
 
     config: Config
     state: State
@@ -187,8 +187,8 @@ class Services:
     data_disks: DataDisks
     releases: ReleaseStore
     stacks: Stacks
-    #: How what an operation has begun is ended, by its name in the journal; of
-    #: `devvm.operations.recovery`, which operations stand below.
+    #: Functions that end a failed or killed operation, by its name in the journal. They are from
+    #: `devvm.operations.recovery`, which operations may not import.
     endings: Mapping[str, Callable[[Any], Literal["finished", "undone"]]]
-    #: Lets so many seconds pass.
+    #: Sleeps for that many seconds.
     pause: Callable[[float], None] = time.sleep

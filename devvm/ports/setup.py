@@ -1,4 +1,4 @@
-"""What host set-up needs from the world. Protocols only, no I/O."""
+"""The port for setting up a host. No I/O."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from devvm.ports.services import Detail
 
 
 class SetupStep(Protocol):
-    """One thing that a host must have. Safe to apply again, in any state of the host."""
+    """One thing that a host must have. Applying it again is safe, in any state of the host."""
 
     @property
     def key(self) -> str:
-        """Its stable name, part of the JSON interface."""
+        """Its stable name, which is part of the JSON output."""
 
     @property
     def title(self) -> str:
-        """What a person reads while it is applied: "Installing system packages"."""
+        """The text shown while it is applied: "Installing system packages"."""
 
     @property
     def optional(self) -> bool:
@@ -25,10 +25,10 @@ class SetupStep(Protocol):
 
     @property
     def builds_only(self) -> bool:
-        """Whether looking at and running VMs works without it; making them does not."""
+        """Whether only creating VMs needs it; existing ones can be shown and run without it."""
 
     def missing(self) -> list[str]:
-        """What `apply` would do, a line each; empty where there is nothing to do. Cheap."""
+        """What `apply` would do, one line each; empty if there is nothing to do. Cheap."""
 
     def apply(self, detail: Detail, log: Path) -> None:
-        """Do it, as root by sudo where this process is not root."""
+        """Do it, through sudo unless this process is root."""
