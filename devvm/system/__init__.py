@@ -1,1 +1,1 @@
-"""Processes, files, locks, templates: what has nothing to do with VMs."""
+"""Processes, files, locks and templates: everything that isn't specific to VMs."""

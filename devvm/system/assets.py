@@ -1,6 +1,6 @@
-"""Finds roles, playbooks, templates and the parity suite: in a checkout or in the package.
+"""Finds roles, playbooks, templates and the parity suite, in a checkout or in the package.
 
-Nobody else guesses paths.
+No other module builds these paths.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ def playbooks() -> Path:
 
 
 def package_lock() -> Path:
-    """The stack's `packages.lock`, beside its roles and playbooks, whether there is one or not."""
+    """The path of the stack's `packages.lock`, beside its roles; the file may not exist."""
     return roles().with_name("packages.lock")
 
 
 def templates() -> Path:
-    """The folder of host-side templates."""
+    """The folder of templates for the host."""
     return _find("templates")
 
 
@@ -42,7 +42,7 @@ def vagrantfile_template() -> Path:
 
 
 def box_vagrantfile() -> Path:
-    """The Vagrantfile that a box carries, for people who use it without devvm."""
+    """The Vagrantfile that boxes contain, for use without devvm."""
     return templates() / "box.Vagrantfile"
 
 
@@ -52,7 +52,7 @@ def parity_suite() -> Path:
 
 
 def production() -> Path:
-    """The folder that says what production is: manifest, layers, roles, waivers."""
+    """The folder that describes the reference stack's production: manifest, layers, waivers ..."""
     return _find("production")
 
 
@@ -67,21 +67,21 @@ def host_packages() -> Path:
 
 
 def look_for_work() -> Path:
-    """The script that looks in a guest for work that is nowhere else."""
+    """The script that finds work that exists only in the guest."""
     return _PACKAGE / "data" / "look-for-work.sh"
 
 
 def keep_work() -> Path:
-    """The script that, in a guest, takes a person's work along to an earlier state of its disks."""
+    """The script that saves work in a guest before its disks go back to an earlier state."""
     return _PACKAGE / "data" / "keep-work.sh"
 
 
 def people() -> Path:
-    """The script that, in a guest, tells who is logged in, and asks them."""
+    """The script that lists a guest's users, messages them and reads their answers."""
     return _PACKAGE / "data" / "people.sh"
 
 
 def launcher() -> Path | None:
-    """`bin/devvm` of the checkout; None where devvm is installed as a package."""
+    """`bin/devvm` of the checkout; None if devvm is installed as a package."""
     path = _CHECKOUT / "bin" / "devvm"
     return path if path.is_file() and not (_PACKAGE / "_assets").exists() else None

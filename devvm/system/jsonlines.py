@@ -1,6 +1,6 @@
-"""Events that a child process writes to a file as JSON lines, read while it runs.
+"""Reads the events that a child process writes to a file as JSON lines, while it runs.
 
-The way by which Ansible and pytest tell devvm what they do, instead of their output for people.
+Ansible and pytest report to devvm this way, so that it needn't parse their output for people.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ Event = Mapping[str, Any]
 
 @contextmanager
 def following(path: Path, tell: Callable[[Event], None]) -> Iterator[Callable[[], None]]:
-    """Give a function that hands over the events which were written since its last call.
+    """Yield a function that passes new events to `tell`: those written since its last call.
 
-    It never waits, so it can be called at each sign of life of the child. What is left at the end
-    is handed over, also when the block fails.
+    The function never blocks, so call it on any sign of life of the child. Events that are left at
+    the end are passed on too, even if the block raises.
     """
     path.touch()
     with path.open(encoding="utf-8") as stream:
@@ -29,7 +29,7 @@ def following(path: Path, tell: Callable[[Event], None]) -> Iterator[Callable[[]
             nonlocal unfinished
             while line := stream.readline():
                 unfinished += line
-                if unfinished.endswith("\n"):  # one that is still being written waits for its end
+                if unfinished.endswith("\n"):  # otherwise the line is still being written
                     event, unfinished = json.loads(unfinished), ""
                     tell(event)
 

@@ -1,7 +1,7 @@
-"""The only place that starts processes.
+"""Runs commands. No other module starts processes.
 
-Argument lists, never a shell; closed standard input; a rebuilt environment; raw output into a log
-file; a failure names the command so that a person can replay it.
+Commands are argument lists, never shell strings, and get a rebuilt environment and no input. Their
+raw output goes to a log file. Errors quote the command, so that a person can repeat it.
 """
 
 from __future__ import annotations
@@ -22,31 +22,32 @@ from typing import IO
 
 from devvm.domain.errors import HostNotReadyError, OperationError
 
-#: Variables that a tool may inherit. Everything else is dropped, so that a person's shell can't
-#: change what devvm does, and no secret in it reaches a child's /proc/PID/environ.
+#: Variables that a tool inherits. All others are dropped, so that a person's shell settings can't
+#: change what devvm does, and their secrets don't end up in a child's /proc/PID/environ.
 _INHERITED = (
     "HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SSH_AUTH_SOCK", "TERM", "TMPDIR", "USER",
     "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR",
     "http_proxy", "https_proxy", "no_proxy", "PIP_CERT", "SSL_CERT_FILE", "VAGRANT_HOME",
 )  # fmt: skip
 
-#: A child is told to end when devvm dies, however that happens: what a killed command had begun
-#: must not go on beside the command that is typed next and undoes it. Daemons that a child
-#: leaves behind are not meant: a fork is free of it (prctl(2), PR_SET_PDEATHSIG).
+#: Sends the child a signal when devvm dies, however it dies: a killed command's tools must not run
+#: on beside the next command, which undoes their work. Daemons that a child starts live on,
+#: because a fork doesn't inherit the setting (prctl(2), PR_SET_PDEATHSIG).
 _TIED = ("setpriv", "--pdeathsig")
 
-#: Nor may it begin where devvm died before it could be told: its parent is another one by then.
-#: Arguments: devvm's process number, and the command.
+#: Keeps the command from starting if devvm died before the signal was set up: its parent is then
+#: another process. Arguments: devvm's PID, and the command.
 _UNLESS_ORPHANED = ("sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"')
 
-#: A tool gets mounts and process numbers of its own: the kernel ends all of them with its first
-#: process, however that ends, and that one with `unshare` (which only SIGKILL can end early).
+#: Gives a tool its own mount and PID namespaces. When its first process ends, for any reason, the
+#: kernel ends the other processes and the mounts. The first one ends with `unshare`, which only
+#: SIGKILL can end early.
 _ISOLATED = (
     "unshare", "--mount", "--propagation=private", "--pid", "--mount-proc", "--kill-child=SIGKILL",
     "--",
 )  # fmt: skip
 
-#: Commands that run now, and the threads that wait for them.
+#: Running commands, and the thread that waits for each.
 _awaited: dict[subprocess.Popen[str], int] = {}
 
 
@@ -61,7 +62,7 @@ class Completed:
 
 
 class ProcessError(OperationError):
-    """A command ended with a code other than 0, or did not end in time."""
+    """A command failed or timed out."""
 
     code = "process"
 
@@ -79,10 +80,10 @@ class ProcessError(OperationError):
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment that a tool gets: the few inherited variables and `extra`."""
+    """The environment for a tool: the few inherited variables, and `extra`."""
     env = {k: os.environ[k] for k in _INHERITED if k in os.environ}
     env.setdefault("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-    for directory in ("/usr/sbin", "/sbin"):  # an ordinary user's PATH on Debian lacks them
+    for directory in ("/usr/sbin", "/sbin"):  # not in an ordinary user's PATH on Debian
         if directory not in env["PATH"].split(":"):
             env["PATH"] += f":{directory}"
     env["LC_ALL"] = "C.UTF-8"
@@ -101,21 +102,21 @@ def run(
     log: Path | None = None,
     sudo: bool = False,
 ) -> Completed:
-    """Run a command to its end and return what it printed.
+    """Run a command, wait for it to end, and return its output.
 
     Args:
-        argv: The command, one argument an item.
-        check: Raise when the exit code is not 0.
-        timeout: Seconds until the command's whole process group is killed.
-        cwd: Its working directory.
-        env: Variables on top of the inherited few.
-        stdin: Text for its standard input; closed otherwise. The way for secrets: never in argv.
-        log: A file that output is appended to, with the command line before it.
-        sudo: Run it as root; nothing is added where this process is root. Never asks: a command
-            that needs rights gets them first, on the terminal (`sudo -v`).
+        argv: The command and its arguments.
+        check: Raise if the exit code is not 0.
+        timeout: Seconds after which the command's whole process group is killed.
+        cwd: The working directory.
+        env: Variables in addition to the inherited ones.
+        stdin: Text for standard input, which is empty by default. Pass secrets here, not in argv.
+        log: A file to append the command line and its output to.
+        sudo: Run it through sudo unless this process is root. It never asks for a password: devvm
+            runs `sudo -v` on the terminal first.
 
     Raises:
-        ProcessError: exit code not 0 (with `check`), or the time ran out.
+        ProcessError: the exit code is not 0 (with `check`), or the command timed out.
         HostNotReadyError: the program is not installed.
     """
     args = _argv(argv, sudo=sudo)
@@ -150,17 +151,17 @@ def stream(
     stop_grace: float = 0,
     isolated: bool = False,
 ) -> int:
-    r"""Run a command and hand over each line of its output (both streams) as it appears.
+    r"""Run a command and pass each line of its output (both streams) to `on_line` as it appears.
 
-    A line that ends in `\r` counts too, so that progress meters are seen. On an interrupt the
-    command is killed; with `stop_grace` it first gets SIGTERM and so many seconds, for a tool
-    that has children in sessions of their own to stop.
+    `\r` ends a line too, so progress meters are seen. On an interrupt, or if `on_line` raises, the
+    command is killed; with `stop_grace`, it first gets SIGTERM and that many seconds, for a tool
+    that has to stop children in other sessions.
 
-    A command that is `isolated` leaves no mount and no process behind, whatever it started and
-    however it or devvm ends; only root can have that. What it mounts is seen by itself alone.
+    An `isolated` command leaves no mounts and no processes behind, however it or devvm ends, and
+    nobody else sees its mounts. This needs root.
 
     Raises:
-        ProcessError: exit code not 0 (with `check`).
+        ProcessError: the exit code is not 0 (with `check`).
         HostNotReadyError: the program is not installed.
     """
     args = _argv(argv, sudo=sudo)
@@ -188,12 +189,12 @@ def transfer(
     destination: Path | None = None,
     timeout: float | None = None,
 ) -> None:
-    """Run a command with a file as its standard input, or its standard output into a file.
+    """Run a command with a file as its standard input, or a file for its standard output.
 
-    Bytes as they are, however many. A new file is its owner's alone to read.
+    The bytes are streamed unchanged. Only its owner can read a new file.
 
     Raises:
-        ProcessError: exit code not 0, or the time ran out; the file may hold a part.
+        ProcessError: the command failed or timed out; the file may be incomplete.
         HostNotReadyError: the program is not installed.
     """
     args = _argv(argv, sudo=False)
@@ -219,10 +220,10 @@ def transfer(
 
 
 def kill_those_of_other_threads() -> None:
-    """Kill the commands that other threads wait for; these get a `ProcessError`.
+    """Kill the commands that other threads wait for; those threads get a `ProcessError`.
 
-    Python tells the main thread alone of an interrupt, and the others would wait on. Whoever calls
-    this goes on calling it until they have ended: one may be just about to start its command.
+    Python delivers an interrupt to the main thread only, so the others would go on waiting. Call
+    this repeatedly until they have ended: one may be about to start its command.
     """
     for process, thread in _awaited.copy().items():
         if thread != threading.get_ident() and process.poll() is None:
@@ -232,10 +233,10 @@ def kill_those_of_other_threads() -> None:
 def interactive(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> int:
     """Run a command on this terminal (ssh, sudo, an editor) and return its exit code.
 
-    Ctrl-C is the command's own matter: the terminal sends it to both, and we wait for its answer.
+    The command handles Ctrl-C, which the terminal sends to devvm too: devvm ignores it and waits.
     """
     args = _argv(argv, sudo=False)
-    # A handler, unlike SIG_IGN, is not inherited by the command.
+    # Unlike SIG_IGN, a handler isn't inherited by the command.
     previous = signal.signal(signal.SIGINT, lambda _number, _frame: None)
     try:
         return subprocess.run(args, env=environment(env), check=False).returncode
@@ -256,10 +257,10 @@ def background(
     stop_timeout: float = 30,
     death_signal: signal.Signals = signal.SIGTERM,
 ) -> Iterator[subprocess.Popen[str]]:
-    """Keep a command running beside this process; stop its process group at the end.
+    """Run a command in the background, and stop its process group at the end of the block.
 
-    Where devvm itself is killed, the command gets `death_signal`: SIGKILL for one that would go on
-    for a while to put things in order, and meet the command that is typed next.
+    If devvm is killed, the command gets `death_signal`. Use SIGKILL for a tool that would spend
+    time cleaning up on SIGTERM, and so collide with the next command.
     """
     args = _argv(argv, sudo=sudo)
     with _log_file(log, args) as sink:
@@ -307,7 +308,7 @@ def _start(
         env=variables,
         text=True,
         errors="replace",
-        # A group of its own: Ctrl-C reaches devvm alone, which stops the child in order.
+        # In its own process group: Ctrl-C reaches only devvm, which stops the child cleanly.
         process_group=0,
     )
 
@@ -320,7 +321,7 @@ def _pipe(text: str | None) -> int:
 def _awaiting(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
     _awaited[process] = threading.get_ident()
     try:
-        with process:  # waits at its end
+        with process:  # waits for it at the end
             yield process
     finally:
         del _awaited[process]
@@ -350,10 +351,10 @@ def _kill_group(process: subprocess.Popen[str]) -> None:
 
 
 def _rest(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """What a killed command has printed."""
+    """The stdout and stderr of a killed command so far."""
     try:
         return process.communicate(timeout=2)
-    except subprocess.TimeoutExpired:  # a daemon of its own making has its output, and lives on
+    except subprocess.TimeoutExpired:  # a daemon that it started still holds the pipes
         return "", ""
 
 

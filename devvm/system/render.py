@@ -1,4 +1,4 @@
-"""Model to text. A value that a template asks for and does not get is an error; writes nothing."""
+"""Renders templates to text. A variable that a template uses and doesn't get is an error."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 
 def _ruby(value: object) -> str:
-    """A Ruby literal. JSON is Ruby, but for `#{}` and its like, which Ruby expands."""
+    """A Ruby literal: JSON with `#` escaped, because Ruby expands `#{}` and the like."""
     return json.dumps(value, ensure_ascii=True).replace("#", "\\#")
 
 
@@ -18,14 +18,14 @@ def render(template: Path, **data: object) -> str:
     """Render a template file with `data`; `| ruby` quotes a value for a Vagrantfile.
 
     Raises:
-        jinja2.UndefinedError: the template names something that `data` lacks.
+        jinja2.UndefinedError: the template uses a variable that isn't in `data`.
     """
     return _environment(template.parent).get_template(template.name).render(**data)
 
 
 @functools.cache
 def _environment(folder: Path) -> Environment:
-    """How the templates of a folder are read; a template is compiled once, and when it changes."""
+    """The environment of a folder's templates; it recompiles a template only if it changed."""
     environment = Environment(
         loader=FileSystemLoader(folder),
         undefined=StrictUndefined,

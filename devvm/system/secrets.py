@@ -1,4 +1,4 @@
-"""Passwords and tokens that the configuration names the files of."""
+"""Passwords and tokens, read from the files that the configuration names."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from pathlib import Path
 
 from devvm.domain.errors import UsageError
 
-#: What fits a line of IRC and a header of HTTP.
+#: Fits in a line of IRC and in an HTTP header.
 _LONGEST = 400
 
 
 def read_secret(path: Path) -> str:
-    """The secret in a file: its only line.
+    """Return the secret in a file: its only line.
 
     Raises:
-        UsageError: it can't be read, everybody can read it, or it holds no such line; never says
-            what it holds.
+        UsageError: the file can't be read, is world-readable, or doesn't hold such a line. The
+            error never quotes its content.
     """
     try:
         if path.stat().st_mode & 0o004:

@@ -1,7 +1,7 @@
-"""The host's state folder: only what libvirt can't tell.
+"""The host's state folder, for what libvirt doesn't store.
 
-Vagrantfiles, the journal of an unfinished operation, locks, pinned host keys, run records. Every
-write is atomic; a file that can't be read is reported, never ignored.
+Vagrantfiles, journals of unfinished operations, locks, pinned host keys, run records. Every write
+is atomic; an unreadable file is reported, never ignored.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from devvm.domain.errors import HostNotReadyError, LockedError, OperationError
 from devvm.domain.run import PhaseRecord, RunRecord
 from devvm.system import trees
 
-#: How many runs `devvm show` can look back on.
+#: Runs that are kept for each VM, for `devvm show`.
 _RUNS_KEPT = 10
-#: A rollout over a large fleet writes one for each VM, which its record names.
+#: A rollout over a large fleet writes one log for each VM, and its record refers to them.
 _LOGS_KEPT = 2000
-#: What a log's name has before the name of a VM. Commands of two words must be known ones, or
-#: `stop my-dev1` would be a command on dev1, and `box build` one on a VM called build.
+#: The command in a log's name, before the VM's. Commands of two words are listed, or `stop my-dev1`
+#: would count as a command on dev1, and `box build` as one on a VM called build.
 _GROUPS = r"(?:box|production|release|snapshot|trash)-"
 _ON_A_VM = rf"(?:snapshot-(?:create|restore|delete)|verify---fix|(?!{_GROUPS})[a-z]+)"
-#: Seconds for which somebody who only looks at a lock may hold it.
+#: Seconds to wait for a process that holds a lock only to see who has it.
 _LOOKING = 0.3
 
 
 def write_atomic(path: Path, text: str, *, mode: int = 0o660) -> None:
-    """Replace a file whole: a reader, or a crash, sees the old text or the new one.
+    """Replace a file atomically: after a crash, too, it has either the old text or the new one.
 
-    The new one has no name until it is whole, so a process that is killed meanwhile leaves nothing.
+    The new file has no name until it is complete, so a process killed meanwhile leaves nothing.
 
     Raises:
         OperationError: there is no space left.
@@ -56,7 +56,7 @@ def write_atomic(path: Path, text: str, *, mode: int = 0o660) -> None:
                 os.fchmod(file.fileno(), mode)
                 os.fsync(file.fileno())
                 if not os.fstat(file.fileno()).st_nlink:
-                    # with a folder, which an absolute path has no use for, Python follows the link
+                    # Python follows the link only if given a folder, which an absolute path ignores
                     os.link(f"/proc/self/fd/{file.fileno()}", temporary, src_dir_fd=0)
             temporary.replace(path)
         except BaseException:
@@ -65,11 +65,11 @@ def write_atomic(path: Path, text: str, *, mode: int = 0o660) -> None:
 
 
 def _nameless(path: Path) -> int:
-    """A new file in the folder of `path`, without a name; with that one where it must have one."""
+    """Open a new file without a name in the folder of `path`, or `path` if that isn't possible."""
     try:
         return os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, 0o600)
     except OSError as error:
-        # a file system, or a kernel, that has no such files
+        # These mean that the file system or the kernel doesn't support such files.
         if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
             raise
     return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
@@ -94,10 +94,10 @@ class State:
         self.rollouts = root / "rollouts"
 
     def ensure(self) -> None:
-        """Make the folders. `devvm setup` made the root one, for the group of libvirt's users.
+        """Create the subfolders. `devvm setup` has created the root, for the group `libvirt`.
 
         Raises:
-            HostNotReadyError: the folder can't be made or written to.
+            HostNotReadyError: a folder can't be created or written to.
         """
         try:
             for folder in (
@@ -111,7 +111,7 @@ class State:
             ):
                 if not folder.is_dir():
                     folder.mkdir(parents=True, exist_ok=True)
-                    folder.chmod(0o2770)  # for the whole group, whatever the umask is
+                    folder.chmod(0o2770)  # group access, whatever the umask is
             with tempfile.TemporaryFile(dir=self.locks):
                 pass
         except OSError as error:
@@ -126,7 +126,7 @@ class State:
         return self.vms / name
 
     def new_log(self, command: str) -> Path:
-        """A new file for the raw output of one run; the oldest are removed."""
+        """Create a log file for the output of one run, and delete the oldest ones."""
         stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
         path = self.logs / f"{stamp}-{command.replace(' ', '-')}-{os.getpid()}.log"
         with _writing(path):
@@ -142,12 +142,12 @@ class State:
 
     @contextmanager
     def lock(self, name: str, command: str) -> Iterator[None]:
-        """Hold the lock of one VM (or `box-RELEASE`, `network`) while something is changed.
+        """Hold the lock of a VM (or `box-RELEASE`, `network`) while changing it.
 
-        The kernel drops the lock when its holder dies, so a dead holder never blocks anyone.
+        The kernel releases the lock when its holder dies, so a dead holder never blocks anyone.
 
         Raises:
-            LockedError: somebody holds it; says who, since when, doing what.
+            LockedError: another process holds it. The error says who, since when, doing what.
         """
         descriptor = _open_lock(self.locks / f"{name}.lock")
         try:
@@ -159,7 +159,7 @@ class State:
                 "command": command,
                 "since": datetime.now(UTC).isoformat(timespec="seconds"),
             }
-            with suppress(OSError):  # no space left: the lock holds all the same
+            with suppress(OSError):  # no space left: the lock is held anyway
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, json.dumps(holder).encode(), 0)
             yield
@@ -168,9 +168,9 @@ class State:
 
     @contextmanager
     def wait_lock(self, name: str) -> Iterator[None]:
-        """Hold a lock that is only ever held for moments (the network's, an upload's).
+        """Wait for and hold a lock that is only held briefly (the network's, an upload's).
 
-        Its file has a name that no VM can have, so that a VM may be called `network`.
+        The file's name is one that no VM can have, so that a VM may be called `network`.
         """
         descriptor = _open_lock(self.locks / f".{name}.lock")
         try:
@@ -180,7 +180,7 @@ class State:
             os.close(descriptor)
 
     def journal(self, name: str) -> dict[str, Any] | None:
-        """The operation on this VM that has begun and not ended, if there is one.
+        """The journal of the VM's unfinished operation; None if there is none.
 
         Raises:
             OperationError: the journal can't be read.
@@ -188,7 +188,7 @@ class State:
         return _read(self._journal(name), "operation", "started_at", mend="devvm doctor --fix")
 
     def journal_is_damaged(self, name: str) -> str | None:
-        """Why a VM's journal can't be read; None where it can, or there is none."""
+        """Why a VM's journal can't be read; None if it can, or if there is none."""
         try:
             self.journal(name)
         except OperationError as error:
@@ -196,15 +196,15 @@ class State:
         return None
 
     def set_journal_aside(self, name: str) -> None:
-        """Go on without a journal that can't be read; it stays to be looked at."""
+        """Rename an unreadable journal to `.damaged`, for people to inspect."""
         self._journal(name).replace(self._journal(name).with_suffix(".damaged"))
 
     def open_journal(self, name: str, operation: str, facts: Mapping[str, Any]) -> None:
-        """Note, before the first change, what is about to be done and what undoing it needs.
+        """Record, before its first change, an operation and what is needed to undo it.
 
         Raises:
-            OperationError: there is no space left; nothing was begun.
-            HostNotReadyError: it can't be written for another reason.
+            OperationError: there is no space left; nothing was started.
+            HostNotReadyError: the journal can't be written for another reason.
         """
         with _writing(self.vm(name)):
             self.vm(name).mkdir(parents=True, exist_ok=True)
@@ -216,21 +216,21 @@ class State:
         write_atomic(self._journal(name), json.dumps(entry, indent=2))
 
     def close_journal(self, name: str) -> None:
-        """The operation has ended, done or undone."""
+        """Delete the journal: the operation is finished or undone."""
         self._journal(name).unlink(missing_ok=True)
 
     def add_run(self, name: str, record: RunRecord) -> None:
-        """Keep a run's phases and durations; in place of earlier ones that can't be read."""
+        """Add a run to the VM's records. If the earlier ones can't be read, it replaces them."""
         if self.vm(name).is_dir():
             earlier: list[RunRecord] = []
             with suppress(OperationError):
                 earlier = self.runs(name)[-(_RUNS_KEPT - 1) :]
             entries = [asdict(run) for run in (*earlier, record)]
-            with suppress(OperationError):  # no space left: what was done is done all the same
+            with suppress(OperationError):  # no space left: the run has succeeded anyway
                 write_atomic(self._runs(name), json.dumps({"version": 1, "runs": entries}))
 
     def runs(self, name: str) -> list[RunRecord]:
-        """The last runs on this VM, oldest first.
+        """The latest runs on a VM, oldest first.
 
         Raises:
             OperationError: they can't be read.
@@ -245,8 +245,8 @@ class State:
             raise _damaged(self._runs(name), error, mend=f"rm {self._runs(name)}") from None
 
     def forget(self, name: str) -> None:
-        """Remove a VM's folder; killed meanwhile, it is as if it had not been there."""
-        for left in self.vms.glob(f".{name}.gone-*"):  # by one that was killed
+        """Delete a VM's folder, which is renamed first, so that it never exists in part."""
+        for left in self.vms.glob(f".{name}.gone-*"):  # left by killed calls
             with suppress(OSError):
                 trees.remove(left)
         gone = self.vms / f".{name}.gone-{os.getpid()}"
@@ -256,7 +256,7 @@ class State:
             trees.remove(gone)
 
     def names(self) -> list[str]:
-        """The VMs that have a folder."""
+        """The names of VMs that have a folder."""
         if not self.vms.is_dir():
             return []
         folders = (path for path in self.vms.iterdir() if path.is_dir())
@@ -269,7 +269,7 @@ class State:
         return self.vm(name) / "runs.json"
 
     def holder(self, name: str) -> str | None:
-        """Who holds a VM's lock now, in words; None where nobody does."""
+        """A sentence that says who holds a VM's lock; None if nobody does."""
         descriptor = _open_lock(self.locks / f"{name}.lock")
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -293,10 +293,10 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def _open_lock(path: Path) -> int:
-    """Open a lock's file, for everybody of the folder's group whoever made it.
+    """Open a lock file, and let the folder's whole group open it, whoever created it.
 
     Raises:
-        HostNotReadyError: this person may not.
+        HostNotReadyError: this user has no permission.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o660)
@@ -305,12 +305,12 @@ def _open_lock(path: Path) -> int:
             f"the lock {path} can't be opened", details=error.strerror, resolution="devvm setup"
         ) from None
     if os.fstat(descriptor).st_uid == os.geteuid():
-        os.fchmod(descriptor, 0o660)  # the umask took the group's right to write
+        os.fchmod(descriptor, 0o660)  # the umask may have removed the group's write permission
     return descriptor
 
 
 def _taken(descriptor: int) -> bool:
-    """Whether a lock is ours now; who only looks at it lets go of it at once."""
+    """Take a lock, waiting out processes that only look at it; False if it is held."""
     deadline = time.monotonic() + _LOOKING
     while True:
         try:
@@ -324,7 +324,7 @@ def _taken(descriptor: int) -> bool:
 
 
 def _read(path: Path, *keys: str, mend: str) -> dict[str, Any] | None:
-    """A JSON object with these keys at least; None where there is no such file."""
+    """Read a JSON object that must have these keys; None if there is no such file."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

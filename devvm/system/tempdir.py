@@ -1,4 +1,4 @@
-"""Private folders for the moment; those of a process that was killed are removed by the next."""
+"""Private temporary folders. Those that killed processes left are removed by the next one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from devvm.system import trees
 def folder(kind: str) -> Iterator[Path]:
     """A folder that only this user can enter, removed at the end.
 
-    Its owner holds a lock on it, which the kernel drops however the owner ends.
+    The owner holds a lock on it, which the kernel releases however the owner ends.
     """
     prefix = f"devvm-{kind}-"
     for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
@@ -37,7 +37,7 @@ def _make_and_hold(prefix: str) -> tuple[Path, int]:
         with suppress(FileNotFoundError):
             descriptor = os.open(made, os.O_RDONLY)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if made.exists():  # somebody may have taken it for a dead one's, while nobody held it
+            if made.exists():  # before it was locked, another process may have removed it as stale
                 return made, descriptor
             os.close(descriptor)
 
@@ -48,7 +48,7 @@ def _remove_if_left(path: Path) -> None:
         return
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError: its owner lives
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError: its owner is alive
         trees.remove(path)
     finally:
         os.close(descriptor)

@@ -1,7 +1,7 @@
-"""Removes folders, having made sure that nothing is mounted in them.
+"""Removes folders, after detaching everything that is mounted in them.
 
-A build of an older devvm, killed, left file systems mounted where it worked; also a person may have
-mounted something there. Whoever walks into such a mount deletes what is elsewhere.
+A killed build of an older devvm left file systems mounted in its folder, and people may mount
+something there too. Deleting through a mount would delete files that are elsewhere.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from devvm.domain.errors import OperationError
 
 _MOUNTS = Path("/proc/self/mountinfo")
 _ESCAPED = re.compile(r"\\([0-7]{3})")
-#: Seconds that processes which were killed get to end: until then they may still make files.
+#: Seconds that killed processes have to end; until then they may still create files.
 _PATIENCE = 10.0
 
 # From linux/mount.h and linux/fs.h.
@@ -29,13 +29,13 @@ _UMOUNT_NOFOLLOW = 8
 
 
 def remove(path: Path) -> None:
-    """Delete a folder and what is in it; nothing where there is none.
+    """Delete a folder and its content, if it exists.
 
-    What is mounted at or below it is detached before, and its content is not touched.
+    Mounts at or below it are detached first; what is mounted there is not touched.
 
     Raises:
-        OperationError: something is mounted there and can't be detached.
-        OSError: it can't be deleted.
+        OperationError: a mount can't be detached.
+        OSError: the folder can't be deleted.
     """
     deadline = time.monotonic() + _PATIENCE
     while os.path.lexists(path):
@@ -43,7 +43,7 @@ def remove(path: Path) -> None:
         try:
             shutil.rmtree(path)
         except OSError as error:
-            # Somebody makes, deletes or mounts something there at this moment.
+            # These mean that another process is creating, deleting or mounting something there.
             passing = error.errno in {errno.ENOTEMPTY, errno.ENOENT, errno.EBUSY}
             if not passing or time.monotonic() > deadline:
                 raise
@@ -51,23 +51,23 @@ def remove(path: Path) -> None:
 
 
 def mounted_below(path: Path) -> list[Path]:
-    """Where something is mounted, at or below a path: in the order in which it was mounted."""
-    top = path.parent.resolve() / path.name  # a link by this name leads elsewhere
+    """The mount points at or below a path, in the order in which they were mounted."""
+    top = path.parent.resolve() / path.name  # not resolved itself: a link may lead elsewhere
     lines = _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     points = (Path(_unescaped(line.split(" ")[4])) for line in lines)
     return [point for point in points if point.is_relative_to(top)]
 
 
 def _unescaped(field: str) -> str:
-    """A path as the kernel writes it: space, tab, newline and backslash are octal."""
+    """Decode a path in mountinfo: space, tab, newline and backslash are octal escapes."""
     return _ESCAPED.sub(lambda match: chr(int(match[1], 8)), field)
 
 
 def _detach_below(path: Path) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     while points := mounted_below(path):
-        # First, or to detach /dev/pts of a copy of /dev would detach the host's own, where the two
-        # are shared. One that is hidden under another mount gets its turn when that one is gone.
+        # Made private first, or else detaching /dev/pts in a shared copy of /dev would also detach
+        # the host's own. A mount that another one hides is made private once that one is gone.
         for point in points:
             libc.mount(None, os.fsencode(point), None, ctypes.c_ulong(_MS_PRIVATE), None)
         last = points[-1]
