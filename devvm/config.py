@@ -1,7 +1,7 @@
-"""Configuration: strict, typed, each value with its meaning.
+"""The configuration: strict and typed, with a description of each setting.
 
 Precedence, last wins: defaults, `/etc/devvm/config.toml`, `$XDG_CONFIG_HOME/devvm/config.toml`,
-the file that `DEVVM_CONFIG` names, and the command's own options.
+the file named by `DEVVM_CONFIG`, and the command's options.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _MIRROR = re.compile(r"https?://[A-Za-z0-9\[][^\s'\"\\<>]*")
 
 _NEVER_SHOWN = {"rollout.hooks.webhook"}
 
-#: Several of something: a TOML array.
+#: A TOML array of strings.
 _Texts = Annotated[tuple[str, ...], Field(strict=False)]
 _OptionalPath = Annotated[Path | None, Field(strict=False)]
 
@@ -45,7 +45,7 @@ class _Strict(BaseModel):
 
 
 class ExtraDiskConfig(_Strict):
-    """A further disk."""
+    """An additional disk."""
 
     name: str = Field(description="appears in the VM as /dev/disk/by-id/virtio-NAME")
     size_gib: int = Field(ge=1, le=4096, description="size in GiB")
@@ -61,7 +61,7 @@ class ExtraDiskConfig(_Strict):
 
 
 class VmConfig(_Strict):
-    """What a new VM gets."""
+    """Defaults for new VMs."""
 
     cpus: int = Field(2, ge=1, le=64, description="virtual CPUs")
     memory_mib: int = Field(2048, ge=768, le=1048576, description="memory in MiB")
@@ -113,7 +113,7 @@ class NetworkConfig(_Strict):
 
 
 def _mirrors(value: object) -> object:
-    """One address, or several of them."""
+    """Accept one address or several."""
     found = (value,) if isinstance(value, str) else value
     if not isinstance(found, list | tuple) or not found:
         raise ValueError('not a mirror; write one as "http://deb.debian.org/debian", or several '
@@ -125,7 +125,7 @@ def _mirrors(value: object) -> object:
     return tuple(found)
 
 
-#: Addresses of one archive, in the order in which they are asked: a string, or a TOML array.
+#: Mirrors of one archive, in the order in which they are tried: a string or a TOML array.
 _Mirrors = Annotated[tuple[str, ...], Field(strict=False), BeforeValidator(_mirrors)]
 
 _DEBIAN_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -154,18 +154,18 @@ class BoxConfig(_Strict):
 
     @property
     def role_variables(self) -> dict[str, str]:
-        """What the role `base` is told: the mirrors that the machine itself uses."""
+        """Variables for the role `base`: the mirrors that the machine itself uses."""
         found = {
             "base_apt_mirror": self.mirror[0],
             "base_apt_security_mirror": self.security_mirror[0],
         }
-        if self.keyring != _DEBIAN_KEYRING:  # that one a Debian machine has
+        if self.keyring != _DEBIAN_KEYRING:  # every Debian machine has that one
             found["base_apt_keyring"] = str(self.keyring)
         return found
 
 
 class TrashConfig(_Strict):
-    """What was destroyed or replaced, and can be had back."""
+    """The trash: VMs that were destroyed or replaced and can be recovered."""
 
     days: int = Field(
         14, ge=1, le=3650, description="days until what is in the trash may be deleted for good"
@@ -173,7 +173,7 @@ class TrashConfig(_Strict):
 
 
 class HooksConfig(_Strict):
-    """Programs that are told of a rollout."""
+    """Programs to notify about rollouts."""
 
     command: _Texts = Field((), description="command to run, as a list of arguments; it gets JSON")
     webhook: SecretStr | None = Field(
@@ -204,7 +204,7 @@ class HooksConfig(_Strict):
 
 
 class IrcConfig(_Strict):
-    """A channel that is told of a rollout."""
+    """The IRC channel to notify about rollouts."""
 
     server: str | None = Field(
         None, pattern=r"^[A-Za-z0-9.:-]{1,253}$",
@@ -233,7 +233,7 @@ class IrcConfig(_Strict):
 
 
 class RolloutConfig(_Strict):
-    """How a release goes to the fleet, and who hears of it."""
+    """How releases are rolled out, and who is notified."""
 
     quiet_hours: _Texts = Field(
         (), description="hours in which no VM is changed, in the host's local time"
@@ -311,7 +311,7 @@ def _check_url(url: str) -> None:
     try:
         parts = urlsplit(url)
         known = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-    except ValueError:  # a port that is none
+    except ValueError:  # an invalid port
         known = False
     if not known or not url.isascii() or not url.isprintable() or " " in url:
         raise ValueError("not a URL; write it as https://chat.example.test/hook")
@@ -320,7 +320,11 @@ def _check_url(url: str) -> None:
 
 
 def files() -> list[Path]:
-    """The configuration files that exist, in order of precedence, last wins."""
+    """The configuration files that exist, in order of precedence, last wins.
+
+    Raises:
+        UsageError: `DEVVM_CONFIG` names a file that doesn't exist.
+    """
     home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     paths = [Path("/etc/devvm/config.toml"), home / "devvm" / "config.toml"]
     named = os.environ.get("DEVVM_CONFIG")
@@ -339,11 +343,11 @@ def load(overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Config:
     """Load the configuration.
 
     Args:
-        overrides: Values of command-line options, by section: `{"vm": {"cpus": 4}}`. `None`
-            values are passed over.
+        overrides: Values of command-line options by section: `{"vm": {"cpus": 4}}`. Those that
+            are None are ignored.
 
     Raises:
-        UsageError: a file is not TOML, or a key or value can't be accepted; names file and key.
+        UsageError: a file is not TOML, or has an invalid key or value. The error names both.
     """
     merged: dict[str, Any] = {}
     for path in files():
@@ -359,7 +363,7 @@ def load(overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Config:
             raise UsageError(
                 f"{path} can't be read", details=str(error), resolution=f"ls -l {path}"
             ) from None
-        _validate(data, str(path))  # each file by itself, so that the message names it
+        _validate(data, str(path))  # each file separately, so that the error can name it
         merged = _merge(merged, data)
     given = {
         section: {key: value for key, value in values.items() if value is not None}

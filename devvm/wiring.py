@@ -1,7 +1,7 @@
-"""Builds adapters from the configuration and hands them to operations.
+"""Builds adapters from the configuration and passes them to operations.
 
-The only module that sees every side. Adapters are imported where they are needed: `--help`,
-`version` and `config show` work, fast, on a machine that has nothing of what they stand for.
+The only module that imports both. Adapters are imported in the functions that need them, so that
+`--help`, `version` and `config show` are fast, and work on a machine without the adapters' tools.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _LOCAL = "qemu:///system"
 
 
 def build_services(config: Config) -> Services:
-    """Everything that operations on VMs need.
+    """The services for operations on VMs.
 
     Raises:
         HostNotReadyError: the state folder can't be written.
@@ -76,7 +76,7 @@ def build_services(config: Config) -> Services:
 
 @dataclass(frozen=True)
 class _Stacks:
-    """Satisfies `Stacks`: the tools, over each release's own folders."""
+    """Implements `Stacks`: tools that use a recorded release's own folders."""
 
     store: FolderReleaseStore
 
@@ -112,28 +112,28 @@ def _verifier(production_dir: Path) -> Testinfra:
 
 
 def production(config: Config) -> Path:
-    """The folder that says what production is: the company's own, or the reference stack's."""
+    """The folder that describes production: the configured one, or the reference stack's."""
     return config.production_dir or assets.production()
 
 
 def production_hosts(*, overlay: str, ssh_config: Path | None, inventory: Path | None) -> SshHosts:
-    """Hosts to look at, by SSH names or an Ansible inventory."""
+    """Production's hosts, by SSH names or from an Ansible inventory."""
     from devvm.adapters.production_hosts import SshHosts
 
     return SshHosts(overlay=overlay, ssh_config=ssh_config, inventory=inventory)
 
 
 def checks_of_the_suite(config: Config) -> tuple[str, ...]:
-    """The names of all checks of the shipped suite.
+    """The names of all checks in the shipped suite.
 
     Raises:
-        OperationError: a file of expectations or waivers is broken.
+        OperationError: a file of expectations or waivers is invalid.
     """
     return _verifier(production(config)).names()
 
 
 def build_box_services(config: Config) -> BuildServices:
-    """What building a box needs on top of `build_services`."""
+    """The additional services for building boxes."""
     from devvm.adapters.image.box_store import FolderBoxStore
     from devvm.adapters.image.disk_image import DiskImages
     from devvm.adapters.image.mmdebstrap import Mmdebstrap
@@ -165,7 +165,7 @@ def _archive(config: Config) -> Apt:
 
 
 def messenger(config: Config) -> Messenger:
-    """What tells of a rollout: all that is configured."""
+    """The messenger for rollouts, with all configured channels."""
     from devvm.adapters.notify.hook_command import HookCommand
     from devvm.adapters.notify.irc import Irc
     from devvm.adapters.notify.webhook import Webhook
@@ -196,19 +196,19 @@ def local_zone() -> tzinfo:
 
 
 def releases(config: Config) -> list[str]:
-    """Releases that have a box on this host; looks at files only."""
+    """The releases that have a box on this host. Reads files only."""
     from devvm.adapters.image.box_store import FolderBoxStore
 
     return [box.release for box in FolderBoxStore(State(config.state_dir)).list()]
 
 
 def recorded_releases(config: Config) -> list[str]:
-    """Releases on record; looks at files only."""
+    """The recorded releases. Reads files only."""
     return [record.release for record in _release_store(config, State(config.state_dir)).list()]
 
 
 def vm_names(config: Config) -> list[str]:
-    """Names of the VMs on this host."""
+    """The names of the VMs on this host."""
     from devvm.adapters.libvirt import Libvirt
 
     return [vm.name for vm in Libvirt(config).domains.vms()]
@@ -222,7 +222,7 @@ def invoker() -> Invoker:
 
 
 def setup_steps(config: Config) -> list[SetupStep]:
-    """What a host must have, in the order in which it is put there."""
+    """The steps that set up a host, in order."""
     from devvm.adapters.host.debian_host import DebianPackages, read_list
     from devvm.adapters.host.host_access import Groups, NameResolution, PathLink, StateFolder
     from devvm.adapters.host.kvm_device import KvmDevice
@@ -230,7 +230,7 @@ def setup_steps(config: Config) -> list[SetupStep]:
 
     launcher = assets.launcher()
     steps: list[SetupStep] = [DebianPackages(read_list(assets.host_packages()))]
-    if config.uri == _LOCAL:  # another host's daemons and groups are that host's matter
+    if config.uri == _LOCAL:  # daemons and groups of a remote host aren't set up from here
         steps += [Groups(_login()), KvmDevice(), LibvirtDaemons()]
     steps += [StateFolder(config.state_dir), NameResolution()]
     if launcher is not None:
@@ -239,21 +239,21 @@ def setup_steps(config: Config) -> list[SetupStep]:
 
 
 def groups_not_yet_in_force(config: Config) -> list[str]:
-    """Groups that this person got after logging in, and that this process therefore lacks."""
+    """Groups that the user was added to after login, so that this process lacks them."""
     from devvm.adapters.host.host_access import Groups
 
     return Groups(_login()).not_yet_in_force() if config.uri == _LOCAL else []
 
 
 def with_groups(argv: Sequence[str], groups: Sequence[str]) -> list[str]:
-    """A command that runs `argv` with these groups in force."""
+    """Wrap `argv` so that it runs with these groups."""
     from devvm.adapters.host.host_access import with_groups as wrap
 
     return wrap(argv, groups)
 
 
 def _login() -> str:
-    """The person to let use libvirt: behind sudo, the one who typed it."""
+    """The person to give access to libvirt; under sudo, the one who ran it."""
     if os.geteuid() == 0:
         return os.environ.get("SUDO_USER", "root")
     return pwd.getpwuid(os.getuid()).pw_name

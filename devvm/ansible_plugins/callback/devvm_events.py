@@ -1,18 +1,18 @@
-"""Ansible callback: what a playbook run does, as JSON lines in a file.
+"""Ansible callback that writes the events of a playbook run to a file, as JSON lines.
 
-Loaded by ansible-playbook, by path; devvm itself never imports it, and it imports nothing of
-devvm's. It is the *stdout* callback on purpose: Ansible calls that one before all others, so an
-event is in the file before the line that announces it is in the output, and whoever follows the
-output can read the events without a thread or a delay. What it prints is the default callback's.
+ansible-playbook loads it by path; devvm never imports it, and it imports nothing from devvm. It is
+the *stdout* callback on purpose: Ansible calls that one before all others, so an event is in the
+file before its line is in the output. Whoever follows the output can read the events without a
+thread or a delay. It prints what the default callback prints.
 
-One event a line, `event` says which:
+One event per line; its key `event` is one of:
 
-- `task`: a task begins: `role` (or null), `task`, `path` (`file:line`).
-- `result`: it ended: the same keys, `status` (`ok`, `changed`, `skipped`, `failed`, `ignored`,
-  `unreachable`), `seconds`, and `message` for the last three. A task with `no_log` gives no
-  message of its own.
-- `retry`: a task with `until` tries again: the same keys, `attempt`, `retries`.
-- `end`: the run is over; `ok` and `changed` as Ansible counts them.
+- `task`: a task starts: `role` (or null), `task`, `path` (`file:line`).
+- `result`: a task ended: the same keys, `status` (`ok`, `changed`, `skipped`, `failed`, `ignored`,
+  `unreachable`), `seconds`, and `message` for the last three. With `no_log`, the message doesn't
+  quote the task's output.
+- `retry`: a task with `until` is retried: the same keys, `attempt`, `retries`.
+- `end`: the run ended: `ok` and `changed`, as Ansible counts them.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ DOCUMENTATION = """
 """
 
 _HIDDEN = "the output is hidden, because the task handles secrets (no_log)"
-#: How much of a tool's output a message carries: its end, where the cause is.
+#: Lines of a tool's output that a message quotes, from the end, where the cause is.
 _TAIL_LINES = 12
 
 
 class CallbackModule(Default):  # type: ignore[misc] # Ansible is untyped
-    """The default callback, plus the events."""
+    """The default callback, which also writes events."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "stdout"
@@ -62,44 +62,44 @@ class CallbackModule(Default):  # type: ignore[misc] # Ansible is untyped
         self._started = time.monotonic()
 
     def v2_playbook_on_task_start(self, task: Task, is_conditional: object) -> None:
-        """A task begins."""
+        """Write a `task` event."""
         self._begin(task)
         super().v2_playbook_on_task_start(task, is_conditional)
 
     def v2_playbook_on_handler_task_start(self, task: Task) -> None:
-        """A handler begins."""
+        """Write a `task` event for a handler."""
         self._begin(task)
         super().v2_playbook_on_handler_task_start(task)
 
     def v2_runner_on_ok(self, result: CallbackTaskResult) -> None:
-        """A task ended well."""
+        """Write the `result` of a successful task."""
         self._end(result, "changed" if result.is_changed() else "ok")
         super().v2_runner_on_ok(result)
 
     def v2_runner_on_skipped(self, result: CallbackTaskResult) -> None:
-        """A task's condition did not hold."""
+        """Write the `result` of a skipped task."""
         self._end(result, "skipped")
         super().v2_runner_on_skipped(result)
 
     def v2_runner_on_failed(self, result: CallbackTaskResult, ignore_errors: object = None) -> None:
-        """A task failed; the run may go on (`ignore_errors`, `rescue`)."""
+        """Write the `result` of a failed task; the run may go on (`ignore_errors`, `rescue`)."""
         status = "ignored" if ignore_errors else "failed"
         self._end(result, status, message=failure_message(result.result))
         super().v2_runner_on_failed(result, ignore_errors)
 
     def v2_runner_on_unreachable(self, result: CallbackTaskResult) -> None:
-        """The machine does not let Ansible in."""
+        """Write the `result` for an unreachable machine."""
         self._end(result, "unreachable", message=failure_message(result.result))
         super().v2_runner_on_unreachable(result)
 
     def v2_runner_retry(self, result: CallbackTaskResult) -> None:
-        """A task with `until` is tried again."""
+        """Write a `retry` event."""
         attempt, retries = result.result.get("attempts"), result.result.get("retries")
         self._emit("retry", {**_identity(result.task), "attempt": attempt, "retries": retries})
         super().v2_runner_retry(result)
 
     def v2_playbook_on_stats(self, stats: AggregateStats) -> None:
-        """The run is over."""
+        """Write the `end` event."""
         hosts = [stats.summarize(host) for host in stats.processed]
         self._emit("end", {key: sum(h[key] for h in hosts) for key in ("ok", "changed")})
         super().v2_playbook_on_stats(stats)
@@ -126,10 +126,10 @@ def _identity(task: Task) -> dict[str, Any]:
 
 
 def failure_message(result: Mapping[str, Any]) -> str:
-    """What a module says about its failure, without what `no_log` hides.
+    """Describe a module's failure, without what `no_log` hides.
 
-    The module's own message first, then the end of what its command printed; for a loop, of each
-    item that failed.
+    First comes the module's own message, then the end of its command's output; for a loop, both
+    for each item that failed.
     """
     if "censored" in result or result.get("_ansible_no_log"):
         return _HIDDEN
@@ -141,8 +141,8 @@ def failure_message(result: Mapping[str, Any]) -> str:
         tail = _tail(str(result.get(stream) or ""))
         if tail and tail not in parts[0]:
             parts.append(tail)
-            break  # standard error where there is some; standard output only in its place
-    errors = result.get("argument_errors") or ()  # of validate_argument_spec
+            break  # standard output is used only if there is no standard error
+    errors = result.get("argument_errors") or ()  # from validate_argument_spec
     parts.extend(str(e) for e in errors if str(e) not in parts[0])
     return "\n".join(part for part in parts if part) or "the module gave no reason"
 
