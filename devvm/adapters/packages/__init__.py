@@ -1,1 +1,1 @@
-"""Debian packages: resolved, kept, and given to a build."""
+"""Resolving, downloading and caching Debian packages."""

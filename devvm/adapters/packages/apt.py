@@ -1,7 +1,7 @@
-"""Asks Debian's archive, with apt: which packages a box gets, and for their files.
+"""Resolves and downloads a box's packages from Debian's archive, with apt.
 
-In a private apt root: nothing of this host's own apt takes part. apt checks the signatures of the
-indices, and every file against the sha256 that they have.
+It uses a private apt root, independent of the host's own apt. apt checks the signatures of the
+indices, and each file against the sha256 that they list.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from devvm.ports.services import Detail
 from devvm.system import process, tempdir
 
 _HELPER = "/usr/lib/apt/apt-helper"
-#: `'URI' FILE SIZE SHA256:HASH`, where FILE is NAME_VERSION_ARCHITECTURE.deb
+#: `'URI' FILE SIZE SHA256:HASH`; FILE is NAME_VERSION_ARCHITECTURE.deb.
 _URI = re.compile(
     r"'(?P<uri>[^']+)' (?P<name>[^_ ]+)_(?P<version>[^_ ]+)_(?P<architecture>[^_ ]+)\.deb "
     r"(?P<size>\d+) SHA256:(?P<sha256>[0-9a-f]{64})"
@@ -47,11 +47,11 @@ _UNKNOWN_PACKAGE = re.compile(
 
 
 class Apt:
-    """Satisfies `PackageArchive`.
+    """Implements `PackageArchive`.
 
     Args:
-        mirrors: Addresses by the archive's name, each in the order in which they are asked.
-        keyring: The keys that the indices must be signed with.
+        mirrors: URLs by the archive's name (`main`, `security`), in the order to try them.
+        keyring: The keys that must have signed the indices.
     """
 
     def __init__(self, mirrors: Mapping[str, Sequence[str]], keyring: Path) -> None:
@@ -59,7 +59,7 @@ class Apt:
         self._keyring = keyring
 
     def source_lines(self) -> list[str]:
-        """The lines of `sources.list` for the first mirror of each archive."""
+        """The lines for `sources.list`, with the first mirror of each archive."""
         main, security = (self._mirrors[name][0] for name in ("main", "security"))
         return [
             f"deb {main} {SUITE} main",
@@ -68,12 +68,12 @@ class Apt:
         ]
 
     def resolve(self, packages: Sequence[str], *, detail: Detail, log: Path | None) -> PackageSet:
-        """What a box with these packages gets of what the first mirror of each archive has now.
+        """Resolve the packages and their dependencies to what each archive's first mirror has now.
 
         Raises:
             HostNotReadyError: apt or the keyring is missing.
             OperationError: the mirror can't be used, its indices are not signed with the keyring,
-                or a package does not exist; `details` has apt's own lines.
+                or a package doesn't exist; `details` quotes apt.
         """
         try:
             keys = self._keyring.read_bytes()
@@ -85,7 +85,7 @@ class Apt:
             ) from None
         with _root() as root:
             try:
-                # A copy: the account that apt checks with may not get to where the file lies.
+                # A copy, because apt's sandbox user may not be able to read the original.
                 signed = root.folder / f"keyring{self._keyring.suffix}"
                 signed.write_bytes(keys)
                 signed.chmod(0o644)
@@ -101,13 +101,13 @@ class Apt:
     def closure(
         self, repository: Path, packages: Sequence[str], *, log: Path | None
     ) -> dict[tuple[str, str], str]:
-        """What a box with these packages gets of a flat repository on this host.
+        """Resolve the packages and their dependencies from a flat repository on this host.
 
         Returns:
             Versions by name and architecture.
 
         Raises:
-            OperationError: something that the packages need is not there.
+            OperationError: a dependency is missing in the repository.
         """
         with _root() as root:
             try:
@@ -126,10 +126,10 @@ class Apt:
     def fetch(
         self, packages: Sequence[Package], folder: Path, *, detail: Detail, log: Path
     ) -> list[str]:
-        """Put the files of packages into a folder, each as `SHA256.deb`.
+        """Download packages into a folder, each as `SHA256.deb`.
 
-        Each is looked for on the mirrors of its archive, in order. What can't be had is not there.
-        Killed, a file may be there in part.
+        The mirrors of a package's archive are tried in order. A package that none of them has is
+        skipped. If this process is killed, a file may be incomplete.
 
         Returns:
             The mirrors that can't be reached.
@@ -211,7 +211,7 @@ class Apt:
 def _root() -> Iterator[_Root]:
     """A private apt root without sources, removed at the end."""
     with tempdir.folder("apt") as folder:
-        folder.chmod(0o711)  # for the account that apt downloads with
+        folder.chmod(0o711)  # for the user that apt downloads as
         for name in (
             "etc/apt/apt.conf.d", "etc/apt/preferences.d", "etc/apt/sources.list.d",
             "var/lib/apt/lists/partial", "var/lib/dpkg", "var/cache/apt/archives/partial",
@@ -230,7 +230,7 @@ def _root() -> Iterator[_Root]:
             "Acquire::Retries": "3",
             "Acquire::http::Timeout": "30",
             "Acquire::https::Timeout": "30",
-            "pkgCacheGen::ForceEssential": ",",  # apt counts itself in otherwise
+            "pkgCacheGen::ForceEssential": ",",  # otherwise apt counts itself as essential
         }
         conf = folder / "apt.conf"
         conf.write_text("".join(f'{k} "{v}";\n' for k, v in options.items()), encoding="utf-8")
@@ -239,7 +239,7 @@ def _root() -> Iterator[_Root]:
 
 @dataclass(frozen=True)
 class _Root:
-    """An apt root of its own: no sources, settings and packages of the host's."""
+    """A private apt root, without the host's sources, settings and packages."""
 
     folder: Path
     conf: Path
@@ -250,9 +250,9 @@ class _Root:
         return {"APT_CONFIG": str(self.conf), "TMPDIR": str(self.folder)}
 
     def use(self, lines: Sequence[str]) -> None:
-        """Give it these sources."""
+        """Write its `sources.list`."""
         sources = self.folder / "etc/apt/sources.list"
-        sources.touch(mode=0o600)  # an address may have a password in it
+        sources.touch(mode=0o600)  # a URL may contain a password
         sources.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
     def update(self, detail: Detail, log: Path | None) -> None:
@@ -260,7 +260,7 @@ class _Root:
         process.run(["apt-get", "update", "--error-on=any"], env=self._env, log=log)
 
     def wanted(self, packages: Sequence[str], log: Path | None) -> Iterator[re.Match[str]]:
-        """What mmdebstrap's variant `minbase` and these packages come to."""
+        """What mmdebstrap would install for its variant `minbase` and `packages`."""
         argv = [
             "apt-get", "install", "--print-uris", "--yes", "--quiet=2",
             self._those("?essential"), self._those(_REQUIRED), *packages,
@@ -272,18 +272,18 @@ class _Root:
             yield match
 
     def required(self, log: Path | None) -> frozenset[str]:
-        """What the archive says is in every Debian, and is not essential."""
+        """Names of the packages that are `required`, but not essential."""
         argv = ["apt", "list", self._those(_REQUIRED)]
         lines = process.run(argv, env=self._env, log=log).stdout.splitlines()
         return frozenset(line.partition("/")[0] for line in lines if "/" in line)
 
     def _those(self, which: str) -> str:
-        """An apt pattern, as mmdebstrap has it."""
+        """An apt pattern for our suite and architecture, like mmdebstrap's."""
         suite = f"?or(?archive(^{SUITE}$),?codename(^{SUITE}$))"
         return f"?narrow({suite},?architecture({self.architecture}),{which})"
 
     def notes(self) -> tuple[str, ...]:
-        """When the indices were read, and which they are."""
+        """When the indices were read, and the date and hash of each."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         found = []
         for pattern in ("*InRelease", "*_Release"):
@@ -302,14 +302,14 @@ class _Root:
     def download(
         self, mirror: str, packages: Sequence[Package], folder: Path, detail: Detail, log: Path
     ) -> bool:
-        """Download from a mirror what it has; whether it can be reached.
+        """Download what a mirror has; False if it can't be reached.
 
-        The first one is asked for alone, so that a mirror that is down costs one wait.
+        The first file is requested alone, so that a mirror that is down costs only one timeout.
         """
         for some in (packages[:1], packages[1:]):
             lines: list[str] = []
             argv = [_HELPER, "download-file"]
-            if os.geteuid() == 0:  # the folder is where no other account gets in
+            if os.geteuid() == 0:  # only root can enter the destination folder
                 argv += ["--option", "APT::Sandbox::User=root"]
             for package in some:
                 file = folder / f"{package.sha256}.deb"
@@ -330,7 +330,7 @@ class _Root:
 
 
 def _own_lines(output: str) -> str:
-    """What apt says is wrong."""
+    """The error messages in apt's output."""
     said = [
         line.strip()
         for line in output.splitlines()

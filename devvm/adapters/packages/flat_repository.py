@@ -1,4 +1,4 @@
-"""Makes a folder of package files a repository that apt can read: `Packages` and `Release`."""
+"""Turns a folder of package files into an apt repository, with `Packages` and `Release`."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _HEADER = 60
 
 
 class FlatRepositories:
-    """Satisfies `FlatRepositories`."""
+    """Implements `FlatRepositories`."""
 
     def file(self, folder: Path, package: Package) -> Path:
-        """Where a package's file belongs in the folder."""
+        """The path of a package's file in the folder."""
         return folder / _file_name(package)
 
     def index(self, folder: Path, packages: PackageSet) -> None:
-        """Write the indices, when all the files are there.
+        """Write the indices. All files must be in the folder already.
 
         Raises:
-            OperationError: a file is no Debian package.
+            OperationError: a file is not a Debian package.
         """
         paragraphs = []
         for package in packages:
@@ -50,7 +50,7 @@ def _file_name(package: Package) -> str:
 
 
 def _with_priority(control: str, *, required: bool) -> str:
-    """A control file with the priority that the archive gives, as far as it counts."""
+    """A control file with the archive's priority, which only matters for `required`."""
     lines = control.splitlines()
     own = next((line for line in lines if line.startswith("Priority: ")), "Priority: optional")
     others = [line for line in lines if not line.startswith("Priority: ")]
@@ -62,9 +62,9 @@ def _with_priority(control: str, *, required: bool) -> str:
 
 
 def _control(deb: Path) -> str:
-    """A package's control file.
+    """Return a package's control file.
 
-    Read here where its compression can be: `dpkg-deb` takes 16 ms a package to start.
+    The usual compressions are read here: starting `dpkg-deb` takes 16 ms for each package.
     """
     for name, content in _members(deb):
         if name == "control.tar.xz":

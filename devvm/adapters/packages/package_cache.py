@@ -1,9 +1,9 @@
-"""The packages of the boxes that were built here: their files, by content, and their sets.
+"""The packages of boxes built on this host: their files and their package sets.
 
-`packages/debs/SHA256.deb` and `packages/locks/HASH.lock` in the state folder, HASH being the
-release's. A build reads from here first, so a release can be built again when no mirror has its
-packages any more. Nothing in here is trusted: a file counts when it has the hash that it is named
-by, a set when the release's hash comes of it.
+They are `packages/debs/SHA256.deb` and `packages/locks/HASH.lock` in the state folder; HASH is the
+release's. Builds read from this cache first, so a release can be built again after the mirrors
+dropped its packages. Its content isn't trusted: a file must have the hash in its name, and a
+release's hash must follow from its set.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _DAY = 24 * 3600
 
 
 class PackageCache:
-    """Satisfies `PackageCache`.
+    """Implements `PackageCache`.
 
     Args:
-        state: The state folder that it is in.
+        state: The host's state folder.
     """
 
     def __init__(self, state: State) -> None:
@@ -42,10 +42,10 @@ class PackageCache:
         self._locks = self._folder / "locks"
 
     def remember(self, release_hash: str, packages: PackageSet) -> None:
-        """Keep a release's set, and from now on what is here of its files.
+        """Store a release's package set; its cached files are kept from now on.
 
         Raises:
-            DevvmError: it can't be written.
+            DevvmError: the set can't be written.
         """
         for folder in (self._folder, self._debs, self._locks):
             folder.mkdir(mode=0o755, exist_ok=True)
@@ -53,17 +53,17 @@ class PackageCache:
             write_atomic(self._locks / f"{release_hash}.lock", packages.text(), mode=0o644)
 
     def remembered(self, release_hash: str) -> PackageSet | None:
-        """The set of a release of this hash; None where it is not known, or damaged."""
+        """The package set of the release with this hash; None if it is missing or damaged."""
         path = self._locks / f"{release_hash}.lock"
         try:
             return package_set.parse(path.read_bytes().decode(), str(path))
         except (OSError, UnicodeDecodeError, DevvmError):
-            return None  # whoever asks says that nothing is known of it
+            return None  # for callers, a damaged set is as good as none
 
     def take(self, package: Package, destination: Path) -> bool:
-        """Put a package's file at a place, from here; whether there was one.
+        """Link or copy a package's file to `destination`; False if it isn't cached intact.
 
-        One that is damaged is dropped. The file is not to be written to.
+        A damaged file is deleted. Don't write to `destination`: it may be a link.
         """
         kept = self._debs / f"{package.sha256}.deb"
         try:
@@ -77,9 +77,9 @@ class PackageCache:
 
     @contextmanager
     def incoming(self) -> Iterator[Path]:
-        """A folder to download `SHA256.deb` files to. Whole ones are taken in at the end.
+        """A folder to download `SHA256.deb` files to. Complete ones enter the cache at the end.
 
-        So are those that a process left which was killed.
+        Those left by killed processes enter it first.
         """
         with self._state.wait_lock(_LOCK):
             for left in self._folder.glob("incoming-*"):
@@ -94,15 +94,15 @@ class PackageCache:
             os.close(descriptor)
 
     def collect(self, hashes: Collection[str], sets: Collection[PackageSet], days: int) -> int:
-        """Remove what nobody needs: sets not used for so many days, and files of no set.
+        """Remove package sets that have not been used for a while, and files of no set.
 
         Args:
-            hashes: Releases whose sets stay.
-            sets: Sets that are kept elsewhere: what is here of their files stays.
-            days: For how long a set is kept that is not among these.
+            hashes: Hashes of releases whose sets are kept.
+            sets: Sets that are stored elsewhere; their cached files are kept.
+            days: How long other sets are kept.
 
         Returns:
-            The room that has come free, bytes.
+            Bytes freed.
         """
         if not self._debs.is_dir():
             return 0
@@ -131,10 +131,10 @@ class PackageCache:
 
 
 def _hold(folder: Path) -> int:
-    """Take a folder's lock, which the kernel drops however its owner ends.
+    """Lock a folder. The kernel releases the lock if its owner dies.
 
     Raises:
-        BlockingIOError: its owner lives.
+        BlockingIOError: the owner is alive.
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
