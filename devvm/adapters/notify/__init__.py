@@ -1,1 +1,1 @@
-"""Where people are told of a rollout."""
+"""The channels for notifications about rollouts."""

@@ -1,4 +1,4 @@
-"""A command of the host's administrator that is told of a rollout."""
+"""Notifies about rollouts by running a command of the administrator's."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from devvm.system import process
 
 
 class HookCommand:
-    """Satisfies `Sender`: the message is JSON on the command's standard input.
+    """Implements `Sender`: the command gets the message as JSON on standard input.
 
     Args:
-        argv: The command, one argument an item.
-        timeout: Seconds until it is killed, and all that it started in its process group.
+        argv: The command and its arguments.
+        timeout: Seconds after which its process group is killed.
     """
 
     name = "hook command"
@@ -27,8 +27,8 @@ class HookCommand:
         """Run the command once.
 
         Raises:
-            ProcessError: it failed, or did not end in time.
-            OperationError: it can't be run.
+            ProcessError: the command failed or timed out.
+            OperationError: the command doesn't exist.
         """
         try:
             process.run(self._argv, stdin=f"{message.to_json()}\n", timeout=self._timeout)

@@ -1,6 +1,6 @@
-"""A channel of an IRC server that is told of a rollout.
+"""Notifies about rollouts in a channel of an IRC server.
 
-Comes, says it, goes: RFC 2812, of which this needs little. Why our own: docs/decisions/0013.
+Connects, posts and leaves, which needs little of RFC 2812. Why our own: docs/decisions/0013.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from devvm.domain.errors import OperationError
 from devvm.domain.rollout.message import Message, one_line
 from devvm.system.secrets import read_secret
 
-#: Bytes of a line, its end included (RFC 2812, 2.3).
+#: Bytes in a line, including its end (RFC 2812, 2.3).
 _LINE = 512
-#: Bytes of what a server puts before a line that it hands on, but for the nick: user and host.
+#: Bytes that a server puts before a line that it relays, without the nick: user and host.
 _SENDER = len(":!~") + 10 + len("@") + 63 + len(" ")
-#: Lines that a message may have. Servers throw out who says much at once.
+#: Lines in a message, at most. Servers disconnect clients that send many at once.
 _LINES = 4
-#: Bytes without an end of line after which it is no IRC server (IRCv3 tags need 8 KiB).
+#: If so many bytes have no end of line, the server isn't an IRC server (IRCv3 tags need 8 KiB).
 _TOO_LONG = 16384
 _NICK_TAKEN = ("433", "436", "437")
 _NICKS_TRIED = 4
-#: Seconds for a server to close the connection when it is asked to.
+#: Seconds that the server has to close the connection after QUIT.
 _GOODBYE = 1
 
 
 class Irc:
-    """Satisfies `Sender`.
+    """Implements `Sender`.
 
     Args:
         server: Name or address.
         port: TCP port.
-        tls: Whether to speak TLS; the certificate is always verified.
-        ca_file: The authorities to trust; without, the host's.
-        nick: Who devvm is there; with `_` after it where that is taken.
-        channel: Where to say it.
-        password_file: Holds the server's password; TLS only.
-        timeout: Seconds for all of it.
+        tls: Whether to use TLS; the certificate is always verified.
+        ca_file: CA certificates to trust; None for the host's.
+        nick: devvm's nick; `_` is appended if it is taken.
+        channel: The channel to post to.
+        password_file: File with the server's password; TLS only.
+        timeout: Seconds for sending a message.
     """
 
     name = "IRC"
@@ -69,10 +69,10 @@ class Irc:
         self._timeout = timeout
 
     def send(self, message: Message) -> None:
-        """Say the message's text in the channel once.
+        """Post the message's text to the channel once.
 
         Raises:
-            OperationError: it was not said, or not in time.
+            OperationError: the message was not posted in time.
             UsageError: the password can't be used.
         """
         password = self._password()
@@ -123,7 +123,7 @@ class Irc:
             ) from None
 
     def _register(self, lines: _Lines, password: str | None) -> str:
-        """Introduce devvm; the nick that it has there."""
+        """Log in and return the nick that devvm got."""
         if password is not None:
             lines.write(f"PASS :{password}")
         nick = self._nick
@@ -148,13 +148,13 @@ class Irc:
         room = _LINE - _SENDER - len(nick) - len(command.encode()) - len("\r\n")
         for part in split(text, room):
             lines.write(command + part)
-        # A server says nothing of a line that it takes; its answer to what comes after it shows
-        # that it is done with the line.
+        # A server doesn't acknowledge messages. Its answer to a later command shows that it has
+        # processed them.
         lines.write("PING :said")
         self._await(lines, lambda line: line.command == "PONG")
 
     def _leave(self, lines: _Lines) -> None:
-        with suppress(OSError, OperationError):  # it has been said
+        with suppress(OSError, OperationError):  # the message has been posted
             lines.write("QUIT :said")
             lines.hurry(_GOODBYE)
             for _ in lines:
@@ -169,7 +169,7 @@ class Irc:
         raise self._closed()
 
     def _is_ours(self, line: _Line) -> bool:
-        """Whether a line is about the channel, and not, say, about a missing message of the day."""
+        """Whether a line is about our channel, and not, say, about a missing message of the day."""
         return self._channel.lower() in (p.lower() for p in line.parameters[1:2])
 
     def _refused(self, what: str, line: _Line) -> OperationError:
@@ -183,7 +183,7 @@ class Irc:
 
 @dataclass(frozen=True, kw_only=True)
 class _Line:
-    """A line of a server: a command or a numeric reply, and its parameters."""
+    """A line from the server: a command or a numeric reply, and its parameters."""
 
     command: str
     parameters: tuple[str, ...]
@@ -206,11 +206,11 @@ class _Line:
 
 
 class _Lines:
-    """The lines of a connection until it is closed; answers the server's PINGs by itself.
+    """Iterates over the lines of a connection until it is closed, and answers PINGs.
 
     Raises:
-        TimeoutError: the time ran out.
-        OperationError: the server says that it ends the connection, or does not speak IRC.
+        TimeoutError: the deadline has passed.
+        OperationError: the server announced the end of the connection, or doesn't speak IRC.
     """
 
     def __init__(self, connection: socket.socket, deadline: float) -> None:
@@ -219,12 +219,12 @@ class _Lines:
         self._received = b""
 
     def hurry(self, seconds: float) -> None:
-        """Bring the deadline forward."""
+        """Bring the deadline forward to `seconds` from now."""
         self._deadline = min(self._deadline, time.monotonic() + seconds)
 
     def write(self, line: str) -> None:
         self._connection.settimeout(_left(self._deadline))
-        # The last guard against a line in a line: whatever a caller forgot ends here.
+        # The last guard against injected lines, in case a caller forgot to clean its text.
         safe = line.replace("\r", " ").replace("\n", " ").replace("\0", " ")
         self._connection.sendall(safe.encode("utf-8", errors="replace") + b"\r\n")
 
@@ -251,9 +251,9 @@ class _Lines:
 
 
 def split(text: str, room: int) -> list[str]:
-    """A text as lines of at most `room` bytes, where there are spaces if there are.
+    """Split a text into lines of at most `room` bytes, at spaces if there are any.
 
-    What does not fit the few lines that a message may have is cut off, which is shown.
+    A text that needs more lines than a message may have is cut off, and ends in `…`.
     """
     rest = one_line(text, limit=_LINES * room)
     parts = []
@@ -270,12 +270,12 @@ def split(text: str, room: int) -> list[str]:
 
 
 def _cut(text: str, size: int) -> str:
-    """As much of a text as fits so many bytes."""
+    """As much of a text as fits in `size` bytes."""
     return text.encode()[:size].decode(errors="ignore")
 
 
 def _left(deadline: float) -> float:
-    """Seconds until the deadline; a socket takes 0 for something else."""
+    """Seconds until the deadline. Raises `TimeoutError` instead of returning 0 (non-blocking)."""
     left = deadline - time.monotonic()
     if left <= 0:
         raise TimeoutError

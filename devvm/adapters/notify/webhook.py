@@ -1,8 +1,8 @@
-"""A web address that is told of a rollout: POST, with JSON.
+"""Notifies about rollouts by posting JSON to a URL.
 
-Proxies are those of the environment (`http_proxy`, `https_proxy`, `no_proxy`). Certificates are
-always verified, against the host's authorities. No redirect is followed: a token would travel to
-where nobody configured it to.
+It uses the proxies in the environment (`http_proxy`, `https_proxy`, `no_proxy`). Certificates are
+always verified, against the host's CAs. Redirects are not followed: they could send the token to
+a host that nobody configured.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from devvm.system.secrets import read_secret
 
 
 class Webhook:
-    """Satisfies `Sender`.
+    """Implements `Sender`.
 
     Args:
-        url: http or https. May itself be a secret, as chat services make them: of it, a message
-            says the host only.
-        token_file: Holds the token for `Authorization: Bearer`; https only.
-        timeout: Seconds that the other side may be silent.
+        url: http or https. It may be a secret, as those of chat services are, so errors only
+            quote its host.
+        token_file: File with the token for `Authorization: Bearer`; https only.
+        timeout: Seconds to wait for data from the server.
     """
 
     name = "webhook"
@@ -40,7 +40,7 @@ class Webhook:
         """Post the message once.
 
         Raises:
-            OperationError: it was not delivered, or the answer is not a 2xx.
+            OperationError: the message was not delivered, or the status is not 2xx.
             UsageError: the token can't be used.
         """
         request = self._request(message)
@@ -72,7 +72,7 @@ class Webhook:
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """What a request needs and no more: nothing here follows a redirect or opens a file."""
+    """An opener with only the handlers that a request needs: no redirects, no `file:` URLs."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
