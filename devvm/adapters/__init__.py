@@ -1,1 +1,1 @@
-"""One module per tool; each the only importer of its tool, translating its failures."""
+"""One module per tool. Nothing else uses the tool, and the module translates its failures."""

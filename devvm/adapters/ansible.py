@@ -1,9 +1,8 @@
-"""Ansible: applies a playbook to one machine.
+"""Runs playbooks on one machine, with Ansible.
 
-What a person has configured for an Ansible of their own (`~/.ansible.cfg`, `ANSIBLE_*`,
-collections) plays no part: settings come from here, files live in a private folder that is gone
-afterwards. What happened is read as events (`devvm/ansible_plugins/callback/devvm_events.py`),
-never from what Ansible prints.
+The user's own Ansible configuration (`~/.ansible.cfg`, `ANSIBLE_*`, collections) is ignored: all
+settings come from here, and files are in a private folder that is removed afterwards. What happened
+is read from events (`devvm/ansible_plugins/callback/devvm_events.py`), never from Ansible's output.
 """
 
 from __future__ import annotations
@@ -23,18 +22,18 @@ from devvm.ports.services import Detail
 from devvm.system import process, tempdir
 from devvm.system.jsonlines import following
 
-#: Seconds that one task may take: an `apt` task on an emulated guest takes minutes.
+#: Seconds that a task may take: an `apt` task on an emulated guest takes minutes.
 _TASK_TIMEOUT = 1800
-#: Seconds for a connection and for sudo: both have been seen to take 30 on a host that is busy.
+#: Seconds to connect, and for sudo: both can take 30 on a busy host.
 _CONNECT_TIMEOUT = 90
-#: Seconds without an answer after which a connection counts as lost (20 s x 9).
+#: A connection counts as lost after 180 seconds without an answer.
 _KEEPALIVE = ("-o", "ServerAliveInterval=20", "-o", "ServerAliveCountMax=9")
-#: Seconds that Ansible gets to stop its worker, which runs in a session of its own.
+#: Seconds for Ansible to stop its worker, which runs in another session.
 _STOP_GRACE = 5.0
 
 
 class Ansible:
-    """Satisfies `Provisioner`.
+    """Implements `Provisioner`.
 
     Args:
         playbooks: The folder of playbooks.
@@ -57,10 +56,9 @@ class Ansible:
         log: Path,
         tags: Sequence[str] = (),
     ) -> AnsibleResult:
-        """Run `playbooks/PLAYBOOK` on one machine; variables travel in a private file.
+        """Run `playbooks/PLAYBOOK` on one machine. Variables are passed in a private file.
 
-        `ok` counts as Ansible does: every task that ended well, those that changed something
-        included.
+        As in Ansible's own summary, the result's `ok` includes tasks that changed something.
 
         Raises:
             OperationError: a task failed, the machine can't be reached, Ansible can't read the
@@ -98,14 +96,14 @@ class Ansible:
             "ansible_ssh_args": shlex.join(ssh_args),
             "ansible_python_interpreter": "/usr/bin/python3",
         }
-        # JSON is YAML, and needs no quoting of our own.
+        # JSON is valid YAML, and does the quoting for us.
         inventory.write_text(json.dumps({"all": {"hosts": {target.alias: host}}}), encoding="utf-8")
         extra = private / "variables.json"
         extra.touch(mode=0o600)
         extra.write_text(json.dumps(variables), encoding="utf-8")
         program = Path(sys.executable).parent / "ansible-playbook"
         return [
-            # By this very interpreter: a script's `#!` line has no room for a long path.
+            # Run by this interpreter, because a script's `#!` line can't hold a long path.
             sys.executable,
             str(program),
             "--inventory",
@@ -127,8 +125,8 @@ class Ansible:
             "ANSIBLE_CONFIG": str(private / "ansible.cfg"),
             "ANSIBLE_DUPLICATE_YAML_DICT_KEY": "error",
             "ANSIBLE_FORKS": "1",
-            # A play means here what it means to plain ansible-playbook: facts unless it says
-            # `gather_facts: false`; but once a run, not once a play.
+            # As with plain ansible-playbook, plays gather facts unless they say
+            # `gather_facts: false`; but only once per run, not in every play.
             "ANSIBLE_GATHERING": "smart",
             "ANSIBLE_HOME": str(private),
             "ANSIBLE_HOST_KEY_CHECKING": "true",
@@ -144,14 +142,14 @@ class Ansible:
             "ANSIBLE_TASK_TIMEOUT": str(_TASK_TIMEOUT),
             "ANSIBLE_TIMEOUT": str(_CONNECT_TIMEOUT),
             "DEVVM_EVENTS": str(events),
-            # Ansible flushes its output at the end only; the log and the progress need it now.
+            # Otherwise Ansible only flushes its output at the end; log and progress need it sooner.
             "PYTHONUNBUFFERED": "1",
         }
 
 
 @dataclass
 class _Story:
-    """What the events of one run tell."""
+    """What the events say about a run."""
 
     playbook: str
     target: Target
@@ -162,7 +160,7 @@ class _Story:
     last_failure: Mapping[str, Any] | None = None
 
     def tell(self, event: Mapping[str, Any]) -> None:
-        """Take in one event."""
+        """Process an event."""
         match event["event"]:
             case "task":
                 self.detail(_title(event))
@@ -176,10 +174,10 @@ class _Story:
                 self.ended = event
 
     def result(self) -> AnsibleResult:
-        """What a run that ended well did.
+        """The result of a successful run.
 
         Raises:
-            OperationError: it did nothing: no play is for this machine, or no task has the tags.
+            OperationError: it did nothing: no play matches this machine, or no task has the tags.
         """
         if self.ended is None or not self.ended["ok"]:
             raise OperationError(
@@ -193,9 +191,9 @@ class _Story:
         )
 
     def failure(self, error: process.ProcessError) -> OperationError:
-        """What a run that failed is to be told as."""
+        """The error for a failed run."""
         event = self.last_failure
-        if event is None:  # no task ran: the playbook can't be read, a role is missing
+        if event is None:  # no task failed: the playbook can't be read, or a role is missing
             return OperationError(
                 f"Ansible could not run the playbook {self.playbook}",
                 details=error.details,

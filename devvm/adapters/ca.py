@@ -1,11 +1,11 @@
 """The host's own certificate authority, for the TLS certificates of its VMs.
 
-One per host, made when it is first needed. What it can sign is narrowed as far as X.509 allows:
-server certificates of names under the VM domain, no further authorities, no addresses. So a person
-who trusts it in a browser trusts it for nothing but their VMs.
+There is one per host, created when it is first needed. It is as limited as X.509 allows: it can
+only sign server certificates for names under the VM domain, no other CAs and no addresses. So a
+person who trusts it in a browser trusts it for nothing but their VMs.
 
-It renews itself, with its key, while it is good for as long as anything that it signed: what was
-signed before is good under the new one, and what is signed next under the old one.
+It is renewed, with the same key, before a certificate that it signs could outlive it. So earlier
+certificates are valid under the new CA certificate, and later ones under the old.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from devvm.domain.errors import HostNotReadyError, OperationError, UsageError
 from devvm.system.state import State, write_atomic
 
 _AUTHORITY_LIFE = timedelta(days=3650)
-#: The longest that Apple's clients accept of a server, whoever signed.
+#: The longest lifetime of a server certificate that Apple's clients accept from any CA.
 _SERVER_LIFE = timedelta(days=825)
-#: Certificates begin in the past: a guest that was saved and restored has an old clock.
+#: Certificates start in the past, because the clock of a restored guest is behind.
 _BACKDATED = timedelta(days=1)
 
 
 class LocalCa:
-    """Satisfies `CertificateAuthority`.
+    """Implements `CertificateAuthority`.
 
     Args:
-        state: The host's state folder; the authority lives in its `ca/`.
-        domain: The DNS domain of the VMs, the only one it can sign for.
-        now: The time.
+        state: The host's state folder; the CA is in its `ca/`.
+        domain: The VMs' DNS domain, the only one that the CA can sign for.
+        now: Returns the current time.
     """
 
     def __init__(
@@ -52,12 +52,12 @@ class LocalCa:
         self._domain = domain
         self._now = now
         self._certificate = state.ca / "ca.crt"
-        # Readable by the state folder's group: whoever may make VMs may give them certificates,
-        # and can be root on this host anyway.
+        # Readable by the state folder's group: whoever may create VMs may issue certificates, and
+        # can become root on this host anyway.
         self._key = state.ca / "ca.key"
 
     def ensure(self) -> Path:
-        """Make the CA if there is none, renew it where it is old; the path of its certificate.
+        """Create the CA if there is none, renew it if it is due; returns its certificate's path.
 
         Raises:
             OperationError: the CA's files are damaged, or one is missing.
@@ -67,33 +67,33 @@ class LocalCa:
         return self._certificate
 
     def issue(self, fqdn: str) -> tuple[str, str]:
-        """A new private key and a certificate chain for one host name, both PEM.
+        """Issue a private key and a certificate chain for one host name, both PEM.
 
-        The chain is what a server sends: the certificate alone, since the CA signs directly.
+        The chain is just the certificate, because the CA signs it directly.
 
         Raises:
-            UsageError: the name is not under the domain that the CA may sign for.
-            OperationError, HostNotReadyError: as `ensure`.
+            UsageError: the name is not under the domain that the CA can sign for.
+            OperationError, HostNotReadyError: as for `ensure`.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         return _key_pem(key), self._sign(fqdn, key.public_key())
 
     def renew(self, fqdn: str, chain: str) -> str:
-        """A new certificate chain for one host name and the key that an old chain is for.
+        """Issue a new certificate chain for one host name, with the key of an old chain.
 
-        Whoever signed the old one: it tells nothing but the key.
+        Any CA may have signed the old chain: only its key is used.
 
         Raises:
-            UsageError: as `issue`.
-            OperationError: as `ensure`; or the old chain can't be read.
-            HostNotReadyError: as `ensure`.
+            UsageError: as for `issue`.
+            OperationError: as for `ensure`; or the old chain can't be read.
+            HostNotReadyError: as for `ensure`.
         """
         key = _read(chain).public_key()
         assert isinstance(key, ec.EllipticCurvePublicKey)
         return self._sign(fqdn, key)
 
     def ends(self, chain: str) -> datetime:
-        """When a certificate ends.
+        """When a certificate expires.
 
         Raises:
             OperationError: it can't be read.
@@ -113,7 +113,7 @@ class LocalCa:
         start = self._now() - _BACKDATED
         certificate = (
             x509.CertificateBuilder()
-            # The label, not the whole name, which may be longer than a common name can be.
+            # Only the first label: the whole name may be too long for a common name.
             .subject_name(_common_name(fqdn.split(".", maxsplit=1)[0]))
             .issuer_name(authority.subject)
             .public_key(key)
@@ -134,11 +134,11 @@ class LocalCa:
         return _certificate_pem(certificate)
 
     def _load(self) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-        """The CA, made first where there is none, renewed where it is old; one maker at a time."""
+        """The CA, created or renewed if needed, by one process at a time."""
         try:
             with self._state.wait_lock("ca"):
                 if not self._certificate.exists():
-                    # A key without a certificate is what a killed maker left: nobody knows it.
+                    # A key without a certificate was left by a killed process, and never used.
                     self._make()
                 return self._renewed(*self._read())
         except FileNotFoundError as error:
@@ -167,8 +167,8 @@ class LocalCa:
         now, began = self._now(), certificate.not_valid_before_utc
         if began <= now < certificate.not_valid_after_utc - _SERVER_LIFE:
             return certificate, key
-        # Its beginning stays, but for one made while this host's clock was wrong: a clock that is
-        # wrong now, and is set back, then spoils nothing.
+        # Keep the start date, unless a wrong clock put it in the future. So if the clock is wrong
+        # now, correcting it later does no harm.
         start = min(began, now - _BACKDATED)
         domain = _permitted_domain(certificate)
         certificate = self._sign_itself(key, certificate.subject, domain, start)
@@ -177,10 +177,10 @@ class LocalCa:
 
     def _make(self) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
-        # Told apart from other hosts', and from an earlier one, in a browser's list.
+        # Unique among other hosts' CAs, and earlier ones, in a browser's list.
         name = _common_name(f"devvm CA {socket.gethostname()[:40]} {secrets.token_hex(4)}")
         certificate = self._sign_itself(key, name, self._domain, self._now() - _BACKDATED)
-        # The certificate last: where it is, the key is.
+        # The certificate is written last, so that if it exists, the key does too.
         write_atomic(self._key, _key_pem(key), mode=0o640)
         write_atomic(self._certificate, _certificate_pem(certificate), mode=0o644)
 
@@ -201,9 +201,9 @@ class LocalCa:
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .add_extension(
                 x509.NameConstraints(
-                    # RFC 5280, 4.2.1.10: the domain and every name below it, no leading dot.
+                    # Without a leading dot: the domain and all names below it (RFC 5280, 4.2.1.10).
                     permitted_subtrees=[x509.DNSName(domain)],
-                    # Addresses are another kind of name, allowed unless excluded.
+                    # IP addresses are another type of name, and are permitted unless excluded.
                     excluded_subtrees=[x509.IPAddress(network) for network in everywhere],
                 ),
                 critical=True,

@@ -1,4 +1,4 @@
-"""SSH into machines whose host keys are pinned, with OpenSSH's own client."""
+"""SSH to machines whose host keys are pinned, with OpenSSH's client."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from devvm.domain.errors import OperationError
 from devvm.domain.vm import Target
 from devvm.system import process
 
-#: OpenSSH's own failures; a remote command can end with the same code.
+#: The exit code for OpenSSH's own failures; a remote command can have it too.
 _FAILED = 255
-#: An emulated guest takes its time for a key exchange.
+#: Seconds; the key exchange of an emulated guest is slow.
 _CONNECT_TIMEOUT = 20
 _PAUSE = 1.0
 
@@ -26,13 +26,13 @@ class ShellError(OperationError):
 
 
 class OpenSsh:
-    """The `Shell` port."""
+    """Implements `Shell`."""
 
     def wait(self, target: Target, *, timeout: float, detail: Callable[[str], None]) -> None:
-        """Wait until the machine lets us in.
+        """Wait until SSH login works.
 
         Raises:
-            ShellError: it does not within `timeout` seconds, or another machine answers.
+            ShellError: it doesn't within `timeout` seconds, or another machine answers.
         """
         deadline = time.monotonic() + timeout
         while True:
@@ -63,7 +63,7 @@ class OpenSsh:
         """Run a command and return its exit code, stdout and stderr.
 
         Raises:
-            ShellError: with `check`, the command failed.
+            ShellError: the command failed (with `check`).
         """
         done = process.run(
             _ssh(target, argv, batch=True), check=False, timeout=timeout, stdin=stdin
@@ -87,12 +87,12 @@ class OpenSsh:
         destination: Path | None = None,
         timeout: float = 3600,
     ) -> None:
-        """Run a command with a file of this host as its input, or its output into a new file.
+        """Run a command with a local file as its input, or a new local file for its output.
 
-        The new file is its owner's alone to read.
+        Only its owner can read the new file.
 
         Raises:
-            ShellError: the command failed; the new file may hold a part.
+            ShellError: the command failed; the new file may be incomplete.
         """
         try:
             process.transfer(
@@ -109,15 +109,15 @@ class OpenSsh:
             ) from None
 
     def interactive(self, target: Target, argv: Sequence[str]) -> int:
-        """A session on this terminal, or `argv` on it; the exit code of the remote command."""
+        """Run a session, or `argv`, on this terminal and return the remote command's exit code."""
         terminal = sys.stdin.isatty() and sys.stdout.isatty()
         return process.interactive(_ssh(target, argv, terminal=terminal))
 
     def disconnect(self, target: Target) -> None:
-        """Drop a connection that is kept open for the next command; nothing where none is.
+        """Close the connection that is kept open for later commands, if there is one.
 
-        A VM whose plug was pulled does not say goodbye, and a command that went through the old
-        connection would hang.
+        A VM that was powered off doesn't close its end, and commands over the old connection would
+        hang.
         """
         if target.ssh_config.is_file():
             process.run(
@@ -127,9 +127,9 @@ class OpenSsh:
             )
 
     def new_key(self, path: Path, comment: str) -> str:
-        """Make a key pair for logging in, at `path` and `path`.pub; the public half.
+        """Generate a login key pair, `path` and `path`.pub, and return the public key.
 
-        ECDSA in PEM: the Ruby SSH library under Vagrant reads that without further libraries.
+        It is ECDSA in PEM, which Vagrant's Ruby SSH library reads without further libraries.
         """
         path.unlink(missing_ok=True)
         process.run(
@@ -143,7 +143,7 @@ def _ssh(
     target: Target, argv: Sequence[str], *, batch: bool = False, terminal: bool = False
 ) -> list[str]:
     options = ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={_CONNECT_TIMEOUT}"] if batch else []
-    # The far side has a shell between us and the command, whatever we do: so quote for it.
+    # sshd always runs commands through a shell, so quote for it.
     command = ["--", shlex.join(argv)] if argv else []
     if argv and not batch:
         options.append("-t" if terminal else "-T")

@@ -1,7 +1,7 @@
-"""Production's hosts, reached as testinfra reaches them: SSH names, or an Ansible inventory.
+"""Production's hosts, accessed through testinfra by SSH names or an Ansible inventory.
 
-Each look is a child process (`python -m devvm.parity observe`), so that a host that hangs can be
-given up, and what it prints can't touch devvm.
+Each inspection is a child process (`python -m devvm.parity observe`), so that devvm can give up on
+a host that hangs, and a host's output can't affect devvm.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from devvm.parity.collect.capture import Seen
 from devvm.parity.differences.compare import Tokens
 from devvm.system import process
 
-#: `user@name`, a name or an address; nothing that ssh could take for an option.
+#: A name or an address, perhaps with `user@`; nothing that ssh could take for an option.
 _HOST = re.compile(r"([A-Za-z0-9_][\w.-]*@)?[A-Za-z0-9_\[][\w.:\]-]*")
-#: Seconds until a host has to have answered a connection.
+#: Seconds that connecting to a host may take.
 _CONNECT = 20
 
 
 class SshHosts:
-    """Satisfies `ProductionHosts`.
+    """Implements `ProductionHosts`.
 
     Args:
-        overlay: As which kind of machine they are looked at: `none` for production.
-        ssh_config: An OpenSSH configuration; None: the person's own.
-        inventory: An Ansible inventory, which then says how hosts are reached.
+        overlay: The kind of machine to inspect them as: `none` for production.
+        ssh_config: An OpenSSH configuration file; None for the user's own.
+        inventory: An Ansible inventory that says how to reach hosts; None to use SSH names.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class SshHosts:
         self._inventory = inventory
 
     def names(self, patterns: Sequence[str]) -> tuple[str, ...]:
-        """The hosts that are meant, in the order given, each once.
+        """The hosts that the patterns select, in the given order, without duplicates.
 
         Raises:
-            UsageError: what is given can't be a host, or the inventory has no such host or group.
+            UsageError: a pattern can't be a host, or the inventory has no such host or group.
         """
         for pattern in patterns:
             if not _HOST.fullmatch(pattern):
@@ -71,11 +71,11 @@ class SshHosts:
         return tuple(dict.fromkeys(found))
 
     def look(self, host: str, *, timeout: float) -> Seen:
-        """Everything that the collectors see on one host, in one SSH connection.
+        """Run all collectors on one host, over one SSH connection.
 
         Raises:
-            OperationError: it can't be reached, does not let us look as root, does not answer in
-                time, or not of everything.
+            OperationError: the host can't be reached, doesn't give us root or doesn't answer in
+                time, or something could not be read.
         """
         if self._inventory:
             spec = f"ansible://{host}?ansible_inventory={self._inventory}"
@@ -109,7 +109,7 @@ class SshHosts:
         return [sys.executable, "-B", "-m", "devvm.parity", *arguments]
 
     def _environment(self) -> dict[str, str]:
-        """Where Python finds devvm; where testinfra finds ansible-inventory."""
+        """Variables that let Python find devvm, and testinfra find ansible-inventory."""
         path = process.environment()["PATH"]
         return {
             "PYTHONPATH": str(Path(devvm.__file__).parent.parent),

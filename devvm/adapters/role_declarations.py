@@ -1,7 +1,6 @@
-"""What roles declare to devvm, in their own `vars/main.yml`: packages and state paths.
+"""What roles declare in their `vars/main.yml`: packages and state paths.
 
-Declared once: the role installs and uses the same list that devvm reads here, so the two can't
-drift apart.
+The role itself uses the same lists that devvm reads here, so the two can't drift apart.
 """
 
 from __future__ import annotations
@@ -20,17 +19,17 @@ _DIRECTORY = re.compile(r"(/(?!\.\.?(/|$))[A-Za-z0-9._@-]+)+")
 
 
 class RoleDeclarations:
-    """The declarations of every role in a folder.
+    """Implements `RoleDeclarations` for the roles in a folder.
 
-    All roles count, those of later playbooks too: what they need must be in the box, because a VM
-    may have no way to a mirror.
+    All of them count, also those applied later: their packages must be in the box, because a VM may
+    have no access to a mirror.
     """
 
     def __init__(self, roles: Path) -> None:
         self._roles = roles
 
     def packages(self) -> tuple[str, ...]:
-        """Debian packages that the roles need, sorted, each once.
+        """The Debian packages that the roles need, sorted, each once.
 
         Raises:
             OperationError: a role's declaration is not a list of package names.
@@ -44,7 +43,7 @@ class RoleDeclarations:
         return tuple(sorted(found))
 
     def state_paths(self) -> tuple[str, ...]:
-        """Directories that hold state a person would miss, sorted.
+        """The roles' state paths, sorted.
 
         Raises:
             OperationError: a path is not absolute, or lies inside another one.
@@ -57,7 +56,7 @@ class RoleDeclarations:
                     raise _bad(path, f"{item!r} has no absolute `path`")
                 found.add(PurePosixPath(text))
         for inner in found:
-            # Seeding and binding one would take the other along.
+            # Seeding and bind-mounting the outer one would include the inner one.
             outer = found.intersection(inner.parents)
             if outer:
                 raise OperationError(

@@ -1,7 +1,7 @@
-"""testinfra: runs the shipped parity suite (`tests/parity`) against one machine.
+"""Runs the shipped parity suite (`tests/parity`) against one machine, with testinfra.
 
-The suite runs as a child, so that it is the very thing that people run with pytest themselves, and
-what pytest, its plugins or a broken check do can't touch devvm. Results come as events.
+The suite runs in a child process, exactly as people run it with pytest themselves, so that pytest,
+its plugins or a broken check can't affect devvm. Results come as events.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from devvm.ports.services import Detail
 from devvm.system import process, tempdir
 from devvm.system.jsonlines import Event, following
 
-#: pytest's exit code for a suite that ran and found a check that fails.
+#: pytest's exit code if the suite ran and a check failed.
 _CHECKS_FAILED = 1
-#: Seconds to get a connection: an emulated guest under load is slow to say hello.
+#: Seconds to connect: an emulated guest under load is slow.
 _CONNECT_TIMEOUT = 60
 
 
 class Testinfra:
-    """Satisfies `Verifier`.
+    """Implements `Verifier`.
 
     Args:
         suite: The folder of the parity suite.
-        production: The folder that says what production is.
+        production: The folder that describes production.
         overlay: `dev` for machines with the dev overlay, `none` for machines as in production.
     """
 
-    __test__ = False  # pytest: this is no test
+    __test__ = False  # tells pytest that this isn't a test
 
     def __init__(self, *, suite: Path, production: Path, overlay: str = "dev") -> None:
         self._suite = suite
@@ -52,20 +52,20 @@ class Testinfra:
         packages: Mapping[str, str] | None = None,
         junit: Path | None = None,
     ) -> tuple[CheckResult, ...]:
-        """Run every check of the suite against one machine, in the order of their names.
+        """Run all checks of the suite against one machine, and return their results by name.
 
-        Checks that do not concern the machine (a data disk's, where it has none) are left out.
+        Checks that don't apply to the machine (no data disk) are left out.
 
         Args:
             target: The machine.
-            detail: Told what is being looked at.
-            log: Gets pytest's output.
-            packages: The versions of packages in the machine's release, where that is known.
-            junit: A file for the results as JUnit XML.
+            detail: Called with what is being checked.
+            log: File to append pytest's output to.
+            packages: The versions of packages in the machine's release, if known.
+            junit: File for the results as JUnit XML.
 
         Raises:
-            OperationError: the suite could not run: the machine can't be reached, an expectation
-                file is broken.
+            OperationError: the suite could not run: the machine can't be reached, or a file of
+                expectations is invalid.
             HostNotReadyError: this Python environment is gone.
         """
         with tempdir.folder("verify") as private:
@@ -94,7 +94,7 @@ class Testinfra:
         """The names of all checks.
 
         Raises:
-            OperationError: an expectation file is broken.
+            OperationError: a file of expectations is invalid.
         """
         argv = [sys.executable, "-B", "-m", "devvm.parity", "names"]
         argv += [f"--overlay={self._overlay}", f"--production={self._production}"]
@@ -105,13 +105,13 @@ class Testinfra:
         return tuple(out.split())
 
     def _path(self) -> dict[str, str]:
-        """Where Python finds devvm, of which most of the suite is a part."""
+        """Variables that let Python find devvm, which most of the suite is part of."""
         return {"PYTHONPATH": str(Path(devvm.__file__).parent.parent)}
 
     def _argv(self, target: Target, private: Path, results: Path, junit: Path | None) -> list[str]:
         settings = private / "pytest.ini"
         settings.write_text("[pytest]\njunit_family = xunit1\n", encoding="utf-8")
-        # The SSH configuration says whether connections are shared; testinfra is to add nothing.
+        # The SSH configuration decides about connection sharing; testinfra must not add its own.
         host = f"ssh://{target.alias}?controlpersist=0&timeout={_CONNECT_TIMEOUT}"
         return [
             sys.executable,
@@ -123,7 +123,7 @@ class Testinfra:
             f"--overlay={self._overlay}",
             f"--results={results}",
             f"--production={self._production}",
-            # Whatever pytest finds around the suite or in the environment is not for it.
+            # pytest must not use settings that it finds near the suite or in the environment.
             f"-c={settings}",
             f"--rootdir={self._suite.parent}",
             "-ptestinfra.plugin",
@@ -144,7 +144,7 @@ def _environment(private: Path) -> dict[str, str]:
 
 @dataclass
 class _Story:
-    """What the events of one run tell."""
+    """What the events say about a run."""
 
     target: Target
     log: Path
@@ -153,7 +153,7 @@ class _Story:
     aborted: str | None = None
 
     def tell(self, event: Event) -> None:
-        """Take in one event."""
+        """Process an event."""
         match event["event"]:
             case "aborted":
                 self.aborted = event["message"]
@@ -163,11 +163,11 @@ class _Story:
                     self.results.append(_result(event))
 
     def sorted(self) -> tuple[CheckResult, ...]:
-        """The results by name."""
+        """The results, sorted by name."""
         return tuple(sorted(self.results, key=lambda result: result.name))
 
     def failure(self, error: process.ProcessError) -> OperationError:
-        """What a suite that could not run is to be told as."""
+        """The error for a suite that could not run."""
         alias, ssh_config = self.target.alias, shlex.quote(str(self.target.ssh_config))
         if self.aborted is not None:
             return OperationError(

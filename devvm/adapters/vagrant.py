@@ -20,10 +20,10 @@ from devvm.system import process, tempdir
 
 Detail = Callable[[str], None]
 
-#: The one version that a devvm box has: its release is part of its name.
+#: The version of every devvm box: the release is in the box's name.
 BOX_VERSION = "1.0.0"
 
-#: Nothing is looked up on the network and nothing is told to anyone; plain text; our provider.
+#: No update checks and no telemetry; plain text; our provider.
 _ENVIRONMENT = {
     "VAGRANT_BOX_UPDATE_CHECK_DISABLE": "1",
     "VAGRANT_CHECKPOINT_DISABLE": "1",
@@ -31,10 +31,10 @@ _ENVIRONMENT = {
     "VAGRANT_NO_COLOR": "1",
 }
 _POLL = 0.2
-#: How long Vagrant may take to put itself in order after an interrupt.
+#: Seconds that Vagrant may take to clean up after an interrupt.
 _STOP_TIMEOUT = 20.0
 
-#: What Vagrant says, and what a person is told about it; everything else stays in the log.
+#: Vagrant's messages, and the progress text for each. All others only go to the log.
 _DETAILS = (
     (re.compile(r"Adding box"), "adding the box to Vagrant"),
     (re.compile(r"Unpacking necessary files|Box download is resuming|Downloading:"), "unpacking"),
@@ -48,7 +48,7 @@ _DETAILS = (
     (re.compile(r"Machine booted and ready"), "booted"),
 )
 
-#: Failures of Vagrant's that have a known way out.
+#: Vagrant errors with a known solution.
 _HINTS = (
     (
         re.compile(r"another process .*is already (performing|reading)", re.DOTALL),
@@ -72,31 +72,31 @@ class VagrantError(OperationError):
 
 
 class LibvirtVagrant:
-    """The `Vagrant` port: this user's own Vagrant, with the libvirt provider."""
+    """Implements `Vagrant` with this user's own Vagrant."""
 
     def box_registered(self, box: Box) -> bool:
         """Whether this user's Vagrant has the box."""
         return self._find_image(box) is not None
 
     def add_box(self, box: Box, detail: Detail) -> None:
-        """`vagrant box add`, with the box's sha256 checked by Vagrant.
+        """Run `vagrant box add`, which checks the box's sha256.
 
         Raises:
-            VagrantError: the file is damaged, or there is no room.
+            VagrantError: the file is damaged, or there is no disk space left.
         """
         with tempdir.folder("vagrant") as folder:
             log = folder / "vagrant.log"
             catalog = folder / "catalog.json"
             catalog.write_text(json.dumps(_catalog(box)), encoding="utf-8")
-            # Vagrant takes the box's name from the catalog, so its URL stands in the name's place.
+            # Vagrant reads the box's name from the catalog, whose path is passed as the name.
             try:
                 _Cli(folder, log, detail).box_add(str(catalog), None, force=True)  # type: ignore[no-untyped-call]
             except VagrantError as error:
-                error.log = None  # it goes with the folder, and its end is in the details
+                error.log = None  # deleted with the folder; the details have its last lines
                 raise
 
     def remove_box(self, box: Box) -> None:
-        """`vagrant box remove`; nothing where it is gone."""
+        """Run `vagrant box remove`, if the box is registered."""
         if not self.box_registered(box):
             return
         with tempdir.folder("vagrant") as folder:
@@ -106,7 +106,7 @@ class LibvirtVagrant:
     def volume_name(self, box: Box) -> str:
         """The name that vagrant-libvirt gives to the box's image in the pool.
 
-        Where the pool has a volume of this name, vagrant-libvirt uses it and uploads nothing.
+        If the pool has a volume of this name, vagrant-libvirt uses it and uploads nothing.
         """
         return f"{_stored(box.vagrant_name)}_vagrant_box_image_{BOX_VERSION}_box.img"
 
@@ -126,33 +126,33 @@ class LibvirtVagrant:
         return found
 
     def up(self, folder: Path, detail: Detail, log: Path) -> None:
-        """`vagrant up` in a folder with a Vagrantfile; what it made stays where it fails.
+        """Run `vagrant up` in a folder with a Vagrantfile. If it fails, nothing is undone.
 
         Raises:
-            VagrantError: Vagrant failed; the log has all that it printed.
+            VagrantError: Vagrant failed; the log has all of its output.
         """
         _Cli(folder, log, detail).up()  # type: ignore[no-untyped-call]
 
     def _find_image(self, box: Box) -> Path | None:
-        # `vagrant box list` reads these folders too, and takes a second for it. Vagrant moves a
-        # box to its place only when it is unpacked whole.
+        # `vagrant box list` reads these folders too, but takes a second. A folder is complete:
+        # Vagrant moves a box there only after unpacking it.
         version = _boxes() / _stored(box.vagrant_name) / BOX_VERSION
-        # since Vagrant 2.4 with a folder for the architecture in between
+        # Since Vagrant 2.4, there is a folder for the architecture in between.
         return next(
             (p for g in ("libvirt", "*/libvirt") for p in version.glob(f"{g}/box.img")), None
         )
 
 
 class _Cli(vagrant.Vagrant):
-    """python-vagrant's verbs, run by devvm's own process runner.
+    """python-vagrant's commands, run by devvm's own process runner.
 
-    That closes python-vagrant's traps: its parsed commands swallow an exit code that is not 0, its
-    stderr goes to /dev/null, and its child would get a Ctrl-C together with devvm and live on.
+    This avoids python-vagrant's traps: its parsed commands ignore a non-zero exit code, their
+    stderr goes to /dev/null, and the child would get Ctrl-C together with devvm and live on.
 
     Args:
         root: The folder with the Vagrantfile.
-        log: The file that raw output is appended to.
-        detail: Told what Vagrant is doing.
+        log: The file to append raw output to.
+        detail: Called with what Vagrant is doing.
     """
 
     def __init__(self, root: Path, log: Path, detail: Detail) -> None:
@@ -163,7 +163,7 @@ class _Cli(vagrant.Vagrant):
     def _call_vagrant_command(self, args: Sequence[str | None]) -> None:
         argv = [_program(), *(a for a in args if a is not None)]
         if "up" in argv:
-            # devvm undoes a failed create itself, in one way wherever it failed (or keeps it).
+            # devvm itself undoes a failed create, or keeps it, whichever step failed.
             argv.append("--no-destroy-on-error")
         self._log.touch()
         with self._log.open(encoding="utf-8", errors="replace") as output:
@@ -173,15 +173,15 @@ class _Cli(vagrant.Vagrant):
             raise _failed(said, self._log)
 
     def _follow(self, argv: Sequence[str], output: IO[str]) -> process.Completed:
-        """Run Vagrant to its end, and tell what it is doing while it is at it."""
+        """Run Vagrant, wait for it to end, and report what it is doing meanwhile."""
         lines: list[str] = []
         with process.background(
             argv,
             env={**_ENVIRONMENT, "VAGRANT_CWD": self.root},
             log=self._log,
-            stop_signal=signal.SIGINT,  # Vagrant ends what it is doing, and gives its locks back
+            stop_signal=signal.SIGINT,  # Vagrant stops what it is doing and releases its locks
             stop_timeout=_STOP_TIMEOUT,
-            death_signal=signal.SIGKILL,  # the next command undoes what it had begun
+            death_signal=signal.SIGKILL,  # the next command undoes what it started
         ) as child:
             ended = False
             while not ended:
@@ -197,19 +197,19 @@ class _Cli(vagrant.Vagrant):
 
 
 def tell(line: str, detail: Detail) -> None:
-    """Say in our words what a line of Vagrant's output means, where it means something."""
+    """Report what a line of Vagrant's output means, if it is a known one."""
     for pattern, text in _DETAILS:
         if pattern.search(line):
             detail(text)
 
 
 def hint(output: str) -> str | None:
-    """The known way out of a failure, from what Vagrant printed."""
+    """The known solution for a failure with this output, or None."""
     return next((text for pattern, text in _HINTS if pattern.search(output)), None)
 
 
 def _failed(said: process.Completed, log: Path) -> VagrantError:
-    # The settings of the VM, which Vagrant prints with " -- ", are no news.
+    # The lines with " -- " list the VM's settings, which don't matter here.
     lines = [line for line in said.stdout.splitlines()[1:] if line.strip() and " -- " not in line]
     return VagrantError(
         f"vagrant {said.argv[1]} failed (exit code {said.returncode})",
@@ -249,4 +249,4 @@ def _boxes() -> Path:
 
 
 def _ignore(_text: str) -> None:
-    """Nobody is told."""
+    """Don't report anything."""
