@@ -1,1 +1,1 @@
-"""Root file systems, disks and boxes: from packages to a file that can be booted."""
+"""Root file systems, disks and boxes: everything from packages to a bootable image."""

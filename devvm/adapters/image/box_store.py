@@ -1,7 +1,7 @@
-"""The boxes on this host: one folder a release, with the Vagrant box and its metadata.
+"""The boxes on this host: a folder for each release, with the Vagrant box and its metadata.
 
-A box is registered when its `metadata.json` is there: it is written last, whole, and only for a
-box that was verified. A folder without one is what an interrupted build left.
+A box is registered if it has a `metadata.json`, which is written last, atomically, and only for a
+verified box. A folder without one was left by an interrupted build.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ _METADATA = "metadata.json"
 
 
 class FolderBoxStore:
-    """The folder of boxes.
+    """Implements `BoxStore` and `BoxWriter` with a folder of boxes.
 
     Args:
-        state: The state folder that it is in.
+        state: The host's state folder.
     """
 
     def __init__(self, state: State) -> None:
         self._folder = state.boxes
 
     def list(self) -> list[Box]:
-        """Every registered box, newest first.
+        """All registered boxes, newest first.
 
         Raises:
             OperationError: a box's metadata can't be read.
@@ -50,15 +50,15 @@ class FolderBoxStore:
         return sorted(found, key=lambda box: (box.built_at, box.release), reverse=True)
 
     def find(self, release: str) -> Box | None:
-        """The box of `release`, whenever it was built, or None."""
+        """The box of `release`, whatever the date in its name, or None."""
         return next((box for box in self.list() if same_release(box.release, release)), None)
 
     def details(self, box: Box) -> dict[str, Any]:
-        """All that is kept of a registered box."""
+        """The metadata of a registered box."""
         return _load(box.path.with_name(_METADATA))
 
     def package_set(self, box: Box) -> PackageSet | None:
-        """The exact packages of a registered box; None where that is not on record.
+        """The exact packages of a registered box; None if its metadata doesn't have them.
 
         Raises:
             OperationError: its metadata can't be read.
@@ -73,7 +73,7 @@ class FolderBoxStore:
             raise _unreadable(metadata, str(error)) from None
 
     def damage(self, box: Box) -> str | None:
-        """Why the file is not the one that was registered, in words; None where it is."""
+        """How the box's file differs from the one that was registered; None if it doesn't."""
         try:
             actual = _sha256(box.path)
         except OSError as error:
@@ -83,18 +83,18 @@ class FolderBoxStore:
         return None
 
     def sha256(self, file: Path) -> str:
-        """The hash over a file."""
+        """The SHA-256 of a file."""
         return _sha256(file)
 
     def image_sha256(self, box: Box) -> str:
-        """The hash over a box's disk image.
+        """The SHA-256 of a box's disk image.
 
         Raises:
-            OperationError: it is not on record, and the box's file can't be read.
+            OperationError: the metadata doesn't have it, and the box's file can't be read.
         """
         if box.image_sha256:
             return box.image_sha256
-        try:  # of a box that was built before its image's hash was kept
+        try:  # older boxes have no hash of their image in the metadata
             with tarfile.open(box.path) as archive:
                 image = archive.extractfile("box.img")
                 assert image is not None
@@ -109,10 +109,10 @@ class FolderBoxStore:
     def pack(
         self, image: Path, release: str, destination: Path, packages: PackageSet | None = None
     ) -> Box:
-        """Write the Vagrant box of a disk image: a candidate, not registered, not verified.
+        """Write a Vagrant box with a disk image: a candidate, neither verified nor registered.
 
-        Whole or not at all. The image is compressed already, so the archive is not. The packages
-        go along, so that what the box is can be told wherever Vagrant has unpacked it.
+        All or nothing. The archive isn't compressed, because the image is. The package set is
+        included, so that the box can be identified wherever Vagrant has unpacked it.
         """
         unfinished = destination.with_suffix(".part")
         metadata = {"provider": "libvirt", "format": "qcow2", "virtual_size": DISK_GIB}
@@ -135,20 +135,20 @@ class FolderBoxStore:
         )
 
     def register(self, box: Box, facts: Mapping[str, Any]) -> Box:
-        """Move a verified candidate to its place; its metadata, written last, makes it a box.
+        """Register a verified candidate. Its metadata is written last.
 
         Args:
             box: The candidate.
-            facts: What else is kept of it: `built_at`, `debian`, `packages` and more.
+            facts: Further metadata: `built_at`, `debian`, `packages` and more.
         """
         folder = self._folder / box.release
         metadata = folder / _METADATA
-        metadata.unlink(missing_ok=True)  # from here to the end there is no box of this release
+        metadata.unlink(missing_ok=True)  # until the end, the release has no registered box
         folder.mkdir(exist_ok=True)
         folder.chmod(0o2775)
         destination = folder / _FILE
         with box.path.open("rb") as file:
-            os.fsync(file.fileno())  # a box that is there is whole, also after a crash of the host
+            os.fsync(file.fileno())  # a registered box is complete, even after the host crashed
         box.path.replace(destination)
         for path in (folder, destination):
             os.chown(path, -1, self._folder.stat().st_gid)
@@ -170,7 +170,7 @@ class FolderBoxStore:
         """Delete the box's files, its metadata first.
 
         Raises:
-            HostNotReadyError: this user may not.
+            HostNotReadyError: this user has no permission.
         """
         folder = self._folder / box.release
         try:
@@ -209,7 +209,7 @@ def _read(metadata: Path) -> Box:
             debian=content["debian"],
             packages=content["packages"],
             image_sha256=content.get("image_sha256", ""),  # older boxes have none
-            production_sha256=content.get("production_sha256", ""),  # neither
+            production_sha256=content.get("production_sha256", ""),  # nor this
             content=content.get("content") or hash_of(content["release"]),
             moved=tuple(MovedPackage(**one) for one in content.get("moved", ())),
         )

@@ -1,6 +1,6 @@
-"""Makes the file that becomes a VM's data disk: a sparse qcow2 with one labelled ext4.
+"""Creates the file that becomes a VM's data disk: a sparse qcow2 with one labelled ext4.
 
-Everything happens in the file itself: no loop device, no mount, no root.
+It only writes to files: no loop devices, no mounts, no root.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ IDENTITY = "identity"
 
 
 class Ext4DataDisks:
-    """The `DataDisks` port, by mke2fs, debugfs, qemu-img and ssh-keygen."""
+    """Implements `DataDisks` with mke2fs, debugfs, qemu-img and ssh-keygen."""
 
     def make(self, destination: Path, size_gib: int, identity: Mapping[str, str]) -> None:
-        """A qcow2 with one labelled ext4, holding `/identity/FILE` for each item, root only.
+        """Write a qcow2 with a labelled ext4 that has `/identity/NAME`, root only, by item.
 
-        The files hold private keys: they are staged, as the image is, in a folder that only this
-        user can enter, beside `destination`.
+        Files and image are staged beside `destination`, in a folder that only this user can enter,
+        because some of the files are private keys.
 
         Args:
-            destination: The file to make; must lie in a folder that only this user can enter.
+            destination: The file to create, in a folder that only this user can enter.
             size_gib: What the guest sees; the file is as large as its content.
-            identity: File names and contents.
+            identity: Contents of files, by name.
         """
         with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".data-disk-") as private:
             staging = Path(private) / "staging"
@@ -43,7 +43,7 @@ class Ext4DataDisks:
             destination.chmod(0o600)
 
     def new_host_key(self, comment: str) -> tuple[str, str]:
-        """A new ed25519 key pair: private and public, in OpenSSH's form."""
+        """Generate an ed25519 key pair: private and public, in OpenSSH's format."""
         with tempdir.folder("host-key") as private:
             key = private / "key"
             process.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", key])
@@ -55,13 +55,13 @@ def _format(image: Path, size_gib: int, content: Path) -> None:
         file.truncate(size_gib * 1024**3)
     process.run(
         ["mke2fs", "-q", "-t", "ext4", "-L", LABEL, "-m", "1", "-d", content,
-         # the guest's kernel fills in the inode tables later, and freed blocks go back to the host
+         # the guest's kernel initializes the inode tables later, and discards freed blocks
          "-E", "root_owner=0:0,lazy_itable_init=1,lazy_journal_init=1,nodiscard", image]
     )  # fmt: skip
 
 
 def _give_to_root(image: Path, staging: Path) -> None:
-    """mke2fs copies the owner from the staged files, and that is whoever runs devvm."""
+    """Make root own the files, because mke2fs copied their owner from the staging folder."""
     commands = [
         command
         for path, is_folder in _inodes(staging)

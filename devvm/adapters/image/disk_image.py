@@ -1,7 +1,7 @@
 """Turns a root file system into a bootable disk, without loop devices or partition scanning.
 
-The partition table is written into a file, the file system is filled from the directory at its
-place in that file, and the boot loader is installed by booting the disk once.
+The partition table is written to a file, the file system is created from the directory at its
+offset in that file, and the boot loader is installed by booting the disk once.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _TAIL = _MIB
 _BIOS_BOOT = "21686148-6449-6E6F-744E-656564454649"
 _LINUX = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
 
-#: What the kernel runs in place of systemd, once. It is read from a disk of its own, so that
-#: nothing of it is ever in the image; sh reads no further than where the machine powers off.
+#: What the kernel runs once, instead of systemd. It is on a separate disk, so that none of it gets
+#: into the image. The machine powers off before sh reads past the end of the script.
 _INSTALLER = """\
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 mount -t proc proc /proc
@@ -38,27 +38,27 @@ echo o >/proc/sysrq-trigger
 while :; do :; done
 """
 _READY = "devvm: boot loader ready"
-#: Emulated, on two busy processors, it takes half a minute.
+#: With emulation, on two busy processors, it takes half a minute.
 _INSTALL_SECONDS = 600.0
 
 
 class DiskImages:
-    """sfdisk, mke2fs, qemu-img and QEMU."""
+    """Implements `DiskImages` with sfdisk, mke2fs, qemu-img and QEMU."""
 
     def assemble(self, root: Path, destination: Path, *, size_gib: int, log: Path) -> None:
-        """Write a raw disk image, whole or not at all: a GPT with `root` in its one file system.
+        """Write a raw disk image, all or nothing: a GPT whose only file system holds `root`.
 
         Raises:
             OperationError: a tool failed.
         """
         unfinished = destination.with_suffix(".part")
         unfinished.unlink(missing_ok=True)
-        # Not before: in a container, where the box is converged, there is no such disk.
+        # Only now, because the container in which Ansible configured the root has no such disk.
         (root / "etc/fstab").write_text(f"LABEL={ROOT_LABEL} / ext4 errors=remount-ro 0 1\n")
         size = size_gib * 1024 * _MIB
         root_size = size - _ROOT_START - _TAIL
         with unfinished.open("wb") as file:
-            file.truncate(size)  # sparse: what is not written takes no space
+            file.truncate(size)  # sparse
         table = (
             "label: gpt\nunit: sectors\n"
             f"start={_MIB // _SECTOR}, size={_MIB // _SECTOR}, type={_BIOS_BOOT}\n"
@@ -68,9 +68,9 @@ class DiskImages:
         process.run(
             [
                 "mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-L", ROOT_LABEL, "-m", "1",
-                # The guest's boot loader must know every feature, whichever mke2fs the host has.
+                # The guest's boot loader must support all features, whatever the host's mke2fs.
                 "-O", "^metadata_csum_seed,^orphan_file",
-                # Left to the guest, every clone would write these tables into its own overlay.
+                # Otherwise every clone would write these tables to its own overlay.
                 "-E", f"offset={_ROOT_START},lazy_itable_init=0,lazy_journal_init=0",
                 "-d", root, unfinished, str(root_size // 4096),
             ],
@@ -88,22 +88,22 @@ class DiskImages:
         detail: Detail,
         log: Path,
     ) -> None:
-        """Write a compressed qcow2 that boots by itself, whole or not at all; `disk` stays as is.
+        """Install a boot loader and write the disk as a compressed qcow2, all or nothing.
 
         Args:
-            disk: What `assemble` made.
+            disk: The image from `assemble`; it isn't changed.
             root: The tree that it was made from, for its kernel.
             destination: The qcow2 file.
-            driver: How to run the guest's processor.
-            detail: Told what is being done.
-            log: Gets the guest's console.
+            driver: KVM or emulation.
+            detail: Called with the current step.
+            log: File to append the guest's console output to.
 
         Raises:
             OperationError: the boot loader was not installed.
         """
         unfinished = destination.with_suffix(".part")
         folder = destination.with_name("boot")
-        trees.remove(folder)  # of a run that was killed
+        trees.remove(folder)  # left by a killed run
         folder.mkdir()
         try:
             overlay = folder / "overlay.qcow2"

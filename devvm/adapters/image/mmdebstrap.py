@@ -1,4 +1,4 @@
-"""Makes a Debian root file system with mmdebstrap, at the speed of the host."""
+"""Builds Debian root file systems with mmdebstrap, at the speed of the host."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from devvm.domain.package_set import SUITE
 from devvm.ports.services import Detail
 from devvm.system import process, trees
 
-#: The account that devvm and Vagrant log in with: Ansible needs it before it can make anything.
+#: The account that devvm, Vagrant and Ansible log in with, so Ansible can't be what creates it.
 _ACCOUNT_HOOKS = (
     (
         'chroot "$1" useradd --system --create-home --home-dir /var/lib/vagrant '
@@ -27,13 +27,13 @@ _ACCOUNT_HOOKS = (
 
 
 class Mmdebstrap:
-    """The tool that installs all packages before Ansible runs."""
+    """Implements `RootFilesystems` with mmdebstrap."""
 
     def check(self) -> None:
-        """Raise unless root file systems can be made here.
+        """Raise an error unless root file systems can be built here.
 
         Raises:
-            HostNotReadyError: not root, or mmdebstrap is missing.
+            HostNotReadyError: this isn't root, or a program is missing.
         """
         if os.geteuid() != 0:
             raise HostNotReadyError(
@@ -67,24 +67,24 @@ class Mmdebstrap:
         detail: Detail,
         log: Path,
     ) -> None:
-        """Write the tarball of a root file system with these packages; whole or not at all.
+        """Write a tarball of a root file system with these packages, all or nothing.
 
-        No service starts while packages are installed, recommended packages stay out (roles name
-        what they need), and the account `vagrant` is there with sudo and without a key.
+        No services are started, and recommended packages aren't installed (roles name what they
+        need). The account `vagrant` has sudo, and no key.
 
         Args:
-            packages: Those that are asked for; apt marks the others as installed automatically.
-            repository: A flat repository, where all of them and what they need come from.
-            sources: The lines of the root's own `sources.list`.
-            destination: Where the tarball goes.
-            detail: Told how far it is.
-            log: Gets what mmdebstrap prints.
+            packages: The packages to install; apt marks their dependencies as automatic.
+            repository: The flat repository that has all of them.
+            sources: The lines for the root's own `sources.list`.
+            destination: The tarball.
+            detail: Called with the progress.
+            log: File to append mmdebstrap's output to.
 
         Raises:
-            OperationError: mmdebstrap failed; `details` has apt's own lines.
+            OperationError: mmdebstrap failed; `details` quotes apt.
         """
         scratch = destination.parent / "mmdebstrap"
-        trees.remove(scratch)  # of a run that was killed
+        trees.remove(scratch)  # left by a killed run
         scratch.mkdir()
         unfinished = scratch / "rootfs.tar"
         own_sources = scratch / "sources.list"
@@ -93,7 +93,7 @@ class Mmdebstrap:
         progress = _Progress(detail)
         argv = [
             "mmdebstrap", "--mode=root", "--variant=minbase", "--verbose",
-            # They stay in the box, as 99mmdebstrap: its own apt is patient as well.
+            # These stay in the box, as 99mmdebstrap, so its own apt has the same timeouts.
             '--aptopt=Acquire::Retries "3"',
             '--aptopt=Acquire::http::Timeout "30"',
             f"--include={','.join(packages)}",
@@ -102,7 +102,7 @@ class Mmdebstrap:
             SUITE, str(unfinished), f"deb [trusted=yes] copy://{quote(str(repository))} ./",
         ]  # fmt: skip
         try:
-            # It mounts /proc, /sys and more in its scratch folder.
+            # Isolated, because it mounts /proc, /sys and more in its scratch folder.
             process.stream(
                 argv, progress.line, env={"TMPDIR": str(scratch)}, log=log, isolated=True
             )
@@ -121,7 +121,7 @@ class Mmdebstrap:
 
 
 class _Progress:
-    """Turns what apt and dpkg print into a line for a person, and keeps apt's errors."""
+    """Turns the output of apt and dpkg into progress messages, and collects errors."""
 
     def __init__(self, detail: Detail) -> None:
         self._detail = detail
@@ -141,5 +141,5 @@ class _Progress:
             self._detail(f"setting up {text.split()[2]} ({self._set_up} of {total})")
         elif text.startswith("I: running --"):
             self._detail("creating the account")
-        elif text.startswith("I: ") and "/" not in text:  # steps, not its scratch folders
+        elif text.startswith("I: ") and "/" not in text:  # its steps, not paths of scratch folders
             self._detail(text[3:])

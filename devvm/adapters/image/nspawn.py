@@ -1,7 +1,7 @@
-"""Boots a root file system in a systemd-nspawn container, reachable over SSH.
+"""Boots a root file system in a systemd-nspawn container, with SSH access.
 
-The container has a real systemd and no network but its own loopback. SSH goes there through
-`nsenter` and `socat`, so it needs no address, and its host key is known before it starts.
+The container has a real systemd, and no network except its own loopback. SSH connects through
+`nsenter` and `socat`, so it needs no address; the host key is known before the container starts.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from devvm.system import process, tempdir
 
 _START_SECONDS = 120.0
 _STOP_SECONDS = 180.0
-#: Tells whose container a process is the first one of, also when nspawn is gone.
+#: Variable with the container's name, which identifies its first process even after nspawn died.
 _MARK = "DEVVM_CONTAINER"
 
-#: As with nspawn's `--boot`, but the container ends with nspawn: that does not kill it.
+#: Like nspawn's `--boot`, but the container dies when nspawn is killed.
 _INIT = ("setpriv", "--pdeathsig", "KILL", "--", "/lib/systemd/systemd")
-#: What systemd powers off for (systemd(1), "Signals").
+#: The signal that tells systemd to power off (systemd(1), "Signals").
 _POWER_OFF = "SIGRTMIN+3"
-#: The build has a lock of its own; nspawn's would leave files beside the tree and in /run.
+#: The build has its own lock; nspawn's would leave files beside the tree and in /run.
 _ENVIRONMENT = {"SYSTEMD_NSPAWN_LOCK": "0"}
-#: Where nspawn keeps a folder of each container on the host.
+#: nspawn has a folder here for each container.
 _PROPAGATED = Path("/run/systemd/nspawn/propagate")
 
 _SSH_CONFIG = """\
@@ -51,7 +51,7 @@ Host {name}
 
 
 class _Running(Protocol):
-    """The process of systemd-nspawn."""
+    """A systemd-nspawn process."""
 
     @property
     def pid(self) -> int: ...
@@ -62,24 +62,23 @@ class _Running(Protocol):
 
 
 class Nspawn:
-    """systemd-nspawn."""
+    """Implements `Containers` with systemd-nspawn."""
 
     @contextmanager
     def booted(self, root: Path, *, name: str, detail: Detail, log: Path) -> Iterator[Target]:
-        """A booted container, as a machine to log in to as `vagrant`.
+        """Boot a container with SSH login as `vagrant`.
 
-        At the end it is shut down in order, so that databases close their files. Where this
-        process or systemd-nspawn is killed, the container ends at once. What an older devvm left
-        is ended first.
+        At the end it is shut down cleanly, so that databases close their files. If this process or
+        systemd-nspawn is killed, the container ends at once. A leftover container is ended first.
 
         Args:
             root: The root file system; changed by whatever runs in it.
-            name: The machine's name; no other container of this host has it.
-            detail: Told what is being waited for.
-            log: Gets the container's console.
+            name: The machine's name; unique among this host's containers.
+            detail: Called with the current step.
+            log: File to append the container's console output to.
 
         Raises:
-            OperationError: it does not boot, or does not shut down in order.
+            OperationError: the container doesn't boot, or doesn't shut down cleanly.
         """
         remove_leftovers(name)
         try:
@@ -113,17 +112,17 @@ class Nspawn:
 
 
 def remove_leftovers(name: str) -> None:
-    """End a container that was left behind: nspawn, and the first process inside.
+    """End a container that was left behind: kill nspawn and the container's first process.
 
-    The container's other processes die with its first one. That one dies with nspawn, but in a
-    container of an older devvm, and while nspawn is about to start it.
+    The container's other processes die with the first one. That one dies with nspawn, except in a
+    container of an older devvm, and while nspawn is just starting it.
     """
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             if _is_nspawn(folder, name) or _is_first_inside(folder, name):
                 os.kill(int(folder.name), signal.SIGKILL)
                 _wait_until_gone(folder)
-    with suppress(FileNotFoundError):  # nspawn removes it only where it ends in order
+    with suppress(FileNotFoundError):  # nspawn only removes it if it ends normally
         (_PROPAGATED / name).rmdir()
 
 
@@ -156,12 +155,12 @@ def _argv(root: Path, name: str, credential: Path) -> list[str]:
 
 
 def _scope() -> list[str]:
-    """Where systemd runs the host, it gives the container a scope; elsewhere nobody could."""
+    """Options for the container's scope: on a host without systemd, it can't have one."""
     return [] if Path("/run/systemd/system").is_dir() else ["--keep-unit"]
 
 
 def _make_keys(folder: Path, root: Path, name: str) -> Path:
-    """Throwaway keys: one to log in with, given as a credential, and the container's own."""
+    """Create throwaway keys, and return a tmpfiles credential that authorizes the login key."""
     host_key = root / "etc/ssh/ssh_host_ed25519_key"
     if not host_key.exists():
         process.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", host_key])
@@ -180,7 +179,7 @@ def _make_keys(folder: Path, root: Path, name: str) -> Path:
 
 
 def _leader(nspawn: _Running, deadline: float, log: Path) -> int:
-    """The process that is the container's systemd: nspawn's child with number 1 inside."""
+    """Wait for the container's systemd, nspawn's child with PID 1 inside; returns its PID."""
     while time.monotonic() < deadline and nspawn.poll() is None:
         with suppress(OSError):
             children = Path(f"/proc/{nspawn.pid}/task/{nspawn.pid}/children").read_text().split()
@@ -192,18 +191,18 @@ def _leader(nspawn: _Running, deadline: float, log: Path) -> int:
 
 
 def _is_first(folder: Path) -> bool:
-    """Whether a process is number 1 of a namespace inside this one."""
+    """Whether a process has PID 1 in a PID namespace below ours."""
     status = (folder / "status").read_text().splitlines()
     numbers = next(line for line in status if line.startswith("NSpid:")).split()[1:]
     return len(numbers) > 1 and numbers[-1] == "1"
 
 
 def _wait_for_login(nspawn: _Running, target: Target, deadline: float, log: Path) -> None:
-    # Until the boot is over: a service that is still starting would look changed to Ansible.
+    # Wait for the boot to finish: Ansible would report a service that is starting as changed.
     argv = ["ssh", "-F", str(target.ssh_config), target.alias, "systemctl is-system-running --wait"]
     while time.monotonic() < deadline and nspawn.poll() is None:
         result = process.run(argv, check=False, timeout=_START_SECONDS)
-        if result.returncode != 255:  # ssh's own failure; "degraded" is 1
+        if result.returncode != 255:  # 255 is ssh's own failure; for "degraded" it is 1
             return
         time.sleep(0.5)
     raise _did_not_boot(nspawn, log)

@@ -1,4 +1,4 @@
-"""A root file system as a directory: unpacks it, makes it anonymous, looks for secrets in it."""
+"""Root file systems as directories: unpacks and anonymises them, and looks for secrets."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 from devvm.domain.errors import OperationError
 from devvm.system import process, trees
 
-#: Removed: identities, keys and what the build left. Patterns, relative to the root.
+#: What `anonymise` removes. Patterns, relative to the root.
 _REMOVED = (
-    # identities and keys: each machine makes or gets its own at first boot
+    # identities and keys: each machine creates or gets its own at first boot
     "etc/ssh/ssh_host_*_key", "etc/ssh/ssh_host_*_key.pub",
     "etc/ssl/private/*", "etc/ssl/certs/site.crt", "etc/ssl/certs/ssl-cert-snakeoil.pem",
     "var/lib/about/secret_key",
@@ -28,27 +28,27 @@ _REMOVED = (
     "var/lib/systemd/timers/*", "var/lib/systemd/timesync/*", "var/lib/systemd/coredump/*",
     "var/cache/apt/archives/*.deb", "var/cache/apt/*.bin", "var/cache/debconf/*-old",
     "var/cache/ldconfig/aux-cache", "var/lib/apt/lists/*", "var/lib/dpkg/*-old",
-    # what services left when they were stopped
+    # files that services leave when they stop
     "var/lib/redis/*", "var/lib/mysql/*.pid", "var/lib/mysql/ib_buffer_pool",
     "var/lib/mysql/*.err", "var/lib/logrotate/status",
     "tmp/*", "tmp/.[!.]*", "var/tmp/*", "var/tmp/.[!.]*", "run/*",
 )  # fmt: skip
 
-#: Where a key would be a secret. In /usr (but /usr/local) are Debian's files, which the
-#: whole world has.
+#: Folders to search for secrets. /usr, except /usr/local, only has Debian's files, which are
+#: public.
 _SEARCHED = ("boot", "data", "etc", "home", "opt", "root", "srv", "usr/local", "var")
 _PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----")
 _LARGEST_KEY = 1024 * 1024
 
 
 class RootTrees:
-    """Root file systems under construction."""
+    """Implements `RootTrees`."""
 
     def unpack(self, tarball: Path, destination: Path, *, log: Path) -> None:
-        """Unpack with owners, links and extended attributes; what was there before is removed."""
+        """Unpack a tarball with owners, links and extended attributes, replacing `destination`."""
         self.remove(destination)
         destination.mkdir()
-        # The state folder's setgid bit would go on to folders that tar makes for root alone.
+        # Otherwise folders that tar creates would inherit the state folder's setgid bit.
         destination.chmod(0o755)
         process.run(
             [
@@ -59,33 +59,33 @@ class RootTrees:
         )  # fmt: skip
 
     def remove(self, root: Path) -> None:
-        """Delete a tree; nothing where there is none."""
+        """Delete a tree, if it exists."""
         trees.remove(root)
 
     def anonymise(self, root: Path) -> None:
-        """Take out everything that must differ between machines, and every credential.
+        """Remove credentials and everything else that must differ between machines.
 
-        Safe to repeat. An empty machine-id, not a missing one: the machine gets its own at every
-        first boot, but does not reset which units are enabled (machine-id(5), "First Boot
+        Safe to repeat. The machine-id is emptied, not removed: each machine gets its own at first
+        boot, but systemd doesn't reset which units are enabled (machine-id(5), "First Boot
         Semantics").
         """
         top = root.resolve()
         for pattern in _REMOVED:
             for path in sorted(root.glob(pattern)):
-                # A link of the box's, followed from here, would lead into the host.
+                # Followed from here, an absolute link in the box leads to the host's files.
                 if path.parent.resolve().is_relative_to(top):
                     _remove(path)
         for path in _files(root / "var/log"):
-            os.truncate(path, 0)  # services expect owner and mode of their log files
+            os.truncate(path, 0)  # not deleted: services expect their log files' owner and mode
         for path in root.glob("var/mail/*"):
             os.truncate(path, 0)
         (root / "etc/machine-id").write_text("")
         (root / "etc/machine-id").chmod(0o444)
 
     def secrets(self, root: Path) -> list[str]:
-        """What must not be in a box: private keys, and accounts with a password or with none.
+        """Describe each secret in the tree in a sentence with the file's path.
 
-        Each is a sentence that names the file.
+        Secrets are private and authorized keys, and accounts with a password or an empty one.
         """
         found = [f"{_inside(root, path)} holds a private key" for path in _private_keys(root)]
         found += [
@@ -103,7 +103,7 @@ class RootTrees:
         return found
 
     def packages(self, root: Path) -> dict[tuple[str, str], str]:
-        """Versions of installed packages, by name and architecture.
+        """The installed packages: `{(name, architecture): version}`.
 
         Raises:
             OperationError: the tree has no package database.
@@ -133,7 +133,7 @@ class RootTrees:
         return (root / "etc/debian_version").read_text(encoding="utf-8").strip()
 
     def free_bytes(self, folder: Path) -> int:
-        """Space left where a folder is."""
+        """Free space on a folder's file system."""
         return shutil.disk_usage(folder).free
 
 
@@ -145,7 +145,7 @@ def _remove(path: Path) -> None:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    for parent, _, names in os.walk(folder):  # does not follow links: they point at the host
+    for parent, _, names in os.walk(folder):  # doesn't follow links, which may lead to the host
         for name in sorted(names):
             path = Path(parent) / name
             if path.is_file() and not path.is_symlink():
