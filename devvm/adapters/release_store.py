@@ -1,12 +1,12 @@
-"""The releases on record on this host: one folder a release.
+"""The releases recorded on this host: a folder for each release.
 
-`releases/RELEASE/` holds `release.json`, `stack/roles`, `stack/playbooks`, `packages.lock` and
-`production/HASH`. A release is on record when its `release.json` is there: it is written last,
-whole. It also says which of the folders in `production/` counts, so that another takes over from
-one moment to the next; the one before stays for whoever is reading it.
+`releases/RELEASE/` has `release.json`, `stack/roles`, `stack/playbooks`, `packages.lock` and
+`production/HASH`. A release is recorded if it has a `release.json`, which is written last,
+atomically. That file also says which folder in `production/` is current, so replacing production is
+atomic too; the previous folder stays for processes that are reading it.
 
-All of it belongs to the group of the state folder, and none of it is secret: the key that proves
-secrets equal (`manifest.key`) stays with whoever captured production.
+Everything belongs to the state folder's group, and nothing is secret: the key that proves secrets
+equal (`manifest.key`) stays with whoever captured production.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ _RECORD = "release.json"
 
 
 class FolderReleaseStore:
-    """Satisfies `ReleaseStore`.
+    """Implements `ReleaseStore`.
 
     Args:
-        state: The state folder that the records are in.
-        roles: The roles in hand.
-        playbooks: The playbooks in hand.
-        production: The folder that says what production is.
+        state: The host's state folder.
+        roles: The roles of the working tree.
+        playbooks: The playbooks of the working tree.
+        production: The folder that describes production.
     """
 
     def __init__(self, state: State, *, roles: Path, playbooks: Path, production: Path) -> None:
@@ -50,7 +50,7 @@ class FolderReleaseStore:
         self._production = production
 
     def list(self) -> list[Release]:
-        """Every release on record, the newest first; those that are retired too.
+        """All recorded releases, newest first, including retired ones.
 
         Raises:
             OperationError: a record can't be read.
@@ -59,7 +59,7 @@ class FolderReleaseStore:
         return sorted(found, key=lambda r: (r.created_at, r.release), reverse=True)
 
     def find(self, release: str) -> Release | None:
-        """The release, whenever its box was built, or None.
+        """The recorded release, whatever the date in its name, or None.
 
         Raises:
             OperationError: a record can't be read.
@@ -67,10 +67,10 @@ class FolderReleaseStore:
         return next((r for r in self.list() if naming.same_release(r.release, release)), None)
 
     def stack(self, release: str) -> Stack:
-        """What a release on record consists of.
+        """The stack of a recorded release.
 
         Raises:
-            NotFoundError: it is not on record.
+            NotFoundError: the release is not recorded.
             OperationError: it can't be read.
         """
         record, _ = self._record(release)
@@ -88,7 +88,7 @@ class FolderReleaseStore:
         return Stack(files=files, packages=record.packages)
 
     def stack_in_hand(self, packages: Mapping[str, str]) -> Stack:
-        """The stack in hand, as it is put on record, with its box's packages.
+        """The working tree's stack, as a release would record it, with its box's packages.
 
         Raises:
             OperationError: it can't be read.
@@ -97,31 +97,31 @@ class FolderReleaseStore:
         return Stack(files=files, packages=packages)
 
     def package_set(self, release: str) -> PackageSet | None:
-        """The exact packages of a release on record; None where they are not kept with it.
+        """The exact packages of a recorded release; None if they weren't recorded.
 
         Raises:
-            NotFoundError: it is not on record.
+            NotFoundError: the release is not recorded.
             OperationError: they can't be read.
         """
         path = self._folder / self._record(release)[0].release / package_set.FILE
         try:
             return package_set.parse(path.read_bytes().decode(), str(path))
-        except FileNotFoundError:  # of a box that an older devvm built
+        except FileNotFoundError:  # an older devvm built its box
             return None
         except (OSError, ValueError, UsageError) as error:
             raise _unreadable(path, str(error)) from None
 
     def production_sha256(self, release: str) -> str:
-        """A hash over what production is, as it is kept with a release.
+        """A hash over the production that is recorded with a release.
 
         Raises:
-            NotFoundError: it is not on record.
+            NotFoundError: the release is not recorded.
             OperationError: its record can't be read.
         """
         return self._record(release)[1]
 
     def production_in_hand_sha256(self) -> str:
-        """The same hash over what production is according to this devvm's configuration.
+        """The same hash over the production that this devvm is configured with.
 
         Raises:
             OperationError: it can't be read.
@@ -129,10 +129,10 @@ class FolderReleaseStore:
         return _sha256(_production(self._production))
 
     def folders(self, release: str) -> tuple[Path, Path, Path]:
-        """Where a release's roles, playbooks and production are.
+        """The folders of a recorded release's roles, playbooks and production.
 
         Raises:
-            NotFoundError: it is not on record.
+            NotFoundError: the release is not recorded.
             OperationError: a record can't be read.
         """
         record, production_sha256 = self._record(release)
@@ -140,24 +140,24 @@ class FolderReleaseStore:
         return *_roots(folder), _kept_production(folder, production_sha256)
 
     def write(self, release: Release, packages: PackageSet | None = None) -> None:
-        """Put a release on record, with the stack and the production in hand; whole or not at all.
+        """Record a release, with the working tree's stack and current production, all or nothing.
 
-        One that is on record already gets the production in hand.
+        If it is recorded already, only its production is replaced.
 
         Args:
-            release: What is to be on record.
-            packages: Its exact packages; None for one of an older devvm, named by content alone.
+            release: The record.
+            packages: Its exact packages; None for one of an older devvm, named by content only.
 
         Raises:
-            OperationError: the stack in hand is not this release's (any more), or can't be read.
-            HostNotReadyError: this person may not write there.
+            OperationError: the working tree can't be read, or is not (or no longer) this release.
+            HostNotReadyError: this user can't write there.
         """
         folder = self._folder / release.release
         new = not (folder / _RECORD).exists()
         try:
             if new:
                 with suppress(OSError):
-                    trees.remove(folder)  # what a killed one left
+                    trees.remove(folder)  # left by a killed process
                 self._copy_stack(folder)
                 if packages is not None:
                     _write(folder / package_set.FILE, packages.text().encode(), 0o640)
@@ -176,11 +176,11 @@ class FolderReleaseStore:
             raise _unwritable(release.release, error) from None
 
     def change(self, release: Release) -> None:
-        """Write again what is on record of a release; its stack and production stay.
+        """Update the record of a release; its stack and production stay the same.
 
         Raises:
-            NotFoundError: it is not on record.
-            HostNotReadyError: this person may not write there.
+            NotFoundError: the release is not recorded.
+            HostNotReadyError: this user can't write there.
         """
         try:
             self._save(release, self._record(release.release)[1])
@@ -188,7 +188,7 @@ class FolderReleaseStore:
             raise _unwritable(release.release, error) from None
 
     def _record(self, release: str) -> tuple[Release, str]:
-        """A release on record, and the hash over its production."""
+        """A recorded release, and the hash over its production."""
         found = self.find(release)
         if found is None:
             raise NotFoundError(
@@ -197,7 +197,7 @@ class FolderReleaseStore:
         return _read(self._folder / found.release / _RECORD)
 
     def _in_hand(self) -> Iterator[tuple[str, bytes, bool]]:
-        """The files of the stack in hand: path, content, whether a file can be executed."""
+        """The files of the working tree's stack: path, content, and whether it is executable."""
         for name, root in self._stack.items():
             try:
                 for path in naming.files(root):
@@ -214,16 +214,16 @@ class FolderReleaseStore:
         _make(folder)
         _make(folder / "stack")
         for path, content, executable in self._in_hand():
-            # As in a checkout, for roles that copy a file's mode; others don't get in here anyhow.
+            # Modes as in a checkout, for roles that copy them; others can't enter this folder.
             _write(folder / "stack" / path, content, 0o755 if executable else 0o644)
 
     def _copy_production(self, folder: Path, before: str | None) -> str:
-        """Keep the production in hand beside the one before; its hash."""
+        """Copy the current production beside the previous one, and return its hash."""
         files = _production(self._production)
         sha256 = _sha256(files)
         kept = _kept_production(folder, sha256)
         _make(kept.parent)
-        for path in kept.parent.iterdir():  # older ones, and what a killed one left
+        for path in kept.parent.iterdir():  # older ones, and leftovers of killed processes
             if path not in (kept, before and _kept_production(folder, before)):
                 trees.remove(path)
         if not kept.exists():
@@ -247,7 +247,7 @@ class FolderReleaseStore:
 
 
 def _is_of(folder: Path, release: str, packages: PackageSet | None) -> bool:
-    """Whether what is kept in a folder is what the release's name says."""
+    """Whether the content of a folder matches the hash in the release's name."""
     content = naming.content_hash(_roots(folder))
     expected = naming.release_hash(content, packages) if packages else content
     return expected == naming.hash_of(release)
@@ -262,10 +262,10 @@ def _kept_production(folder: Path, sha256: str) -> Path:
 
 
 def _production(folder: Path) -> dict[str, bytes]:
-    """The files that say what production is, by their paths in its folder; nothing private.
+    """The files that describe production, without private ones, by their paths in its folder.
 
     Raises:
-        OperationError: one can't be read.
+        OperationError: a file can't be read.
     """
     found = [*production.files(folder, "dev"), folder / "roles.yml", folder / "waivers.yml"]
     try:
@@ -292,7 +292,7 @@ def _make(folder: Path) -> None:
 
 
 def _write(destination: Path, content: bytes, mode: int) -> None:
-    """Write a file that outlives a crash of the host, and the folders that it is in."""
+    """Write a file and sync it to disk, creating its folders if needed."""
     for parent in reversed(destination.parents):
         _make(parent)
     with destination.open("wb") as file:
@@ -303,14 +303,14 @@ def _write(destination: Path, content: bytes, mode: int) -> None:
 
 
 def _share(path: Path, mode: int) -> None:
-    """Let the state folder's group in, whoever made the file and whatever the umask is."""
+    """Give the state folder's group access, whoever created the file and whatever the umask."""
     if path.stat().st_gid != path.parent.stat().st_gid:
         os.chown(path, -1, path.parent.stat().st_gid)
     path.chmod(mode)
 
 
 def _read(record: Path) -> tuple[Release, str]:
-    """A record, and the hash over the production that is kept with it."""
+    """Read a record, and the hash over the production recorded with it."""
     try:
         content = json.loads(record.read_text(encoding="utf-8"))
         found = content["format"]
