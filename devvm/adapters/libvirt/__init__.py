@@ -1,4 +1,4 @@
-"""A libvirt host. The only package that knows libvirt."""
+"""A libvirt host. No other package uses libvirt."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Libvirt"]
 
 
 class Libvirt:
-    """What satisfies the ports to a libvirt host, over one connection.
+    """Implements the ports in `devvm.ports.hypervisor`, over one connection.
 
     Args:
         config: Names the host, the pool and the network.

@@ -1,4 +1,4 @@
-"""Words with a running guest's agent, which may not be there, or not answer."""
+"""Commands to a running guest's agent, which may be missing or not answer."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 import libvirt
 import libvirt_qemu
 
-#: Seconds; an emulated guest's agent takes its time.
+#: Seconds; an emulated guest's agent is slow.
 _TIMEOUT = 20
 
 
 def read_file(domain: libvirt.virDomain, path: str) -> str | None:
-    """A small text file of the guest's; None where there is no answer or file."""
+    """Read a small text file in the guest; None if there is no such file, or no answer."""
     opened = _ask(domain, "guest-file-open", path=path, mode="r")
     if opened is None:
         return None
@@ -24,12 +24,12 @@ def read_file(domain: libvirt.virDomain, path: str) -> str | None:
 
 
 def authorize_key(domain: libvirt.virDomain, login: str, public_key: str) -> bool:
-    """Let a key in to an account; False where there is no answer."""
+    """Authorize a key for an account; False if that fails."""
     try:
         domain.authorizedSSHKeysSet(
             login, [public_key], libvirt.VIR_DOMAIN_AUTHORIZED_SSH_KEYS_SET_APPEND
         )
-    except libvirt.libvirtError:  # no agent, one that is too old, or no such account
+    except libvirt.libvirtError:  # no agent, an old one, or no such account
         return False
     return True
 

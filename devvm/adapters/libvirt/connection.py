@@ -1,4 +1,4 @@
-"""The connection to libvirt, and its failures in words that a person can act on."""
+"""The connection to libvirt, and the translation of libvirt's errors into devvm's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import libvirt
 
 from devvm.domain.errors import DevvmError, HostNotReadyError, OperationError
 
-#: libvirt's ways to say "there is no such thing", whatever the thing.
+#: libvirt's codes for "not found", for all kinds of objects.
 NOT_FOUND = frozenset(
     {
         libvirt.VIR_ERR_NO_DOMAIN,
@@ -26,7 +26,7 @@ _NO_RIGHTS = frozenset({libvirt.VIR_ERR_AUTH_FAILED, libvirt.VIR_ERR_AUTH_CANCEL
 
 
 class Connection:
-    """One connection to a libvirt host, opened when first used and again when it broke.
+    """One connection to a libvirt host, opened on first use and reopened if it breaks.
 
     Args:
         uri: libvirt's connection URI.
@@ -37,10 +37,10 @@ class Connection:
         self._open: libvirt.virConnect | None = None
 
     def get(self) -> libvirt.virConnect:
-        """The connection.
+        """Return the open connection.
 
         Raises:
-            HostNotReadyError: libvirt does not answer, or does not let this user in.
+            HostNotReadyError: libvirt doesn't answer, or denies this user access.
         """
         if self._open is not None and _alive(self._open):
             return self._open
@@ -54,7 +54,7 @@ class Connection:
 
 @contextmanager
 def translated(brief: str, *, resolution: str | None = None) -> Iterator[None]:
-    """Turn libvirt's errors into devvm's: `brief` says what failed, libvirt's message why."""
+    """Raise libvirt's errors as devvm's: `brief` says what failed, libvirt's message says why."""
     try:
         yield
     except libvirt.libvirtError as error:
@@ -104,4 +104,4 @@ def _alive(connection: libvirt.virConnect) -> bool:
 
 
 def _be_silent(_context: object, _error: object) -> None:
-    """In place of libvirt's own handler, which prints every error to stderr."""
+    """Replace libvirt's own handler, which prints every error to stderr."""

@@ -1,4 +1,4 @@
-"""A domain's definition: what it says of disks and card, and how another is made from it. Pure."""
+"""Domain definitions: reads disks and MAC addresses, and makes changed copies. No I/O."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OEM = "io.systemd.credential"
 
 
 def disks(domain: ET.Element) -> tuple[DomainDisk, ...]:
-    """The disks of a domain that are files."""
+    """The disks of a domain that are backed by files."""
     found = []
     for disk in _disks(domain):
         target = disk.find("target")
@@ -26,18 +26,18 @@ def disks(domain: ET.Element) -> tuple[DomainDisk, ...]:
 
 
 def disks_in(xml: str) -> tuple[DomainDisk, ...]:
-    """The disks of a domain that are files, from its definition."""
+    """The disks in a domain's XML that are backed by files."""
     return disks(ET.fromstring(xml))  # noqa: S314 - libvirt's own answer, or a copy of it
 
 
 def mac(domain: ET.Element) -> str:
-    """The MAC address of the domain's network card; empty where it has none."""
+    """The MAC address of a domain's network card; empty if it has none."""
     card = domain.find("devices/interface/mac")
     return "" if card is None else card.get("address", "")
 
 
 def changed(xml: str, change: DomainChange) -> str:
-    """The definition `xml`, but for what `change` names."""
+    """The definition `xml` with `change` applied."""
     domain = ET.fromstring(xml)  # noqa: S314 - libvirt's own answer, or a copy of it
     for name, text in (("name", change.name), ("uuid", change.uuid), ("title", change.title)):
         if text is not None:
@@ -55,7 +55,7 @@ def changed(xml: str, change: DomainChange) -> str:
 
 
 def bare(name: str, uuid: str, volumes: tuple[DomainDisk, ...]) -> str:
-    """A definition that does nothing but own volumes."""
+    """The definition of a domain that exists only to own volumes."""
     domain = ET.Element("domain", type="qemu")
     ET.SubElement(domain, "name").text = name
     ET.SubElement(domain, "uuid").text = uuid
@@ -96,9 +96,9 @@ def _change_disk(disk: ET.Element, change: DomainChange) -> None:
     if path is not None:
         source = disk.find("source")
         assert source is not None
-        source.clear()  # what libvirt noted of the old file
+        source.clear()  # what libvirt recorded about the old file
         source.set("file", str(path))
-    # A chain that libvirt wrote down goes out of date; without one it looks at the files.
+    # A recorded backing chain would be outdated; without one, libvirt reads the files.
     for name in ("backingStore", "mirror", "readonly"):
         for child in disk.findall(name):
             disk.remove(child)

@@ -1,4 +1,4 @@
-"""The disks of domains: their layers and sizes, changed while a VM runs or is off."""
+"""The disks of domains: their layers and sizes, changed while a VM is running or off."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _SPLIT = (
     libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY
     | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_ATOMIC
     | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REUSE_EXT
-    # libvirt keeps no object of its own: that would stand in the way of later changes
+    # no snapshot object in libvirt, which would prevent later changes
     | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA
 )
 _COPY = (
     libvirt.VIR_DOMAIN_BLOCK_COPY_SHALLOW
     | libvirt.VIR_DOMAIN_BLOCK_COPY_REUSE_EXT
-    # a copy whose end devvm does not see would be dropped at a power-off, and that is right
+    # if devvm dies before the copy ends, a power-off drops the copy, which is what we want
     | libvirt.VIR_DOMAIN_BLOCK_COPY_TRANSIENT_JOB
 )
 _BLOCK_JOB_TIMEOUT = 3600.0
@@ -36,12 +36,12 @@ _POLL = 0.1
 
 
 class Disks:
-    """The disks of one libvirt host's domains.
+    """Implements `Disks` for one libvirt host.
 
     Args:
-        connection: The host.
-        domains: Whose disks they are.
-        volumes: What they lie on.
+        connection: The connection to the host.
+        domains: The host's domains.
+        volumes: The volumes of their disks.
     """
 
     def __init__(self, connection: Connection, domains: Domains, volumes: Volumes) -> None:
@@ -50,7 +50,7 @@ class Disks:
         self._volumes = volumes
 
     def of(self, fqdn: str) -> list[Disk]:
-        """A domain's disks, with their sizes, as its next start has them."""
+        """A domain's disks at its next start, with their sizes."""
         found = []
         for disk in self._domains.disk_sources(fqdn):
             size, used = self._volumes.size(disk.path)
@@ -63,16 +63,16 @@ class Disks:
         return found
 
     def split(self, vm: Vm, on_top: Mapping[str, Path]) -> str:
-        """Put new layers on a VM's disks, all at the same moment; it runs on, if it runs.
+        """Put new layers on a VM's disks, all at the same time; a running VM keeps running.
 
         Args:
             vm: The VM.
             on_top: Empty volumes on top of the present ones, by the disks' roles.
 
         Returns:
-            How the disks below were brought to rest. `off`: the VM was; `frozen`: the guest's
-            agent froze the file systems meanwhile; `crash`: it does not answer, and they are as
-            after a power cut: journals make them whole.
+            The consistency of the layers below. `off`: the VM was off. `frozen`: the guest's agent
+            froze the file systems. `crash`: the agent didn't, so they are as after a power cut,
+            and will recover from their journals.
         """
         if vm.state is VmState.SHUTOFF:
             change = DomainChange(disks=on_top)
@@ -81,10 +81,10 @@ class Disks:
         return "frozen" if self._split_running(vm.fqdn, on_top) else "crash"
 
     def move(self, vm: Vm, role: str, destination: Path) -> None:
-        """Go on, with a disk's newest layer, in another volume, which lies on the same one below.
+        """Move the top layer of a running VM's disk to another volume, on the same layer below.
 
         Raises:
-            OperationError: it could not be copied; the disk is where it was.
+            OperationError: copying failed; the disk is where it was.
         """
         device = self._device(vm.fqdn, role)
         wanted = ET.Element("disk", type="file")
@@ -96,18 +96,18 @@ class Disks:
             self._pivot(domain, device)
 
     def commit(self, vm: Vm, role: str, layer: Path) -> None:
-        """Write what lies above a running VM's disk's layer into that layer, and go on in it.
+        """Merge everything above a layer of a running VM's disk into it, and switch to it.
 
-        All of it is on the disk before QEMU goes on there. (libvirt's other way, to pull the lower
-        layers into the newest one, does not flush: were QEMU killed then, it would be lost.)
+        Everything is flushed before QEMU switches to the layer. (A block pull, libvirt's
+        alternative, doesn't flush: if QEMU were killed then, data would be lost.)
 
         Args:
             vm: The VM.
-            role: The disk's.
-            layer: The layer; nothing else may need it as it is.
+            role: The disk's role.
+            layer: The layer; nothing else may need its present content.
 
         Raises:
-            OperationError: it could not be written; the disk is where it was.
+            OperationError: merging failed; the disk is where it was.
         """
         device = self._device(vm.fqdn, role)
         with translated(f"the layers of {vm.fqdn} can't be merged"):
@@ -117,7 +117,7 @@ class Disks:
             self._pivot(domain, device)
 
     def resize(self, vm: Vm, role: str, size_bytes: int) -> None:
-        """Make a disk larger; its file system is the guest's matter."""
+        """Enlarge a disk. Growing its file system is up to the guest."""
         if vm.state is VmState.SHUTOFF:
             path = next(disk.path for disk in vm.disks if disk.role == role)
             self._volumes.resize(path, size_bytes)
@@ -128,7 +128,7 @@ class Disks:
             self._idle(vm.fqdn).blockResize(device, size_bytes, flags)
 
     def _split_running(self, fqdn: str, layers: Mapping[str, Path]) -> bool:
-        """Put new layers on a running VM's disks; whether its file systems were frozen."""
+        """Put new layers on a running VM's disks; True if its file systems were frozen."""
         request = ET.Element("domainsnapshot")
         disks = ET.SubElement(request, "disks")
         for present in self._disks(fqdn):
@@ -144,9 +144,9 @@ class Disks:
             try:
                 domain.snapshotCreateXML(xml, _SPLIT | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_QUIESCE)
             except libvirt.libvirtError:
-                # No agent, or one that can't freeze: of other reasons the second try dies, too.
+                # No agent, or one that can't freeze. For other reasons, the second try fails too.
                 if set(layers.values()) <= {disk.path for disk in self._disks(fqdn)}:
-                    return True  # split, and only the thaw went wrong
+                    return True  # split; only thawing failed
                 domain.snapshotCreateXML(xml, _SPLIT)
                 return False
             return True
@@ -161,7 +161,7 @@ class Disks:
 
     @staticmethod
     def _pivot(domain: libvirt.virDomain, device: str) -> None:
-        """Wait until a disk's copy is as the disk, and have the VM go on in it."""
+        """Wait until the block job's target has caught up with the disk, and switch to it."""
         try:
             _await_mirror(domain, device)
             domain.blockJobAbort(device, libvirt.VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT)
@@ -170,7 +170,7 @@ class Disks:
             raise
 
     def _idle(self, fqdn: str) -> libvirt.virDomain:
-        """A domain in which no killed command is merging layers any more; others' jobs go on."""
+        """Look up a domain and abort merges that killed commands left; other jobs continue."""
         domain = self._get(fqdn)
         for disk in self._disks(fqdn):
             job = domain.blockJobInfo(disk.device)
@@ -213,4 +213,4 @@ def _abort(domain: libvirt.virDomain, device: str) -> None:
     try:
         domain.blockJobAbort(device, 0)
     except libvirt.libvirtError:
-        return  # it has ended, and so may the VM have
+        return  # the job has ended, and perhaps the VM too

@@ -1,4 +1,4 @@
-"""Domains: listing, definitions, power, removal, their consoles and agents."""
+"""Domains: listing, definitions, power, removal, consoles and agents."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ _UNDEFINE = (
 _UNITS_KIB = {"b": 1 / 1024, "bytes": 1 / 1024, "KiB": 1, "k": 1, "MiB": 1024, "M": 1024,
               "GiB": 1024**2, "G": 1024**2}  # fmt: skip
 _POLL = 0.1
-#: A guest that was asked while it booted may have missed it.
+#: Seconds; a guest that was asked to shut down while it booted may have missed it.
 _ASK_AGAIN = 20.0
 
 
 def parse(xml: str, state: VmState, leases: dict[str, Lease]) -> Vm | None:
-    """A VM from a domain's XML; None where the domain is not a VM of devvm's."""
+    """The VM in a domain's XML; None if the domain isn't a VM of devvm's."""
     domain = ET.fromstring(xml)  # noqa: S314 - libvirt's own answer
     metadata = facts.vm_of(domain)
     if metadata is None:
@@ -72,12 +72,12 @@ def _kept(xml: str) -> SavedState | None:
 
 
 class Domains:
-    """The domains of one libvirt host.
+    """Implements `Domains` for one libvirt host.
 
     Args:
-        connection: The host.
-        config: Names the pool that their disks lie in, and the domain of their names.
-        network: Where VMs have their leases.
+        connection: The connection to the host.
+        config: Names the pool of the disks and the VMs' DNS domain.
+        network: The network with the VMs' leases.
     """
 
     def __init__(self, connection: Connection, config: Config, network: Network) -> None:
@@ -86,7 +86,7 @@ class Domains:
         self._network = network
 
     def vms(self) -> list[Vm]:
-        """Every VM of this configuration's, by name; without those whose facts can't be read."""
+        """The VMs of this configuration, sorted by name, except those with unreadable metadata."""
         leases = self._network.leases()
         found = []
         for xml, state in self._all():
@@ -97,7 +97,11 @@ class Domains:
         return sorted(found, key=lambda vm: (vm.name, vm.fqdn))
 
     def vm(self, name: str) -> Vm | None:
-        """One VM of devvm's; None where there is no such domain, or it is not devvm's."""
+        """A VM by its name; None if it doesn't exist or isn't devvm's.
+
+        Raises:
+            OperationError: this devvm can't read its metadata.
+        """
         fqdn = f"{name}.{self._config.network.domain}"
         leases = self._network.leases()
         domain = self._find(fqdn)
@@ -107,7 +111,7 @@ class Domains:
             return parse(domain.XMLDesc(), _state(domain), leases)
 
     def saved_states(self) -> list[SavedState]:
-        """Every state of a VM that is kept, the oldest first."""
+        """All saved states, oldest first, except those with unreadable metadata."""
         found = []
         for xml, _ in self._all():
             with suppress(OperationError):
@@ -117,7 +121,7 @@ class Domains:
         return sorted(found, key=lambda kept: (kept.kept_at, kept.id))
 
     def saved_state(self, name: str) -> SavedState | None:
-        """The saved state that the domain of this name is; None where it is none, or not there."""
+        """The saved state in a domain; None if there is no such domain, or it isn't one."""
         domain = self._find(name)
         if domain is None:
             return None
@@ -126,7 +130,7 @@ class Domains:
         return kept if kept is not None and self._is_ours(kept.disks) else None
 
     def others(self) -> dict[str, str]:
-        """The other domains, by name: why each is neither a VM of devvm's nor a saved state."""
+        """The other domains: `{name: why it is neither a VM of devvm's nor a saved state}`."""
         found = {}
         for xml, _ in self._all():
             domain = ET.fromstring(xml)  # noqa: S314 - libvirt's own answer
@@ -138,12 +142,12 @@ class Domains:
         return found
 
     def uuid(self, fqdn: str) -> str | None:
-        """The UUID of the domain of this name, whoever made it; None where there is none."""
+        """The UUID of a domain, whether devvm's or not; None if it doesn't exist."""
         domain = self._find(fqdn)
         return None if domain is None else str(domain.UUIDString())
 
     def definition(self, fqdn: str) -> str:
-        """A domain's definition as it is for the next start: XML."""
+        """A domain's definition for its next start, as XML."""
         with translated(f"the domain {fqdn} can't be read"):
             return str(self._get(fqdn).XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
 
@@ -152,7 +156,7 @@ class Domains:
         return definitions.disks_in(definition)
 
     def define(self, definition: str, change: DomainChange) -> None:
-        """Define a domain as `definition` does, but for `change`; replaces one of its UUID."""
+        """Define a domain from `definition` with `change` applied; replaces one with its UUID."""
         name = change.name or ET.fromstring(definition).findtext("name")  # noqa: S314 - libvirt's
         with translated(f"the domain {name} can't be defined"):
             self._connection.get().defineXML(definitions.changed(definition, change))
@@ -160,24 +164,24 @@ class Domains:
     def define_bare(
         self, name: str, uuid: str, volumes: tuple[DomainDisk, ...], facts: SavedState
     ) -> None:
-        """Define a domain that does nothing but own volumes."""
+        """Define a domain that exists only to own volumes."""
         change = DomainChange(facts=facts, read_only=True)
         self.define(definitions.bare(name, uuid, volumes), change)
 
     def rename(self, fqdn: str, new: str) -> None:
-        """Give a domain that is off another name."""
+        """Rename a domain that is off."""
         with translated(f"the domain {fqdn} can't be renamed"):
             self._get(fqdn).rename(new)
 
     def undefine(self, fqdn: str) -> None:
-        """Forget the definition of a domain that is off; nothing where there is none."""
+        """Undefine a domain that is off, if it exists; its volumes are kept."""
         domain = self._find(fqdn)
         if domain is not None:
             with translated(f"the domain {fqdn} can't be undefined"):
                 domain.undefineFlags(_UNDEFINE)
 
     def disk_sources(self, fqdn: str) -> tuple[DomainDisk, ...]:
-        """A domain's disks, as its definition for the next start has them."""
+        """The disks in a domain's definition for its next start; empty if it doesn't exist."""
         domain = self._find(fqdn)
         if domain is None:
             return ()
@@ -185,7 +189,7 @@ class Domains:
             return definitions.disks_in(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
 
     def users(self) -> dict[Path, set[str]]:
-        """Files that are disks of domains, whoever made those, now or at their next start."""
+        """Names of all domains by the files of their disks, now and at their next start."""
         found: dict[Path, set[str]] = {}
         for flags in (0, libvirt.VIR_DOMAIN_XML_INACTIVE):
             for xml, _ in self._all(flags):
@@ -195,7 +199,7 @@ class Domains:
         return found
 
     def set_metadata(self, uuid: str, metadata: Metadata) -> None:
-        """Write what devvm knows into the domain, now and for good."""
+        """Write devvm's metadata to a domain, live and persistent."""
         with translated(f"{metadata.name}: devvm's metadata can't be written to the domain"):
             domain = self._connection.get().lookupByUUIDString(uuid)
             flags = libvirt.VIR_DOMAIN_AFFECT_CONFIG
@@ -210,7 +214,7 @@ class Domains:
             )
 
     def start(self, vm: Vm) -> None:
-        """Power on; nothing where it runs."""
+        """Power on or resume a VM, unless it is running."""
         with translated(f"{vm.fqdn} can't be started"):
             domain = self._get(vm.fqdn)
             state = _state(domain)
@@ -222,15 +226,15 @@ class Domains:
                 elif not domain.isActive():
                     domain.create()
             except libvirt.libvirtError:
-                # Somebody else's start, such as one whose devvm was killed, came to its end:
-                # until then the domain was paused, or off.
+                # Another start may have finished meanwhile, such as that of a killed devvm. Until
+                # then, the domain was paused or off.
                 if _state(domain) is not VmState.RUNNING:
                     raise
 
     def shutdown(self, vm: Vm, *, timeout: float, force: bool) -> None:
         """Ask the guest to shut down and wait for it.
 
-        With `force`, pull the plug when `timeout` seconds have passed.
+        With `force`, power it off after `timeout` seconds.
 
         Raises:
             OperationError: the guest did not shut down in time, and `force` was not given.
@@ -256,7 +260,7 @@ class Domains:
             _pull_the_plug(domain)
 
     def remove(self, fqdn: str) -> None:
-        """Power off and undefine; nothing where there is no such domain."""
+        """Power off and undefine a domain, if it exists; its volumes are kept."""
         domain = self._find(fqdn)
         if domain is None:
             return
@@ -271,15 +275,15 @@ class Domains:
                     raise
 
     def console(self, fqdn: str) -> int:
-        """The guest's serial console on this terminal, until the person leaves it."""
+        """Attach this terminal to the guest's serial console; returns virsh's exit code."""
         return process.interactive(["virsh", "-c", self._connection.uri, "console", fqdn])
 
     def read_file(self, fqdn: str, path: str) -> str | None:
-        """A small file of a running guest, by its agent; None where there is no answer."""
+        """Read a small file through a running guest's agent; None if that fails."""
         return agent.read_file(self._known(fqdn), path)
 
     def authorize_key(self, fqdn: str, login: str, public_key: str) -> bool:
-        """Let a key in to an account of a running guest, by its agent; False: no answer."""
+        """Authorize a key for an account through a running guest's agent; False if that fails."""
         return agent.authorize_key(self._known(fqdn), login, public_key)
 
     def _all(self, flags: int = 0) -> Iterator[tuple[str, VmState]]:
@@ -308,7 +312,7 @@ class Domains:
         return self._connection.get().lookupByName(fqdn)
 
     def _is_ours(self, disks: tuple[DomainDisk, ...]) -> bool:
-        """Whether disks lie in this pool: the host may serve other configurations, too."""
+        """Whether a disk is in our pool. The host may have VMs of other configurations."""
         return any(disk.path.parent == self._config.pool_path for disk in disks)
 
 
@@ -317,7 +321,7 @@ def _state(domain: libvirt.virDomain) -> VmState:
 
 
 def _pull_the_plug(domain: libvirt.virDomain) -> None:
-    """Power off; nothing where it has ended by itself since it was seen running."""
+    """Power off a domain. Does nothing if it has shut down by itself in the meantime."""
     try:
         domain.destroy()
     except libvirt.libvirtError as error:
@@ -329,7 +333,7 @@ def _ask_to_shut_down(domain: libvirt.virDomain) -> None:
     try:
         domain.shutdown()
     except libvirt.libvirtError as error:
-        # It shut down by itself in the meantime; or its agent does not answer yet.
+        # It has shut down by itself in the meantime, or its agent doesn't answer yet.
         if error.get_error_code() not in {
             libvirt.VIR_ERR_OPERATION_INVALID,
             libvirt.VIR_ERR_AGENT_UNRESPONSIVE,

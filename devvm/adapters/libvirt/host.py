@@ -1,4 +1,4 @@
-"""What the host can give: memory, and a way to run a guest's processor."""
+"""What a host offers: memory, and KVM or emulation."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ _CPUINFO = Path("/proc/cpuinfo")
 def choose_driver(wanted: str, *, offered: bool, in_processor: bool) -> tuple[Driver, str]:
     """The driver to use, and why.
 
-    `/dev/kvm` opens, and libvirt offers KVM, on machines where a KVM guest only crawls and then
-    stops: virtual machines themselves, without nested virtualization. So the processor has to
-    show the feature too.
+    In a virtual machine without nested virtualization, `/dev/kvm` may open and libvirt may offer
+    KVM, but a KVM guest crawls and then stops. So the processor has to have the feature too.
 
     Args:
         wanted: `auto`, `kvm` or `qemu`.
@@ -27,7 +26,7 @@ def choose_driver(wanted: str, *, offered: bool, in_processor: bool) -> tuple[Dr
         in_processor: Whether the processor has hardware virtualization.
 
     Raises:
-        HostNotReadyError: `kvm` is wanted and can't work.
+        HostNotReadyError: `kvm` is wanted, but can't work.
     """
     if not in_processor:
         missing = "the processor shows no hardware virtualization (neither vmx nor svm)"
@@ -49,17 +48,17 @@ def choose_driver(wanted: str, *, offered: bool, in_processor: bool) -> tuple[Dr
 
 
 class Host:
-    """The host itself, as libvirt sees it."""
+    """Implements `Host`."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def check(self) -> None:
-        """Raise `HostNotReadyError` unless libvirt answers."""
+        """Raise `HostNotReadyError` if libvirt doesn't answer."""
         self._connection.get()
 
     def driver(self, wanted: str) -> tuple[Driver, str]:
-        """The driver for `auto`, `kvm` or `qemu`, and the reason in words."""
+        """The driver to use for the setting `auto`, `kvm` or `qemu`, and why."""
         with translated("libvirt's capabilities can't be read"):
             capabilities = ET.fromstring(  # noqa: S314 - libvirt's own answer
                 self._connection.get().getCapabilities()
@@ -71,7 +70,7 @@ class Host:
         return choose_driver(wanted, offered=offered, in_processor=in_processor)
 
     def memory_mib(self) -> tuple[int, int]:
-        """Memory of the host: total, and free for a new VM (caches count as free)."""
+        """The host's memory: total, and available to a new VM (caches count as free)."""
         with translated("the host's memory can't be read"):
             connection = self._connection.get()
             try:
@@ -79,7 +78,7 @@ class Host:
             except libvirt.libvirtError as error:
                 if error.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:
                     raise
-                total = int(connection.getInfo()[1])  # a host that tells no more than its size
+                total = int(connection.getInfo()[1])  # only the total is known
                 return total, total
         free = stats["free"] + stats.get("buffers", 0) + stats.get("cached", 0)
         return stats["total"] // 1024, free // 1024

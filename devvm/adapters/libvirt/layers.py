@@ -1,4 +1,4 @@
-"""Which volumes lie on which, and who needs them. Pure."""
+"""The layering of volumes, and which domains need them. No I/O."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 from devvm.domain.disk import Volume
 
-Users = Mapping[Path, set[str]]  # files, and the domains whose disks they are
+Users = Mapping[Path, set[str]]  # names of domains, by the file of a disk
 
 
 def chain(path: Path, below: Mapping[Path, Path | None]) -> list[Path]:
-    """A file and everything under it, from the top down."""
+    """A file and the layers below it, from the top down."""
     found: list[Path] = []
     current: Path | None = path
     while current is not None and current not in found:
@@ -21,13 +21,13 @@ def chain(path: Path, below: Mapping[Path, Path | None]) -> list[Path]:
 
 
 def needed(volumes: Iterable[Volume], users: Users) -> set[Path]:
-    """Every file that a disk of some domain is, or lies on."""
+    """The files that domains use, directly or as a layer below their disks."""
     below = {volume.path: volume.below for volume in volumes}
     return {layer for path in users for layer in chain(path, below)}
 
 
 def users_of(name: str, volumes: Iterable[Volume], users: Users) -> list[str]:
-    """Names of the domains that have a disk which is this volume or lies on it."""
+    """Names of the domains that use a volume, directly or through a layer on it."""
     known = list(volumes)
     below = {volume.path: volume.below for volume in known}
     own = {volume.path for volume in known if volume.name == name}
@@ -37,7 +37,7 @@ def users_of(name: str, volumes: Iterable[Volume], users: Users) -> list[str]:
 
 
 def top_down(volumes: Iterable[Volume]) -> list[Volume]:
-    """The volumes, a layer always before what it lies on."""
+    """Sort volumes so that each layer comes before the one below it."""
     known = list(volumes)
     below = {volume.path: volume.below for volume in known}
     return sorted(known, key=lambda v: len(chain(v.path, below)), reverse=True)

@@ -1,6 +1,6 @@
-"""devvm's facts in a domain's metadata: XML under a namespace of our own. Pure.
+"""devvm's facts in a domain's metadata: XML in our own namespace. No I/O.
 
-A domain is a VM (`<vm>`) or a state of one that is kept (`<kept>`, with the VM's facts in it).
+A domain is a VM (`<vm>`) or a saved state (`<kept>`, which contains the VM's facts).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _LATER = ("certificate_until", "pinned_until", "pinned_by", "pin_reason", "updat
 
 
 def to_xml(facts: Metadata | SavedState) -> str:
-    """The element as `virDomainSetMetadata` wants it: without the namespace, which it adds."""
+    """The element for `virDomainSetMetadata`: without the namespace, which libvirt adds."""
     return ET.tostring(_element(facts), encoding="unicode")
 
 
 def to_element(facts: Metadata | SavedState) -> ET.Element:
-    """The element as it stands in a domain's `<metadata>`."""
+    """The element for a domain's `<metadata>`, with the namespace."""
     element = _element(facts)
     for part in element.iter():
         part.tag = f"{{{NAMESPACE}}}{part.tag}"
@@ -36,10 +36,10 @@ def to_element(facts: Metadata | SavedState) -> ET.Element:
 
 
 def vm_of(domain: ET.Element) -> Metadata | None:
-    """The facts of a VM in a domain's XML; None where it is not a VM of devvm's.
+    """The facts of a VM in a domain's XML; None if it isn't a VM of devvm's.
 
     Raises:
-        OperationError: there are facts, but not ones that this devvm can read.
+        OperationError: this devvm can't read the facts.
     """
     element = domain.find(f"metadata/{{{NAMESPACE}}}{_VM}")
     try:
@@ -49,16 +49,16 @@ def vm_of(domain: ET.Element) -> Metadata | None:
 
 
 def kept_of(domain: ET.Element) -> SavedState | None:
-    """The facts of a saved state in a domain's XML, without its disks; None where it is none.
+    """The facts of a saved state in a domain's XML, without disks; None if it isn't one.
 
     Raises:
-        OperationError: there are facts, but not ones that this devvm can read.
+        OperationError: this devvm can't read the facts.
     """
     element = domain.find(f"metadata/{{{NAMESPACE}}}{_KEPT}")
     if element is None:
         return None
     try:
-        vm = next(element.iterfind(f"{{{NAMESPACE}}}{_VM}"), element)  # which lacks all facts
+        vm = next(element.iterfind(f"{{{NAMESPACE}}}{_VM}"), element)  # which lacks the facts
         facts = element.attrib
         return SavedState(
             id=facts["id"],

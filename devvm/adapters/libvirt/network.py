@@ -1,4 +1,4 @@
-"""devvm's network: a bridge, DHCP and DNS by libvirt's dnsmasq, and the VMs' fixed places on it."""
+"""devvm's network: a bridge, DHCP and DNS from libvirt's dnsmasq, and the VMs' static leases."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def gateway(network: IPv4Network) -> IPv4Address:
 
 
 def fixed_range(network: IPv4Network) -> tuple[int, int]:
-    """Positions in the network that VMs of devvm's get: the first three quarters."""
+    """The offsets in the network for devvm's VMs, end exclusive: the first three quarters."""
     return 2, network.num_addresses * 3 // 4
 
 
 def network_xml(config: NetworkConfig) -> str:
     """The network's definition.
 
-    The bridge is named as the network is, so that it is the same after every restart. The last
-    quarter of the range is for guests that devvm does not know. Without forwarding, the DNS
-    server answers for the network's own names only: nothing of a guest's leaves the host.
+    The bridge has the network's name, so that it is the same after each restart. The last quarter
+    of the range is for guests other than devvm's. Without forwarding, the DNS server only answers
+    for the network's own names, so that no query of a guest leaves the host.
     """
     net = IPv4Network(config.address)
     root = ET.Element("network")
@@ -55,7 +55,7 @@ def network_xml(config: NetworkConfig) -> str:
 
 
 def differences(config: NetworkConfig, xml: str) -> list[str]:
-    """How an existing network differs from the configured one, in words."""
+    """How an existing network differs from the configured one, one sentence each."""
     root = ET.fromstring(xml)  # noqa: S314 - libvirt's own answer
     found: list[str] = []
     domain = root.find("domain")
@@ -74,7 +74,7 @@ def differences(config: NetworkConfig, xml: str) -> list[str]:
 
 
 def leases(xml: str, domain: str) -> dict[str, Lease]:
-    """The fixed leases in a network's definition, by VM."""
+    """The static leases in a network's definition, by VM name."""
     return {
         host.get("name", ""): Lease(
             mac=host.get("mac", ""),
@@ -86,16 +86,16 @@ def leases(xml: str, domain: str) -> dict[str, Lease]:
 
 
 def choose(name: str, config: NetworkConfig, taken: dict[str, Lease], busy: set[str]) -> Lease:
-    """A MAC and an address for a VM.
+    """Choose a MAC and an address for a VM.
 
-    Both follow from the VM's full name, so that a VM that is made again gets them again, even
-    while the DHCP server still remembers the old lease; the next free one where they are taken.
+    Both are derived from the VM's FQDN, so that a VM that is created again gets the same ones, even
+    if the DHCP server still has the old lease; if one is taken, the next free one.
 
     Args:
         name: The VM.
         config: The network.
-        taken: The fixed leases that there are.
-        busy: Addresses that the DHCP server has given to somebody else.
+        taken: The existing static leases.
+        busy: Addresses that the DHCP server has leased to others.
 
     Raises:
         HostNotReadyError: no address is left.
@@ -127,14 +127,14 @@ def choose(name: str, config: NetworkConfig, taken: dict[str, Lease], busy: set[
 
 
 class Network:
-    """devvm's network on one libvirt host."""
+    """Implements `Network` for one libvirt host."""
 
     def __init__(self, connection: Connection, config: NetworkConfig) -> None:
         self._connection = connection
         self._config = config
 
     def ensure(self) -> None:
-        """Make the network if it is not there, start it, have it start with the host.
+        """Create the network if it doesn't exist, start it, and mark it for autostart.
 
         Raises:
             HostNotReadyError: another network has the name, or the host routes the range elsewhere.
@@ -151,15 +151,15 @@ class Network:
                 network.setAutostart(1)
 
     def leases(self) -> dict[str, Lease]:
-        """The VMs' fixed leases, by VM."""
+        """The static leases, by VM name."""
         with translated(f"the network {self._config.name} can't be read"):
             network = self._find()
             return {} if network is None else leases(network.XMLDesc(), self._config.domain)
 
     def reserve(self, name: str, mac: str | None = None) -> Lease:
-        """Fix a MAC and an address for a VM; the same ones when asked again.
+        """Reserve a MAC and an address for a VM, or return its existing lease.
 
-        With `mac`, it is that one: another that the name has is given up.
+        If `mac` is given, a lease with another MAC is replaced.
         """
         with translated(f"{name}: no address can be reserved"):
             network = self._get()
@@ -176,7 +176,7 @@ class Network:
             return lease
 
     def release(self, name: str) -> None:
-        """Give a VM's lease back; nothing where there is none."""
+        """Release a VM's lease, if it has one."""
         with translated(f"{name}: its address can't be released"):
             network = self._find()
             lease = self.leases().get(name)
@@ -203,7 +203,7 @@ class Network:
             )
 
     def _make(self) -> libvirt.virNetwork:
-        """Define and start it; one that can't be started does not stay."""
+        """Define and start the network; undefine it if it can't be started."""
         network = self._connection.get().networkDefineXML(network_xml(self._config))
         try:
             self._start(network)
@@ -245,10 +245,10 @@ def _is_local(uri: str) -> bool:
 
 
 def _given(network: libvirt.virNetwork) -> Iterator[tuple[str, str]]:
-    """Addresses that the DHCP server has given away, and to which MACs."""
+    """The DHCP server's current leases: pairs of address and MAC."""
     try:
         current = network.DHCPLeases()
-    except libvirt.libvirtError:  # a driver without DHCP, or the network is down: none
+    except libvirt.libvirtError:  # a driver without DHCP, or the network is down
         return
     for lease in current:
         yield lease["ipaddr"], lease["mac"]

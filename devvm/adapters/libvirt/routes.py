@@ -1,4 +1,4 @@
-"""The host's routes, as far as they stand in the way of a network."""
+"""The host's routes, and whether they conflict with a network."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 from devvm.system import process
 
 _TABLE = Path("/proc/net/route")
-_REJECT = 0x200  # RTF_REJECT: the route says "unreachable"
+_REJECT = 0x200  # RTF_REJECT, an "unreachable" route
 
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """A line of the routing table."""
+    """An entry of the routing table."""
 
     interface: str
     network: IPv4Network
@@ -25,7 +25,7 @@ class Route:
 
 
 def parse(text: str) -> list[Route]:
-    """The routes in the text of /proc/net/route, but for the default ones."""
+    """The routes in the text of /proc/net/route, without default routes."""
     found = []
     for line in text.splitlines()[1:]:
         fields = line.split()
@@ -43,14 +43,14 @@ def parse(text: str) -> list[Route]:
 
 
 def current() -> list[Route]:
-    """The routes of this machine."""
+    """This machine's routes."""
     return parse(_TABLE.read_text(encoding="ascii")) if _TABLE.exists() else []
 
 
 def conflict(routes: list[Route], wanted: IPv4Network, own_bridge: str) -> Route | None:
-    """The route by which the host already reaches `wanted` or a part of it; None if there is none.
+    """The route through which the host already reaches `wanted` or part of it; None if none does.
 
-    A route that says "unreachable" leads nowhere, and the bridge's own is no other's.
+    "Unreachable" routes and the one of our own bridge don't count.
     """
     return next(
         (
@@ -66,12 +66,11 @@ def conflict(routes: list[Route], wanted: IPv4Network, own_bridge: str) -> Route
 
 @contextmanager
 def fenced_range_passes(wanted: IPv4Network) -> Iterator[None]:
-    """Let libvirt start a network whose exact range is fenced with an "unreachable" route.
+    """Let libvirt start a network even if an "unreachable" route fences exactly its range.
 
-    Such a route, with a high metric, keeps packets for a VM that is gone from leaving by the
-    default route. libvirt takes it for somebody else's network. So two routes for the halves of
-    the range stand in for it as long as the network starts: the fence has no gap at any moment.
-    Needs root, as the fence did.
+    Such a route, with a high metric, keeps packets for a VM that is gone off the default route.
+    libvirt takes it for another network. So it is replaced with routes for the two halves of the
+    range until the network has started; there is never a gap. This needs root.
     """
     fence = next((r for r in current() if r.unreachable and r.network == wanted), None)
     if fence is None:

@@ -22,7 +22,7 @@ _MIB = 1024**2
 
 
 def pool_xml(name: str, path: Path) -> str:
-    """A pool that is a folder; others may pass through it, as QEMU runs as a user of its own."""
+    """The definition of a pool in a folder, which QEMU's own user can enter."""
     pool = ET.Element("pool", type="dir")
     ET.SubElement(pool, "name").text = name
     target = ET.SubElement(pool, "target")
@@ -33,7 +33,7 @@ def pool_xml(name: str, path: Path) -> str:
 
 
 def volume_xml(name: str, capacity: int, *, mode: str, below: Path | None = None) -> str:
-    """An empty qcow2 volume, for an upload or, with `below`, as a layer on another volume."""
+    """The definition of a qcow2 volume: for an upload or, with `below`, a layer on another one."""
     volume = ET.Element("volume")
     ET.SubElement(volume, "name").text = name
     ET.SubElement(volume, "capacity", unit="bytes").text = str(capacity)
@@ -50,12 +50,12 @@ def volume_xml(name: str, capacity: int, *, mode: str, below: Path | None = None
 
 
 class Volumes:
-    """One storage pool.
+    """Implements `Volumes` for one storage pool.
 
     Args:
-        connection: The host.
-        config: Names the pool, its folder, and the domain that VMs' volumes are named by.
-        domains: Who may need a volume.
+        connection: The connection to the host.
+        config: Names the pool, its folder and the VMs' DNS domain.
+        domains: The domains that may use volumes.
     """
 
     def __init__(self, connection: Connection, config: Config, domains: Domains) -> None:
@@ -66,10 +66,10 @@ class Volumes:
         self._domains = domains
 
     def ensure(self) -> None:
-        """Make the pool if it is not there, start it, have it start with the host.
+        """Create the pool if it doesn't exist, start it, and mark it for autostart.
 
         Raises:
-            HostNotReadyError: a pool of this name keeps its volumes somewhere else.
+            HostNotReadyError: there is a pool of this name in another folder.
         """
         with translated(
             f"the storage pool {self._name} can't be created", resolution="devvm setup"
@@ -81,14 +81,14 @@ class Volumes:
             else:
                 self._check_path(pool)
             if not pool.isActive():
-                pool.build(0)  # its folder, where that is not there
+                pool.build(0)  # creates its folder if needed
                 pool.create(0)
             if not pool.autostart():
                 pool.setAutostart(1)
             _refresh(pool)
 
     def free_bytes(self) -> int:
-        """Space left in the pool, or, before it is made, where it will be."""
+        """Free space in the pool, or where it will be if it doesn't exist yet."""
         with translated(f"the storage pool {self._name} can't be read", resolution="devvm setup"):
             pool = self._find()
             if pool is not None and pool.isActive():
@@ -98,11 +98,11 @@ class Volumes:
         return shutil.disk_usage(existing).free
 
     def exists(self, name: str) -> bool:
-        """Whether there is a volume of this name."""
+        """Whether the pool has a volume of this name."""
         return self._volume(name) is not None
 
     def all(self) -> list[Volume]:
-        """Every volume of the pool, by name, as its file is now."""
+        """All volumes of the pool, sorted by name, after a refresh."""
         with translated(f"the storage pool {self._name} can't be read"):
             pool = self._find()
             if pool is None or not pool.isActive():
@@ -118,7 +118,7 @@ class Volumes:
         return sorted(found, key=lambda volume: volume.name)
 
     def unused(self) -> list[Volume]:
-        """Volumes named as VMs' are that no domain needs; a layer before what is below it."""
+        """Unneeded volumes of VMs, recognised by name; each layer before the one below it."""
         volumes = self.all()
         needed = layers.needed(volumes, self._domains.users())
         return [
@@ -128,16 +128,16 @@ class Volumes:
         ]
 
     def users_of(self, name: str) -> list[str]:
-        """Names of the domains whose disks are this volume or layers on it."""
+        """Names of the domains that use a volume, directly or through a layer on it."""
         return layers.users_of(name, self.all(), self._domains.users())
 
     def layer(self, name: str, below: Path, size_bytes: int | None = None) -> Path:
-        """Make an empty volume on top of another; its path.
+        """Create an empty volume on top of another, and return its path.
 
         Args:
-            name: The new volume's; one of this name that is there is what a killed call left.
-            below: The volume that shows through.
-            size_bytes: What a guest sees; as `below` has it by default.
+            name: Its name; a volume of that name, left by a killed call, is replaced.
+            below: The volume below.
+            size_bytes: The size that a guest sees; by default that of `below`.
         """
         with translated(f"the volume {name} can't be created"):
             old = self._volume(name)
@@ -149,12 +149,12 @@ class Volumes:
             )
 
     def resize(self, path: Path, size_bytes: int) -> None:
-        """Make a volume larger that no running VM uses."""
+        """Enlarge a volume that no running VM uses."""
         with translated(f"the volume {path.name} can't be resized"):
             self._connection.get().storageVolLookupByPath(str(path)).resize(size_bytes)
 
     def sha256(self, name: str) -> str | None:
-        """The hash over a volume's file; None where there is no such volume."""
+        """The SHA-256 of a volume's file; None if the volume doesn't exist."""
         volume = self._volume(name)
         if volume is None:
             return None
@@ -167,7 +167,7 @@ class Volumes:
         return digest.hexdigest()
 
     def size(self, path: Path) -> tuple[int, int]:
-        """Bytes that a volume offers, and bytes that it takes; none where it is gone."""
+        """Bytes that a volume offers, and bytes that it takes; (0, 0) if it doesn't exist."""
         with translated(f"the size of {path} can't be read"):
             try:
                 volume = self._connection.get().storageVolLookupByPath(str(path))
@@ -179,11 +179,11 @@ class Volumes:
             return int(capacity), int(allocation)
 
     def remove(self, name: str) -> None:
-        """Delete a volume for good; nothing where it is gone.
+        """Delete a volume, if it exists.
 
         Raises:
-            OperationError: a domain needs it. No caller asks for that; this is the last line
-                before data is lost.
+            OperationError: a domain needs it. No caller should attempt that; this is the last
+                safeguard against losing data.
         """
         users = self.users_of(name)
         if users:
@@ -206,11 +206,11 @@ class Volumes:
         mode: str = "0600",
         overwrite: bool = False,
     ) -> Path:
-        """Put a qcow2 file into the pool, whole or not at all; the volume's path.
+        """Upload a qcow2 file to the pool, all or nothing, and return the volume's path.
 
-        A volume grows as it is filled, so one that is as long as its source is whole, and a
-        shorter one is what a killed upload left: it is replaced, if nothing uses it. With
-        `overwrite` the file is written again over one that is there, under the layers on it.
+        A volume grows while it is written: if it is as long as the file, it is complete, and left
+        alone. Any other was left by a killed upload, and is replaced if nothing uses it.
+        `overwrite` rewrites an existing volume in place, under the layers on it.
 
         Raises:
             OperationError: the upload failed, or another volume of this name is in use.
@@ -317,7 +317,7 @@ def _describe(volume: libvirt.virStorageVol) -> Volume:
 
 
 def _refresh(pool: libvirt.virStoragePool) -> None:
-    """See what changed behind libvirt's back; not while it is filling a volume."""
+    """Have libvirt notice changes of files, unless it is writing a volume."""
     try:
         pool.refresh(0)
     except libvirt.libvirtError as error:
