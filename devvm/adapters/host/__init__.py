@@ -1,1 +1,1 @@
-"""This machine: its packages, accounts, devices and daemons."""
+"""The host: its packages, accounts, devices and daemons."""

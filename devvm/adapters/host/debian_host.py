@@ -1,4 +1,4 @@
-"""Debian packages: which of devvm's are missing, and installing them with APT."""
+"""The Debian packages that devvm needs: finds missing ones and installs them with APT."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class DebianPackages:
     """The system packages of a devvm host.
 
     Args:
-        names: Packages, as in `devvm/data/host-packages.txt`.
+        names: The packages, from `devvm/data/host-packages.txt`.
     """
 
     key = "packages"
@@ -59,7 +59,7 @@ class DebianPackages:
         return [name for name in self._names if name not in installed]
 
     def missing(self) -> list[str]:
-        """One line that names them all."""
+        """List what `apply` would do."""
         absent = self.absent()
         if not absent:
             return []
@@ -67,11 +67,11 @@ class DebianPackages:
         return [f"install {len(absent)} Debian {noun}: {' '.join(absent)}"]
 
     def apply(self, detail: Callable[[str], None], log: Path) -> None:
-        """Install the missing ones.
+        """Install the missing packages.
 
         Raises:
             HostNotReadyError: the package mirror can't be reached.
-            OperationError: APT failed otherwise; details are APT's own lines.
+            OperationError: APT failed for another reason; `details` quotes it.
         """
         complaints: list[str] = []
 
@@ -85,8 +85,8 @@ class DebianPackages:
                 )  # fmt: skip
 
         detail("reading the package lists")
-        # A mirror that is down makes `update` complain and go on: whether that matters shows when
-        # the packages are installed, and then its complaints are the cause.
+        # If a mirror is down, `update` complains and goes on. That only matters if the installation
+        # fails too, and then these complaints are the cause.
         process.stream([*_apt("update")], follow, check=False, log=log, sudo=True)
         install = [*_apt("install", "--yes", "--no-install-recommends"), *self.absent()]
         if process.stream(install, follow, check=False, log=log, sudo=True):
@@ -119,6 +119,6 @@ def _failed(complaints: Sequence[str], log: Path) -> DevvmError:
 
 
 def read_list(path: Path) -> list[str]:
-    """The names in a package list: one a line, `#` begins a comment."""
+    """Read a package list: one name per line, `#` starts a comment."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return [name for line in lines if (name := line.partition("#")[0].strip())]

@@ -1,4 +1,4 @@
-"""What lets a person use devvm on a host: groups, the state folder, VM names, the PATH."""
+"""What a person needs to use devvm on a host: groups, the state folder, VM names, the PATH."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 
 from devvm.system import process
 
-#: Whose members may use libvirt, and with it everything of devvm's on a host.
+#: Its members may use libvirt, and so everything of devvm's on the host.
 GROUP = "libvirt"
 _GROUPS = (GROUP, "kvm")
-_MODE = 0o2770  # the folders' group is inherited, so that engineers share them
+_MODE = 0o2770  # setgid: new files inherit the group, so that engineers share them
 
 
 class Groups:
-    """The person's membership in libvirt's groups; root needs none.
+    """A person's membership in libvirt's groups; root doesn't need any.
 
     Args:
         login: The person.
@@ -35,21 +35,21 @@ class Groups:
         self._login = login
 
     def missing(self) -> list[str]:
-        """The groups that the person is not in."""
+        """List what `apply` would do."""
         absent = self._absent()
         noun = "group" if len(absent) == 1 else "groups"
         return [f"add {self._login} to the {noun} {' and '.join(absent)}"] if absent else []
 
     def apply(self, detail: Callable[[str], None], log: Path) -> None:
-        """Add the person; counts from the next login, or in a command started by `sg`."""
+        """Add the person to the groups. Takes effect at the next login, or under `sg` at once."""
         absent = self._absent()
         detail(" ".join(absent))
-        for group in absent:  # the package that makes it may not be there yet, or never
+        for group in absent:  # perhaps the package that creates it isn't installed
             process.run(["groupadd", "--system", "--force", group], log=log, sudo=True)
         process.run(["usermod", "-aG", ",".join(absent), self._login], log=log, sudo=True)
 
     def not_yet_in_force(self) -> list[str]:
-        """Groups that the person is in, but this process, begun before, is not."""
+        """The person's groups that this process lacks, because it was started before."""
         if self._login == "root" or os.geteuid() == 0:
             return []
         held = {*os.getgroups(), os.getegid()}
@@ -64,7 +64,7 @@ class Groups:
 
 
 class StateFolder:
-    """The folder of what only the host knows, shared by libvirt's group."""
+    """The state folder, shared with the group `libvirt`."""
 
     key = "state"
     title = "Creating the state folder"
@@ -77,7 +77,7 @@ class StateFolder:
         self._root = root
 
     def missing(self) -> list[str]:
-        """Whether it has to be made or shared."""
+        """List what `apply` would do."""
         if not self._root.exists():
             return [f"create the folder {self._root} for the group {GROUP}"]
         if all(_shared(self._root / name) for name in ("", *self._SUBFOLDERS)):
@@ -85,7 +85,7 @@ class StateFolder:
         return [f"share the folder {self._root} with the group {GROUP}"]
 
     def apply(self, detail: Callable[[str], None], log: Path) -> None:
-        """Make and share it."""
+        """Create and share it."""
         detail(str(self._root))
         process.run(["groupadd", "--system", "--force", GROUP], log=log, sudo=True)
         folders = [self._root, *(self._root / name for name in self._SUBFOLDERS)]
@@ -95,7 +95,7 @@ class StateFolder:
 
 
 class NameResolution:
-    """`libvirt_guest` in nsswitch.conf, so that `dev1.devvm.test` is found on the host."""
+    """`libvirt_guest` in nsswitch.conf, so that `dev1.devvm.test` resolves on the host."""
 
     key = "names"
     title = "Making VM names resolve"
@@ -106,12 +106,12 @@ class NameResolution:
         self._path = path
 
     def missing(self) -> list[str]:
-        """Whether the line lacks it."""
+        """List what `apply` would do."""
         text = self._read()
         return [] if with_guests(text) == text else [f"add libvirt_guest to hosts in {self._path}"]
 
     def apply(self, detail: Callable[[str], None], log: Path) -> None:
-        """Edit the file: the old one is kept beside it, the new one put in its place whole."""
+        """Edit the file: keep a backup beside it, and replace it atomically."""
         detail(str(self._path))
         backup, new = f"{self._path}.before-devvm", f"{self._path}.devvm-new"
         text = with_guests(self._read())
@@ -126,11 +126,11 @@ class NameResolution:
 
 
 class PathLink:
-    """A link to `bin/devvm` in a folder of the PATH, where `devvm` isn't there already.
+    """A link to `bin/devvm` in a folder of the PATH, unless `devvm` is on it already.
 
     Args:
         launcher: `bin/devvm` of the checkout.
-        folder: Where the link goes.
+        folder: Where to create the link.
     """
 
     key = "path"
@@ -144,7 +144,7 @@ class PathLink:
         self._folder = folder or (Path("/usr/local/bin") if root else Path.home() / ".local/bin")
 
     def missing(self) -> list[str]:
-        """Whether the link would be made."""
+        """List what `apply` would do."""
         found = shutil.which("devvm")
         link = self._folder / "devvm"
         if found or link.exists():
@@ -152,7 +152,7 @@ class PathLink:
         return [f"put devvm on the PATH: {link} -> {self._launcher}"]
 
     def apply(self, detail: Callable[[str], None], log: Path) -> None:  # noqa: ARG002
-        """Make the link, in place of one that leads nowhere."""
+        """Create the link, replacing a dangling one."""
         link = self._folder / "devvm"
         detail(str(link))
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -161,7 +161,7 @@ class PathLink:
 
 
 def with_guests(text: str) -> str:
-    """nsswitch.conf with `libvirt_guest` right after `files` in its `hosts` line."""
+    """Add `libvirt_guest` after `files` in the `hosts` line of nsswitch.conf's text."""
     lines = text.splitlines()
     for number, line in enumerate(lines):
         database, colon, sources = line.partition(":")
@@ -178,7 +178,7 @@ def with_guests(text: str) -> str:
 
 
 def _member_of(login: str) -> set[str]:
-    """The groups of a person, by the group file and not by this process."""
+    """The groups of a person, from the group database rather than from this process."""
     try:
         primary = pwd.getpwnam(login).pw_gid
     except KeyError:
@@ -203,7 +203,7 @@ def _shared(folder: Path) -> bool:
         status = folder.stat()
     except FileNotFoundError:
         return False
-    except PermissionError:  # the folder above is shared, this person just not in force yet
+    except PermissionError:  # the parent is shared, but this process lacks the group so far
         return True
     if os.geteuid() != 0 and os.access(folder, os.W_OK | os.X_OK):
         return True
@@ -212,7 +212,7 @@ def _shared(folder: Path) -> bool:
 
 
 def with_groups(argv: Sequence[str], groups: Sequence[str]) -> list[str]:
-    """`argv` as a command that runs with further groups of the person's in force."""
+    """Wrap `argv` so that it runs with these groups of the user's."""
     for group in groups:
         argv = ["sg", group, "-c", shlex.join(argv)]
     return list(argv)

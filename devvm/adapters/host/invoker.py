@@ -13,7 +13,7 @@ from devvm.domain.name import RESERVED_NAMES
 from devvm.domain.vm import Engineer
 from devvm.system import process
 
-#: Debian's rule for logins (adduser's NAME_REGEX), without the capital letters it warns of.
+#: Debian's rule for logins (adduser's NAME_REGEX), without capital letters, which it warns about.
 _LOGIN = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _PUBLIC_KEY = re.compile(
     r"(?P<type>ssh-(ed25519|rsa|dss)|ecdsa-sha2-nistp(256|384|521)"
@@ -26,7 +26,7 @@ def validate_login(login: str) -> str:
     """Return `login` if a Debian account in the VM can have it.
 
     Raises:
-        UsageError: it can't; says why.
+        UsageError: it can't. The error says why.
     """
     if not _LOGIN.fullmatch(login):
         raise UsageError(
@@ -43,19 +43,19 @@ def validate_login(login: str) -> str:
 
 
 class Invoker:
-    """Finds out who types, and with which keys that person logs in."""
+    """Finds out who runs devvm, and that person's keys and git identity."""
 
     @property
     def login(self) -> str:
-        """The login of the person; behind sudo, of the one who typed it."""
+        """The person's login; under sudo, that of the person who ran sudo."""
         return os.environ.get("SUDO_USER") or pwd.getpwuid(os.geteuid()).pw_name
 
     def engineer(self, login: str, key_files: Sequence[Path] = ()) -> Engineer:
-        """The engineer of this login, with the person's keys and git identity.
+        """The engineer with this login, and with the person's keys and git identity.
 
         Args:
             login: Name of the account in the VM.
-            key_files: Files with public keys; without, the agent's keys and `~/.ssh/*.pub`.
+            key_files: Files with public keys; by default the agent's keys and `~/.ssh/*.pub`.
 
         Raises:
             UsageError: the login or a key file can't be used.
@@ -75,17 +75,17 @@ class Invoker:
         for path in sorted((_home() / ".ssh").glob("*.pub")):
             try:
                 found += _parse(path.read_text(encoding="utf-8", errors="replace"))
-            except OSError:  # somebody else's, a dead link: the others may do
+            except OSError:  # another user's file or a dangling link; the others may suffice
                 continue
         return found
 
 
 def read_public_keys(path: Path) -> list[str]:
-    """The public keys in a file that a person named.
+    """Return the public keys in a file that the user named.
 
     Raises:
         NotFoundError: there is no such file.
-        UsageError: it holds a private key, or no key.
+        UsageError: it holds a private key or no key, or can't be read.
     """
     try:
         text = path.expanduser().read_text(encoding="utf-8", errors="replace")
@@ -142,7 +142,7 @@ def _git(key: str) -> str | None:
 
 
 def _home() -> Path:
-    """The person's home, also where `sudo` set HOME to root's."""
+    """The person's home directory, even if sudo has set HOME to root's."""
     user = os.environ.get("SUDO_USER")
     if user:
         try:

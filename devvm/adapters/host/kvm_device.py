@@ -1,9 +1,9 @@
-"""The rights of `/dev/kvm`, on a host where no udev sets them.
+"""The permissions of `/dev/kvm`, on hosts where udev doesn't set them.
 
-libvirt runs QEMU as a user of its own, in the group `kvm`. Where that user can't open the device,
-libvirt distrusts what it remembers of QEMU and asks QEMU again at every call: listing what the
-host can do took 8 to 28 s instead of 0.06 s (measured with libvirt 9.0), which made a `create`
-four times slower, even for a guest that does not use KVM at all.
+libvirt runs QEMU as a separate user in the group `kvm`. If that user can't open the device,
+libvirt distrusts its cached capabilities and probes QEMU again on each call: listing the host's
+capabilities took 8 to 28 s instead of 0.06 s (measured with libvirt 9.0), which made `create` four
+times slower, even for a guest that doesn't use KVM at all.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pathlib import Path
 
 from devvm.system import process
 
-# As systemd's udev rules have it (50-udev-default.rules): root:kvm, mode 0660.
+# As in systemd's udev rules (50-udev-default.rules): root:kvm, mode 0660.
 _GROUP = "kvm"
 _MODE = 0o660
 
 
 class KvmDevice:
-    """`/dev/kvm` may be opened by the group `kvm`; nothing to do where there is no such device."""
+    """Lets the group `kvm` open `/dev/kvm`, if the device exists."""
 
     key = "kvm"
     title = "Giving libvirt access to /dev/kvm"
@@ -32,7 +32,7 @@ class KvmDevice:
         self._device = device
 
     def missing(self) -> list[str]:
-        """Whether its group and mode have to be set."""
+        """List what `apply` would do."""
         try:
             status = self._device.stat()
         except FileNotFoundError:
@@ -43,7 +43,7 @@ class KvmDevice:
         return [f"give {self._device} to the group {_GROUP}, as udev would"]
 
     def apply(self, detail: Callable[[str], None], log: Path) -> None:
-        """Set group and mode; the device is made anew, without them, at each boot.
+        """Set group and mode. They are lost at each boot, when the device is created again.
 
         Raises:
             ProcessError: they can't be set.

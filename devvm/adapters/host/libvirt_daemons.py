@@ -1,4 +1,4 @@
-"""libvirt's daemons: whether they answer, and starting them, with systemd or without."""
+"""libvirt's daemons: checks whether they answer and starts them, with or without systemd."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _RUN = Path("/run/libvirt")
 _SYSTEMD = Path("/run/systemd/system")
 _CONFIG = Path("/etc/libvirt/libvirtd.conf")
 
-#: Without systemd there is seldom a polkit daemon either, which Debian's libvirt asks by default
-#: whether a person may use it. The group of the socket decides instead, as polkit's rule would.
+#: Debian's libvirt asks polkit by default who may use it, but a host without systemd rarely runs
+#: polkit. So the socket's group decides instead, which is what polkit's rule says too.
 _WITHOUT_POLKIT = {
     "unix_sock_group": "libvirt",
     "unix_sock_rw_perms": "0770",
@@ -38,7 +38,7 @@ class LibvirtDaemons:
         self._systemd = systemd
 
     def missing(self) -> list[str]:
-        """The daemons that do not answer."""
+        """List what `apply` would do."""
         down = [name for name in ("virtlogd", "libvirtd") if not self._answers(name)]
         if not down:
             return []
@@ -49,8 +49,8 @@ class LibvirtDaemons:
         """Start them and wait until they answer.
 
         Raises:
-            HostNotReadyError: they don't, within 20 seconds.
-            ProcessError: they can't be started.
+            HostNotReadyError: a daemon doesn't answer within 20 seconds.
+            ProcessError: a daemon can't be started.
         """
         for name in ("virtlogd", "libvirtd"):
             if self._answers(name):
@@ -66,8 +66,8 @@ class LibvirtDaemons:
             self._wait(name, log)
 
     def _answers(self, name: str) -> bool:
-        # A socket that refuses is one that a dead daemon left. One that we may not touch says
-        # nothing; only root may touch virtlogd's, and the group libvirt libvirtd's.
+        # A socket that refuses connections was left by a dead daemon. If we have no permission, we
+        # can't tell: only root can connect to virtlogd, and only the group libvirt to libvirtd.
         path = self._run / ("libvirt-sock" if name == "libvirtd" else f"{name}-sock")
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(2)
@@ -98,7 +98,7 @@ class LibvirtDaemons:
 
 
 def _config(present: str) -> str:
-    """The host's own configuration, with our settings where it has none of its own."""
+    """The host's own configuration, with our settings added where it has none."""
     lines = [present.rstrip("\n")]
     lines += [
         f'{key} = "{value}"'

@@ -1,4 +1,4 @@
-"""The time zone that this host's clock is shown in, with its rules for summer time."""
+"""The host's time zone, with its rules for daylight saving time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _FILE = Path("/etc/localtime")
 
 
 def local_zone(file: Path = _FILE) -> tzinfo:
-    """The host's zone, whatever `TZ` a person has set; UTC, as for the C library, without one."""
+    """The host's time zone, regardless of `TZ`; UTC if it has none, as in the C library."""
     try:
         with file.open("rb") as rules:
             return ZoneInfo.from_file(rules, key=file.resolve().name)
