@@ -1,1 +1,1 @@
-"""What devvm is about: pure values and rules; no I/O, no tool."""
+"""Values and rules; no I/O, no external tools."""

@@ -11,7 +11,7 @@ from devvm.domain.check import MovedPackage
 
 @dataclass(frozen=True, kw_only=True)
 class Box:
-    """A golden image that is registered: built, verified, ready to be cloned."""
+    """A registered golden image: built, verified, ready to be cloned."""
 
     release: str
     path: Path  # the .box file
@@ -21,10 +21,10 @@ class Box:
     verified: bool
     debian: str
     packages: Mapping[str, str] = field(default_factory=dict)
-    image_sha256: str = ""  # of the disk image in it
-    production_sha256: str = ""  # over what production was when it was verified; empty: unknown
+    image_sha256: str = ""  # of the disk image inside it
+    production_sha256: str = ""  # of the production files it was verified against; empty if unknown
     content: str = ""  # the content hash of its stack
-    moved: tuple[MovedPackage, ...] = ()  # what it had otherwise than production then
+    moved: tuple[MovedPackage, ...] = ()  # packages that differed from production then
 
     @property
     def vagrant_name(self) -> str:

@@ -1,4 +1,4 @@
-"""What came of checking a machine."""
+"""The results of checking a machine."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, kw_only=True)
 class MovedPackage:
-    """A package that is as in the release, and not as in production.
+    """A package whose version is as in the release, but not as in production.
 
     Attributes:
         name: Its name.
-        production: Production's version; None: it is not there.
-        found: The version here; None: it is not here.
+        production: The version in production; None if it isn't there.
+        found: The version on this machine; None if it isn't here.
     """
 
     name: str
@@ -24,41 +24,41 @@ class MovedPackage:
 
     @property
     def label(self) -> str:
-        """It with its version, for people: `nginx-common 1.22.1-9+deb12u4`."""
+        """Name and version, for people: `nginx-common 1.22.1-9+deb12u4`."""
         return f"{self.name} {self.found}" if self.found else self.name
 
     @property
     def change(self) -> str:
-        """From which version to which: `1.5.2-6+deb12u2 -> 1.5.2-6+deb12u3`."""
+        """The change of its version: `1.5.2-6+deb12u2 -> 1.5.2-6+deb12u3`."""
         return f"{self.production or 'not there'} -> {self.found or 'not there'}"
 
 
 class Outcome(StrEnum):
-    """Result of one check."""
+    """The outcome of one check."""
 
     PASSED = "passed"
     FAILED = "failed"
     ERROR = "error"
     WAIVED = "waived"  # differs, and a waiver allows it
-    AHEAD = "ahead"  # a package as in the VM's release, not as in production; what it brought
+    AHEAD = "ahead"  # a package is as in the VM's release, not as in production; or comes with one
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult:
-    """One expectation and what came of it.
+    """The result of one check.
 
     Attributes:
-        name: Stable: `unit/nginx.service`.
-        role: Which role answers for it.
-        outcome: What came of it.
-        message: What is otherwise than expected, in a line.
+        name: A stable name: `unit/nginx.service`.
+        role: The role responsible for it.
+        outcome: Its outcome.
+        message: What differs from the expectation, in one line.
         seconds: How long the comparison took.
-        difference: Of an item of the manifest: `differs`, `missing` or `extra`.
-        expected: Of an item: the facts that differ, as they should be.
-        found: Of an item: the same facts as they are.
-        diff: Of a text: a unified diff.
-        waiver: Who allows it, until when and why.
-        package: Of what is ahead: the package that it comes with, and its version.
+        difference: For an item of the manifest: `differs`, `missing` or `extra`.
+        expected: For an item: the facts that differ, as expected.
+        found: For an item: the same facts, as found.
+        diff: For a text: a unified diff.
+        waiver: Who allows the difference, until when and why.
+        package: If ahead: the package that it comes with, and its version.
     """
 
     name: str
@@ -83,9 +83,9 @@ class Report:
         release: Its release.
         checks: The results.
         seconds: How long it took.
-        packages_from: What told which packages the release has: its `box` here, or the `record`
-            of the release; None: nothing does, and every package that is not as in production
-            fails.
+        packages_from: Where the release's package versions were read from: its `box` on this host,
+            or the `record` of the release. None if they are unknown; then every package that
+            differs from production fails.
     """
 
     vm: str
@@ -96,23 +96,23 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether every check passed or is waived (and there was one)."""
+        """Whether there are any checks, and none failed."""
         return bool(self.checks) and not any(self.failures())
 
     def failures(self) -> Iterable[CheckResult]:
-        """The checks that did not pass, and that nothing allows to fail."""
+        """The checks that failed and aren't allowed to."""
         return (c for c in self.checks if c.outcome in (Outcome.FAILED, Outcome.ERROR))
 
     def waived(self) -> Iterable[CheckResult]:
-        """The checks that did not pass, and that a waiver allows to fail."""
+        """The checks that failed, but are allowed to by a waiver."""
         return (c for c in self.checks if c.outcome is Outcome.WAIVED)
 
     def ahead(self) -> Iterable[CheckResult]:
-        """The packages of the VM's release that production has otherwise, and what they brought."""
+        """The checks that differ because the VM's release has other packages than production."""
         return (c for c in self.checks if c.outcome is Outcome.AHEAD)
 
     def moved(self) -> tuple[MovedPackage, ...]:
-        """The packages of the VM's release that production has otherwise."""
+        """The packages of the VM's release that differ from production."""
         return tuple(
             MovedPackage(
                 name=check.name.partition("/")[2],

@@ -1,41 +1,41 @@
-"""Disks of VMs, and the volumes that they consist of."""
+"""Disks of VMs, and their volumes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-#: What a disk is to a VM, by its serial number; the one without is the root. Any other serial is
-#: the name of an extra disk, which persists as the data disk does.
+#: The roles of a VM's disks. A disk's serial number is its role; the root disk has none. Any other
+#: serial is the name of an extra disk, which is persistent like the data disk.
 ROOT, DATA = "root", "devvm-data"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DomainDisk:
-    """A disk as a domain's definition has it."""
+    """A disk in a domain's definition."""
 
-    device: str  # the guest's name for it: "vda"
+    device: str  # its name in the guest: "vda"
     role: str  # ROOT, DATA, or an extra disk's name
     path: Path
 
 
 @dataclass(frozen=True, kw_only=True)
 class Disk:
-    """A disk of a VM, with its size."""
+    """A VM's disk, with its size."""
 
-    device: str  # the guest's name for it: "vda"
+    device: str  # its name in the guest: "vda"
     role: str  # ROOT, DATA, or an extra disk's name
     path: Path
-    size_bytes: int  # what the guest sees; 0 where the file is gone
-    used_bytes: int  # what its newest layer takes on the host
+    size_bytes: int  # as the guest sees it; 0 if the file is gone
+    used_bytes: int  # what its top layer takes on the host
 
 
 @dataclass(frozen=True, kw_only=True)
 class Volume:
-    """A volume of the pool."""
+    """A volume of the storage pool."""
 
     name: str
     path: Path
-    size_bytes: int  # what a guest sees
+    size_bytes: int  # as a guest sees it
     used_bytes: int  # what it takes on the host
-    below: Path | None  # what it is a layer on
+    below: Path | None  # the volume it is a layer on

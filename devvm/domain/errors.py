@@ -1,7 +1,7 @@
-"""The error tree. An error is interface: what happened, why, and what to type next.
+"""The errors of devvm. Each says what happened, why, and what to type next.
 
-Imports nothing of devvm's. `devvm.cli.app` is the only place that shows these to a person and
-turns them into exit codes.
+This module imports nothing of devvm's. Only `devvm.cli.app` shows errors to people and turns them
+into exit codes.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ class ExitCode(IntEnum):
 
 
 class DevvmError(Exception):
-    """What a person is told when something failed.
+    """An error, as a person sees it.
 
     Args:
-        brief: What happened, one line, no full stop needed.
-        details: Why: the cause as far as it is known; may have several lines.
+        brief: What happened, in one line; the full stop may be omitted.
+        details: Why, as far as it is known; may have several lines.
         resolution: What to type next.
         log: The file with the raw output of the tool that failed.
-        cause: The error of the step, where this one is of the whole that it was a step of.
+        cause: The error of the step that made the whole operation fail.
     """
 
     exit_code: ExitCode = ExitCode.FAILED
-    #: Stable key of this kind of error, part of the JSON interface.
+    #: A stable key for this kind of error; part of the JSON interface.
     code: str = "failed"
 
     def __init__(
@@ -55,7 +55,7 @@ class DevvmError(Exception):
 
     @property
     def failure(self) -> str:
-        """What failed, one line; not what it failed in, where `brief` says that first."""
+        """What failed, in one line: `brief` of the innermost cause."""
         return self._cause.failure if self._cause else self.brief
 
 
@@ -64,7 +64,7 @@ class OperationError(DevvmError):
 
 
 class UsageError(DevvmError):
-    """What was typed, or a configuration file, can't be accepted."""
+    """Something typed, or a configuration file, is invalid."""
 
     exit_code = ExitCode.USAGE
     code = "usage"
@@ -90,7 +90,7 @@ class ParityError(DevvmError):
 
 
 class HostNotReadyError(DevvmError):
-    """The host lacks something that devvm needs: a package, a daemon, memory, disk, rights."""
+    """The host lacks something devvm needs: a package, a daemon, memory, disk space, rights."""
 
     exit_code = ExitCode.HOST_NOT_READY
     code = "host-not-ready"
@@ -104,7 +104,7 @@ class LockedError(DevvmError):
 
 
 class InterruptedOperationError(DevvmError):
-    """The person interrupted (Ctrl-C, SIGTERM)."""
+    """The user interrupted devvm (Ctrl-C, SIGTERM)."""
 
     exit_code = ExitCode.INTERRUPTED
     code = "interrupted"

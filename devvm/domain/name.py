@@ -1,4 +1,4 @@
-"""What a VM may be called."""
+"""The rules for VM names."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 
 from devvm.domain.errors import UsageError
 
-#: Names that every Debian host or this tool uses for something else. A VM's name becomes a host
-#: name and the default login, so an account that the guest already has can't be one.
+#: Names that every Debian system or devvm itself uses for something else. A VM's name becomes a
+#: host name and the default login, so names of accounts that the guest already has are excluded.
 RESERVED_NAMES = frozenset(
     {
         "_apt", "_chrony", "about", "adm", "all", "backup", "bin", "broadcasthost", "chrony",
@@ -20,7 +20,7 @@ RESERVED_NAMES = frozenset(
 )  # fmt: skip
 
 
-#: How the names begin of VMs that a check of a box makes, and that the next check removes.
+#: Prefix of the VMs that a box's check creates, and that the next check removes.
 BOX_CHECK = "boxcheck-"
 
 
@@ -28,14 +28,14 @@ _NAME = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
 
 
 def validate_name(name: str, *, what: str = "VM name") -> str:
-    """Return `name` if it is fit for a host name and a login.
+    """Return `name` if it is valid as a host name and a login.
 
-    A name goes into a host name (RFC 1123), a Debian login (`NAME_REGEX` of adduser), file and
-    libvirt names, so the rule is the narrowest of them: 1 to 32 of `a-z 0-9 -`, beginning with a
-    letter, not ending with `-`.
+    A name becomes a host name (RFC 1123), a Debian login (`NAME_REGEX` of adduser), and part of
+    file and libvirt names, so the rule is the strictest of theirs: 1 to 32 of `a-z 0-9 -`,
+    beginning with a letter, not ending with `-`.
 
     Raises:
-        UsageError: the name can't be used; says which rule it breaks.
+        UsageError: The name is invalid; says which rule it breaks.
     """
     rule = "use 1 to 32 of a-z, 0-9 and '-', start with a letter, do not end with '-'"
     if not name:
@@ -60,10 +60,10 @@ def validate_name(name: str, *, what: str = "VM name") -> str:
 
 
 def validate_new_name(name: str) -> str:
-    """As `validate_name`, of a VM that somebody wants to make.
+    """Return `name` if it is valid for a new VM.
 
     Raises:
-        UsageError: also for names that devvm gives to VMs of its own.
+        UsageError: As `validate_name`; also for names reserved for devvm's own VMs.
     """
     if validate_name(name).startswith(BOX_CHECK):
         raise UsageError(

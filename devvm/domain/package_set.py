@@ -1,7 +1,7 @@
-"""The exact set of Debian packages in a box, and the file that holds one: `packages.lock`.
+"""The exact set of Debian packages in a box, and its file format, `packages.lock`.
 
-Resolved once, from signed indices; part of what a release's name is made of. A line a package,
-sorted, so that a pull request shows what moves.
+A set is resolved once, from signed indices, and is part of the hash in a release's name. The file
+has one package per line, sorted, so that a pull request shows what changes.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import NoReturn
 
 from devvm.domain.errors import UsageError
 
-#: Debian's release that boxes are made of.
+#: The Debian release that boxes are built from.
 SUITE = "bookworm"
-#: The name of a file that holds a set.
+#: The name of the file.
 FILE = "packages.lock"
-#: The archives that a package may come from, as the configuration has mirrors of them.
+#: The archives that packages come from. The configuration has a mirror for each.
 ARCHIVES = ("main", "security")
 
 _REQUIRED, _OTHER = "required", "other"
@@ -37,18 +37,18 @@ _CONFLICT = ("<<<<<<<", "=======", ">>>>>>>", "|||||||")
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Package:
-    """One package, exact.
+    """One package, exactly.
 
     Attributes:
         name: Its name.
         architecture: `amd64`, or `all`.
         version: Its version.
-        sha256: The hash over its file.
-        size: The file's size, bytes.
+        sha256: The hash of its file.
+        size: The size of its file, in bytes.
         archive: The one of `ARCHIVES` that has it.
-        required: Whether the archive gives it the priority `required`, whatever the file says:
-            such packages are in every Debian, and not marked as installed automatically.
-        path: Where the file is below the archive's address: `pool/main/n/nginx/...deb`.
+        required: Whether the archive gives it the priority `required`, whatever the package itself
+            says. Such packages are in every Debian, and not marked as automatically installed.
+        path: The path of its file below the archive's URL: `pool/main/n/nginx/...deb`.
     """
 
     name: str
@@ -62,23 +62,23 @@ class Package:
 
     @property
     def identity(self) -> str:
-        """What makes it this one, wherever it comes from."""
+        """What identifies it, whichever archive it comes from."""
         return f"{self.name} {self.architecture} {self.version} {self.sha256}"
 
     @property
     def line(self) -> str:
-        """As `packages.lock` has it."""
+        """Its line in `packages.lock`."""
         priority = _REQUIRED if self.required else _OTHER
         return f"{self.identity} {self.size} {self.archive} {priority} {self.path}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PackageSet:
-    """The packages of a box. Two sets are equal when their packages are.
+    """The packages of a box. Two sets are equal if their packages are.
 
     Attributes:
-        packages: Each once, sorted by name.
-        notes: Where it comes from, lines for people.
+        packages: Each package once, sorted by name.
+        notes: Where the set comes from: lines for people.
     """
 
     packages: tuple[Package, ...]
@@ -95,31 +95,31 @@ class PackageSet:
 
     @property
     def sha256(self) -> str:
-        """The hash over what the packages are; where they come from does not count."""
+        """The hash of the packages' identities, regardless of where they come from."""
         text = "".join(f"{package.identity}\n" for package in self.packages)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def versions(self) -> dict[str, str]:
-        """Names and versions."""
+        """The version of each package, by name."""
         return {package.name: package.version for package in self.packages}
 
     @property
     def size(self) -> int:
-        """What all the files take, bytes."""
+        """The size of all files, in bytes."""
         return sum(package.size for package in self.packages)
 
     def text(self) -> str:
-        """As a `packages.lock`."""
+        """The set in the format of `packages.lock`."""
         head = "".join(f"# {line}\n" for line in (*_TITLE, *self.notes))
         return head + "".join(f"{package.line}\n" for package in self.packages)
 
     def lacks(self, names: Iterable[str]) -> list[str]:
-        """Which of these packages are not in the set."""
+        """Those of the given packages that aren't in the set."""
         return sorted(set(names) - self.versions.keys())
 
     def differs_from(self, installed: Mapping[tuple[str, str], str]) -> list[str]:
-        """In what a machine's packages differ from the set, a line each.
+        """How a machine's packages differ from the set, one difference per line.
 
         Args:
             installed: Versions by name and architecture.
@@ -138,14 +138,14 @@ class PackageSet:
 
 
 def parse(text: str, source: str) -> PackageSet:
-    """Read a `packages.lock`.
+    """Parse a `packages.lock`.
 
     Args:
-        text: What is in it.
+        text: Its content.
         source: The file's name, for messages.
 
     Raises:
-        UsageError: it can't be one; names file and line.
+        UsageError: The text is invalid; names file and line.
     """
     found: dict[str, int] = {}
     packages: list[Package] = []

@@ -1,4 +1,4 @@
-"""What a command did, and how long it took."""
+"""Records of what a command did, and how long it took."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class PhaseRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """One run of a changing command: kept, so that `devvm show` can tell where the time went."""
+    """One run of a command that changes something; kept for the timings of `devvm show`."""
 
     command: str
     started_at: str
@@ -30,8 +30,8 @@ class RunRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class AnsibleResult:
-    """What a playbook run did."""
+    """The result of a playbook run."""
 
     ok: int
     changed: int
-    tasks: tuple[Mapping[str, Any], ...] = ()  # changed tasks only: role, task, seconds
+    tasks: tuple[Mapping[str, Any], ...] = ()  # that changed something: role, task, seconds

@@ -1,4 +1,4 @@
-"""States of VMs that are kept: snapshots, and what is in the trash."""
+"""Saved states of VMs: snapshots and trash."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from devvm.domain.vm import Metadata
 
 
 class Purpose(StrEnum):
-    """What a VM's earlier state is kept for."""
+    """Why a state is kept."""
 
     SNAPSHOT = "snapshot"
     TRASH = "trash"
-    #: By an operation that has not ended; becomes trash, or the VM again.
+    #: For an operation in progress; it becomes trash, or the VM again.
     PREVIOUS = "previous"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SavedState:
-    """A state of a VM that is kept: its disks and its definition, as a domain that never runs.
+    """A saved state of a VM: its disks and its definition, as a domain that never runs.
 
     Attributes:
-        id: Names it; 8 hexadecimal digits.
-        purpose: What for.
-        label: A snapshot's name; otherwise in words how it came to be kept.
-        kept_at: When; ISO 8601, UTC.
-        expires_at: From when on it may be deleted for good; None: never.
-        uuid: The VM's.
-        mac: The VM's, to be given it again.
-        consistency: How the disks were brought to rest: `off`, `frozen`, `crash`.
-        vm: What devvm knew of the VM.
-        disks: The disks as they were.
-        whole: Whether the VM can be brought back as it was; otherwise there are disks only.
+        id: 8 hexadecimal digits.
+        purpose: Why it is kept.
+        label: A snapshot's name; otherwise why it was saved, in words.
+        kept_at: When it was saved.
+        expires_at: When it may be deleted for good; None for never.
+        uuid: The VM's UUID.
+        mac: The VM's MAC address, which a restored VM gets again.
+        consistency: How the disks were made consistent: `off`, `frozen`, `crash`.
+        vm: The VM's metadata.
+        disks: Its disks.
+        whole: Whether the whole VM can be restored; otherwise only disks are left.
     """
 
     id: str
@@ -52,7 +52,7 @@ class SavedState:
 
     @property
     def destroyed(self) -> bool:
-        """Whether this is a VM that was destroyed, and not an earlier state of one."""
+        """Whether this is a destroyed VM, rather than an earlier state of one."""
         return self.purpose is Purpose.TRASH and self.label == DESTROYED
 
 
@@ -62,16 +62,16 @@ DESTROYED = "destroyed"
 
 @dataclass(frozen=True, kw_only=True)
 class DomainChange:
-    """How a domain is to differ from the definition that it is made from; None: not at all.
+    """How to change a domain's definition. None keeps what is there.
 
     Attributes:
         name: Its name.
-        uuid: Its identifier.
-        title: A line for people who look with virsh.
-        mac: Of its one network card.
-        disks: Volumes by role, in place of those that are there.
-        facts: What devvm knows of it: a VM's, or of a saved state.
-        read_only: Whether its disks can't be written to, so that starting it by hand harms nothing.
+        uuid: Its UUID.
+        title: A line for people who use virsh.
+        mac: The MAC address of its network card.
+        disks: Volumes by role, which replace the present ones.
+        facts: Its metadata: a VM's or a saved state's.
+        read_only: Whether to make its disks read-only, so that starting it by hand does no harm.
         oem_string: The SMBIOS string that systemd reads as a credential.
     """
 

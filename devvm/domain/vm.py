@@ -1,4 +1,4 @@
-"""A VM: what libvirt shows of it, what devvm knows of it, and how it is reached."""
+"""A VM: its state in libvirt, its metadata, and how to reach it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from devvm.domain.errors import OperationError
 
 
 class Driver(StrEnum):
-    """How the guest's processor is provided."""
+    """How the guest's processor is virtualized."""
 
     KVM = "kvm"
     QEMU = "qemu"
 
 
 class VmState(StrEnum):
-    """libvirt's domain states, in libvirt's words, plus `missing`: known to devvm, not there."""
+    """libvirt's domain states and names, plus `missing`: known to devvm, but without a domain."""
 
     RUNNING = "running"
     BLOCKED = "blocked"
@@ -32,7 +32,7 @@ class VmState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ExtraDisk:
-    """A further disk of a VM; appears as /dev/disk/by-id/virtio-NAME."""
+    """An extra disk of a VM; appears as /dev/disk/by-id/virtio-NAME."""
 
     name: str
     size_gib: int
@@ -50,7 +50,7 @@ class Engineer:
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """A VM's fixed place on devvm's network, kept for the VM's whole life."""
+    """A VM's address and names on devvm's network, kept for the VM's whole life."""
 
     mac: str
     address: str
@@ -59,34 +59,34 @@ class Lease:
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """What devvm knows of a VM; kept in the domain's own metadata, under devvm's namespace."""
+    """What devvm knows about a VM; stored in the domain's metadata, in devvm's namespace."""
 
     name: str
     engineer: str
     release: str
     created_at: str  # ISO 8601, UTC
-    #: Set once `create` has finished; a domain without it is one that a killed create left.
+    #: Set once `create` has finished. A domain without it was left by a `create` that was killed.
     ready: bool = False
     #: How many roots the VM has had.
     generation: int = 1
-    #: What a new root needs to be made the engineer's again; public, as libvirt shows it to all.
+    #: Needed to personalise a new root. Public: libvirt shows it to every user.
     authorized_keys: tuple[str, ...] = ()
     git_name: str = ""
     git_email: str = ""
     #: The public half of the VM's SSH host key: type and key.
     host_key: str = ""
-    #: The day (ISO 8601, UTC) on which its TLS certificate ends; empty where it is not known.
+    #: The day its TLS certificate expires (ISO 8601, UTC); empty if unknown.
     certificate_until: str = ""
-    #: Version of the newest MariaDB that has run on the data; empty where it is not known.
+    #: The newest MariaDB version that has run on its data; empty if unknown.
     mariadb: str = ""
-    #: Until which day (ISO 8601, that day included) no rollout changes the VM, by whom and why.
+    #: The last day (ISO 8601) on which no rollout changes the VM; who pinned it, and why.
     pinned_until: str = ""
     pinned_by: str = ""
     pin_reason: str = ""
-    #: The release that the VM is being brought to, or is to be when it next starts; by whom.
+    #: The release that the VM is being updated to, or is when it next starts; and who started that.
     update_to: str = ""
     update_by: str = ""
-    #: The saved state that the VM goes back to where bringing it there fails.
+    #: The saved state to go back to if the update fails.
     restore_point: str = ""
 
     @property
@@ -102,7 +102,7 @@ class Metadata:
 
 @dataclass(frozen=True, kw_only=True)
 class Vm:
-    """A VM as libvirt shows it."""
+    """A VM, as libvirt reports it."""
 
     name: str
     fqdn: str
@@ -111,17 +111,17 @@ class Vm:
     driver: Driver
     memory_mib: int
     cpus: int
-    metadata: Metadata | None  # None: its domain is gone, and this is what is left
+    metadata: Metadata | None  # None if its domain is gone and only parts are left
     lease: Lease | None
-    mac: str = ""  # of its card, whatever the network knows of it
+    mac: str = ""  # of its network card, whether or not the network knows it
     disks: tuple[DomainDisk, ...] = ()
 
     @property
     def known(self) -> Metadata:
-        """What devvm knows of the VM.
+        """The VM's metadata.
 
         Raises:
-            OperationError: its domain is gone.
+            OperationError: Its domain is gone.
         """
         if self.metadata is None:
             raise OperationError(
@@ -131,12 +131,12 @@ class Vm:
 
     @property
     def root(self) -> Path | None:
-        """The volume that the VM boots from; None where the domain has none."""
+        """The volume that the VM boots from; None if it has none."""
         return next((d.path for d in self.disks if d.role == ROOT), None)
 
     @property
     def data(self) -> Path | None:
-        """The volume of the data disk; None where the domain has none."""
+        """The volume of the data disk; None if it has none."""
         return next((d.path for d in self.disks if d.role == DATA), None)
 
 

@@ -1,1 +1,1 @@
-"""What a release of a stack is, and how two of them differ."""
+"""Releases of the stack, and how two of them differ."""

@@ -8,16 +8,16 @@ from devvm.domain.release.stack import Release
 
 
 def behind(release: str, on_record: Sequence[Release]) -> int | None:
-    """How many releases are newer that machines are to be brought to; 0: it is the latest.
+    """How many newer releases machines can be updated to; 0 for the latest.
 
-    Releases with the same content are the same, whenever their boxes were built.
+    Releases with the same hash are the same, whenever their boxes were built.
 
     Args:
-        release: It.
-        on_record: All that are on record, the newest first; those that are retired don't count.
+        release: The release's name.
+        on_record: All recorded releases, newest first. Retired ones don't count as newer.
 
     Returns:
-        None where the release is not on record.
+        The number, or None if the release isn't recorded.
     """
     newer = 0
     for each in on_record:

@@ -1,4 +1,4 @@
-"""What a release brings, in words that people read: the changelog."""
+"""A release's changelog: what it changes, in words."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from devvm.domain.release.stack import Stack, difference
 
 
 def words(old: Stack, new: Stack) -> tuple[str, ...]:
-    """What a stack brings since an earlier one, a line each: packages, roles, playbooks.
+    """What changed in a stack, one line each: packages, roles, playbooks.
 
-    `MariaDB 10.11.6 → 10.11.11`, `nginx: http2 on`. Nothing in it fails: of what can't be read it
-    is said that it changed.
+    For example `MariaDB 10.11.6 → 10.11.11`, `nginx: http2 on`. Never fails: a file that can't be
+    parsed is only said to have changed.
     """
     changes = difference(old, new)
     named = frozenset[str]().union(

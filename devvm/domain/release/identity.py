@@ -1,10 +1,10 @@
-"""Names a stack by its content.
+"""Names of releases.
 
-A release is `DATE-HASH`: the hash over everything that ends up in a box, packages included, and,
-for people, the day on which its box was built. Two releases are the same when their hashes are.
+A release is named `DATE-HASH`: the day its box was built, for people, and a hash over everything
+that ends up in the box, packages included. Two releases are the same if their hashes are.
 
-The stack has a hash of its own, its *content*; one content becomes another release whenever its box
-gets other packages. (Boxes of an older devvm are named by their content alone.)
+The stack alone has a hash too, its *content*. One content becomes another release whenever its box
+gets other packages. (Boxes built by an older devvm are named after their content alone.)
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from devvm.domain.errors import UsageError
 from devvm.domain.package_set import PackageSet
 
-#: Raised when the box pipeline itself changes what is in a box, with the same roles.
+#: Raised when the box pipeline itself changes what ends up in a box, with the same roles.
 BOX_FORMAT = 1
 
 _LEFT_BY_TOOLS = re.compile(r"__pycache__|\.git|\..*_cache")
@@ -28,7 +28,7 @@ _RELEASE = re.compile(r"\d{4}\.\d{2}\.\d{2}-[0-9a-f]{12}")
 def content_hash(folders: Sequence[Path]) -> str:
     """The stack's content hash: 12 hexadecimal digits over roles and playbooks.
 
-    What does not get into a machine does not count. File modes count: Ansible copies them.
+    Files that never get onto a machine don't count. File modes do, because Ansible copies them.
 
     Args:
         folders: The stack's `roles` and `playbooks`.
@@ -44,25 +44,25 @@ def content_hash(folders: Sequence[Path]) -> str:
 
 
 def release_hash(content: str, packages: PackageSet) -> str:
-    """The hash of a release: 12 hexadecimal digits over the stack's content and its packages."""
+    """A release's hash: 12 hexadecimal digits over the stack's content and its packages."""
     return hashlib.sha256(f"{content}\n{packages.sha256}\n".encode()).hexdigest()[:12]
 
 
 def new_release(release_hash: str, today: datetime | None = None) -> str:
-    """The name that a release of this hash gets when its box is built today."""
+    """The name of a release whose box is built today."""
     return f"{(today or datetime.now(UTC)):%Y.%m.%d}-{release_hash}"
 
 
 def hash_of(release: str) -> str:
-    """The part of a release's name that makes it this one."""
+    """The hash in a release's name."""
     return release.rpartition("-")[2]
 
 
 def validate_release(release: str) -> str:
-    """Return `release` if it has a release's form.
+    """Return `release` if it is a valid release name.
 
     Raises:
-        UsageError: it has not.
+        UsageError: It isn't.
     """
     if not _RELEASE.fullmatch(release):
         raise UsageError(
@@ -74,14 +74,14 @@ def validate_release(release: str) -> str:
 
 
 def same_release(a: str, b: str) -> bool:
-    """Whether two names are of one release: stack and packages, whenever its boxes were built."""
+    """Whether two names are of the same stack and packages, whenever the boxes were built."""
     return hash_of(a) == hash_of(b)
 
 
 def files(root: Path) -> Iterator[Path]:
-    """The files in a folder of a stack that count, sorted: what takes part, and is no leftover.
+    """The files of a stack's folder that count, sorted; leftovers are skipped.
 
-    Documentation and hidden files count where a role brings them to machines.
+    Documentation and hidden files count only where a role copies them to machines.
 
     Args:
         root: `roles` or `playbooks`.
@@ -95,7 +95,7 @@ def files(root: Path) -> Iterator[Path]:
 
 
 def _is_brought(parts: Sequence[str]) -> bool:
-    """Whether a role brings a file to machines as it is, by its path from the roles' folder."""
+    """Whether a role copies this file to machines. The path is relative to `roles`."""
     return (
         len(parts) > 2
         and parts[1] in {"files", "templates"}

@@ -1,4 +1,4 @@
-"""Changes of packages in words: what belongs to one thing is told once, what is minor counted."""
+"""Package changes in words: one line per family; minor changes are only counted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from devvm.domain.release.stack import PackageChange
 
-#: What people call what packages belong to.
+#: What people call the families of packages.
 _NAMES = {
     "glibc": "glibc",
     "linux": "Linux kernel",
@@ -17,11 +17,11 @@ _NAMES = {
     "openssl": "OpenSSL",
     "redis": "Redis",
 }
-#: Told by name though no role names them: people look for these after an advisory.
+#: Listed by name even if no role names them: people look for these after an advisory.
 _WELL_KNOWN = frozenset(
     {"apt", "bash", "glibc", "gnutls", "linux", "openssh", "openssl", "pam", "sudo", "systemd"}
 )
-#: Where the beginning of a package's name does not say what it belongs to.
+#: Families of packages whose names begin with something else.
 _ALIASES = {"c": "glibc", "locales": "glibc", "ssl": "openssl", "udev": "systemd"}
 _KERNEL = re.compile(r"linux-image-(?P<abi>\d[\w.]*-[\w.+]*?\d[\w.+]*?)(-[a-z][\w-]*)?")
 _BINDING = re.compile(r"(python3?|php\d*(\.\d+)?|lib|ruby|golang)-(?=[a-z])")
@@ -31,11 +31,11 @@ _Versions = tuple[str | None, str | None]
 
 
 def words(changes: Sequence[PackageChange], named: frozenset[str]) -> list[str]:
-    """The changes in lines.
+    """The changes, one line each.
 
     Args:
         changes: Sorted by name.
-        named: The packages that roles name: these are told first, and all of them.
+        named: The packages that roles name. Their changes are all listed, and come first.
     """
     kernel = _kernel(changes)
     groups: dict[tuple[str, _Versions], list[str]] = defaultdict(list)
@@ -59,7 +59,7 @@ def words(changes: Sequence[PackageChange], named: frozenset[str]) -> list[str]:
         told.add(versions)
     well_known += [kernel] if kernel else []
     lines = [*sorted(by_roles, key=str.lower), *sorted(well_known, key=str.lower)]
-    # What is of the same two versions as something that is told comes from the same source.
+    # Packages with the same two versions as a listed one come from the same source.
     count = sum(n for versions, n in others if None in versions or versions not in told)
     if count:
         noun = f"{'other ' if lines else ''}package{'s' if count > 1 else ''}"
@@ -68,7 +68,7 @@ def words(changes: Sequence[PackageChange], named: frozenset[str]) -> list[str]:
 
 
 def _kernel(changes: Iterable[PackageChange]) -> str | None:
-    """The line of a kernel that another one follows; its version is in the package's name."""
+    """The line for a kernel replaced by another; its version is part of the package's name."""
     gone, come = (
         [
             match["abi"]
@@ -82,7 +82,7 @@ def _kernel(changes: Iterable[PackageChange]) -> str | None:
 
 
 def _family(name: str) -> str:
-    """What a package belongs to, by its name: `mariadb` for `mariadb-client`, `libmariadb3`."""
+    """The family of a package, by its name: `mariadb` for `mariadb-client` and `libmariadb3`."""
     stem = _BINDING.sub("", name).removeprefix("lib")
     stem = stem.partition("-")[0] or name
     stem = _VERSION_IN_NAME.sub("", stem) or stem
@@ -90,7 +90,7 @@ def _family(name: str) -> str:
 
 
 def _title(family: str, names: Sequence[str], named: frozenset[str]) -> str:
-    """What packages of one thing are called together."""
+    """The title of a family's packages."""
     if len(names) == 1:
         return names[0]
     if family in _NAMES:
@@ -113,5 +113,5 @@ def _without_epoch(version: str) -> str:
 
 
 def _upstream(version: str) -> str:
-    """A version without what Debian adds to it."""
+    """A version without its epoch and Debian revision."""
     return _without_epoch(version).rpartition("-")[0] or _without_epoch(version)

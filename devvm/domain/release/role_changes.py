@@ -10,9 +10,9 @@ from pathlib import PurePosixPath
 from devvm.domain.release import role_yaml, text_changes
 from devvm.domain.release.stack import RoleChange
 
-#: More than this many lines of a role are counted.
+#: Show at most this many lines for a role; count the rest.
 _LINES = 6
-#: More files of code than this are told as one.
+#: Up to this many code files are listed one by one.
 _FILES = 3
 _DOCUMENTATION = ("meta/", "README.md")
 _VARIABLES = ("defaults/", "vars/")
@@ -23,13 +23,13 @@ _Files = Mapping[str, bytes]
 
 
 def words(change: RoleChange, old: _Files, new: _Files, packages: Set[str]) -> list[str]:
-    """The changes of a role that was there before, in lines.
+    """The changes of an existing role, one line each.
 
     Args:
-        change: Its files that changed.
-        old: All its files as they were, by their paths in the role.
-        new: The same, as they are.
-        packages: Packages that change themselves: that a role names them need not be told too.
+        change: The role's files that changed.
+        old: All its files before, by their paths in the role.
+        new: All its files now.
+        packages: Packages that changed. That the role now names them isn't listed again.
     """
     story = _Story(change=change, old=old, new=new, packages=packages)
     told = list(dict.fromkeys(story.tell()))
@@ -46,7 +46,7 @@ def words(change: RoleChange, old: _Files, new: _Files, packages: Set[str]) -> l
 
 @dataclass(kw_only=True)
 class _Story:
-    """What is told of one role, and what is collected to be told together."""
+    """Collects the changes of one role; what belongs together becomes one phrase."""
 
     change: RoleChange
     old: _Files
@@ -56,7 +56,7 @@ class _Story:
     packages_named_anew: bool = False
 
     def tell(self) -> Iterator[str]:
-        """The phrases: what is set first, then what is done, then what lies there."""
+        """The phrases: variables first, then tasks, then files."""
         yield from self._variables()
         for path in self.change.changed:
             yield from self._changed(path)
@@ -94,13 +94,13 @@ class _Story:
             yield from phrases
 
     def _phrases(self, path: str, old: str, new: str) -> list[str] | None:
-        """What can be told better than by the number of lines; None where nothing can."""
+        """Phrases for a file's changes; None if only its number of changed lines can be given."""
         folder = f"{path.partition('/')[0]}/"
         if path.endswith((".yml", ".yaml")) and (folder in _TASKS or folder in _VARIABLES):
             before, after = role_yaml.read(self.old[path]), role_yaml.read(self.new[path])
             if before is None or after is None:
                 return None
-            if before == after or folder in _VARIABLES:  # these are told already
+            if before == after or folder in _VARIABLES:  # listed already
                 return []
             return list(role_yaml.task_changes(before, after, _TASKS[folder])) or None
         if not text_changes.is_configuration(path, new):
@@ -109,7 +109,7 @@ class _Story:
         return text_changes.directives(old, new, *map(role_yaml.substitute, values)) or None
 
     def _whole(self, path: str, files: _Files, what: str) -> Iterator[str]:
-        """A file that comes or goes."""
+        """Handle a file that was added or removed."""
         if path.startswith((*_DOCUMENTATION, *_VARIABLES)):
             return
         if migration := _MIGRATION.fullmatch(path):
@@ -124,7 +124,7 @@ class _Story:
             yield f"{what} file {path}"
 
     def _code(self) -> Iterator[str]:
-        """Code that changed: file by file while these are few."""
+        """Phrases for changed code: one per file if there are few."""
         if len(self.code) > _FILES:
             lines = sum(lines for _, lines in self.code)
             yield f"{lines} lines in {len(self.code)} files changed"
@@ -137,5 +137,5 @@ class _Story:
 
 
 def _title(name: str) -> str:
-    """A migration's name, from its file's: `0003 add nickname`."""
+    """A migration's title, from its file name: `0003 add nickname`."""
     return " ".join(PurePosixPath(name).name.replace("-", "_").split("_"))

@@ -1,4 +1,4 @@
-"""What a role's YAML says: variables and tasks. What can't be read says nothing."""
+"""Reads a role's variables and tasks from YAML. What can't be parsed yields nothing."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ _VARIABLE = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Reads Ansible's own tags (`!vault`, `!unsafe`) too, as the text that they are on."""
+    """A YAML loader that reads Ansible's own tags (`!vault`, `!unsafe`) as plain text."""
 
 
 _Loader.add_multi_constructor("!", lambda loader, _, node: str(node.value))  # noqa: ARG005
 
 
 def read(content: bytes) -> object:
-    """What is in a YAML file; an empty tuple where nothing is, None where it can't be read."""
+    """Parse a YAML file. Returns an empty tuple if it is empty, None if it can't be parsed."""
     text = decode(content)
     try:
         found = None if text is None else yaml.load(text, Loader=_Loader)  # noqa: S506 - safe
-        json.dumps(found, default=str)  # what holds itself can't be compared
+        json.dumps(found, default=str)  # recursive values can't be compared
     except (yaml.YAMLError, ValueError, TypeError, RecursionError):
         return None
     return () if found is None and text is not None else found
 
 
 def variables(files: Mapping[str, bytes]) -> dict[str, object]:
-    """A role's variables; those in `vars` stand above those in `defaults`."""
+    """A role's variables; `vars` override `defaults`."""
     found: dict[str, object] = {}
     for folder in ("defaults/", "vars/"):
         for path in sorted(files):
@@ -51,7 +51,7 @@ def packages(files: Mapping[str, bytes], role: str) -> frozenset[str]:
 
 
 def substitute(values: Mapping[str, object]) -> Substitute:
-    """What puts the values of plain variables into a line of a template."""
+    """A function that replaces plain variables in a template's line by their values."""
 
     def value(match: re.Match[str]) -> str:
         found = values.get(match[1])
@@ -64,7 +64,7 @@ def substitute(values: Mapping[str, object]) -> Substitute:
 def variable_changes(
     old: Mapping[str, object], new: Mapping[str, object], role: str
 ) -> Iterator[str]:
-    """Variables that change, a phrase each; without the role's name in theirs."""
+    """Changed variables, one phrase each; the role's prefix is left out of their names."""
     for name in sorted(old.keys() | new.keys()):
         if name not in old or name not in new or old[name] != new[name]:
             shown = name.removeprefix("__").removeprefix(f"{role}_")
@@ -72,7 +72,7 @@ def variable_changes(
 
 
 def task_changes(old: object, new: object, noun: str) -> Iterator[str]:
-    """Tasks that come, go and change, by their names."""
+    """Tasks added, removed and changed, by name."""
     before, after = dict(_tasks(old)), dict(_tasks(new))
     yield from (f"new {noun}: {name}" for name in after if name not in before)
     yield from (f"removed {noun}: {name}" for name in before if name not in after)
@@ -82,7 +82,7 @@ def task_changes(old: object, new: object, noun: str) -> Iterator[str]:
 
 
 def _tasks(content: object) -> Iterator[tuple[str, object]]:
-    """The tasks of a file, also in blocks and plays, by name."""
+    """The tasks of a file by name, also those in blocks and plays."""
     for task in content if isinstance(content, list) else ():
         if not isinstance(task, dict):
             continue

@@ -1,4 +1,4 @@
-"""What a release consists of, and in what two of them differ."""
+"""What a release consists of, and how two of them differ."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """A release on record: that there is a box of it is known, and what it brought.
+    """A recorded release: what is in it and what it changed.
 
     Attributes:
         release: Its name.
-        created_at: When it was put on record; ISO 8601, UTC.
-        created_by: By whom.
-        note: What its maker says of it.
+        created_at: When it was recorded; ISO 8601, UTC.
+        created_by: Who recorded it.
+        note: Its author's note.
         previous: The release before it; None for the first.
-        changes: What it brought since then, in words, a line each.
-        packages: Its box's packages and their versions.
-        retired_at: Since when nobody is to be brought to it any more; None: it is current.
+        changes: What changed since then, in words, one line each.
+        packages: The versions of its box's packages, by name.
+        retired_at: When it was retired: VMs are no longer updated to it. None if it isn't.
     """
 
     release: str
@@ -36,8 +36,8 @@ class Stack:
     """A stack's content.
 
     Attributes:
-        files: What is in its files, by path: `roles/nginx/tasks/main.yml`, `playbooks/site.yml`.
-        packages: The packages of its box, and their versions.
+        files: The content of its files, by path: `roles/nginx/tasks/main.yml`.
+        packages: The versions of its box's packages, by name.
     """
 
     files: Mapping[str, bytes]
@@ -45,7 +45,7 @@ class Stack:
 
     @property
     def roles(self) -> dict[str, dict[str, bytes]]:
-        """The files of each role, by their paths in it."""
+        """The files of each role, by path within the role."""
         found: dict[str, dict[str, bytes]] = {}
         for path, content in self.files.items():
             top, _, rest = path.partition("/")
@@ -63,7 +63,7 @@ class Stack:
 
 @dataclass(frozen=True, kw_only=True)
 class PackageChange:
-    """A package of which the version changes, that comes (`old` is None) or goes (`new` is)."""
+    """A package whose version changed, that was added (`old` is None) or removed (`new` is)."""
 
     name: str
     old: str | None
@@ -72,7 +72,7 @@ class PackageChange:
 
 @dataclass(frozen=True, kw_only=True)
 class RoleChange:
-    """A role that changes: files of it, by their paths in the role."""
+    """A role that changed, and the paths of its changed files, relative to the role."""
 
     role: str
     added: tuple[str, ...] = ()
@@ -82,7 +82,7 @@ class RoleChange:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """In what two stacks differ, each sorted by name."""
+    """How two stacks differ; each part is sorted by name."""
 
     packages: tuple[PackageChange, ...] = ()
     roles: tuple[RoleChange, ...] = ()
@@ -92,12 +92,12 @@ class Difference:
 
     @property
     def any(self) -> bool:
-        """Whether they differ at all."""
+        """Whether there is any difference."""
         return bool(self.packages or self.roles or self.playbooks)
 
 
 def difference(old: Stack, new: Stack) -> Difference:
-    """In what one stack differs from an earlier one."""
+    """How a stack differs from an earlier one."""
     before, after = old.roles, new.roles
     changes = (
         RoleChange(

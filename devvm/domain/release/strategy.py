@@ -1,4 +1,4 @@
-"""How a VM gets from one release to another, where it stands or on a new root, and why so."""
+"""How a VM gets from one release to another, converged or rebuilt, and why."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from devvm.domain.release.stack import Difference, PackageChange
 
 
 class Kind(StrEnum):
-    """What there is to choose from."""
+    """The strategies."""
 
-    #: Ansible on the machine as it stands: what changed, and services as handlers say.
+    #: Apply Ansible to the running machine: changes only; handlers restart services.
     CONVERGE = "converge"
-    #: A new root on the release's box.
+    #: Give it a new root on the release's box.
     REBUILD = "rebuild"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Strategy:
-    """How a VM gets there, and what is to be done for it.
+    """How to update a VM.
 
     Attributes:
-        kind: Which it is.
+        kind: The strategy.
         reason: Why this one; a clause for people.
-        roles: To converge: the roles to apply.
-        packages: To converge: `NAME=VERSION` of packages that change or come.
-        removed: To converge: packages that go.
+        roles: If converging: the roles to apply.
+        packages: If converging: `NAME=VERSION` of packages to upgrade or install.
+        removed: If converging: packages to remove.
     """
 
     kind: Kind
@@ -39,27 +39,27 @@ class Strategy:
 
     @classmethod
     def rebuild(cls, reason: str) -> Strategy:
-        """A new root, for a reason."""
+        """Rebuild, for this reason."""
         return cls(kind=Kind.REBUILD, reason=reason)
 
 
-#: Packages of which a new version is in force only after a boot, or that everything runs on.
+#: Packages that need a reboot to take effect, or that everything depends on.
 _NEEDS_BOOT = re.compile(
     r"linux-image-.*|systemd|udev|libc6|libc-bin|dbus|grub-.*|initramfs-tools.*|base-files"
 )
-#: More changed packages than this are quicker on the box, where they are installed already.
+#: If more packages than this changed, a rebuild is faster: the box has them installed.
 _MANY_PACKAGES = 60
-#: What is about how the image itself is made, and not about the machine that it becomes.
+#: Roles that only affect how the image is built, not the running machine.
 _IMAGE_ROLES = frozenset({"guest"})
 _IMAGE_PLAYBOOKS = frozenset({"box.yml"})
-#: Applied by `personalise`, in either case.
+#: Roles that `personalise` applies, whatever the strategy.
 _PERSONAL_ROLES = frozenset({"engineer"})
-#: Parts of a role that are put onto machines: what is gone of these would stay there.
+#: Parts of a role that are copied to machines. Converging would not remove what is gone here.
 _PLACED = ("files/", "templates/")
 
 
 def choose(difference: Difference) -> Strategy:
-    """The strategy for a change of the stack: to converge, unless something speaks against it."""
+    """The strategy for a change of the stack: converge unless something prevents it."""
     obstacle = _obstacle(difference)
     if obstacle is not None:
         return Strategy.rebuild(obstacle)
@@ -80,7 +80,7 @@ def choose(difference: Difference) -> Strategy:
 
 
 def _obstacle(difference: Difference) -> str | None:
-    """Why a machine can't be converged; None where it can."""
+    """Why a machine can't be converged; None if it can."""
     changed = {change.role for change in difference.roles}
     if image := sorted(changed & _IMAGE_ROLES):
         return f"how the image is built changes (role {', '.join(image)})"

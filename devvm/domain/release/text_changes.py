@@ -1,4 +1,4 @@
-"""Changes of a text in words: a configuration by its directives, code by the number of lines."""
+"""Changes of a text in words: a configuration's directives, or the number of lines of code."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import PurePosixPath
 
-#: Longer values than this are cut.
+#: Longer values are cut.
 _SHOWN = 60
 _CONFIGURATION = frozenset(
     {"", ".cfg", ".cnf", ".conf", ".ini", ".link", ".mount", ".network", ".path", ".preset",
      ".rules", ".service", ".slice", ".socket", ".target", ".timer", ".toml"}
 )  # fmt: skip
-#: Texts in which a line that begins with `#` says something.
+#: Files in which a line beginning with `#` isn't a comment.
 _HASH_COUNTS = frozenset({".css", ".html", ".js", ".json", ".md", ".rst", ".scss", ".txt"})
 _DIRECTIVE = re.compile(r"(?P<key>[^\s=:]+)(?:\s*=\s*|\s*:\s+|\s+|$)(?P<value>.*)")
 _BRACES_ONLY = re.compile(r"[\s{}()\[\];,]*")
@@ -24,7 +24,7 @@ Substitute = Callable[[str], str]
 
 
 def decode(content: bytes) -> str | None:
-    """A file's text; None for what is none."""
+    """A file's text; None if it isn't text."""
     try:
         return None if b"\0" in content else content.decode()
     except UnicodeDecodeError:
@@ -32,7 +32,7 @@ def decode(content: bytes) -> str | None:
 
 
 def is_configuration(path: str, text: str) -> bool:
-    """Whether a file is a list of directives, one a line, and not code."""
+    """Whether a file is a configuration with one directive per line, rather than code."""
     file = PurePosixPath(path.removesuffix(".j2"))
     is_script = text.startswith("#!")
     in_etc = "etc" in file.parts or file.suffix != ""
@@ -40,7 +40,7 @@ def is_configuration(path: str, text: str) -> bool:
 
 
 def same_but_comments(path: str, old: str, new: str) -> bool:
-    """Whether two versions of a text differ in comments, blank lines and trailing space only."""
+    """Whether two versions differ only in comments, blank lines and trailing spaces."""
     strip = _without_comment if is_configuration(path, new) else str.rstrip
     hash_counts = PurePosixPath(path.removesuffix(".j2")).suffix in _HASH_COUNTS
     before, after = (
@@ -55,21 +55,21 @@ def same_but_comments(path: str, old: str, new: str) -> bool:
 
 
 def changed_lines(old: str, new: str) -> int:
-    """How many lines of a text are others; 0 where they are the same in another order."""
+    """How many lines changed; 0 if they are only in another order."""
     before, after = (Counter(text.splitlines()) for text in (old, new))
     return max((before - after).total(), (after - before).total())
 
 
 def directives(old: str, new: str, before: Substitute, after: Substitute) -> list[str]:
-    """What changes in a configuration, a phrase a directive; nothing where none can be told.
+    """What changed in a configuration, one phrase per directive; empty if that can't be determined.
 
-    `gzip on → off`, `http2 on` for one that comes, `removed gzip_static` for one that goes.
+    For example `gzip on → off`, `http2 on` if it was added, `removed gzip_static`.
 
     Args:
-        old: The text as it was.
-        new: The text as it is now.
-        before: Puts the values of variables into a line, as they were.
-        after: The same, as they are now.
+        old: The text before.
+        new: The text now.
+        before: Replaces variables in a line by their old values.
+        after: Replaces variables in a line by their new values.
     """
     was, now = _lines(old, before), _lines(new, after)
     gone = _by_key((Counter(was) - Counter(now)).elements())
@@ -90,12 +90,12 @@ def directives(old: str, new: str, before: Substitute, after: Substitute) -> lis
 
 
 def changed(key: str, old: str, new: str) -> str:
-    """A value that becomes another one; what both begin with is said once."""
+    """A changed value; a common beginning is shown only once."""
     if not old or not new:
         return f"{key} {_shown(old)} → nothing" if old else f"{key} {_shown(new)}"
     common = _common(old, new)
     rest = [" ".join(value.split()[len(common) :]) for value in (old, new)]
-    if not all(rest):  # one goes on where the other ends
+    if not all(rest):  # one is the beginning of the other
         return f"{key} {_shown(old)} → {_shown(new)}"
     return " ".join([key, *common, _shown(rest[0]), "→", _shown(rest[1])])
 
@@ -108,12 +108,12 @@ def _is_comment(line: str) -> bool:
 
 
 def _without_comment(line: str) -> str:
-    """A line of a configuration without the comment at its end."""
+    """A configuration's line without its trailing comment."""
     return re.sub(r"\s#\s.*$", "", line).strip()
 
 
 def _lines(text: str, substitute: Substitute) -> list[str]:
-    """A configuration's directives, one like the other however they are written."""
+    """A configuration's directives, normalised."""
     found = []
     for line in text.splitlines():
         if _is_comment(line) or _STATEMENT.fullmatch(line.strip()):
@@ -139,7 +139,7 @@ def _split(line: str) -> tuple[str, str]:
 
 
 def _common(one: str, other: str) -> Sequence[str]:
-    """The words with which both begin."""
+    """The words both begin with."""
     found = []
     for a, b in zip(one.split(), other.split(), strict=False):
         if a != b:

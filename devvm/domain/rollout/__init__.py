@@ -1,1 +1,1 @@
-"""What a rollout is: its plan, its state, when it waits, what is told of it."""
+"""A rollout: its plan, its state, its quiet hours and its messages."""

@@ -1,4 +1,4 @@
-"""What a rollout tells: a line for people, facts for programs. Pure."""
+"""Messages about a rollout: a line for people, facts for programs."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Message:
     Attributes:
         kind: What happened.
         rollout: The rollout's id.
-        release: The release on its way.
+        release: The release that it rolls out.
         at: When; ISO 8601, UTC.
-        by: The login of who started or changed the rollout.
+        by: The login of whoever started or changed the rollout.
         text: What happened, in one line for people.
-        facts: The same for programs; JSON's own types.
+        facts: The same for programs; JSON types only.
     """
 
     kind: Kind
@@ -33,16 +33,16 @@ class Message:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """The message as a program gets it: one object, in ASCII, on one line."""
+        """The message as a JSON object, in ASCII, on one line."""
         return json.dumps(asdict(self), default=str)
 
 
 def one_line(text: str, *, limit: int = 300) -> str:
-    """A text of any origin as one line: nothing in it moves a cursor or ends a line.
+    """Untrusted text as one line: nothing in it moves the cursor or ends the line.
 
     Args:
         text: From a program, a server, a person.
-        limit: The most characters that are kept.
+        limit: How many characters to keep at most.
     """
     printable = "".join(c if c.isprintable() else " " for c in text)
     line = " ".join(printable.split())

@@ -1,6 +1,6 @@
-"""Events of rollouts that an older devvm wrote: what it said only in a sentence, as a field.
+"""Completes events written by an older devvm: what it only put into a sentence becomes a field.
 
-The only place that reads sentences; they are of one past and never change.
+Nothing else parses these sentences. No new ones are written, so they never change.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from datetime import datetime, timedelta
 from devvm.domain.rollout.state import POSTPONED, Cause, Event, Mark, State, VmState
 
 _ASKED, _INTERRUPTED = "somebody asked to ", "interrupted"
-#: What the wave of those that were asked before was called.
+#: The old name of the wave `POSTPONED`.
 _POSTPONED = "put off before"
 _QUIET = re.compile(r"quiet hours until (\d\d):(\d\d)")
 _FAILED = re.compile(r"[a-z0-9-]+ could not be brought to \S+: (.+)")
 
 
 def completed(event: Event) -> Event:
-    """The event with the fields that devvm writes now; one that has them stays as it is."""
+    """The event with the fields that devvm writes now; unchanged if it has them."""
     found: Mapping[str, str] = {}
     if event.what == State.PAUSED and event.vm is None:
         found = _cause(_text(event, "why"))
@@ -41,7 +41,7 @@ def _cause(why: str) -> Mapping[str, str]:
 
 
 def _quiet(at: str, title: str) -> Mapping[str, str]:
-    """The next time that the host's clock shows what the sentence has."""
+    """The next time the host's clock shows the hour that the sentence names."""
     match = _QUIET.fullmatch(title)
     if match is not None:
         with suppress(ValueError):

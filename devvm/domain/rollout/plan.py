@@ -1,4 +1,4 @@
-"""A rollout's plan: which VMs, in which order, and in which waves."""
+"""A rollout's plan: which VMs are updated, in which order and waves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-#: Of all VMs of a rollout, where nothing else is asked for.
+#: The default waves, as shares of a rollout's VMs.
 WAVES = ("10%", "50%", "100%")
 CANARY = "canary"
 _SHARE = re.compile(r"(\d{1,3})%")
@@ -17,7 +17,7 @@ _NUMBER = re.compile(r"\d{1,5}")
 
 @dataclass(frozen=True, kw_only=True)
 class Wave:
-    """VMs that are brought to the release before any of the next wave is."""
+    """VMs that are updated before any of the next wave."""
 
     name: str
     vms: tuple[str, ...]
@@ -25,17 +25,17 @@ class Wave:
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What was asked for.
+    """The options of a rollout.
 
     Attributes:
-        release: To which release.
-        canary: How many VMs go first, by themselves.
-        waves: How far each wave gets: `50%` of all VMs, or so many VMs more.
-        max_failures: In a wave, more failed VMs than this stop everything. Of canaries: any.
-        parallel: How many VMs are changed together.
-        rebuild: Whether every VM is to get a new root.
-        ask_minutes: How long somebody who is active in a VM is given to answer.
-        only: The VMs that are meant; empty: all of the host.
+        release: The release to update to.
+        canary: How many VMs to update first, by themselves.
+        waves: How far each wave gets: `50%` of all VMs, or a number of further VMs.
+        max_failures: Stop if more VMs of a wave fail than this. A failed canary always stops it.
+        parallel: How many VMs to update at once.
+        rebuild: Whether to rebuild every VM.
+        ask_minutes: How long an active user has to answer.
+        only: The VMs to update; empty for all on the host.
     """
 
     release: str
@@ -50,14 +50,14 @@ class Terms:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Who goes when.
+    """Which VMs are updated, and when.
 
     Attributes:
-        by: Whose it is.
-        terms: What was asked for.
-        waves: The canary first.
-        changes: What the release brings, in words.
-        id: The rollout's name; empty as long as none carries the plan out.
+        by: The login of whoever planned it.
+        terms: Its options.
+        waves: Its waves, the canary first.
+        changes: What the release changes, in words.
+        id: The rollout's id; empty until one is started.
     """
 
     by: str
@@ -73,10 +73,10 @@ class Plan:
 
 
 def check_share(text: str) -> str:
-    """Return how far a wave gets, if it can be read.
+    """Return `text` if it is a valid wave size.
 
     Raises:
-        ValueError: it can't; a sentence says why.
+        ValueError: It isn't; says why.
     """
     share = _SHARE.fullmatch(text)
     if share and 1 <= int(share[1]) <= 100:
@@ -87,10 +87,10 @@ def check_share(text: str) -> str:
 
 
 def check_shares(shares: Sequence[str]) -> tuple[str, ...]:
-    """Return the sizes of waves, if they can be read and each share is larger than those before.
+    """Return the wave sizes if each is valid, and each share is larger than those before it.
 
     Raises:
-        ValueError: they can't; a sentence says why.
+        ValueError: They aren't; says why.
     """
     percents = [int(text[:-1]) for text in map(check_share, shares) if text.endswith("%")]
     if percents != sorted(set(percents)):
@@ -102,9 +102,9 @@ def check_shares(shares: Sequence[str]) -> tuple[str, ...]:
 
 
 def waves(vms: Sequence[str], canary: int, shares: Sequence[str]) -> tuple[Wave, ...]:
-    """Cut VMs, in their order, into a canary and waves; those without a VM are left out.
+    """Split VMs, in order, into a canary and waves; empty waves are left out.
 
-    A share counts all VMs, the canary and earlier waves included, and is rounded up.
+    A share is of all VMs, the canary and earlier waves included, and is rounded up.
     """
     ends = [min(canary, len(vms))]
     for share in shares:

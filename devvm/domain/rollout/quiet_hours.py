@@ -1,9 +1,9 @@
-"""Quiet hours: when a rollout leaves a VM alone, in the words of the person who works in it. Pure.
+"""Quiet hours: when a rollout leaves a VM alone.
 
-`Mon-Fri 09:00-18:00`, `daily 22:00-06:00` (over midnight), `Sat,Sun 00:00-24:00`. A day is the
-one that the hours begin on. The times are those of a clock on the wall: where the clock is put
-back, hours last until it shows their end for the last time; where it is put forward over their
-begin or end, they begin or end at that moment.
+Examples: `Mon-Fri 09:00-18:00`, `daily 22:00-06:00` (over midnight), `Sat,Sun 00:00-24:00`. The
+days are those on which the hours begin. The times are local wall-clock time. If the clock is put
+back, hours last until it shows their end for the last time; if it is put forward past their begin
+or end, they begin or end at that moment.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _FORM = re.compile(r"(\S+(?:\s*[-,]\s*\S+)*?)\s+(\d\d?:\d\d)\s*-\s*(\d\d?:\d\d)"
 
 @dataclass(frozen=True, kw_only=True)
 class Quiet:
-    """Hours of some days of the week.
+    """Hours on some days of the week.
 
     Attributes:
-        days: On which they begin; 0 is Monday.
+        days: The days on which they begin; 0 is Monday.
         begin: Minutes after midnight.
-        end: Minutes after the same midnight; above 1440 on the day after.
+        end: Minutes after the same midnight; above 1440 if on the next day.
     """
 
     days: frozenset[int]
@@ -43,10 +43,10 @@ class Quiet:
 
 
 def parse(text: str) -> Quiet:
-    """Quiet hours as a person writes them.
+    """Parse quiet hours.
 
     Raises:
-        ValueError: they are not of that form; a sentence that says what is wrong.
+        ValueError: The text is invalid; says why.
     """
     form = _FORM.fullmatch(text.strip())
     if form is None:
@@ -64,9 +64,9 @@ def check(hours: Sequence[Quiet]) -> None:
     """Refuse hours that leave no minute of the week.
 
     Raises:
-        ValueError: they leave none; a sentence that says so.
+        ValueError: They leave none.
     """
-    minutes = 0  # a bit for each
+    minutes = 0  # one bit each
     for quiet in hours:
         for day in quiet.days:
             minutes |= ((1 << (quiet.end - quiet.begin)) - 1) << (day * _DAY + quiet.begin)
@@ -79,15 +79,15 @@ def check(hours: Sequence[Quiet]) -> None:
 
 
 def until(hours: Sequence[Quiet], now: datetime) -> datetime | None:
-    """When the quiet that it is `now` ends, with the hours that follow on; None: it is not quiet.
+    """When the current quiet hours end, with any that follow directly; None if it isn't quiet.
 
     Args:
-        hours: Any of them.
-        now: With a time zone, which is the one that the hours are meant in. For the change to
-            and from summer time it must be a real zone (`ZoneInfo`), not an offset.
+        hours: All quiet hours, in any order.
+        now: The time, in the time zone of the hours. For changes to and from summer time, this
+            must be a real zone (`ZoneInfo`), not an offset.
 
     Raises:
-        ValueError: the hours leave no minute of the week.
+        ValueError: The hours leave no minute of the week, or `now` has no time zone.
     """
     check(hours)
     zone = now.tzinfo
@@ -102,7 +102,7 @@ def until(hours: Sequence[Quiet], now: datetime) -> datetime | None:
 def _spans(
     hours: Sequence[Quiet], around: datetime, zone: tzinfo
 ) -> list[tuple[datetime, datetime]]:
-    """The hours as they fall on the days that reach to a moment, in UTC."""
+    """The spans of quiet hours that may contain a moment, in UTC."""
     today = around.astimezone(zone).date()
     return [
         (_moment(day, quiet.begin, zone, last=False), _moment(day, quiet.end, zone, last=True))
@@ -113,12 +113,12 @@ def _spans(
 
 
 def _moment(day: date, minutes: int, zone: tzinfo, *, last: bool) -> datetime:
-    """When a clock in the zone shows a time: for the first or the last time, or has passed it."""
+    """When the zone's clock shows a time, for the first or last time; or skips it."""
     wall = datetime.combine(day, time()) + timedelta(minutes=minutes)
     first, second = (wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
     if first <= second:
         return second if last else first
-    # The clock was put forward over that time, somewhere between the two.
+    # The clock was put forward past that time, somewhere between the two.
     before = second.astimezone(zone).utcoffset()
     while first - second > timedelta(seconds=1):
         middle = second + (first - second) // 2

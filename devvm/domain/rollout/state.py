@@ -1,6 +1,6 @@
-"""What has happened in a rollout: events, and what they add up to.
+"""A rollout's events, and the state that follows from them.
 
-The events are the record: all that is known of a rollout follows from them, whoever reads them.
+The events are the only record: everything known about a rollout is computed from them.
 """
 
 from __future__ import annotations
@@ -15,40 +15,40 @@ from devvm.domain.rollout.plan import Plan, Terms, Wave
 
 
 class State(StrEnum):
-    """How a rollout is."""
+    """The state of a rollout."""
 
     RUNNING = "running"
     PAUSED = "paused"
-    STOPPING = "stopping"  # a failure; what is of its wave goes back
-    ROLLING_BACK = "rolling back"  # somebody wants all VMs back
+    STOPPING = "stopping"  # after a failure: VMs of the wave in progress go back
+    ROLLING_BACK = "rolling back"  # on request: all VMs go back
     FAILED = "failed"
     ABORTED = "aborted"
     DONE = "done"
     ROLLED_BACK = "rolled back"
 
 
-#: States in which there is nothing more to do.
+#: States in which nothing more happens.
 ENDED = frozenset({State.FAILED, State.ABORTED, State.DONE, State.ROLLED_BACK})
 
 
 class VmState(StrEnum):
-    """How far a VM is in a rollout."""
+    """The state of a VM in a rollout."""
 
     WAITING = "waiting"
-    ASKED = "asked"  # somebody is active in it, and has been asked
+    ASKED = "asked"  # its active user has been asked
     UPDATING = "updating"
     DONE = "done"
-    FAILED = "failed"  # and is as it was
-    LATER = "later"  # its owner put it off; tried again after the last wave
-    DUE = "due"  # does not run; brought there when it next starts
-    LEFT = "left"  # not changed: pinned, gone, on the release already
+    FAILED = "failed"  # and went back to its previous state
+    LATER = "later"  # postponed by its owner; tried again after the last wave
+    DUE = "due"  # off; updated when it next starts
+    LEFT = "left"  # not changed: pinned, gone, already on the release
     GOING_BACK = "going back"
     BACK = "back"
-    STUCK = "stuck"  # could not be brought back
+    STUCK = "stuck"  # couldn't be taken back to its previous state
 
 
 class Mark(StrEnum):
-    """Events that are no state, of a rollout or of a VM."""
+    """Events that don't change the state of a rollout or a VM."""
 
     WAVE = "wave"
     NOTE = "note"
@@ -56,18 +56,18 @@ class Mark(StrEnum):
 
 
 class Cause(StrEnum):
-    """What a rollout is paused for."""
+    """Why a rollout is paused."""
 
     REQUEST = "request"  # `devvm rollout pause`
-    INTERRUPT = "interrupt"  # of the process that carries it out
-    HOST = "host"  # lacks something that any VM needs
-    CANARY = "canary"  # none could be changed
+    INTERRUPT = "interrupt"  # the process that carries it out was interrupted
+    HOST = "host"  # the host lacks something that every VM needs
+    CANARY = "canary"  # no canary could be updated
 
 
-#: The name of the wave, after all others, of VMs whose people have postponed the update.
+#: The name of the last wave: VMs whose owners have postponed the update.
 POSTPONED = "postponed before"
 
-#: States in which a wave does not wait for a VM any more.
+#: States in which the wave no longer waits for a VM.
 SETTLED = frozenset(VmState) - {
     VmState.WAITING, VmState.ASKED, VmState.UPDATING, VmState.GOING_BACK
 }  # fmt: skip
@@ -75,15 +75,15 @@ SETTLED = frozenset(VmState) - {
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Something that happened.
+    """Something that happened in a rollout.
 
     Attributes:
         at: When; ISO 8601, UTC.
-        by: Who: a login; the rollout's own doing is its starter's.
-        what: Its kind: a `State` or a `Mark` of the rollout, or a `VmState` or `Mark` of a VM; of
-            a newer devvm also another.
-        vm: The VM that it is about.
-        facts: What else belongs to it.
+        by: A login. For what the rollout does by itself, whoever started it.
+        what: A `State` or `Mark` of the rollout, or a `VmState` or `Mark` of a VM. A newer devvm
+            may write others.
+        vm: The VM that it concerns; None for the rollout itself.
+        facts: Further fields.
     """
 
     at: str
@@ -93,33 +93,33 @@ class Event:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def data(self) -> dict[str, Any]:
-        """The event as it is written."""
+        """The event as stored."""
         return {key: value for key, value in asdict(self).items() if value not in (None, {})}
 
 
 @dataclass(frozen=True, kw_only=True)
 class VmProgress:
-    """A VM in a rollout.
+    """A VM's progress in a rollout.
 
     Attributes:
-        name: It.
-        wave: Which wave it is in.
-        state: How far it is.
-        why: Why it is so, for people.
-        failure: What failed, in a line that stands behind its name.
-        since: Since when; ISO 8601, UTC.
-        way: How it was or is brought there: `converge` or `rebuild`.
-        reason: Why that way.
-        token: Names the state that it goes back to.
-        phase: What is done in it now.
-        quiet_until: When the quiet hours end that it waits for; ISO 8601. Empty: it does not.
-        started_at: When it was begun with.
-        seconds: How long that took.
+        name: Its name.
+        wave: The name of its wave.
+        state: Its state.
+        why: The reason for the state, for people.
+        failure: What failed, in a line to show after the VM's name.
+        since: When the state began; ISO 8601, UTC.
+        way: The strategy: `converge` or `rebuild`.
+        reason: Why this strategy.
+        token: Identifies the saved state that it goes back to.
+        phase: The phase in progress.
+        quiet_until: When the quiet hours that it waits for end; ISO 8601. Empty if none.
+        started_at: When its update began.
+        seconds: How long the update took.
         checks: How many checks it passed, as `2801 of 2801`.
-        log: Where the raw output is.
-        deadline: When who was asked has to have answered.
-        tries: How often it was begun with.
-        put_off: Whether its owner has put it off once.
+        log: The file with the raw output.
+        deadline: Until when its active user can answer.
+        tries: How many times its update was begun.
+        put_off: Whether its owner has postponed it once.
     """
 
     name: str
@@ -143,12 +143,12 @@ class VmProgress:
 
 
 class Tally(NamedTuple):
-    """How many VMs came to what.
+    """How many VMs had which result.
 
     Attributes:
-        done: Brought to the release.
-        failed: Not brought there: put back, or stuck.
-        waiting: For somebody: their owner, or their next start.
+        done: Updated to the release.
+        failed: Not updated: back in their previous state, or stuck.
+        waiting: Waiting for their owner, or for their next start.
         left: Still to come, left out, or taken back.
     """
 
@@ -160,15 +160,15 @@ class Tally(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """All that is known of a rollout."""
+    """Everything known about a rollout."""
 
     plan: Plan
     state: State = State.RUNNING
     why: str = ""
-    cause: Cause | None = None  # of a pause, where it is known
+    cause: Cause | None = None  # why it is paused, if known
     started_at: str = ""
     ended_at: str | None = None
-    wave: str = ""  # the one at work
+    wave: str = ""  # the wave in progress
     vms: Mapping[str, VmProgress] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -181,7 +181,7 @@ class Record:
         return Counter(vm.state for vm in (self.vms.values() if wave is None else self.of(wave)))
 
     def tally(self, wave: Wave | None = None) -> Tally:
-        """What the VMs of a wave, or all, came to."""
+        """How many VMs of a wave, or of all, had which result."""
         counts = self.counts(wave)
         done = counts[VmState.DONE]
         failed = counts[VmState.FAILED] + counts[VmState.STUCK]
@@ -190,15 +190,15 @@ class Record:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more is to be done."""
+        """Whether nothing more will happen."""
         return self.state in ENDED
 
 
 class Ledger:
-    """Adds events up, one at a time, each at the same cost however many there were.
+    """Computes a rollout's state, event by event, each in constant time.
 
     Args:
-        plan: The rollout's.
+        plan: The rollout's plan.
         started_at: When it was planned.
     """
 
@@ -211,20 +211,20 @@ class Ledger:
 
     @property
     def record(self) -> Record:
-        """What it all adds up to now."""
+        """The state after the events so far."""
         return replace(self._record, vms=dict(self._vms), notes=tuple(self._notes[-20:]))
 
     @property
     def state(self) -> State:
-        """How the rollout is now."""
+        """The rollout's current state."""
         return self._record.state
 
     def vm(self, name: str) -> VmProgress:
-        """How far a VM is now."""
+        """A VM's current progress."""
         return self._vms[name]
 
     def add(self, event: Event) -> None:
-        """Take an event in; one that only a newer devvm knows is ignored."""
+        """Add an event; unknown ones, from a newer devvm, are ignored."""
         if event.vm is not None:
             self._of_vm(event)
         elif event.what in _STATES:
@@ -280,15 +280,15 @@ _VM_FACTS = frozenset(
 
 
 def plan_data(plan: Plan) -> dict[str, Any]:
-    """A plan as it is written."""
+    """The plan as stored."""
     return asdict(plan)
 
 
 def plan_of(data: Mapping[str, Any]) -> Plan:
-    """A plan as it was written.
+    """A plan from its stored form.
 
     Raises:
-        KeyError, TypeError, ValueError: it is not one.
+        KeyError, TypeError, ValueError: The data is invalid.
     """
     terms = dict(data["terms"])
     for name in ("waves", "only"):
@@ -303,7 +303,7 @@ def plan_of(data: Mapping[str, Any]) -> Plan:
 
 
 def add_up(plan: Plan, started_at: str, events: Iterable[Event]) -> Record:
-    """What a rollout's events add up to."""
+    """The state of a rollout after these events."""
     ledger = Ledger(plan, started_at)
     for event in events:
         ledger.add(event)
