@@ -34,7 +34,7 @@ _MANY = 3
 
 @dataclass(frozen=True, kw_only=True)
 class _Fact:
-    """A fact on both sides; `exact`: show both quoted, as they look the same otherwise."""
+    """A fact on both sides. `exact`: show both quoted, because they look the same otherwise."""
 
     name: str
     sides: Mapping[str, Any]
@@ -65,7 +65,7 @@ class _Entry:
 
 @dataclass(kw_only=True)
 class _Area:
-    """The checks of an area; `groups`: those not observed, by a reason that many share."""
+    """The checks of an area. `groups`: those not observed, grouped by a reason that many share."""
 
     name: str
     entries: list[_Entry] = field(default_factory=list)
@@ -140,7 +140,7 @@ def _entry(check: Mapping[str, Any]) -> _Entry:
 
 
 def _by_package(entry: _Entry) -> tuple[str, bool, str]:
-    """A sort key: a package first, then what comes with it."""
+    """A sort key: each package, followed by what comes with it."""
     return entry.package, entry.area != "package", entry.name
 
 
@@ -149,7 +149,7 @@ def _facts(check: Mapping[str, Any]) -> tuple[_Fact, ...]:
     facts = []
     for name in sorted({*expected, *found}):
         if name == "content" and check["diff"]:
-            continue  # the unified diff says it
+            continue  # the unified diff shows it
         sides = {
             side: values[name]
             for side, values in (("expected", expected), ("found", found))

@@ -1,4 +1,4 @@
-"""What production is, how a machine is looked at, and how the two differ.
+"""What production is, what a machine is, and how the two differ.
 
-The testinfra suite (`tests/parity`) is a thin layer over it, and devvm's commands share it.
+The testinfra suite (`tests/parity`) and devvm's commands are thin layers over it.
 """

@@ -20,7 +20,7 @@ _CAREFUL = (
 
 
 def main() -> int:
-    """List checks or look at a host; 2 where a file can't be accepted, 3 where a host can't."""
+    """Run the command. Returns 2 if a file is invalid, 3 if the host can't be observed."""
     parser = argparse.ArgumentParser(prog="python -m devvm.parity", description=__doc__)
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--overlay", choices=("dev", "none"), default="dev")
@@ -57,7 +57,7 @@ def _names(options: argparse.Namespace) -> None:
 
 
 def _observe(options: argparse.Namespace) -> None:
-    """Print what the collectors see, as a line of JSON; probes are not run."""
+    """Print what the collectors find, as one line of JSON. Runs no probes."""
     wanted = catalogue.wanted(expectations.load(options.expectations, overlay=options.overlay))
     host = testinfra.get_host(options.host, ssh_config=options.ssh_config)
     _be_careful(host.backend)
@@ -75,14 +75,14 @@ def _observe(options: argparse.Namespace) -> None:
 
 
 def _be_careful(backend: object) -> None:
-    """Never ask, always check host keys, whatever an inventory says: ssh takes the first word."""
+    """Never ask, and always check host keys; ssh uses the first value, so this wins."""
     if hasattr(backend, "ssh_extra_args"):
         more = f" {backend.ssh_extra_args}" if backend.ssh_extra_args else ""
         backend.ssh_extra_args = f"{_CAREFUL}{more}"
 
 
 def _hosts(options: argparse.Namespace) -> None:
-    """Print the hosts that names, groups or patterns of an inventory mean."""
+    """Print the hosts that names, groups or patterns of an inventory stand for."""
     runner = ansible_runner.AnsibleRunner(options.inventory)
     for pattern in options.pattern:
         found = runner.get_hosts(pattern)

@@ -1,1 +1,1 @@
-"""The checks of a machine, by name: from the manifest, expectations and waivers."""
+"""The checks of a machine, from manifest, expectations and waivers."""

@@ -1,8 +1,8 @@
-"""From manifest and expectations to checks: each statement about a machine, under a stable name.
+"""Turns manifest, expectations and waivers into checks.
 
-A check's name is interface: waivers, reports and people refer to it. `unit/nginx.service`,
-`socket/tcp/443`, `setting/mariadb/max_connections` are items of the manifest; `config/nginx/parses`
-and `site/healthz/database` are expectations.
+The names of checks are part of the interface: waivers, reports and people refer to them.
+`unit/nginx.service`, `socket/tcp/443`, `setting/mariadb/max_connections` are items of the manifest;
+`config/nginx/parses` and `site/healthz/database` are expectations.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from devvm.parity.production.manifest import Layers, check_name
 from devvm.parity.production.roles import Roles
 from devvm.parity.production.waivers import Waiver
 
-#: The key under which the command that names the code on disk is run.
+#: The check whose command prints the revision of the code on disk.
 REVISION = "site/revision"
 HEALTHZ = "/healthz"
 
@@ -28,11 +28,11 @@ class Check:
 
     Args:
         name: Stable and unique: `socket/tcp/443`.
-        role: The role that answers for it.
-        kind: What is compared, and so which test function does it: `test_KIND`.
-        subject: Where in the observation to look.
+        role: The role responsible for it.
+        kind: What is compared; `test_KIND` compares it.
+        subject: Where to look in the observation.
         expected: What to find there.
-        conditions: Of what machines it is expected.
+        conditions: Which machines it applies to.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Check:
     conditions: tuple[Item, ...] = ()
 
     def not_for(self, facts: dict[str, bool]) -> str | None:
-        """Why it does not concern a machine of which these conditions hold, or None."""
+        """Why the check doesn't apply to a machine with these conditions; None if it does."""
         for item in self.conditions:
             for name in item.only_if:
                 if not facts[name]:
@@ -55,10 +55,10 @@ class Check:
 
 
 def expand(every: Sequence[Expectations]) -> list[Check]:
-    """All checks, by name.
+    """All checks, sorted by name.
 
     Raises:
-        ExpectationError: two expectations have the same name.
+        ExpectationError: Two expectations have the same name.
     """
     checks: dict[str, Check] = {}
     for one in every:
@@ -71,7 +71,7 @@ def expand(every: Sequence[Expectations]) -> list[Check]:
 
 
 def of_manifest(layers: Layers, roles: Roles) -> list[Check]:
-    """A check of each item, and of each area: that nothing is there beside the items."""
+    """A check for each item, and one for each area: that it has no other items."""
     items = [
         Check(
             name=check_name(area, item),
@@ -90,7 +90,7 @@ def of_manifest(layers: Layers, roles: Roles) -> list[Check]:
 
 
 def of_waivers(waivers: Sequence[Waiver], names: Iterable[str]) -> list[Check]:
-    """A check of each waiver: that it still holds, and that there is what it waives."""
+    """A check for each waiver: that it hasn't expired, and that what it waives exists."""
     known = list(names)
     counted: dict[str, int] = {}
     found = []
@@ -109,11 +109,11 @@ def of_waivers(waivers: Sequence[Waiver], names: Iterable[str]) -> list[Check]:
 
 
 def wanted(every: Sequence[Expectations], moved: Sequence[str] = ()) -> interface.Wanted:
-    """What the collectors must look at, beyond what they can list by themselves.
+    """What collectors must look at beyond what they find by themselves.
 
     Args:
         every: The expectations.
-        moved: Packages that the machine's release has otherwise than production.
+        moved: Packages whose version in the machine's release differs from production's.
     """
     commands: dict[str, interface.Program] = {}
     for one in every:

@@ -1,7 +1,7 @@
-"""The form of expectation files: what must work on a machine, as data.
+"""The format of expectation files: what must work on a machine, as data.
 
-`expectations/*.yml` hold them, one file per role or function (README.md says it in words). What a
-machine *is* stands in the production manifest. Neither quotes a role's variables: a suite that did
+There is one file in `expectations/` per role or function (described in its README.md). What a
+machine *is*, the production manifest says. Neither quotes a role's variables: a suite that did
 would only prove that Ansible ran.
 """
 
@@ -18,7 +18,7 @@ from devvm.parity.production.manifest import Condition
 
 
 class ExpectationError(Exception):
-    """An expectation file can't be accepted; the text names the file, the key and the reason."""
+    """An expectation file is invalid; the message names the file, the key and the reason."""
 
 
 class _Strict(BaseModel):
@@ -26,14 +26,14 @@ class _Strict(BaseModel):
 
 
 class Item(_Strict):
-    """Something expected, perhaps of some machines only."""
+    """An expectation that may be limited to some machines."""
 
     only_if: tuple[Condition, ...] = Field((), description="applies where all of these hold")
     unless: tuple[Condition, ...] = Field((), description="applies where none of these holds")
 
 
 class Probe(Item):
-    """An HTTP request, sent on the machine's loopback."""
+    """An HTTP request, sent to the machine's loopback address."""
 
     url: str = Field(description="`{host}` is the machine's own name")
     status: int = 200
@@ -53,7 +53,7 @@ class Tls(Item):
 
 
 class Site(_Strict):
-    """The application's own report."""
+    """The application's own health report."""
 
     healthz: tuple[str, ...] = Field((), description="dependencies that /healthz must call ok")
     revision: tuple[str, ...] = Field(
@@ -62,7 +62,7 @@ class Site(_Strict):
 
 
 class Metrics(Item):
-    """An exporter."""
+    """An exporter of metrics."""
 
     url: str
     samples: Mapping[str, float | None] = Field(description="value of a metric; null: any")
@@ -77,13 +77,13 @@ class Program(_Strict):
 
 
 class Command(Program, Item):
-    """A command that prints a line of JSON."""
+    """A command that prints one line of JSON."""
 
     prints: Mapping[str, Any] = Field(description="keys with these values")
 
 
 class Expectations(Item):
-    """One file of expectations. Its conditions hold for all that is in it."""
+    """A file of expectations. Its conditions apply to all of them."""
 
     role: str
     overlay: Literal["any", "dev", "none"] = Field(
@@ -107,10 +107,10 @@ class Expectations(Item):
 
 
 def load(folder: Path, *, overlay: str) -> list[Expectations]:
-    """Read the files of a folder that concern machines with (`dev`) or without (`none`) overlay.
+    """Read the files of a folder that apply to machines with (`dev`) or without (`none`) overlay.
 
     Raises:
-        ExpectationError: a file is not YAML or does not have this form, or there is none.
+        ExpectationError: A file is not YAML or has the wrong format, or there is none.
     """
     files = sorted(folder.glob("*.yml"))
     if not files:

@@ -1,4 +1,4 @@
-"""How a check ends that does not hold: one line that says what was expected and what is there."""
+"""How a check fails: with one line that says what was expected and what was found."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from devvm.parity.production.manifest import check_name
 
 @dataclass(frozen=True)
 class Ahead:
-    """What is otherwise because a package moved.
+    """A difference caused by a package that moved.
 
     Args:
-        difference: What is otherwise.
+        difference: The difference.
         package: The package, with its version.
     """
 
@@ -27,11 +27,11 @@ class Ahead:
 
 
 class ItemsDiffer(pytest.fail.Exception):  # type: ignore[misc,name-defined]
-    """Items of the manifest that are not as expected, by the names of their checks.
+    """Items that aren't as expected, by the names of their checks.
 
     Args:
-        differences: What is otherwise.
-        ahead: What is otherwise because the machine's release has other packages.
+        differences: The unexplained differences.
+        ahead: Differences because the machine's release has other packages than production.
     """
 
     def __init__(self, differences: Mapping[str, Difference], ahead: Mapping[str, Ahead]) -> None:
@@ -41,7 +41,7 @@ class ItemsDiffer(pytest.fail.Exception):  # type: ignore[misc,name-defined]
 
 
 class ItemsAhead(pytest.skip.Exception):  # type: ignore[misc,name-defined]
-    """Packages that are as in the release, not as in production; and what they brought."""
+    """Packages that are as in the release but not as in production, and what they brought."""
 
     def __init__(self, ahead: Mapping[str, Ahead]) -> None:
         super().__init__("\n".join(_of_packages(ahead)))
@@ -50,12 +50,12 @@ class ItemsAhead(pytest.skip.Exception):  # type: ignore[misc,name-defined]
 
 
 def judge(differences: Mapping[tuple[str, str], Difference], attribution: Attribution) -> None:
-    """End the check by what differs, if anything does.
+    """End the check if there are differences: fail, or skip if moved packages explain them all.
 
     Args:
         differences: By area and item.
-        attribution: Which of them are a moved package's: they say that the release is ahead of
-            production (or behind), and not that somebody changed the machine.
+        attribution: Which differences come with a moved package. These mean that the release is
+            ahead of production (or behind), not that somebody changed the machine.
     """
     ahead, otherwise = {}, {}
     for (area, item), difference in differences.items():
@@ -87,13 +87,13 @@ def _lines(differences: Mapping[str, Difference]) -> list[str]:
 
 
 def differs(expected: object, found: object) -> NoReturn:
-    """Fail: the machine is otherwise than expected."""
+    """Fail: the machine isn't as expected."""
     text = f"expected {_words(expected)}, found {_words(found)}"
     pytest.fail(" ".join(text.split()), pytrace=False)
 
 
 def equal(expected: object, found: object) -> None:
-    """Fail unless both are the same."""
+    """Fail unless both are equal."""
     if expected != found:
         differs(expected, found)
 

@@ -1,1 +1,1 @@
-"""Looks at a machine: collectors say what it is, probes what works on it."""
+"""Observes a machine: collectors list what it is, probes try what works on it."""

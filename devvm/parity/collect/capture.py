@@ -1,4 +1,4 @@
-"""From what was seen of hosts to a manifest: what they share, and what they differ in."""
+"""Turns what was found on hosts into a manifest: what they share, and what varies."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Seen:
     conditions: Mapping[str, bool] = field(default_factory=dict)
 
     def own_words_replaced(self) -> Areas:
-        """The areas as a manifest has them: tokens in place of the host's own words."""
+        """The areas with tokens in place of the host's own names, as in a manifest."""
         return {
             area: {item: _general(facts, self.tokens) for item, facts in items.items()}
             for area, items in self.tokens.areas(self.areas).items()
@@ -33,9 +33,9 @@ class Seen:
 
 
 def seal(areas: Areas, key: bytes) -> Areas:
-    """Areas with a keyed hash in place of each hash over a secret.
+    """Areas with each hash of a secret replaced by a keyed hash.
 
-    Without the key nobody can try what the secret might be; with it, equality can be proven.
+    Equality can still be proven with the key; without it, nobody can guess at the secret.
     """
 
     def sealed(facts: Facts) -> Facts:
@@ -52,7 +52,7 @@ def seal(areas: Areas, key: bytes) -> Areas:
 
 
 def unsealed(areas: Areas) -> Areas:
-    """Areas that say of secrets only that there are some."""
+    """Areas that only say whether there are secrets."""
     return {
         area: {
             item: {**facts, _SECRET: None} if _SECRET in facts else facts
@@ -66,10 +66,10 @@ def merge(hosts: list[Seen], *, day: datetime.date, previous: Manifest | None = 
     """The manifest of what all hosts share.
 
     Args:
-        hosts: At least one. Hashes over secrets must be sealed with one key.
-        day: When they were looked at.
-        previous: The manifest that this one replaces: what varies there, varies here too, since
-            these hosts may be others, or fewer.
+        hosts: At least one. Hashes of secrets must be sealed with the same key.
+        day: The day of the capture.
+        previous: The manifest to replace. What varies there varies here too, since these may be
+            other hosts, or fewer.
     """
     every = {seen.host: seen.own_words_replaced() for seen in hosts}
     areas: dict[str, dict[str, Facts | None]] = {}
@@ -101,7 +101,7 @@ def merge(hosts: list[Seen], *, day: datetime.date, previous: Manifest | None = 
 
 
 def without_secrets(manifest: Manifest) -> Manifest:
-    """The manifest with no hash over a secret, keyed or not: it says that there is one."""
+    """The manifest without hashes of secrets; it only says where there are some."""
     areas = {
         area: {
             item: {**facts, _SECRET: None} if facts and _SECRET in facts else facts
@@ -113,7 +113,7 @@ def without_secrets(manifest: Manifest) -> Manifest:
 
 
 def without_packaged_contents(manifest: Manifest) -> Manifest:
-    """The manifest without the texts of files that are as their package brought them."""
+    """The manifest without the contents of files that are as packaged."""
     areas = {
         area: {
             item: {k: v for k, v in facts.items() if k != "content"}
@@ -127,7 +127,7 @@ def without_packaged_contents(manifest: Manifest) -> Manifest:
 
 
 def over(base: Manifest, manifest: Manifest) -> Manifest:
-    """As a layer: only what is beyond or other than `base`."""
+    """The manifest as a layer: only what it adds to `base` or has otherwise."""
     nothing = Tokens()
     areas: dict[str, dict[str, Facts | None]] = {}
     for area in sorted({*base.areas, *manifest.areas}):
@@ -152,7 +152,7 @@ def _known(previous: Manifest | None, area: str, item: str) -> tuple[str, ...]:
 
 
 def _differing(found: list[Facts]) -> list[str]:
-    """Facts that are not the same in all of them; a text and its hash go together."""
+    """The facts that aren't equal in all of them. A text and its hash go together."""
     names = {name for facts in found for name in facts}
     differing = sorted(
         name
@@ -174,5 +174,5 @@ def _general(facts: Facts, tokens: Tokens) -> Facts:
 
 
 def summary(manifest: Manifest) -> Mapping[str, int]:
-    """How many items there are, by area."""
+    """The number of items, by area."""
     return {area: len(items) for area, items in sorted(manifest.areas.items())}

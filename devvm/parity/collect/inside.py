@@ -31,10 +31,10 @@ DEADLINE = 100.0
 #: Probes that wait for services that have just started. They run first, so that the others see what
 #: those services create when they start, such as the key for the site's sessions.
 PATIENT = ("http",)
-#: How many run at once. An emulated processor loses much time whenever it changes from one to
-#: another, and some of them wait for somebody else.
+#: How many run at once. More than the processors, since some only wait; but not many more, because
+#: switching between processes is expensive on an emulated processor.
 AT_ONCE = (os.cpu_count() or 1) + 1
-#: Seconds without an end after which one more is started.
+#: If nothing ends for this many seconds, one more is started.
 HANGS_AFTER = 10.0
 #: Seconds for one command, unless its collector says otherwise.
 COMMAND_TIMEOUT = 60.0
@@ -70,8 +70,7 @@ def observe(
 ) -> dict[str, dict[str, Any]]:
     """Run all: `{name: {"data": …, "areas": …, "seconds": …} or {"error": …, "seconds": …}}`.
 
-    A collector's `areas` are listed even if it fails, so that none of their items counts as
-    missing.
+    A collector's `areas` are listed even if it fails, so that its items don't count as missing.
     """
     found: dict[str, dict[str, Any]] = {}
     modules: dict[str, types.ModuleType] = {}
@@ -91,13 +90,13 @@ def observe(
 def look_with(
     modules: Mapping[str, types.ModuleType], wanted: Wanted, end: float
 ) -> dict[str, dict[str, Any]]:
-    """Run these, a few at a time, until all have answered or `end`, a time of `time.monotonic`."""
+    """Run modules, a few at a time, until all are done or `time.monotonic()` reaches `end`."""
     found: dict[str, dict[str, Any]] = {}
     waiting = list(modules)
     running: dict[str, Look] = {}
     started = time.monotonic()
     while (waiting or running) and time.monotonic() < end:
-        # One that hangs does not keep the others waiting for long.
+        # One that hangs must not delay the others for long.
         if waiting and (len(running) < AT_ONCE or time.monotonic() > started + HANGS_AFTER):
             name = waiting.pop(0)
             running[name] = Look(modules[name], wanted)
@@ -116,7 +115,7 @@ def look_with(
 
 
 class Look:
-    """A collector or probe at work, in a process of its own: so they use several processors."""
+    """A collector or probe running in its own process, to use several processors."""
 
     def __init__(self, module: types.ModuleType, wanted: Wanted) -> None:
         self._areas = areas(module)
@@ -134,7 +133,7 @@ class Look:
         os.close(write_end)
 
     def fileno(self) -> int:
-        """What to wait for."""
+        """The pipe to wait for, for `select`."""
         return self._pipe
 
     def _look(self, module: types.ModuleType, wanted: Wanted) -> dict[str, Any]:
@@ -146,15 +145,15 @@ class Look:
         return answer | {"seconds": round(time.monotonic() - self._start, 2)}
 
     def has_ended(self) -> bool:
-        """Take in what it says; whether that was all."""
+        """Read from the pipe; return whether the process has ended."""
         part = os.read(self._pipe, 1 << 20)
         self._text += part
         self._ended = not part
         return self._ended
 
     def answer(self) -> dict[str, Any]:
-        """What it found, or why not. If it is still at work, that is stopped."""
-        with contextlib.suppress(ProcessLookupError):  # with the command that it waits for
+        """The answer, or an error. Kills the process if it is still running."""
+        with contextlib.suppress(ProcessLookupError):  # with any command it is waiting for
             os.killpg(self._process, signal.SIGKILL)
         os.waitpid(self._process, 0)
         os.close(self._pipe)
@@ -168,13 +167,13 @@ class Look:
 
 
 def areas(module: types.ModuleType) -> list[str]:
-    """What a collector tells of; nothing for a probe."""
+    """A collector's areas; none for a probe."""
     return list(getattr(module, "AREAS", ()))
 
 
 def prepare() -> None:
-    """Find out once what several collectors need, before they go separate ways."""
-    with contextlib.suppress(Exception):  # each says by itself why it can't go on
+    """Find out what several collectors need, once, before they are forked."""
+    with contextlib.suppress(Exception):  # each reports its own error
         sys.modules["common"].packaged(run)
 
 
@@ -183,7 +182,7 @@ def _reason(error: Exception) -> str:
 
 
 def load(name: str, source: str) -> types.ModuleType:
-    """Make a module from its text."""
+    """Make a module from its source."""
     module = types.ModuleType(name)
     # Without this file's `from __future__`: a company's collector may evaluate its annotations.
     code = compile(source, f"<{name}>", "exec", dont_inherit=True)
@@ -192,7 +191,7 @@ def load(name: str, source: str) -> types.ModuleType:
 
 
 def share(common: types.ModuleType) -> None:
-    """Let collectors import `common` under the name it has where devvm is installed."""
+    """Let collectors import `common` by the name it has where devvm is installed."""
     package = types.ModuleType("devvm.parity.collect.collectors")
     vars(package)["common"] = common
     sys.modules[package.__name__] = package

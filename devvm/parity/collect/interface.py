@@ -1,4 +1,4 @@
-"""What a collector and a probe are given, and what they return.
+"""What collectors and probes are given, and what they return.
 
 For type checkers and readers only. A guest doesn't have this module: code that runs there imports
 it under `if TYPE_CHECKING`, and nowhere else.
@@ -11,11 +11,11 @@ from typing import Any, Protocol, TypedDict
 
 from devvm.parity.production.manifest import Facts
 
-#: The items of one area: facts by the item's name.
+#: The items of an area: facts, by the item's name.
 Items = dict[str, Facts]
-#: Why items could not be seen, by the beginning of the names of their checks.
+#: Why items couldn't be observed, by the beginning of their checks' names.
 Errors = dict[str, str]
-#: What is not a fact, but tells what caused a difference (`packages/attribution.py`).
+#: Not facts themselves, but helps to explain a difference (`packages/attribution.py`).
 Evidence = dict[str, Any]
 #: What a collector returns: the items of each area, and optionally `errors` and `evidence`.
 Found = Mapping[str, Items | Errors | Evidence]
@@ -93,7 +93,7 @@ class Run(Protocol):
         """
 
     def __hash__(self) -> int:
-        """As functions have it: `common.packaged` caches its result for each `run`."""
+        """Hashable, like a function: `common.packaged` caches its result for each `run`."""
 
 
 class Collector(Protocol):

@@ -1,7 +1,7 @@
-"""Looks at a machine: all collectors in one command, whatever testinfra reaches it by.
+"""Observes a machine: runs all collectors in one command, over any backend of testinfra.
 
-The collectors' text travels in the command itself, compressed (a machine in production has nothing
-of the suite), so one round trip brings all. It runs as root, through sudo where need be.
+The command itself carries the collectors' code, compressed, because a machine in production has
+nothing of the suite; so one round trip does everything. It runs as root, with sudo if needed.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from devvm.parity.packages.attribution import Attribution
 from devvm.parity.production.manifest import Areas, Layers, Manifest, check_name
 
 _HERE = Path(__file__).parent
-#: The group of entry points under which a company installs collectors of its own.
+#: The entry point group of a company's own collectors.
 ENTRY_POINTS = "devvm.collectors"
-#: What every look needs: the machine's name, and the conditions that hold.
+#: The probe that every observation needs: it finds the machine's name and conditions.
 _FACTS = "facts"
-#: What is told of packages that are not as in production.
+#: The probe for packages that differ from production.
 _MOVED = "moved"
 
-#: Unpacks what the second argument holds and runs it. Short: it is seen in `ps`.
+#: Unpacks and runs the first argument. Short, because `ps` shows it.
 _BOOTSTRAP = (
     "import base64,json,sys,zlib;"
     "p=json.loads(zlib.decompress(base64.b64decode(sys.argv[1])));"
@@ -42,11 +42,11 @@ _AS_ROOT = 'if [ "$(id -u)" = 0 ]; then exec "$@"; else exec sudo -n "$@"; fi'
 
 
 class CannotObserveError(Exception):
-    """The machine can't be looked at: not reached, no sudo, no Python."""
+    """The machine can't be observed: unreachable, no sudo, no Python."""
 
 
 class NotObservedError(Exception):
-    """One kind of fact could not be collected."""
+    """Something could not be observed."""
 
 
 class _Result(Protocol):
@@ -56,15 +56,15 @@ class _Result(Protocol):
 
 
 class Host(Protocol):
-    """What is needed of testinfra's host."""
+    """What is used of testinfra's `Host`."""
 
     def run(self, command: str, *args: str) -> _Result:
-        """Run a command; `%s` are replaced by quoted arguments."""
+        """Run a command; each `%s` is replaced by a quoted argument."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
-    """What was seen of one machine."""
+    """What was observed on a machine."""
 
     collected: Mapping[str, Mapping[str, Any]]
     seconds: float
@@ -73,10 +73,10 @@ class Observation:
     _attributions: dict[Layers, Attribution] = field(default_factory=dict, repr=False)
 
     def __getitem__(self, name: str) -> Any:  # noqa: ANN401 (each has its own form)
-        """What one collector or probe found.
+        """What one collector or probe returned.
 
         Raises:
-            NotObservedError: it failed; says why.
+            NotObservedError: It failed; says why.
         """
         entry = self.collected[name]
         if "error" in entry:
@@ -85,7 +85,7 @@ class Observation:
 
     @cached_property
     def raw(self) -> Areas:
-        """All areas that could be seen, with hashes over secrets as they are."""
+        """All observed areas, with unsealed hashes of secrets."""
         found: Areas = {}
         for entry in self.collected.values():
             if entry.get("areas") and "error" not in entry:
@@ -100,7 +100,7 @@ class Observation:
 
     @cached_property
     def errors(self) -> dict[str, str]:
-        """Why items could not be seen, by the beginning of their checks' names."""
+        """Why items couldn't be observed, by the beginning of their checks' names."""
         found: dict[str, str] = {}
         for name, entry in self.collected.items():
             if "error" in entry:
@@ -111,7 +111,7 @@ class Observation:
 
     @property
     def evidence(self) -> dict[str, Any]:
-        """What says whose differences are, beside the facts themselves."""
+        """Data that helps to attribute differences; not facts themselves."""
         found: dict[str, Any] = {"packages": self.collected.get(_MOVED, {}).get("data", {})}
         for entry in self.collected.values():
             if entry.get("areas") and "error" not in entry:
@@ -120,14 +120,14 @@ class Observation:
 
     @property
     def conditions(self) -> dict[str, bool]:
-        """Which conditions of expectations hold."""
+        """Whether each condition that expectations and layers may have holds."""
         return dict(self[_FACTS]["conditions"])
 
     @property
     def tokens(self) -> Tokens:
-        """The machine's own words."""
+        """The machine's own names."""
         name = self[_FACTS]["fqdn"]
-        # A short name is as good as any word: only a full one is surely meant where it stands.
+        # A short name could be any word. Only a full name is unmistakable.
         full = name if "." in name and not name.startswith("localhost") else ""
         return Tokens(host=full, engineer=self[_FACTS]["engineer"])
 
@@ -138,7 +138,7 @@ class Observation:
         return self._expected[layers]
 
     def attribution(self, layers: Layers, release: Mapping[str, str]) -> Attribution:
-        """What the packages explain that are as in the machine's release."""
+        """What the packages of the machine's release explain."""
         if layers not in self._attributions:
             self._attributions[layers] = Attribution(
                 expected=self.expected(layers), found=self.areas, tokens=self.tokens,
@@ -147,10 +147,10 @@ class Observation:
         return self._attributions[layers]
 
     def check_seen(self, name: str) -> None:
-        """Whether what a check of this name is about could be seen.
+        """Check that what the check of this name is about was observed.
 
         Raises:
-            NotObservedError: it could not; says why.
+            NotObservedError: It wasn't; says why.
         """
         for beginning, reason in self.errors.items():
             if name.startswith(beginning) or name == beginning:
@@ -165,12 +165,12 @@ class Observation:
             raise NotObservedError(f"not observed: {reason}")
 
     def names(self) -> Iterator[str]:
-        """The names that the checks of all items have, or would have."""
+        """The names of the checks of all observed items, expected or not."""
         for area, items in self.areas.items():
             yield from (check_name(area, item) for item in items)
 
     def timing(self) -> str:
-        """Where the time went, for a log."""
+        """The time of each part, for a log."""
         parts = [f"{name} {entry['seconds']} s" for name, entry in sorted(self.collected.items())]
         return f"one round trip, {self.seconds:.1f} s: {', '.join(parts)}"
 
@@ -178,22 +178,22 @@ class Observation:
 def observe(
     host: Host, wanted: Wanted, *, probes: bool = True, key: bytes | None = None
 ) -> Observation:
-    """Collect everything, in one round trip.
+    """Observe a machine in one round trip.
 
     Args:
         host: testinfra's.
-        wanted: What expectations name (`checks.wanted`).
-        probes: Whether to try what must work, too. Without, the look is gentle: at low priority.
-        key: Seals hashes over secrets.
+        wanted: What expectations name (`catalogue.wanted`).
+        probes: Whether to run the probes too. If not, everything runs at low priority.
+        key: The key to seal hashes of secrets with.
 
     Raises:
-        CannotObserveError: the machine can't be reached, or Python as root can't be had there.
+        CannotObserveError: The machine is unreachable, or can't run Python as root.
     """
     command = "sh -c %s sh python3 -c %s %s"
     start = time.monotonic()
     try:
         result = host.run(command, _AS_ROOT, _BOOTSTRAP, payload(wanted, probes=probes))
-    except RuntimeError as error:  # testinfra's, for ssh's exit code 255
+    except RuntimeError as error:  # raised by testinfra for ssh's exit code 255
         stderr = getattr(error.args[0], "stderr_bytes", b"") if error.args else b""
         reason = _last_line(stderr) or "the connection ended"
         raise CannotObserveError(reason) from None
@@ -209,7 +209,7 @@ def observe(
 
 
 def payload(wanted: Wanted, *, probes: bool = True) -> str:
-    """The collectors and what they must look at, fit for a command line."""
+    """The collectors and their input, encoded for a command line."""
     collectors = _texts("collectors")
     package = {
         "inside": (_HERE / "inside.py").read_text(encoding="utf-8"),
@@ -231,10 +231,10 @@ def _chosen(probes: dict[str, str], *, every: bool) -> dict[str, str]:
 
 
 def _installed() -> dict[str, str]:
-    """Collectors of a company's own: modules that entry points name.
+    """A company's own collectors: modules that entry points name.
 
     Raises:
-        CannotObserveError: an entry point names a module that is not there.
+        CannotObserveError: An entry point names a module that doesn't exist.
     """
     found = {}
     for point in importlib.metadata.entry_points(group=ENTRY_POINTS):

@@ -1,1 +1,1 @@
-"""How two machines differ, or two manifests, or two texts."""
+"""How two machines, two manifests or two texts differ."""

@@ -12,7 +12,7 @@ from devvm.parity.production.manifest import PRESENT, Areas, Facts, Manifest
 
 _CONTENT = "content"
 _HASH = "sha256"
-#: Where a person's own name is the name of an item.
+#: Areas in which a person's name can be the name of an item.
 _OF_PEOPLE = ("user", "group", "sudo")
 _LONG = 100
 
@@ -27,13 +27,13 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """One item that is not as expected.
+    """An item that isn't as expected.
 
     Args:
-        kind: How.
-        expected: Facts that are expected: those that differ, or all of what is missing.
-        found: The same facts as they are, or all of what is extra.
-        diff: For a text: a unified diff from what is expected to what was found.
+        kind: How it differs.
+        expected: The facts that differ, as expected; all facts of a missing item.
+        found: The same facts, as found; all facts of an extra item.
+        diff: For a text: a unified diff from what was expected to what was found.
     """
 
     kind: Kind
@@ -42,7 +42,7 @@ class Difference:
     diff: str | None = None
 
     def words(self) -> str:
-        """It in a line."""
+        """The difference in one line."""
         match self.kind:
             case Kind.MISSING:
                 return f"missing; expected {_facts(self.expected)}"
@@ -68,18 +68,18 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens:
-    """What a machine calls its own, and another one calls otherwise.
+    """The names that are specific to a machine, and their tokens in a manifest.
 
     Args:
         host: The machine's full name; `{host}` in a manifest.
-        engineer: The login of the engineer whose it is; `{engineer}` in a manifest.
+        engineer: The login of the VM's engineer; `{engineer}` in a manifest.
     """
 
     host: str = ""
     engineer: str = ""
 
     def areas(self, areas: Areas) -> Areas:
-        """Areas with items of the engineer's own under `{engineer}`."""
+        """Areas with the engineer's own items renamed to `{engineer}`."""
         if not self.engineer:
             return areas
         return {
@@ -91,7 +91,7 @@ class Tokens:
         }
 
     def value(self, value: object) -> object:
-        """A value with tokens in place of the machine's own words."""
+        """A value with the machine's own names replaced by tokens."""
         pairs = ((self.host, "{host}"), (self.engineer, "{engineer}"))
         for word, token in pairs:
             if word:
@@ -99,7 +99,7 @@ class Tokens:
         return value
 
     def same(self, expected: object, found: object) -> bool:
-        """Whether two values are the same, each in its machine's own words."""
+        """Whether two values are equal once the machine's own names are replaced by tokens."""
         return bool(
             expected == found
             or (self.host and expected == _replace(found, self.host, "{host}"))
@@ -110,13 +110,13 @@ class Tokens:
 def compare(
     expected: Facts | None, found: Facts | None, tokens: Tokens, varies: tuple[str, ...] = ()
 ) -> Difference | None:
-    """How an item differs; None where it does not.
+    """How an item differs; None if it doesn't.
 
     Args:
-        expected: Its facts; None: it should not be there.
-        found: Its facts; None: it is not there.
-        tokens: The machine's own words.
-        varies: Facts that are not compared.
+        expected: Its facts; None if it should not exist.
+        found: Its facts; None if it doesn't exist.
+        tokens: The machine's own names.
+        varies: Facts to ignore.
     """
     if expected is None or found is None:
         if expected is found or PRESENT in varies:
@@ -125,7 +125,7 @@ def compare(
             return Difference(kind=Kind.MISSING, expected=_telling(expected or {}))
         return Difference(kind=Kind.EXTRA, found=_telling(found))
     if expected.get("package") and expected.get("package") == found.get("package"):
-        varies = (*varies, _CONTENT, _HASH)  # both as packaged: the package's version says the rest
+        varies = (*varies, _CONTENT, _HASH)  # both as packaged: the package's version covers it
     texts = expected.get(_CONTENT), found.get(_CONTENT)
     have_texts = all(isinstance(text, str) for text in texts)
     differing = [
@@ -135,7 +135,7 @@ def compare(
     ]
     if expected.get("package") and _CONTENT not in expected:
         differing = [name for name in differing if name not in (_CONTENT, _HASH)]
-    # Who packaged it says less than the text, where there are both.
+    # If both texts are known and equal, their package doesn't matter.
     if have_texts and _CONTENT not in differing and _CONTENT not in varies:
         differing = [name for name in differing if name not in ("package", _HASH)]
     if not differing:
@@ -152,7 +152,7 @@ def compare(
 
 
 def extras(expected: Manifest, found: Areas, tokens: Tokens) -> dict[tuple[str, str], Difference]:
-    """Items that are there and should not be, in the areas that the manifest speaks of."""
+    """Items that exist but are not expected, in areas that the manifest covers."""
     surplus = {}
     for area, items in tokens.areas(found).items():
         if area in expected.areas:
@@ -166,16 +166,16 @@ def extras(expected: Manifest, found: Areas, tokens: Tokens) -> dict[tuple[str, 
 
 
 def equal(name: str, expected: Facts, found: Facts, tokens: Tokens) -> bool:
-    """Whether a fact is the same on both sides, or can't be told on one of them."""
+    """Whether a fact is the same on both sides, or unknown on one of them."""
     if name in expected and name in found and None in (expected[name], found[name]):
-        return True  # it can't be told on one side
+        return True  # unknown on one side
     if name == "secret" and None in (expected.get(name), found.get(name)):
         return True
     return tokens.same(expected.get(name), found.get(name))
 
 
 def _telling(facts: Facts) -> Facts:
-    """The facts that are worth a word: not whole texts, nor what can't be told."""
+    """The facts worth showing: known ones, without whole texts."""
     return {k: v for k, v in facts.items() if v is not None and k not in (_CONTENT, "secret")}
 
 

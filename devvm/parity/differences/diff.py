@@ -1,4 +1,4 @@
-"""What changed from one manifest to another, item by item."""
+"""What changed between two manifests, item by item."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One item that is not the same in both.
+    """An item that differs between two manifests.
 
     Args:
         area: Its area.
         item: Its name.
         kind: How it changed.
-        old: Its facts as they were: those that differ, or all. None: a layer says that it is not
-            there, or nothing is said of it.
-        new: As they are.
+        old: The old facts that differ, or all. None if a layer says that the item doesn't exist, or
+            the manifest doesn't have it.
+        new: The same for the new manifest.
         diff: For texts: a unified diff.
     """
 
@@ -48,11 +48,11 @@ class Change:
 
     @property
     def check(self) -> str:
-        """The name of its check."""
+        """The name of the item's check."""
         return check_name(self.area, self.item)
 
     def words(self) -> str:
-        """It in a line, without its name."""
+        """The change in one line, without the item's name."""
         if self.kind is not Kind.CHANGED:
             facts = self.new if self.kind is Kind.ADDED else self.old
             return f"{self.kind}: {'not there' if facts is None else facts_in_a_line(facts)}"
@@ -73,7 +73,7 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Variation:
-    """An item of which other facts vary from host to host than before."""
+    """An item for which the set of varying facts changed."""
 
     area: str
     item: str
@@ -82,11 +82,11 @@ class Variation:
 
     @property
     def check(self) -> str:
-        """The name of its check."""
+        """The name of the item's check."""
         return check_name(self.area, self.item)
 
     def words(self) -> str:
-        """It in a line, without its name."""
+        """The change in one line, without the item's name."""
         parts = []
         if self.added:
             parts.append(f"varies now: {', '.join(self.added)}")
@@ -97,13 +97,13 @@ class Variation:
 
 @dataclass(frozen=True, kw_only=True)
 class Differences:
-    """How two manifests differ; the day and the hosts of the capture are no difference."""
+    """How two manifests differ. The day and the hosts of the capture are ignored."""
 
     changes: tuple[Change, ...] = ()
     variations: tuple[Variation, ...] = ()
-    #: Areas that only one of them speaks of.
+    #: Areas that only one of them has.
     areas: Mapping[str, Kind] = field(default_factory=dict)
-    #: `only_if`, `unless`: what they were and are.
+    #: The old and new `only_if` and `unless`, if they changed.
     conditions: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
@@ -111,7 +111,7 @@ class Differences:
 
 
 def between(old: Manifest, new: Manifest) -> Differences:
-    """How two manifests differ, in the order of areas and items."""
+    """How two manifests differ, sorted by area and item."""
     conditions = {}
     for name in ("only_if", "unless"):
         was, now = (tuple(sorted(getattr(one, name))) for one in (old, new))
@@ -153,7 +153,7 @@ def _changes(old: Manifest, new: Manifest) -> Iterator[Change]:
 
 
 def _moved(old: Manifest, new: Manifest, area: str, item: str) -> set[str]:
-    """Facts that vary in one of them only: that this one does not give them goes without saying."""
+    """Facts that vary in only one manifest. That one naturally has no value for them."""
     were, are = (set(one.varies.get(area, {}).get(item, ())) for one in (old, new))
     return were ^ are
 
@@ -186,7 +186,7 @@ def _variations(old: Manifest, new: Manifest) -> Iterator[Variation]:
 
 
 def _same(name: str, was: Facts, now: Facts) -> bool:
-    """Whether a fact is the same in both; what YAML tells apart is: `1` is not `true`."""
+    """Whether a fact is the same in both, also by type: `1` is not `true`."""
     if (name in was) is not (name in now):
         return False
     return type(was.get(name)) is type(now.get(name)) and was.get(name) == now.get(name)

@@ -1,4 +1,4 @@
-"""Values of manifests in words, and texts side by side."""
+"""Values of manifests in words, and diffs of texts."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from devvm.parity.production.manifest import Facts
 CONTENT = "content"
 HASH = "sha256"
 _HASH_DIGITS = 64
-#: Characters of a value, and values of a list, that a line shows.
+#: How many characters of a value, or values of a list, a line shows.
 _LONG = 100
 _MANY = 6
 
 
 def is_text(value: object) -> bool:
-    """Whether a value is a text of several lines, to be shown as one."""
+    """Whether a value is a text of several lines, to be compared by a diff."""
     return isinstance(value, str) and "\n" in value
 
 
@@ -29,14 +29,14 @@ def unified(old: str, new: str, before: str, after: str) -> str:
 
 
 def _lines(text: str) -> list[str]:
-    """Lines, ended by newlines only; the last one says so where it has none."""
+    """The lines of a text, split at newlines only; a missing newline at the end is noted."""
     lines = text.split("\n")
     last = lines.pop()
     return [*lines, f"{last}\n\\ No newline at end of file"] if last else lines
 
 
 def in_a_line(value: object) -> str:
-    """A value, for people; what is long is cut."""
+    """A value for people; cut if it is long."""
     match value:
         case None:
             return "unknown"
@@ -59,7 +59,7 @@ def in_a_line(value: object) -> str:
 
 
 def facts_in_a_line(facts: Mapping[str, Any]) -> str:
-    """Facts, for people; a hash goes without saying beside its text."""
+    """Facts for people. A hash is left out if its text is there."""
     shown = {
         name: value for name, value in sorted(facts.items()) if name != HASH or CONTENT not in facts
     }
@@ -67,7 +67,7 @@ def facts_in_a_line(facts: Mapping[str, Any]) -> str:
 
 
 def list_change(old: Sequence[str], new: Sequence[str]) -> tuple[list[str], list[str]]:
-    """What a list has more, and what it has less; equal entries count."""
+    """What was added to a list and what was removed; duplicates count."""
     rest, more = list(old), []
     for entry in new:
         if entry in rest:
@@ -78,7 +78,7 @@ def list_change(old: Sequence[str], new: Sequence[str]) -> tuple[list[str], list
 
 
 def fact_change(name: str, old: Facts, new: Facts) -> str:
-    """From what to what a fact changed."""
+    """How a fact changed, old to new."""
     was, now = old.get(name), new.get(name)
     if isinstance(was, list) and isinstance(now, list):
         more, less = list_change(was, now)
@@ -88,6 +88,6 @@ def fact_change(name: str, old: Facts, new: Facts) -> str:
         names = [key for key in sorted({*was, *now}) if was.get(key) != now.get(key)]
         return ", ".join(f"{key}: {fact_change(key, {**was}, {**now})}" for key in names)
     shown = [in_a_line(facts[name]) if name in facts else "nothing" for facts in (old, new)]
-    if shown[0] == shown[1]:  # cut alike, or told apart by type only
+    if shown[0] == shown[1]:  # equal once cut, or differing only in type
         shown = [repr(was), repr(now)]
     return " -> ".join(shown)

@@ -1,12 +1,12 @@
-"""Whose a difference is: what a package that moved brought with it, as far as it can be proven.
+"""Attributes differences to packages that moved, as far as that can be proven.
 
-A package has *moved* that is exactly as in the machine's release, and not as in production:
-Debian's archives bring a new version while nobody changes the stack. What somebody installed, took
-out, held or changed in the machine has not.
+A package has *moved* if it is exactly as in the machine's release, but not as in production: Debian
+publishes a new version while nobody changes the stack. A package that somebody installed, removed,
+held or changed on the machine has not moved.
 
-A difference is a moved package's only where everything about it is: the fact that it is there, its
-content, its rights. What proves it is dpkg's own record on the machine and what the servers say of
-themselves; docs/parity.md has the whole table. What is not proven is a difference, and fails.
+A difference is attributed to a moved package only if everything about it is: that the item exists,
+its content, its rights. The proof is dpkg's own record on the machine and what the servers report
+about themselves; docs/parity.md has the whole table. What isn't proven is a difference, and fails.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from devvm.parity.packages.brought import Brought
 from devvm.parity.production.manifest import Areas, Facts, Layers, Manifest
 
 _PACKAGE = "package"
-#: What may be otherwise of a package that nobody changed.
+#: The facts of a package that may differ even though nobody changed it.
 _MOVES = frozenset({"version", "origin"})
 
 _Rule = Callable[[Case], str | None]
@@ -46,15 +46,14 @@ _RULES: Mapping[str, _Rule] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Attribution:
-    """What moved packages explain of one machine.
+    """Which differences of a machine its moved packages explain.
 
     Args:
         expected: What the machine should be.
         found: What it is.
-        tokens: Its own words.
-        release: The versions of packages in its release; empty where they are not known: then
-            nothing is explained.
-        evidence: What a look at the machine brought beside the facts.
+        tokens: Its own names.
+        release: The versions of packages in its release. If empty (unknown), nothing is explained.
+        evidence: What the observation has besides facts.
     """
 
     expected: Manifest
@@ -79,23 +78,23 @@ class Attribution:
         return Brought(gone | {name: told[name] for name in self.moved if name in told})
 
     def label_of(self, area: str, item: str) -> str | None:
-        """The package that explains the difference of an item, with its version; else None."""
+        """The package that explains an item's difference, with its version; None if none does."""
         name = self.package_of(area, item)
         return self.moved[name].label if name else None
 
     def package_of(self, area: str, item: str) -> str | None:
-        """The name of the package that explains the difference of an item; None: none does."""
+        """The name of the package that explains an item's difference; None if none does."""
         if area == _PACKAGE:
             return item if item in self.moved else None
         if not self.moved or area not in _RULES:
             return None
         if (area, item) not in self._known:
-            self._known[area, item] = None  # while it is looked for: nothing explains itself
+            self._known[area, item] = None  # during the search, so that nothing explains itself
             self._known[area, item] = self._look(area, item)
         return self._known[area, item]
 
     def is_as_expected(self, area: str, item: str) -> bool:
-        """Whether an item is there that should be, and nothing of it is otherwise."""
+        """Whether an item exists as it should, without any difference."""
         expected = self.expected.areas.get(area, {}).get(item)
         found = self.found.get(area, {}).get(item)
         return None not in (expected, found) and not self._differing(area, item, expected, found)
@@ -128,11 +127,11 @@ def find_moved(
     Args:
         expected: What the machine should be.
         found: What it is.
-        tokens: The machine's own words.
-        release: The versions of packages in its release; empty where they are not known.
+        tokens: The machine's own names.
+        release: The versions of packages in its release; empty if unknown.
     """
     here, there = found.get(_PACKAGE), expected.areas.get(_PACKAGE)
-    if not release or here is None or there is None:  # not known, not seen, not spoken of
+    if not release or here is None or there is None:  # unknown, not seen, or not in the manifest
         return {}
     moved = {}
     for name in sorted({*here, *there}):
@@ -155,7 +154,7 @@ def _as_in_release(difference: Difference, version: str | None) -> bool:
 
 
 def candidates(layers: Layers, release: Mapping[str, str]) -> list[str]:
-    """Packages of a release that production has otherwise: of these more has to be known."""
+    """Packages of a release that differ from production; the probe `moved` needs their names."""
     versions: dict[str, set[object]] = {}
     for name, facts in layers.items_of(_PACKAGE):
         versions.setdefault(name, set()).add(facts.get("version"))

@@ -1,7 +1,7 @@
-"""What proves, area by area, that a difference is a moved package's.
+"""Rules, one per area, that prove that a difference comes with a moved package.
 
-Each rule gets a difference and names the package, or None. Dynamic typing of facts ends here: what
-has not the expected form proves nothing.
+Each takes a difference and returns the name of the package, or None. Facts are untyped only up to
+here: those without the expected form prove nothing.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _UNITS = "/usr/lib/systemd/system"
 _PACKAGED = "as packaged: "
 _PYTHON = "/usr/lib/python3/dist-packages"
 _PYTHON_INFO = re.compile(r"(?P<name>.+?)-(?P<version>\d[^-]*)(-py3.*)?\.(dist|egg)-info")
-#: The rights that files and folders of packages have (Debian Policy, 10.9): dpkg keeps none.
+#: The usual rights of packaged files and folders (Debian Policy, 10.9). dpkg doesn't record any.
 _USUAL = ({"mode": "0644", "owner": "root:root"}, {"mode": "0755", "owner": "root:root"})
 _CONTENT = frozenset({"package", "content", "sha256", "secret"})
 _AUTHORITIES = "/etc/ca-certificates.conf"
 _AUTHORITY = re.compile(r"[^#!\s].*\.crt")
 _SHIPPED = "/usr/share/ca-certificates"
-#: A line of nginx's configuration that stands for a file as its package brought it.
+#: A line of nginx's effective configuration that stands for a file that is as packaged.
 _INCLUDED = re.compile(r"# (?P<path>/\S+), as packaged: (?P<package>\S+)")
 
 
@@ -38,12 +38,12 @@ class Case:
     """One difference.
 
     Attributes:
-        area: Of what.
+        area: The item's area.
         item: Its name.
-        expected: The facts that are expected; None: it should not be there.
-        found: The facts as they are; None: it is not there.
-        differing: The names of those that are otherwise.
-        context: All that is known of the machine.
+        expected: The facts that are expected; None if it should not exist.
+        found: The facts found; None if it doesn't exist.
+        differing: The names of the facts that differ.
+        context: Everything known about the machine.
     """
 
     area: str
@@ -60,7 +60,7 @@ class Case:
 
 
 def file(case: Case) -> str | None:
-    """A file or folder of /etc and its like, or of the folders that belong to packages."""
+    """A file or folder in /etc and similar places, or in the folders that belong to packages."""
     expected, found, brought = case.expected, case.found, case.brought
     path = case.item.rstrip("/")
     if found is None:
@@ -74,14 +74,14 @@ def file(case: Case) -> str | None:
         return None
     if brought.obsolete.get(path) == was and "package" not in found:
         return was
-    now = brought.unchanged.get(path)  # another package's, to which the file went
+    now = brought.unchanged.get(path)  # another package's: the file moved there
     return now if now != was and now == found.get("package") else None
 
 
 def _new(item: str, path: str, found: Facts, brought: Brought) -> str | None:
     if "link" in found:
         return _wanted_by_package(path, str(found["link"]), brought)
-    if not path.startswith("/etc/"):  # elsewhere what is as packaged is no item: its rights are odd
+    if not path.startswith("/etc/"):  # elsewhere only files with unusual rights are items
         return None
     if item.endswith("/"):
         return brought.paths.get(path) if found in _USUAL else None
@@ -95,7 +95,7 @@ def _gone(case: Case, path: str) -> str | None:
     package = _text(case.expected.get("package"))
     if package:
         return package if case.brought.dropped(path, package) else None
-    if case.item.endswith("/"):  # dpkg takes a folder away with the last thing in it
+    if case.item.endswith("/"):  # dpkg removes a folder with the last thing in it
         within = [
             name
             for name in case.context.expected.areas.get("file", {})
@@ -113,7 +113,7 @@ def _gone(case: Case, path: str) -> str | None:
 
 
 def _wanted_by_package(path: str, target: str, brought: Brought) -> str | None:
-    """A link by which a package starts a unit of its own: it leads to the file of its name."""
+    """A link that makes a package's own unit start: it leads to the unit file of the same name."""
     package = brought.paths.get(path)
     folder, name = posixpath.split(path)
     leads_to = posixpath.normpath(posixpath.join(folder, target))
@@ -124,7 +124,7 @@ def _wanted_by_package(path: str, target: str, brought: Brought) -> str | None:
 
 
 def _authorities(expected: Facts, found: Facts, brought: Brought) -> str | None:
-    """The list of authorities, which the package writes by itself: one line for each file."""
+    """The list of CAs that ca-certificates generates: one line per file."""
     texts = expected.get("content"), found.get("content")
     if not all(isinstance(text, str) for text in texts):
         return None
@@ -137,7 +137,7 @@ def _authorities(expected: Facts, found: Facts, brought: Brought) -> str | None:
 
 
 def unit(case: Case) -> str | None:
-    """A unit of systemd's."""
+    """A systemd unit."""
     expected, found, brought = case.expected, case.found, case.brought
     path = f"{_UNITS}/{_template(case.item)}"
     if found is None:
@@ -165,7 +165,7 @@ def unit(case: Case) -> str | None:
 
 
 def _starts_by_package(item: str, found: Facts, package: str, brought: Brought) -> bool:
-    """Whether a new unit is as its package has it started, and nobody else's doing."""
+    """Whether the package itself made a new unit start as found."""
     if str(found.get("state", "")).startswith("failed"):
         return False
     if found.get("enabled") == "enabled":
@@ -187,7 +187,7 @@ def _of_file(facts: Facts) -> str | None:
 
 
 def _drop_ins_are_nobodys(case: Case, drop_ins: object) -> bool:
-    """Whether a new unit has such drop-ins only as packages brought, or as production has too."""
+    """Whether a new unit's drop-ins are all from packages, or as in production."""
     return isinstance(drop_ins, Mapping) and all(
         str(identity).startswith(_PACKAGED) or case.context.is_as_expected("file", path)
         for path, identity in drop_ins.items()
@@ -195,7 +195,7 @@ def _drop_ins_are_nobodys(case: Case, drop_ins: object) -> bool:
 
 
 def _owners_of_drop_ins(before: object, now: object, brought: Brought) -> list[str | None]:
-    """The packages of the drop-ins that came and went; None for each that is nobody's."""
+    """The package of each drop-in that differs; None if no moved package explains it."""
     if not isinstance(before, Mapping) or not isinstance(now, Mapping):
         return [None]
     owners: list[str | None] = []
@@ -209,7 +209,7 @@ def _owners_of_drop_ins(before: object, now: object, brought: Brought) -> list[s
 
 
 def socket(case: Case) -> str | None:
-    """A socket that a new unit of a package listens on, and nobody else."""
+    """A socket that only a package's new units listen on."""
     if case.expected is not None:
         return None
     listening = case.context.evidence.get("listening", {}).get(case.item, ())
@@ -219,19 +219,19 @@ def socket(case: Case) -> str | None:
 
 
 def user(case: Case) -> str | None:
-    """An account that a package's sysusers.d file asks for."""
+    """An account that a package's sysusers.d file creates."""
     package, facts = case.brought.users.get(case.item, (None, {}))
     return package if case.expected is None and case.found == facts else None
 
 
 def group(case: Case) -> str | None:
-    """A group that a package's sysusers.d file asks for."""
+    """A group that a package's sysusers.d file creates."""
     new = case.expected is None and case.found == {"gid": None}
     return case.brought.groups.get(case.item) if new else None
 
 
 def cron(case: Case) -> str | None:
-    """Jobs in a file as a package brought it, or that it brings no more."""
+    """Jobs in a file that is as packaged, or that its package no longer has."""
     if case.found is None:
         file_of = case.context.expected.areas.get("file", {}).get(case.item) or {}
         package = _text(file_of.get("package"))
@@ -243,13 +243,13 @@ def cron(case: Case) -> str | None:
 
 
 def said_by_files(case: Case) -> str | None:
-    """What is configured by files alone that are as packages brought them."""
+    """An item that is configured only by files that are as packaged."""
     said_by = case.context.evidence.get("said_by", {}).get(case.area, {}).get(case.item, ())
     return case.brought.owner_of(said_by) if case.expected is None else None
 
 
 def sysctl(case: Case) -> str | None:
-    """A setting that a package's file configures, or that another kernel has or has no more."""
+    """A setting that a package's file configures, or that only one of two kernels has."""
     found = case.found or {}
     if "configured" in found:
         said_by = case.context.evidence.get("said_by", {}).get(case.area, {}).get(case.item, ())
@@ -273,7 +273,7 @@ def _kernel(case: Case) -> str | None:
 
 
 def python(case: Case) -> str | None:
-    """A Python package that a Debian package brings in this version."""
+    """A Python package, in the version that a Debian package brings."""
     name, _, folder = case.item.partition(" in ")
     if case.found is None or folder != _PYTHON:
         return None
@@ -288,7 +288,7 @@ def python(case: Case) -> str | None:
 
 
 def setting(case: Case) -> str | None:
-    """A setting of a server whose program is a moved package's."""
+    """A setting of a server whose program comes from a moved package."""
     server, _, name = case.item.partition("/")
     own = case.context.evidence.get("servers", {}).get(server, {})
     owners = [case.brought.paths.get(path) for path in own.get("programs", ())]
@@ -308,10 +308,10 @@ def setting(case: Case) -> str | None:
 
 
 def _compiled(case: Case, name: str, own: Mapping[str, Any]) -> bool:
-    """Whether a variable of MariaDB's is the server's own doing.
+    """Whether a MariaDB variable has its value from the server itself.
 
-    A new one: nobody has set it. A known one: it has the value that was compiled in. One that is
-    gone: it was no plugin's.
+    For a new one: it isn't set anywhere. For an existing one: it has its compiled-in value. For one
+    that is gone: it didn't belong to a plugin.
     """
     if case.found is not None:
         which = "unset" if case.expected is None else "compiled"
@@ -320,7 +320,7 @@ def _compiled(case: Case, name: str, own: Mapping[str, Any]) -> bool:
 
 
 def _nginx(case: Case, name: str) -> bool:
-    """Whether nginx was built with other modules, or reads other files of packages."""
+    """Whether nginx was built with other modules, or reads other packaged files."""
     if case.expected is None or case.found is None:
         return False
     if name == "modules":

@@ -1,4 +1,4 @@
-"""What packages that moved have brought, as the machine's dpkg says."""
+"""What moved packages have brought, according to dpkg on the machine."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Any
 
 
 class Brought:
-    """What moved packages have brought, as the machine's dpkg says.
+    """What moved packages have brought, according to dpkg on the machine.
 
     Args:
-        packages: By package: what the probe `moved` tells; of one that is gone,
-            nothing.
+        packages: By package: the answer of the probe `moved`; empty if the package is gone.
     """
 
     def __init__(self, packages: Mapping[str, Mapping[str, Any]]) -> None:
@@ -28,12 +27,12 @@ class Brought:
 
     @cached_property
     def unchanged(self) -> dict[str, str]:
-        """The package of each file that is as it brought it."""
+        """The package of each file that is as packaged."""
         return self._index("unchanged")
 
     @cached_property
     def obsolete(self) -> dict[str, str]:
-        """The package of each file that it brings no more, and nobody has changed."""
+        """The package of each unchanged file that the package no longer has."""
         return self._index("obsolete")
 
     @cached_property
@@ -43,12 +42,12 @@ class Brought:
 
     @cached_property
     def groups(self) -> dict[str, str]:
-        """The package of each group that a sysusers.d file asks for."""
+        """The package of each group that a sysusers.d file creates."""
         return self._index("groups")
 
     @cached_property
     def users(self) -> dict[str, tuple[str, Mapping[str, Any]]]:
-        """The package of each user that a sysusers.d file asks for, and the facts it gets."""
+        """For each user that a sysusers.d file creates: the package, and the user's facts."""
         return {
             user: (name, facts)
             for name, told in self.packages.items()
@@ -56,10 +55,10 @@ class Brought:
         }
 
     def owner_of(self, paths: Iterable[str]) -> str | None:
-        """The package of files all of which are as moved packages brought them."""
+        """A package of these files; None unless all are as moved packages brought them."""
         names = [self.unchanged.get(path) for path in paths]
         return names[0] if names and all(names) else None
 
     def dropped(self, path: str, package: str | None) -> bool:
-        """Whether a package that brought a path moved, and no moved one brings it any more."""
+        """Whether a package moved and no moved package has this path any more."""
         return package in self.packages and path not in self.paths

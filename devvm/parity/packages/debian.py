@@ -1,6 +1,6 @@
-"""Debian's order of versions (Debian Policy, 5.6.12).
+"""Debian's version order (Debian Policy, 5.6.12).
 
-Our own, and not python-debian's, which raises on what is no version: a guest may say anything.
+Not python-debian's, because that raises on invalid versions, and a guest may report anything.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ _LONG = 1000  # digits
 
 
 def is_older(one: str, other: str) -> bool:
-    """Whether a version comes before another one."""
+    """Whether `one` is an older version than `other`."""
     return _key(one) < _key(other)
 
 
@@ -25,9 +25,9 @@ def _key(version: str) -> tuple[int, list[tuple[list[int], int]], list[tuple[lis
 
 
 def _parts(text: str) -> list[tuple[list[int], int]]:
-    """Letters and numbers in turn; `~` comes before the end, the end before letters, these first.
+    """Split into runs of letters and numbers; sorts `~` < end < letters < other characters.
 
-    Each run of letters ends with the end's own weight, so that lists compare as Debian does.
+    Each run of letters ends with the weight of the end, so that lists compare in Debian's order.
     """
     return [
         ([*map(_weight, letters), 0], int(digits[:_LONG] or 0))

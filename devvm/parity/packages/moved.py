@@ -1,6 +1,6 @@
-"""Packages that are as in a release, and not as in production: in words.
+"""Packages that are as in a release, but not as in production: in words.
 
-Light: the commands' own modules use it.
+Has few imports, because the commands' modules import it.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from collections.abc import Sequence
 from devvm.domain.check import MovedPackage
 from devvm.parity.packages.debian import is_older
 
-#: How wide a line may be; the names of packages take what room there is.
+#: The maximal width of a line; names of packages fill what is left.
 _WIDTH = 80
-#: What has to be there for the names, ` and 10 more` included.
+#: The least width for the names, ` and 10 more` included.
 _LEAST = 27
 
 
 def is_newer(package: MovedPackage) -> bool:
-    """Whether a package is here in a newer version than in production."""
+    """Whether a package is newer here than in production."""
     return _how(package) == "newer"
 
 
 def in_a_line(moved: Sequence[MovedPackage]) -> str:
-    """`4 packages are newer than in production: libpam-modules, …`; empty where none moved.
+    """`4 packages are newer than in production: libpam-modules, …`; empty if none moved.
 
-    Where some are not newer: `4 packages are not as in production (3 newer, 1 added): …`.
+    If some are not newer: `4 packages are not as in production (3 newer, 1 added): …`.
     """
     if not moved:
         return ""

@@ -1,1 +1,1 @@
-"""What production is, as files say it: the manifest and its layers, roles, waivers."""
+"""The files that define production: the manifest and its layers, roles, waivers."""

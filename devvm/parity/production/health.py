@@ -1,4 +1,4 @@
-"""What a manifest can say of a production that is not well, or not safe."""
+"""Signs in a manifest that production is unhealthy or insecure."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from devvm.parity.production.manifest import Facts
 
-#: A mode as manifests have it.
+#: A mode, as in manifests.
 MODE = re.compile(r"[0-7]{4}")
 _STICKY, _OTHERS_WRITE = 0o1000, 0o0002
-#: Servers that ask nobody for a password, or should be asked by nobody else.
+#: Servers that need no password, or that nobody but the machine itself should use.
 _PRIVATE = frozenset({"mariadbd", "mysqld", "redis-server", "memcached"})
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 (looked for)
 _OLD_TLS = frozenset({"SSLv3", "TLSv1", "TLSv1.1"})
@@ -22,7 +22,7 @@ _SUSPICIOUS = {
 
 
 def complaints(area: str, item: str, facts: Facts) -> Iterator[tuple[str, str]]:
-    """What is suspicious about an item: a stable key, and words."""
+    """What is suspicious about an item: stable keys, and messages."""
     state = facts.get("state")
     if area == "unit" and isinstance(state, str) and state.startswith("failed"):
         yield "failed", "it has failed on every host"

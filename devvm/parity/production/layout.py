@@ -1,4 +1,4 @@
-"""The form of a manifest's file: the order that a capture writes, and the comments in it."""
+"""The layout of a manifest file: the order that a capture writes, and its comments."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _ALL = 1_000_000
 
 
 def first_out_of_order(text: str, manifest: Manifest) -> int | None:
-    """The first line that is not as a capture would write it; None where all are.
+    """The first line that a capture would write differently; None if there is none.
 
-    Comments and empty lines of their own are welcome anywhere.
+    Comments and empty lines of their own are allowed anywhere.
     """
     wanted = dump(manifest).split("\n")
     count, lines = 0, text.split("\n")
@@ -28,13 +28,13 @@ def first_out_of_order(text: str, manifest: Manifest) -> int | None:
 
 
 def rewritten(text: str, manifest: Manifest) -> str:
-    """The text as a capture would write it; the comment at the top stays."""
+    """The text as a capture would write it, with the comment at the top preserved."""
     return "".join(f"{line}\n" for line in _top(text)) + dump(manifest)
 
 
 def comments_inside(text: str) -> list[int]:
-    """Lines with a comment below the top, which `rewritten` would lose."""
-    said: dict[int, int] = {}  # the column where what a line says ends
+    """Lines with a comment below the top; `rewritten` would drop these."""
+    said: dict[int, int] = {}  # the column where the YAML of a line ends
     for node in _nodes(yaml.compose(text, Loader=_Loader)):
         start, end = node.start_mark, node.end_mark
         if isinstance(node, yaml.ScalarNode):
@@ -53,7 +53,7 @@ def comments_inside(text: str) -> list[int]:
 
 
 def lines_of_items(text: str) -> dict[tuple[str, str], int]:
-    """In which line each item of a manifest begins."""
+    """The line on which each item of a manifest begins."""
     root = yaml.compose(text, Loader=_Loader)
     found = {}
     for key, areas in _pairs(root):

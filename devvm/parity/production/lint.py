@@ -1,4 +1,4 @@
-"""Whether a manifest is a good one: in order, free of secrets, and of a healthy production."""
+"""Checks a manifest: its order, that it has no secrets, and the health of its production."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from devvm.parity.production.layout import first_out_of_order, lines_of_items
 from devvm.parity.production.manifest import PRESENT, Facts, Manifest, check_name
 from devvm.parity.production.roles import Roles
 
-#: Facts that are text: YAML makes a number or a truth of some that are not quoted.
+#: Facts that are strings: YAML reads some of them as numbers or booleans if they aren't quoted.
 _TEXTS = frozenset(
     {"configured", "content", "enabled", "link", "mode", "origin", "owner", "sha256", "state",
      "type", "value", "version"}
@@ -25,7 +25,7 @@ _LONG = 100
 
 
 class Severity(StrEnum):
-    """Whether something must be mended before the manifest is used."""
+    """Whether a finding must be fixed before the manifest is used."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -33,13 +33,13 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Something that is not good.
+    """A problem in a manifest.
 
     Args:
-        rule: A stable key of what was looked for.
-        message: What it is, in a line. Never has a secret in it.
-        check: The check's name of the item; empty: the file.
-        line: Where in the file, from 1.
+        rule: The rule's stable key.
+        message: The problem, in one line. Never contains a secret.
+        check: The name of the item's check; empty for the file itself.
+        line: The line in the file, from 1.
         severity: Warnings are for people to judge.
     """
 
@@ -52,11 +52,11 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Secrets:
-    """How secrets are told: as the collectors do.
+    """How to recognize secrets; the same way as the collectors.
 
     Args:
-        redact: A text without its secrets, and these.
-        paths: Patterns of files that are a secret as a whole.
+        redact: Returns a text without its secrets, and the secrets.
+        paths: Patterns of files that are secret as a whole.
     """
 
     redact: Callable[[str], tuple[str, list[str]]]
@@ -64,12 +64,12 @@ class Secrets:
 
 
 def lint(text: str, manifest: Manifest, secrets: Secrets) -> list[Finding]:
-    """What is not good about a manifest, in the order of the file.
+    """The problems of a manifest, in the order of the file.
 
     Args:
-        text: The file's.
-        manifest: What it says.
-        secrets: How secrets are told.
+        text: The file's text.
+        manifest: The manifest read from it.
+        secrets: How to recognize secrets.
     """
     places = lines_of_items(text)
     found = [*_order(text, manifest), *_varying(manifest)]
@@ -85,7 +85,7 @@ def lint(text: str, manifest: Manifest, secrets: Secrets) -> list[Finding]:
 
 
 def unused_patterns(roles: Roles, names: Iterable[str]) -> list[Finding]:
-    """Patterns of `roles.yml` that are for no item."""
+    """Patterns in `roles.yml` that match no item."""
     known = list(names)
     return [
         Finding(
@@ -161,7 +161,7 @@ def _secrets(area: str, item: str, facts: Facts, secrets: Secrets) -> Iterator[F
     if own_text and any(fnmatchcase(item, pattern) for pattern in secrets.paths):
         yield Finding(rule="secret", message="content: a file like this is secret as a whole")
     for name, text in _strings(facts):
-        # A server's setting is judged by its name as well, as its collector does.
+        # A server's setting may be secret because of its name; its collector checks that too.
         setting = area == "setting" and name == "value"
         whole = f"{item.rpartition('/')[2]}={text}" if setting else text
         hidden, values = secrets.redact(whole)
@@ -185,7 +185,7 @@ def _is_hash(value: object) -> bool:
 
 
 def _first_other(text: str, hidden: str) -> str:
-    """The first line with a secret, which is hidden in it."""
+    """The first line that differs because a secret in it is hidden."""
     was = text.split("\n")
     for number, line in enumerate(hidden.split("\n")):
         if number >= len(was) or line != was[number]:

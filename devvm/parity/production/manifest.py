@@ -1,9 +1,9 @@
-"""The production manifest: what production's hosts are, as they were captured.
+"""The production manifest: what production's hosts are, as captured.
 
-A file of YAML that people review as code: `areas` has, by subject and item, the facts that all
-hosts share; `varies` names what hosts differ in, which is not compared. A *layer* is a manifest
-that says what some machines are beyond or other than the one below it: a development machine than
-production. Its items replace those below; an item that is null is not there.
+A YAML file that people review as code. `areas` has the facts that all hosts share, by area and
+item; `varies` names the facts in which hosts differ, which aren't compared. A *layer* is a manifest
+of how some machines differ from the one below it: development machines from production. Its items
+replace those below; an item that is null doesn't exist.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from pydantic import (
     ValidationError,
 )
 
-#: A fact in `varies`: the item is there on some hosts and not on others.
+#: A fact in `varies`: the item exists on some hosts only.
 PRESENT = "present"
-#: What a machine can be; the probe `facts` finds out.
+#: What a machine can be; found by the probe `facts`.
 Condition = Literal["container", "data_disk", "identity", "engineer"]
 CONDITIONS: tuple[str, ...] = get_args(Condition)
 
@@ -43,7 +43,7 @@ AreaName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z-]*$")]
 
 
 class ManifestError(Exception):
-    """A manifest can't be accepted; the text names the file, the key and the reason."""
+    """A manifest is invalid; the message names the file, the key and the reason."""
 
 
 def _sorted(facts: list[str]) -> list[str]:
@@ -74,13 +74,13 @@ class Manifest(BaseModel):
     )
 
     def applies(self, conditions: Mapping[str, bool]) -> bool:
-        """Whether a layer is for a machine of which these conditions hold."""
+        """Whether a layer applies to a machine with these conditions."""
         return all(conditions[name] for name in self.only_if) and not any(
             conditions[name] for name in self.unless
         )
 
     def varying(self, area: str, item: str) -> tuple[str, ...]:
-        """Facts of an item that are not compared."""
+        """The facts of an item that aren't compared."""
         known = self.varies.get(area, {})
         patterns = (name for name in known if "*" in name and fnmatchcase(item, name))
         return tuple(fact for name in {item, *patterns} for fact in known.get(name, ()))
@@ -93,7 +93,7 @@ class Manifest(BaseModel):
 
 
 class Layers:
-    """A manifest and the layers on it, as they concern one machine.
+    """A manifest and its layers, applied to a machine.
 
     Args:
         manifests: The lowest first.
@@ -103,22 +103,22 @@ class Layers:
         self._manifests = tuple(manifests)
 
     def names(self) -> list[tuple[str, str]]:
-        """Every item that some machine has: area and name."""
+        """Area and name of every item that some machine has."""
         return sorted({(area, item) for m in self._manifests for area, item, _ in m.items()})
 
     def areas(self) -> list[str]:
-        """Every area that is spoken of."""
+        """Every area that is covered."""
         return sorted({area for m in self._manifests for area in m.areas})
 
     def items_of(self, area: str) -> Iterator[tuple[str, Facts]]:
-        """Every item of an area, of every layer: name and facts."""
+        """Name and facts of the items of an area, in every layer."""
         for manifest in self._manifests:
             for item, facts in manifest.areas.get(area, {}).items():
                 if facts is not None:
                     yield item, facts
 
     def of(self, conditions: Mapping[str, bool]) -> Manifest:
-        """What a machine is expected to be of which these conditions hold."""
+        """What a machine with these conditions is expected to be."""
         areas: dict[str, dict[str, Facts | None]] = {}
         varies: dict[str, dict[str, list[str]]] = {}
         for manifest in self._manifests:
@@ -136,7 +136,7 @@ class Layers:
 
 
 def check_name(area: str, item: str) -> str:
-    """The name of the check of an item: `package/nginx`, `file/etc/fstab`."""
+    """The name of an item's check: `package/nginx`, `file/etc/fstab`."""
     return f"{area}{item}" if item.startswith("/") else f"{area}/{item}"
 
 
@@ -144,7 +144,7 @@ def load(file: Path) -> Manifest:
     """Read a manifest.
 
     Raises:
-        ManifestError: it can't be read, is not YAML or does not have the form.
+        ManifestError: It can't be read, is not YAML or has the wrong format.
     """
     try:
         data = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (safe)
@@ -153,13 +153,13 @@ def load(file: Path) -> Manifest:
         raise ManifestError(f"{file} can't be read: {error.strerror}") from None
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise ManifestError(f"{file} is not YAML: {error}") from None
-    except (KeyError, RecursionError) as error:  # PyYAML's own, for a value that is none
+    except (KeyError, RecursionError) as error:  # raised by PyYAML for invalid values
         raise ManifestError(f"{file} is not YAML: {error!r}") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
         raise ManifestError(f"{file}: {key or 'the file'}: {first['msg']}") from None
-    except ValueError as error:  # PyYAML's own, for a day that there is not
+    except ValueError as error:  # raised by PyYAML for dates that don't exist
         raise ManifestError(f"{file} is not YAML: {error}") from None
 
 
@@ -167,13 +167,13 @@ def load_all(files: Iterable[Path]) -> Layers:
     """Read a manifest and its layers, the lowest first.
 
     Raises:
-        ManifestError: as `load`.
+        ManifestError: As `load`.
     """
     return Layers([load(file) for file in files])
 
 
 def dump(manifest: Manifest, comment: str = "") -> str:
-    """The text of a manifest: sorted, an item a line, so that a change is a line as well."""
+    """The text of a manifest: sorted, one item per line, for readable diffs."""
     data = manifest.model_dump(exclude_defaults=True)
     head: dict[str, object] = {"format": manifest.format}
     for key in ("captured", "hosts", "only_if", "unless"):
@@ -201,18 +201,18 @@ def schema() -> dict[str, Any]:
 
 
 def _plain(value: object) -> object:
-    """Of plain types, and sorted."""
+    """A value as plain types, with sorted keys."""
     if isinstance(value, Mapping):
         return {key: _plain(value[key]) for key in sorted(value)}
     return list(value) if isinstance(value, (list, tuple)) else value
 
 
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, where it is built in
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, if available
 
 
 @dataclass(frozen=True)
 class _Line:
-    """What is to be one line, but for a text of several: facts, or names of facts."""
+    """Facts, or names of facts, written on one line unless one is a text of several lines."""
 
     value: object
 

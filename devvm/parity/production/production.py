@@ -1,4 +1,4 @@
-"""The folder that says what production is: manifest, layers, who answers, what is allowed."""
+"""The folder that defines production: manifest, layers, roles and waivers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from devvm.parity.production import manifest, roles, waivers
 
 @dataclass(frozen=True, kw_only=True)
 class Production:
-    """What a folder says.
+    """The content of the folder.
 
     Attributes:
-        layers: `manifest.yml` and, for development machines, `overlay/*.yml` on it, by name.
-        roles: `roles.yml`: which role answers for what.
+        layers: `manifest.yml` and, for development machines, the layers `overlay/*.yml`, by name.
+        roles: `roles.yml`: which role is responsible for what.
         waivers: `waivers.yml`: differences that are allowed for a while.
-        key: `manifest.key`, which is never committed: proves that secrets are those of a capture.
+        key: `manifest.key`, never committed: proves that secrets are those of the capture.
     """
 
     layers: manifest.Layers
@@ -27,7 +27,7 @@ class Production:
 
 
 def files(folder: Path, overlay: Literal["dev", "none"]) -> tuple[Path, ...]:
-    """The manifest and the layers on it, the lowest first, as far as they are there."""
+    """The manifest and its layers that exist, the lowest first."""
     found = [folder / "manifest.yml"]
     if overlay == "dev":
         found += sorted((folder / "overlay").glob("*.yml"))
@@ -35,11 +35,11 @@ def files(folder: Path, overlay: Literal["dev", "none"]) -> tuple[Path, ...]:
 
 
 def load(folder: Path, overlay: Literal["dev", "none"]) -> Production:
-    """Read a folder. A file that is not there says nothing.
+    """Read a folder. All files are optional.
 
     Raises:
-        ManifestError: a manifest or `roles.yml` can't be accepted.
-        WaiverError: `waivers.yml` can't be accepted.
+        ManifestError: A manifest or `roles.yml` is invalid.
+        WaiverError: `waivers.yml` is invalid.
     """
     answering, allowed = folder / "roles.yml", folder / "waivers.yml"
     return Production(

@@ -1,4 +1,4 @@
-"""Which role answers for an item: who is told, and what is applied again to mend it."""
+"""Which role is responsible for an item, and is applied again to fix it."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class _File(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Roles:
-    """Patterns of checks' names by role; the first role that matches answers."""
+    """Patterns of checks' names, by role. The first role that matches is responsible."""
 
     default: str = "production"
     patterns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def of(self, area: str, item: str) -> str:
-        """The role that answers for an item."""
+        """The role responsible for an item."""
         return self.of_name(check_name(area, item))
 
     def of_name(self, name: str) -> str:
-        """The role that answers for the item of a check."""
+        """The role responsible for the item of a check."""
         for role, patterns in self.patterns.items():
             if any(fnmatchcase(name, pattern) for pattern in patterns):
                 return role
@@ -43,7 +43,7 @@ def load(file: Path) -> Roles:
     """Read `roles.yml`.
 
     Raises:
-        ManifestError: it can't be read, is not YAML or does not have the form.
+        ManifestError: It can't be read, is not YAML or has the wrong format.
     """
     try:
         data = _File.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))

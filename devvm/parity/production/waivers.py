@@ -1,7 +1,7 @@
-"""Waivers: differences from production that somebody answers for, until a day.
+"""Waivers: differences from production that somebody is responsible for, until a certain day.
 
-A waiver is a decision of the platform team's, reviewed as code is. One that has expired, or that
-matches no check, is a failure of its own: nothing stays allowed because nobody looked.
+A waiver is a decision of the platform team, reviewed like code. One that has expired, or that
+matches no check, is itself a failure, so that no difference stays allowed by neglect.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ Text = Annotated[str, StringConstraints(strict=True, strip_whitespace=True, min_
 
 
 class WaiverError(Exception):
-    """A file of waivers can't be accepted; the text names the file, the key and the reason."""
+    """A file of waivers is invalid; the message names the file, the key and the reason."""
 
 
 class Waiver(BaseModel):
-    """One difference that is wanted, or put up with for a while."""
+    """A difference that is wanted, or tolerated for a while."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -36,24 +36,24 @@ class Waiver(BaseModel):
     until: datetime.date = Field(description="last day that it is valid")
 
     def covers(self, check: str, machine: str) -> bool:
-        """Whether it concerns this check of the machine with this full name."""
+        """Whether it applies to this check on the machine with this full name."""
         return self.matches(check) and self.concerns(machine)
 
     def matches(self, check: str) -> bool:
-        """Whether a check of this name is meant."""
+        """Whether it applies to the check of this name."""
         return fnmatchcase(check, self.check)
 
     def concerns(self, machine: str) -> bool:
-        """Whether it concerns the machine with this full name."""
+        """Whether it applies to the machine with this full name."""
         names = (machine, machine.partition(".")[0])
         return any(fnmatchcase(name, one) for name in names for one in self.machines)
 
     def expired(self, today: datetime.date) -> bool:
-        """Whether its last day is over."""
+        """Whether its last day is past."""
         return today > self.until
 
     def words(self) -> str:
-        """Who allows it, until when and why."""
+        """Who allows the difference, until when and why."""
         return f"waived until {self.until} by {self.owner}: {self.reason}"
 
 
@@ -61,10 +61,10 @@ _FORM = TypeAdapter(tuple[Waiver, ...])
 
 
 def load(file: Path) -> tuple[Waiver, ...]:
-    """Read a file of waivers; one that has only comments has none.
+    """Read a file of waivers; it may consist of comments only.
 
     Raises:
-        WaiverError: it can't be read, is not YAML or does not have the form.
+        WaiverError: It can't be read, is not YAML or has the wrong format.
     """
     try:
         return parse(file.read_text(encoding="utf-8"), file)
@@ -73,10 +73,10 @@ def load(file: Path) -> tuple[Waiver, ...]:
 
 
 def parse(text: str, file: Path) -> tuple[Waiver, ...]:
-    """What a file of waivers says.
+    """Parse a file of waivers.
 
     Raises:
-        WaiverError: it is not YAML or does not have the form.
+        WaiverError: It is not YAML or has the wrong format.
     """
     try:
         return _FORM.validate_python(yaml.safe_load(text) or ())
@@ -91,5 +91,5 @@ def parse(text: str, file: Path) -> tuple[Waiver, ...]:
 def find(
     waivers: Iterable[Waiver], check: str, machine: str, today: datetime.date
 ) -> Waiver | None:
-    """The waiver that allows a check of a machine to fail today."""
+    """The waiver that allows a check to fail on a machine today; None if there is none."""
     return next((w for w in waivers if w.covers(check, machine) and not w.expired(today)), None)

@@ -1,4 +1,4 @@
-"""Adds to a list in a YAML file that people edit: what is there stays, comments and order too."""
+"""Appends to a list in a YAML file that people edit; keeps its content, comments and order."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 _REMARK = r"[ \t]*(?:#[^\n]*)?\n"
-#: Around the list itself; ruamel.yaml does not keep comments there.
+#: What precedes the list; ruamel.yaml doesn't keep comments there.
 _HEAD = re.compile(rf"(?:{_REMARK}|---{_REMARK})*")
 _TAIL = re.compile(rf"^\.\.\.{_REMARK}(?:{_REMARK})*\Z", re.MULTILINE)
 _FIRST_DASH = re.compile(r"( *)-( +)")
 
 
 def append(text: str, entry: Mapping[str, object]) -> str:
-    """The text of a list with one more entry, or of a new list where there is none.
+    """The text of a list with one more entry; starts a list if there is none.
 
-    Only what YAML 1.1 and 1.2 read alike is written plain; a text such as `yes` is quoted.
+    Only strings that YAML 1.1 and 1.2 both read as strings are unquoted; `yes`, for one, is quoted.
 
     Args:
-        text: One document, which is a list or empty, as `yaml.safe_load` reads it.
-        entry: What to add: plain types.
+        text: One document, which `yaml.safe_load` reads as a list or as empty.
+        entry: The entry; plain types only.
 
     Raises:
-        ValueError: it can't be read well enough to be written again (a key stands twice).
+        ValueError: The text can't be rewritten faithfully (it has a duplicate key).
     """
     if text and not text.endswith("\n"):
         text += "\n"
@@ -41,7 +41,7 @@ def append(text: str, entry: Mapping[str, object]) -> str:
 
 def _appended(body: str, entry: Mapping[str, object]) -> str:
     added = yaml.safe_dump([entry], sort_keys=False, allow_unicode=True, width=sys.maxsize)
-    if not yaml.safe_load(body):  # nothing, `[]` or `null`: each # begins a comment
+    if not yaml.safe_load(body):  # empty, `[]` or `null`: every # begins a comment
         comments = (line[line.index("#") :] for line in body.splitlines() if "#" in line)
         return "".join(f"{comment}\n" for comment in comments) + added
     editor = YAML()

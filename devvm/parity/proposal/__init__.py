@@ -1,1 +1,1 @@
-"""What to change in roles or in the manifest, so that both say the same."""
+"""What to change in the roles, so that the stack matches production."""

@@ -1,4 +1,4 @@
-"""From what the stack is and what production has become: what the roles must do otherwise."""
+"""What to change in the roles, so that the stack matches what production has become."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from devvm.parity.production.manifest import Facts, Manifest, check_name
 from devvm.parity.production.roles import Roles
 from devvm.parity.proposal import tasks
 
-#: What is done first, in a role; the other areas follow by name.
+#: The areas to change first in a role, in this order; the others follow by name.
 _FIRST = ("package", "python", "group", "user", "file", "unit", "setting")
 _DEBIANS_PYTHON = " in /usr/lib/python3/dist-packages"
 _UNIT_FOLDERS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
@@ -18,11 +18,11 @@ _UNIT_FOLDERS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd
 
 @dataclass(frozen=True)
 class Source:
-    """A file of a role that becomes a file of the machine.
+    """A file of a role that is installed on machines.
 
     Args:
         role: The role.
-        file: The file in the stack's repository: `roles/nginx/templates/etc/nginx/nginx.conf.j2`.
+        file: Its path in the stack's repository: `roles/nginx/templates/etc/nginx/nginx.conf.j2`.
     """
 
     role: str
@@ -31,17 +31,17 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One thing that a role must do otherwise.
+    """One change to a role.
 
     Args:
         role: The role.
-        area: The area of the item that it concerns.
+        area: The area of the item concerned.
         item: The item.
-        text: What, as an order.
-        source: The file of the role that the item comes from.
+        text: What to do, in the imperative.
+        source: The role's file that the item comes from.
         diff: For a text: how it changes on the machine.
-        old: The item's facts as they are in the stack: those that differ, or all.
-        new: The same as they are in production.
+        old: The item's facts in the stack: those that differ, or all.
+        new: The same facts in production.
     """
 
     role: str
@@ -59,17 +59,17 @@ class Task:
         return check_name(self.area, self.item)
 
     def words(self) -> str:
-        """It in a line, with the file to change."""
+        """The task in one line, with the file to change."""
         return f"{self.text} ({self.source})" if self.source else self.text
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """What the roles must do otherwise.
+    """What to change in the roles.
 
     Args:
-        tasks: By role, in the order in which they are best done.
-        notes: What a person should know beside it.
+        tasks: By role, in the recommended order.
+        notes: Anything else people should know.
     """
 
     tasks: tuple[Task, ...] = ()
@@ -94,16 +94,16 @@ class _Changed:
 def propose(
     old: Manifest, new: Manifest, roles: Roles, sources: Mapping[str, Sequence[Source]]
 ) -> Proposal:
-    """What the roles must do otherwise so that machines become what `new` says.
+    """What to change in the roles, so that machines become as `new` says.
 
-    What varies in either, and what can't be told in one of them, is nothing to do; nor is what
-    a package brings that is to be installed, upgraded or removed anyway.
+    Ignores what varies or is unknown in either manifest, and what comes with a package that is to
+    be installed, upgraded or removed anyway.
 
     Args:
-        old: What the stack is.
-        new: What production is now.
-        roles: Which role answers for what.
-        sources: By path on the machine: the files of roles that may become it.
+        old: The stack's manifest.
+        new: Production's manifest.
+        roles: Which role is responsible for what.
+        sources: By path on the machine: the roles' files that may be installed there.
     """
     changed = list(_changed(old, new))
     packages = {one.item.partition(":")[0] for one in changed if one.area == "package"}
@@ -141,7 +141,7 @@ def _changed(old: Manifest, new: Manifest) -> Iterator[_Changed]:
 
 
 def _only(facts: Facts, names: set[str], area: str, varies: set[str]) -> Facts:
-    """Of an item's facts those that differ, and what is needed to say what to do about them."""
+    """The facts of an item that differ, and those needed to say what to do about them."""
     wanted = set(names)
     if area == "package" and "status" in names:
         wanted |= facts.keys()
@@ -155,7 +155,7 @@ def _varies(manifest: Manifest, area: str, item: str) -> Iterable[str]:
 
 
 def _comes_with_package(one: _Changed, packages: set[str]) -> bool:
-    """Whether a package that changes anyway brings the difference with it."""
+    """Whether the difference comes with a package that changes anyway."""
     if one.area == "file":
         there = [facts for facts in (one.old, one.new) if facts is not None]
         names = {name for facts in there for name in facts}
@@ -168,7 +168,7 @@ def _comes_with_package(one: _Changed, packages: set[str]) -> bool:
 
 
 def _without_files(one: _Changed, paths: set[str]) -> _Changed:
-    """A unit without its files that are told as files already."""
+    """A unit without its files that are already listed as files."""
     if one.area != "unit" or not one.new or not one.old:
         return one
     old, new = dict(one.old), dict(one.new)

@@ -1,4 +1,4 @@
-"""A changed item in imperative lines: what a role has to do otherwise."""
+"""What a role has to change for an item, in imperative lines."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from devvm.parity.packages.debian import is_older
 from devvm.parity.production.manifest import Facts, Value
 
 _SECRET = "secret"  # noqa: S105 (the name of a fact)
-#: A package that was removed, and whose configuration stays.
+#: The state of a package that was removed, but not its configuration.
 _GONE = "config-files"
-#: By area: how its items are called, made, and unmade.
+#: By area: the noun for its items, and the verbs to create and remove one.
 _VERBS = {
     "application": ("application", "deploy", "remove"),
     "certificate": ("certificate authority", "trust", "no longer trust"),
@@ -34,28 +34,28 @@ _VERBS = {
     "sudo": ("sudo rules of", "add", "remove"),
     "sysctl": ("sysctl", "set", "no longer set"),
 }
-#: A configuration of more directives than this that changed is told as a text.
+#: If more directives than this changed, show a diff instead.
 _MANY = 12
-#: What a list has more and less is one line up to this length.
+#: Changes of a list are shown on one line up to this length.
 _WIDE = 80
 
 
 @dataclass(frozen=True)
 class Line:
-    """One thing to do, and for a text its diff."""
+    """One thing to do, with a diff if it concerns a text."""
 
     text: str
     diff: str | None = None
 
 
 def of(area: str, item: str, old: Facts | None, new: Facts | None) -> Iterator[Line]:
-    """What to do so that an item is as in `new`.
+    """What to do so that an item becomes as in `new`.
 
     Args:
         area: Its area.
         item: Its name.
-        old: Its facts: those that differ, or all. None: it is not there.
-        new: The same facts as they shall be. None: it shall not be there.
+        old: Its old facts: those that differ, or all. None if it doesn't exist.
+        new: The same facts as they should be. None if it should not exist.
     """
     match area:
         case "package":
@@ -172,10 +172,10 @@ def _file(item: str, old: Facts | None, new: Facts | None) -> Iterator[Line]:
 
 
 def _nginx(old: Facts, new: Facts) -> Iterator[Line]:
-    """By directive, where that is short: the effective configuration, whatever file it is in."""
+    """The effective configuration, whatever files it is in, by directive if few changed."""
     was, now = (str(facts.get(CONTENT) or "") for facts in (old, new))
     diff = unified(was, now, "a/nginx -T", "b/nginx -T")
-    # A comment names the file that lines are from.
+    # A comment names the file that the lines come from.
     lines = ([one for one in text.split("\n") if one[:1] not in ("", "#")] for text in (was, now))
     more, less = list_change(*lines)
     blocks = any(one.endswith(("{", "}")) for one in (*more, *less))
@@ -205,7 +205,7 @@ def _other(area: str, item: str, old: Facts | None, new: Facts | None) -> Iterat
         single = facts_in_a_line(facts).removeprefix("value: ")
         yield Line(f"{make} {noun} {item}" + (f" ({single})" if facts else ""))
         return
-    if "value" in new and new.get("value") == new.get("configured"):  # said once
+    if "value" in new and new.get("value") == new.get("configured"):  # only once
         old, new = ({n: v for n, v in one.items() if n != "configured"} for one in (old, new))
     for name in sorted({*old, *new}):
         was, now = old.get(name), new.get(name)
