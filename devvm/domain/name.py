@@ -35,7 +35,7 @@ def validate_name(name: str, *, what: str = "VM name") -> str:
     beginning with a letter, not ending with `-`.
 
     Raises:
-        UsageError: The name is invalid; says which rule it breaks.
+        UsageError: the name is invalid; says which rule it breaks.
     """
     rule = "use 1 to 32 of a-z, 0-9 and '-', start with a letter, do not end with '-'"
     if not name:
@@ -63,7 +63,7 @@ def validate_new_name(name: str) -> str:
     """Return `name` if it is valid for a new VM.
 
     Raises:
-        UsageError: As `validate_name`; also for names reserved for devvm's own VMs.
+        UsageError: as `validate_name`; also for names reserved for devvm's own VMs.
     """
     if validate_name(name).startswith(BOX_CHECK):
         raise UsageError(

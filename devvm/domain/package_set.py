@@ -145,7 +145,7 @@ def parse(text: str, source: str) -> PackageSet:
         source: The file's name, for messages.
 
     Raises:
-        UsageError: The text is invalid; names file and line.
+        UsageError: the text is invalid; names file and line.
     """
     found: dict[str, int] = {}
     packages: list[Package] = []

@@ -121,7 +121,7 @@ class Vm:
         """The VM's metadata.
 
         Raises:
-            OperationError: Its domain is gone.
+            OperationError: its domain is gone.
         """
         if self.metadata is None:
             raise OperationError(

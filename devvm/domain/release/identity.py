@@ -62,7 +62,7 @@ def validate_release(release: str) -> str:
     """Return `release` if it is a valid release name.
 
     Raises:
-        UsageError: It isn't.
+        UsageError: it isn't.
     """
     if not _RELEASE.fullmatch(release):
         raise UsageError(

@@ -76,7 +76,7 @@ def check_share(text: str) -> str:
     """Return `text` if it is a valid wave size.
 
     Raises:
-        ValueError: It isn't; says why.
+        ValueError: it isn't; says why.
     """
     share = _SHARE.fullmatch(text)
     if share and 1 <= int(share[1]) <= 100:
@@ -90,7 +90,7 @@ def check_shares(shares: Sequence[str]) -> tuple[str, ...]:
     """Return the wave sizes if each is valid, and each share is larger than those before it.
 
     Raises:
-        ValueError: They aren't; says why.
+        ValueError: they aren't; says why.
     """
     percents = [int(text[:-1]) for text in map(check_share, shares) if text.endswith("%")]
     if percents != sorted(set(percents)):

@@ -46,7 +46,7 @@ def parse(text: str) -> Quiet:
     """Parse quiet hours.
 
     Raises:
-        ValueError: The text is invalid; says why.
+        ValueError: the text is invalid; says why.
     """
     form = _FORM.fullmatch(text.strip())
     if form is None:
@@ -64,7 +64,7 @@ def check(hours: Sequence[Quiet]) -> None:
     """Refuse hours that leave no minute of the week.
 
     Raises:
-        ValueError: They leave none.
+        ValueError: they leave none.
     """
     minutes = 0  # one bit each
     for quiet in hours:
@@ -87,7 +87,7 @@ def until(hours: Sequence[Quiet], now: datetime) -> datetime | None:
             must be a real zone (`ZoneInfo`), not an offset.
 
     Raises:
-        ValueError: The hours leave no minute of the week, or `now` has no time zone.
+        ValueError: the hours leave no minute of the week, or `now` has no time zone.
     """
     check(hours)
     zone = now.tzinfo

@@ -288,7 +288,7 @@ def plan_of(data: Mapping[str, Any]) -> Plan:
     """A plan from its stored form.
 
     Raises:
-        KeyError, TypeError, ValueError: The data is invalid.
+        KeyError, TypeError, ValueError: the data is invalid.
     """
     terms = dict(data["terms"])
     for name in ("waves", "only"):

@@ -58,7 +58,7 @@ def expand(every: Sequence[Expectations]) -> list[Check]:
     """All checks, sorted by name.
 
     Raises:
-        ExpectationError: Two expectations have the same name.
+        ExpectationError: two expectations have the same name.
     """
     checks: dict[str, Check] = {}
     for one in every:

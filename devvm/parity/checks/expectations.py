@@ -110,7 +110,7 @@ def load(folder: Path, *, overlay: str) -> list[Expectations]:
     """Read the files of a folder that apply to machines with (`dev`) or without (`none`) overlay.
 
     Raises:
-        ExpectationError: A file is not YAML or has the wrong format, or there is none.
+        ExpectationError: a file is not YAML or has the wrong format, or there is none.
     """
     files = sorted(folder.glob("*.yml"))
     if not files:

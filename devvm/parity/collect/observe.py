@@ -76,7 +76,7 @@ class Observation:
         """What one collector or probe returned.
 
         Raises:
-            NotObservedError: It failed; says why.
+            NotObservedError: it failed; says why.
         """
         entry = self.collected[name]
         if "error" in entry:
@@ -95,7 +95,7 @@ class Observation:
 
     @cached_property
     def areas(self) -> Areas:
-        """All areas that could be seen; hashes over secrets sealed with the key, or left out."""
+        """All observed areas; hashes of secrets are sealed, or left out if there is no key."""
         return capture.seal(self.raw, self.key) if self.key else capture.unsealed(self.raw)
 
     @cached_property
@@ -150,7 +150,7 @@ class Observation:
         """Check that what the check of this name is about was observed.
 
         Raises:
-            NotObservedError: It wasn't; says why.
+            NotObservedError: it wasn't; says why.
         """
         for beginning, reason in self.errors.items():
             if name.startswith(beginning) or name == beginning:
@@ -187,7 +187,7 @@ def observe(
         key: The key to seal hashes of secrets with.
 
     Raises:
-        CannotObserveError: The machine is unreachable, or can't run Python as root.
+        CannotObserveError: the machine is unreachable, or can't run Python as root.
     """
     command = "sh -c %s sh python3 -c %s %s"
     start = time.monotonic()
@@ -234,7 +234,7 @@ def _installed() -> dict[str, str]:
     """A company's own collectors: modules that entry points name.
 
     Raises:
-        CannotObserveError: An entry point names a module that doesn't exist.
+        CannotObserveError: an entry point names a module that doesn't exist.
     """
     found = {}
     for point in importlib.metadata.entry_points(group=ENTRY_POINTS):

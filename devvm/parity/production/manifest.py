@@ -144,7 +144,7 @@ def load(file: Path) -> Manifest:
     """Read a manifest.
 
     Raises:
-        ManifestError: It can't be read, is not YAML or has the wrong format.
+        ManifestError: it can't be read, is not YAML or has the wrong format.
     """
     try:
         data = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (safe)
@@ -167,7 +167,7 @@ def load_all(files: Iterable[Path]) -> Layers:
     """Read a manifest and its layers, the lowest first.
 
     Raises:
-        ManifestError: As `load`.
+        ManifestError: as `load`.
     """
     return Layers([load(file) for file in files])
 

@@ -38,7 +38,7 @@ def load(folder: Path, overlay: Literal["dev", "none"]) -> Production:
     """Read a folder. All files are optional.
 
     Raises:
-        ManifestError: A manifest or `roles.yml` is invalid.
+        ManifestError: a manifest or `roles.yml` is invalid.
         WaiverError: `waivers.yml` is invalid.
     """
     answering, allowed = folder / "roles.yml", folder / "waivers.yml"

@@ -43,7 +43,7 @@ def load(file: Path) -> Roles:
     """Read `roles.yml`.
 
     Raises:
-        ManifestError: It can't be read, is not YAML or has the wrong format.
+        ManifestError: it can't be read, is not YAML or has the wrong format.
     """
     try:
         data = _File.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))

@@ -64,7 +64,7 @@ def load(file: Path) -> tuple[Waiver, ...]:
     """Read a file of waivers; it may consist of comments only.
 
     Raises:
-        WaiverError: It can't be read, is not YAML or has the wrong format.
+        WaiverError: it can't be read, is not YAML or has the wrong format.
     """
     try:
         return parse(file.read_text(encoding="utf-8"), file)
@@ -76,7 +76,7 @@ def parse(text: str, file: Path) -> tuple[Waiver, ...]:
     """Parse a file of waivers.
 
     Raises:
-        WaiverError: It is not YAML or has the wrong format.
+        WaiverError: it is not YAML or has the wrong format.
     """
     try:
         return _FORM.validate_python(yaml.safe_load(text) or ())

@@ -28,7 +28,7 @@ def append(text: str, entry: Mapping[str, object]) -> str:
         entry: The entry; plain types only.
 
     Raises:
-        ValueError: The text can't be rewritten faithfully (it has a duplicate key).
+        ValueError: the text can't be rewritten faithfully (it has a duplicate key).
     """
     if text and not text.endswith("\n"):
         text += "\n"
