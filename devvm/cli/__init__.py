@@ -1,1 +1,1 @@
-"""The command line: parses arguments, calls an operation, shows its result; decides nothing."""
+"""The command line: parses arguments, calls operations, shows results; makes no decisions."""

@@ -1,4 +1,4 @@
-"""The list of commands, and the only place where errors become messages and exit codes."""
+"""The command line's root, and the only place where errors become messages and exit codes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _EPILOG = "Get started:  devvm create\n\nExit codes and JSON keys: docs/exit-cod
 
 
 def build() -> typer.Typer:
-    """The whole command line."""
+    """Build the whole command line."""
     app = typer.Typer(
         name="devvm",
         help="A VM for every engineer, with the full application stack, as in production.",
@@ -75,7 +75,7 @@ def _root(
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run devvm and return its exit code. No exception leaves it."""
+    """Run devvm and return its exit code. Raises nothing."""
     session = Session(Output(), argv)
     interrupts = _Interrupts()
     try:
@@ -93,21 +93,21 @@ def main(argv: Sequence[str]) -> int:
         return _show(session, _no_space(error) if full else _bug(error))
     except Exception as error:  # noqa: BLE001, RUF100 - the boundary: a person gets no traceback
         return _show(session, _bug(error))
-    if interrupts.count and code == ExitCode.INTERRUPTED:  # Typer made a code of the exception
+    if interrupts.count and code == ExitCode.INTERRUPTED:  # Typer turned the exception into a code
         return _show(session, _interrupted())
     return code
 
 
 @functools.cache
 def _command() -> Any:  # noqa: ANN401 - Click's class, or Typer's own: by version
-    """The whole command line, ready to run."""
+    """Build the whole command line once, ready to run."""
     command = typer.main.get_command(build())
     _unwrap_help(command)
     return command
 
 
 def _unwrap_help(command: Any) -> None:  # noqa: ANN401 - as above
-    """Join the lines of each paragraph: Typer does so only for the first one."""
+    """Join the lines of each paragraph; Typer only does this for the first one."""
     paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
     command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
     for subcommand in getattr(command, "commands", {}).values():
@@ -133,9 +133,9 @@ def _invoke(session: Session, argv: Sequence[str]) -> int:
 
 
 def _usage_error(error: Exception) -> UsageError | None:
-    """Typer's usage error as one of ours; None for any other error.
+    """Convert Typer's usage error to ours; None for any other error.
 
-    Recognised by its shape: its class moved from Click to Typer, and is public in neither.
+    Recognised by its attributes: the class moved from Click to Typer, and is public in neither.
     """
     if isinstance(error, DevvmError) or not hasattr(error, "format_message"):
         return None
@@ -148,7 +148,7 @@ def _usage_error(error: Exception) -> UsageError | None:
 
 
 def _asks_for_json(argv: Sequence[str]) -> bool:
-    """Whether `--json` was given to devvm itself; for arguments that Typer could not parse."""
+    """Whether devvm itself was given `--json`; used if Typer could not parse the arguments."""
     words = list(argv)
     if words and words[0] in _PASSING_ON:
         return False
@@ -189,9 +189,9 @@ def _no_space(error: OSError) -> DevvmError:
 
 
 def _broken_pipe() -> int:
-    """The reader of our output has gone (`devvm list | head`): there is nobody to tell."""
+    """Exit quietly if the reader of the output is gone (`devvm list | head`)."""
     null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())  # the interpreter flushes at exit: silence that too
+    os.dup2(null, sys.stdout.fileno())  # the interpreter flushes at exit; silence that too
     return ExitCode.FAILED
 
 
@@ -211,7 +211,7 @@ class _Interrupts:
         previous = {number: signal.getsignal(number) for number in self._SIGNALS}
         try:
             for number in self._SIGNALS:
-                if previous[number] is not signal.SIG_IGN:  # nohup stays in force
+                if previous[number] is not signal.SIG_IGN:  # respect nohup
                     signal.signal(number, self._interrupt)
         except ValueError:  # not the main thread: a test's runner
             yield

@@ -1,6 +1,6 @@
 """Shell completion of VM names and releases.
 
-Read-only, quick and silent: offers nothing if the host can't be asked.
+Read-only, fast and silent: offers nothing if the host isn't set up.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ def vm_names(incomplete: str) -> list[str]:
         from devvm.config import load
 
         return [name for name in wiring.vm_names(load()) if name.startswith(incomplete)]
-    except (DevvmError, ImportError, OSError):  # not set up yet: there is nothing to offer
+    except (DevvmError, ImportError, OSError):  # not set up yet: nothing to offer
         return []
 
 
@@ -31,7 +31,7 @@ def releases(incomplete: str) -> list[str]:
 
 
 def recorded(incomplete: str) -> list[str]:
-    """Releases on record, and `latest`."""
+    """Recorded releases, and `latest`."""
     try:
         from devvm import wiring
         from devvm.config import load

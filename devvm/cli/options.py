@@ -62,7 +62,7 @@ def _junit_wanted(file: Path | None) -> Path | None:
 
 
 def _refuse_unwritable(option: str, file: Path, folder: Path) -> None:
-    """Refuse a file that can't be written, before the minutes that its content takes."""
+    """Refuse a file that can't be written before spending minutes on its content."""
     if not folder.is_dir():
         missing = not folder.exists()
         why = f"the folder {folder} doesn't exist" if missing else f"{folder} is not a folder"

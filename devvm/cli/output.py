@@ -1,7 +1,7 @@
-"""The only printer: results to stdout as text or JSON, everything else to stderr.
+"""The only module that prints: results to stdout, as text or JSON; everything else to stderr.
 
-Text from outside (a tool's output, a file name) is never parsed as Rich markup, and reaches the
-terminal without control characters.
+Text from outside (a tool's output, a file name) is never parsed as Rich markup, and is printed
+without control characters.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from devvm.cli.progress import LiveReporter, PlainReporter, SilentReporter
 from devvm.domain.errors import DevvmError, ExitCode
 from devvm.operations.core.progress import Reporter
 
-#: Output that is not a terminal has no width to fit into: keep lines whole for grep and awk.
+#: Output to a file or pipe has no width to fit into: keep lines whole for grep and awk.
 _UNLIMITED = 10_000
 
 
@@ -39,7 +39,7 @@ class Output:
         self.json = json
         self.quiet = quiet
         for stream in (sys.stdout, sys.stderr):
-            with suppress(AttributeError, ValueError):  # a test's stream may lack it
+            with suppress(AttributeError, ValueError):  # test streams may lack it
                 stream.reconfigure(errors="replace")  # type: ignore[union-attr]
         self._stdout = _console(stderr=False)
         self._stderr = _console(stderr=True)
@@ -72,9 +72,9 @@ class Output:
         self._stdout.print(Text(formatting.safe(content)), soft_wrap=True)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """Print a table, without borders, so that both people and `cut` can read it."""
+        """Print a table, without borders so that both people and `cut` can read it."""
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        for column in columns:  # on a terminal, the last one takes the remaining width
+        for column in columns:  # on a terminal, the last column takes the remaining width
             table.add_column(column, no_wrap=column != columns[-1], overflow="fold")
         for row in rows:
             table.add_row(*(Text(formatting.safe(cell), style=_style(cell)) for cell in row))
@@ -144,7 +144,7 @@ class Output:
 
     @contextmanager
     def live(self, picture: RenderableType) -> Iterator[None]:
-        """Keep a picture up to date below what is printed, if there is a terminal for it."""
+        """Keep a picture up to date below other output, if stdout is a terminal."""
         if not self.shows_live:
             yield
             return
@@ -179,7 +179,7 @@ class Output:
 
     @property
     def can_ask(self) -> bool:
-        """Whether there is somebody to answer a question."""
+        """Whether there is somebody to answer questions."""
         return not self.json and sys.stdin.isatty() and sys.stderr.isatty()
 
     def confirm(self, question: str) -> bool:

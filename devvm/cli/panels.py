@@ -1,4 +1,4 @@
-"""Where `devvm --help` lists commands, and the commands that have others below them."""
+"""The panels of `devvm --help`, and command groups."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ HOST = "This host"
 
 
 def group(parent: typer.Typer, name: str, summary: str, panel: str) -> typer.Typer:
-    """A command that only has others below it; without one, it shows its help.
+    """Add a command group; run by itself, it shows its help.
 
     Args:
-        parent: Gets it.
+        parent: The app to add it to.
         name: Its name.
-        summary: What its commands do, in a line.
-        panel: Where it is listed.
+        summary: What its commands do, in one line.
+        panel: The panel to list it in.
     """
     app = typer.Typer(
         help=summary,
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.callback()(lambda: None)  # one command alone would otherwise swallow the group's name
+    app.callback()(lambda: None)  # otherwise a group with a single command would lose its name
     parent.add_typer(app, name=name, rich_help_panel=panel)
     return app

@@ -23,27 +23,27 @@ _MARKS = {
 
 
 class SilentReporter:
-    """Shows nothing."""
+    """A reporter that shows nothing."""
 
     def phase_started(self, name: str, title: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def detail(self, text: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def phase_finished(self, record: PhaseRecord) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def note(self, text: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class PlainReporter:
-    """Prints a line per event, for files, pipes and CI logs; details only now and then.
+    """Prints one line per event, for files, pipes and CI logs; details only now and then.
 
     Args:
         console: Where to print.
-        every: The least number of seconds between two details.
+        every: The minimum number of seconds between two details.
         clock: Replaced in tests.
     """
 
@@ -57,25 +57,25 @@ class PlainReporter:
         self._last = 0.0
 
     def phase_started(self, name: str, title: str) -> None:
-        """`boot: Starting the VM`."""
+        """Print `boot: Starting the VM`."""
         self._phase = name
         self._last = self._clock()
         self._line(f"{name}: {title}")
 
     def detail(self, text: str) -> None:
-        """`boot: waiting for SSH`, unless another detail was just shown."""
+        """Print `boot: waiting for SSH`, unless another detail was just shown."""
         now = self._clock()
         if text and now - self._last >= self._every:
             self._last = now
             self._line(f"{self._phase}: {text}")
 
     def phase_finished(self, record: PhaseRecord) -> None:
-        """`boot: done in 34 s`."""
+        """Print `boot: done in 34 s`."""
         verb = f"{record.result} after" if record.result == "failed" else f"{record.result} in"
         self._line(f"{record.name}: {verb} {formatting.duration(record.seconds)}")
 
     def note(self, text: str) -> None:
-        """`note: ...`."""
+        """Print `note: ...`."""
         self._line(f"note: {text}")
 
     def _line(self, line: str) -> None:

@@ -272,5 +272,5 @@ def _show_retired(session: Session, listed: Listed) -> None:
 
 def _data(listed: Listed) -> dict[str, Any]:
     data = {**vars(listed.record), "box": listed.box, "vms": listed.vms}
-    del data["packages"]  # hundreds: only `show` has them
+    del data["packages"]  # hundreds of them; only `show` lists them
     return data

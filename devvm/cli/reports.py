@@ -1,4 +1,4 @@
-"""A parity report as text: what matters first, and like things together."""
+"""A parity report as text: the most important first, similar results together."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from devvm.parity.packages import moved
 if TYPE_CHECKING:
     from devvm.domain.check import CheckResult, Report
 
-#: From this many checks with the same message on, they are shown as one.
+#: From this many on, checks with the same message are shown as one.
 _ALIKE = 3
 
 

@@ -1,7 +1,7 @@
 """Results as JSON, with the stable keys of docs/json.md.
 
-A result whose attributes are the documented keys is printed as it is (`as_json`). The functions are
-for those of which some keys are computed, or left out.
+If a result's attributes are the documented keys, `as_json` prints it unchanged. The other functions
+are for results with computed or omitted keys.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def as_json(value: object) -> Any:  # noqa: ANN401 - whatever JSON has
-    """A value in JSON's terms: a dataclass becomes an object, with its attributes as keys."""
+    """A value as JSON types; a dataclass becomes an object with its attributes as keys."""
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: as_json(getattr(value, field.name)) for field in fields(value)}
     match value:
@@ -124,7 +124,7 @@ def report(result: Report) -> dict[str, Any]:
 
 
 def counts(result: Report) -> dict[str, int]:
-    """How many checks of a verification came to what."""
+    """How many checks of a verification had each outcome."""
     outcomes = Counter(check.outcome for check in result.checks)
     return {
         "checks_passed": outcomes[Outcome.PASSED],
@@ -148,7 +148,7 @@ def moved_packages(packages: Iterable[MovedPackage]) -> list[dict[str, Any]]:
 
 
 def box(golden: Box, *, packages: bool = False) -> dict[str, Any]:
-    """A box, on request with its packages."""
+    """A box; its packages only on request."""
     data: dict[str, Any] = {
         "release": golden.release,
         "content": golden.content,

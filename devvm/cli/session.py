@@ -20,8 +20,8 @@ class Session:
     """One invocation of devvm.
 
     Args:
-        output: The printer.
-        argv: The arguments after `devvm`, for a command that has to start itself again.
+        output: Prints.
+        argv: The arguments after `devvm`, for commands that run devvm again.
     """
 
     def __init__(self, output: Output, argv: Sequence[str] = ()) -> None:
@@ -46,7 +46,7 @@ class Session:
         """The services for operations, on a host that is ready to show and run VMs.
 
         Raises:
-            HostNotReadyError: libvirt does not run, or the user may not use it.
+            HostNotReadyError: libvirt isn't running, or the user may not use it.
         """
         from devvm import wiring
         from devvm.cli.host import readiness
@@ -56,13 +56,13 @@ class Session:
         return wiring.build_services(config)
 
     def run(self, command: str) -> Run:
-        """A new run, whose progress is shown."""
+        """Start a run, whose progress is shown."""
         from devvm.operations.core.progress import Run
 
         return Run(command, self.output.reporter())
 
     def vm_name(self, name: str | None) -> str:
-        """The name of a VM: the one given, or the user's login.
+        """The name of a VM: the given one, or the user's login.
 
         Raises:
             UsageError: it is not a valid name.

@@ -173,7 +173,7 @@ def remove(
     session = Session.of(context)
     services = session.services()
     tools = wiring.build_box_services(services.config)
-    # It can be built again, so a script need not confirm.
+    # It can be built again, so scripts need not confirm.
     asks = session.output.can_ask and not yes
     if asks and not session.output.confirm(f"Remove the box {release}?"):
         raise UsageError(f"{release} was not removed")

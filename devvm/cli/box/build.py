@@ -1,4 +1,4 @@
-"""Build a box for a command: in this process as root, through sudo otherwise."""
+"""Builds a box for a command: in this process as root, otherwise through sudo."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 def release_with_box(
     session: Session, services: Services, *, release: str | None, newest: bool, yes: bool
 ) -> str | None:
-    """Make sure that there is a box for a VM: build it if this host has none.
+    """Make sure there is a box for a VM; build it if this host has none.
 
     Returns:
-        The release to give the VM; None if it is that of the working tree.
+        The release to use for the VM; None for that of the working tree.
 
     Raises:
         UsageError: both `release` and `newest` are given.
@@ -58,12 +58,12 @@ def build_box(
     """Build the box of the working tree's stack.
 
     Returns:
-        The box; None if a process started with sudo has built it.
+        The box; None if a process started with sudo built it.
 
     Raises:
         HostNotReadyError: the user can't become root.
         DevvmError: the build failed.
-        typer.Exit: it failed in the process started with sudo, which has reported it.
+        typer.Exit: the build failed in the process started with sudo, which has reported it.
     """
     refuse_both(release, newest=newest)
     if os.geteuid() == 0:

@@ -1,4 +1,4 @@
-"""Check that this host is ready for a command, or make it ready after asking once."""
+"""Checks that this host is ready for a command, or makes it ready after asking once."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from devvm.operations.rollout.store import RolloutLog
     from devvm.ports.services import Services
 
-#: Seconds between two looks at a rollout that `--follow` shows.
+#: Seconds between two updates of `--follow`.
 _FOLLOW_EVERY = 1.0
 
 Id = Annotated[

@@ -1,4 +1,4 @@
-"""The terms of a rollout: options, and a plan file with the same keys."""
+"""The terms of a rollout: command-line options, and a plan file with the same keys."""
 
 from __future__ import annotations
 
@@ -98,10 +98,10 @@ PlanFile = Annotated[
 def planned(
     services: Services, plan_file: Path | None, **given: object
 ) -> tuple[Plan, tuple[Planned, ...]]:
-    """The plan for the terms that were given; for the arguments and errors see `terms`.
+    """Plan a rollout with the given terms; for the arguments and errors see `terms`.
 
     Raises:
-        NotFoundError: the release has no box, or there is no VM of a name.
+        NotFoundError: the release has no box, or a named VM doesn't exist.
     """
     from devvm import wiring
     from devvm.operations.rollout import plan
@@ -114,13 +114,13 @@ def terms(services: Services, given: Mapping[str, Any], plan_file: Path | None) 
     """The terms of a rollout: options override the plan file, which overrides the defaults.
 
     Args:
-        services: Knows the releases.
-        given: The options by the keys of a plan file; None if not given.
-        plan_file: The plan file, if one was given.
+        services: For looking up releases.
+        given: The options, by the keys of a plan file; None if not given.
+        plan_file: The plan file, if given.
 
     Raises:
-        UsageError: no release is named, it doesn't exist, or the file is not valid.
-        typer.BadParameter: the size of a wave is not valid.
+        UsageError: no release is named, it doesn't exist, or the plan file is invalid.
+        typer.BadParameter: the size of a wave is invalid.
     """
     from devvm.cli.rollout import plan_file as rollout_file
     from devvm.domain.rollout import plan
@@ -143,6 +143,6 @@ def terms(services: Services, given: Mapping[str, Any], plan_file: Path | None) 
             resolution="devvm rollout plan latest; devvm rollout start latest",
         )
     release = releases.find(services, name).release
-    asked["only"] = tuple(dict.fromkeys(asked.pop("vms", ())))  # each once
+    asked["only"] = tuple(dict.fromkeys(asked.pop("vms", ())))  # without duplicates
     asked["waves"] = tuple(asked.get("waves", plan.WAVES))
     return plan.Terms(release=release, **asked)

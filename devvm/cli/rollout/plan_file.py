@@ -16,7 +16,7 @@ _Names = Annotated[list[str], Field(min_length=1)]
 
 
 class _PlanFile(BaseModel):
-    """The keys of a plan file; one that is missing is like an option that is not given."""
+    """The keys of a plan file; a missing key is like an option that isn't given."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -32,7 +32,7 @@ class _PlanFile(BaseModel):
     @field_validator("waves", mode="before")
     @classmethod
     def _numbers(cls, value: object) -> object:
-        """A number of VMs as text: YAML reads it as a number."""
+        """Convert a number of VMs to text, since YAML reads it as a number."""
         if not isinstance(value, list):
             return value
         return [str(one) if type(one) is int else one for one in value]
@@ -49,7 +49,7 @@ def read(path: Path) -> dict[str, Any]:
     """The keys and values of a plan file.
 
     Raises:
-        UsageError: it can't be read, or a key or value is not valid; names the file and key.
+        UsageError: it can't be read, or a key or value is invalid; names the file and key.
     """
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -77,7 +77,7 @@ def _refused(path: Path, error: ValidationError) -> UsageError:
     first = error.errors(include_url=False)[0]
     key = ".".join(map(str, first["loc"]))
     unknown = first["type"] in ("extra_forbidden", "invalid_key")
-    own = first["type"] == "value_error"  # from a validator of ours, in its words
+    own = first["type"] == "value_error"  # raised by our own validator, with its own message
     reason = first["ctx"]["error"] if own else first["msg"]
     known = f"the keys are: {', '.join(_PlanFile.model_fields)}"
     return UsageError(

@@ -264,7 +264,7 @@ def _carry_out(
     since: Record | None = None,
     more: Mapping[str, Any] | None = None,
 ) -> None:
-    """Work on a rollout and show the result; JSON also has `more`."""
+    """Work on a rollout and show the result; `more` is added to the JSON."""
     from devvm.cli.rollout.runner import Carrier
 
     carrier = Carrier(session, services)

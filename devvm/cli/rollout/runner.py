@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from devvm.operations.rollout.store import RolloutLog
     from devvm.ports.services import Services
 
-#: Seconds between two looks at the record.
+#: Seconds between two reads of the record.
 _LOOK_EVERY = 0.5
 
 
@@ -30,10 +30,10 @@ class Carrier:
 
     Args:
         session: The session of the command.
-        services: For the engine.
+        services: For the rollout.
 
     Attributes:
-        interrupted: How many interrupts have reached it.
+        interrupted: How many interrupts it has received.
     """
 
     def __init__(self, session: Session, services: Services) -> None:
@@ -47,10 +47,10 @@ class Carrier:
         self.interrupted = 0
 
     def run(self, work: Callable[[Make], object], *, since: Record | None = None) -> Rollout:
-        """Work on a rollout until that ends.
+        """Work on a rollout until the work ends.
 
         Args:
-            work: Does the work in another thread; gets a function that makes the rollout.
+            work: Does the work, in another thread; takes a function that makes the rollout.
             since: The record of the rollout before the work; None if it is new.
 
         Returns:
@@ -70,7 +70,7 @@ class Carrier:
                 while not future.done():
                     self._wait(future, lines)
         finally:
-            self._pause()  # if this ends before the work does: let that end soon, and cleanly
+            self._pause()  # if this thread ends before the work: let that end soon, and cleanly
             pool.shutdown(wait=False)
         future.result()
         assert self._rollout is not None
@@ -113,7 +113,7 @@ class Carrier:
         from devvm.system import process
 
         note = self._session.output.note
-        if self.interrupted > 1:  # the user's third: app.py keeps the second to itself
+        if self.interrupted > 1:  # the user's third: the second never gets past app.py
             if self._rollout:
                 self._rollout.stopped.set()
             process.kill_those_of_other_threads()

@@ -23,7 +23,7 @@ _NAMED, _GROUPS = 12, 6
 _CHANGES = 12
 #: How many VMs, and how many failures with their reasons, are shown; `--all` shows all.
 _ROWS, _FAILURES = 20, 5
-#: How many lines of a failure's reason are shown.
+#: How many lines of a failure's reason to show.
 _REASONS = 7
 _BAD = (VmState.STUCK, VmState.FAILED)
 

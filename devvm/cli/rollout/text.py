@@ -1,4 +1,4 @@
-"""A rollout in progress: a picture of limited height on a terminal, lines elsewhere."""
+"""A rollout in progress: a picture of limited height on a terminal, lines otherwise."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from devvm.cli.rollout import sentences
 from devvm.domain.rollout.state import SETTLED, Record, State, VmProgress, VmState
 
 _BAR = 20
-#: The most rows of each part, however many VMs and waves there are.
+#: The maximum number of rows of each part, however many VMs and waves there are.
 _WAVES, _AT_WORK, _ENDED = 8, 10, 8
 _STYLES = {
     VmState.FAILED: "red", VmState.STUCK: "bold red", VmState.LEFT: "yellow",
@@ -26,7 +26,7 @@ _STATE_STYLES = {
 
 
 class Picture:
-    """The current state of the rollout, drawn anew each time.
+    """The current state of a rollout, redrawn each time.
 
     Args:
         look: Returns the record; None before there is one.
@@ -124,7 +124,7 @@ def _waves(record: Record) -> Iterator[Text]:
 
 
 def _at_work(record: Record) -> list[VmProgress]:
-    """The VMs that are being updated or examined, the longest first."""
+    """The VMs that are being updated or checked, the longest first."""
     found = [vm for vm in record.vms.values() if _is_at_work(record, vm)]
     return sorted(found, key=lambda vm: (not vm.since, vm.since, vm.name))
 
@@ -147,7 +147,7 @@ def _working(vm: VmProgress, now: datetime) -> Text:
 
 
 def _ended_badly(record: Record) -> list[VmProgress]:
-    """The VMs that did not get the release: failures first, then by time, latest first."""
+    """The VMs that were not updated: failures first, then latest first."""
     bad = (VmState.STUCK, VmState.FAILED, VmState.LEFT)
     found = [vm for vm in record.vms.values() if vm.state in bad]
     found.sort(key=lambda vm: vm.since, reverse=True)
@@ -163,7 +163,7 @@ def _bad(vm: VmProgress) -> Text:
 
 
 def _waited_for(record: Record) -> Iterator[Text]:
-    """What the rollout waits for: people who are asked, quiet hours, VMs put off until later."""
+    """What the rollout is waiting for: people who were asked, quiet hours, postponed VMs."""
     if record.ended:
         return
     of = list(record.vms.values())
@@ -185,7 +185,7 @@ def _waited_for(record: Record) -> Iterator[Text]:
 
 
 class Lines:
-    """Writes a line for each change since the last look, phases excepted.
+    """Writes one line per change since the last look, except phases.
 
     Args:
         write: Writes a line.
@@ -223,7 +223,7 @@ class Lines:
 
 
 def _new(old: tuple[str, ...], now: tuple[str, ...]) -> Iterable[str]:
-    """What was added at the end of a list that drops its first entries."""
+    """The new entries of a list that also drops its oldest."""
     for gone in range(len(old) + 1):
         if (kept := old[gone:]) == now[: len(kept)]:
             return now[len(kept) :]

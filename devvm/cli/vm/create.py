@@ -1,4 +1,4 @@
-"""`devvm create`: create a VM that works and is checked."""
+"""`devvm create`: create a VM and check it."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def create(
     config = session.config(options.machine_overrides(cpus, memory, root_disk, data_disk, driver))
     readiness.ensure(session, config, yes=yes)
     services = wiring.build_services(config)
-    operation.check(services, vm_name)  # before minutes of building a box
+    operation.check(services, vm_name)  # before spending minutes on a box
     release = release_with_box(session, services, release=release, newest=newest, yes=yes)
     request = operation.CreateRequest(name=vm_name, engineer=person, release=release, keep=keep)
     run = session.run(f"create {vm_name}")

@@ -1,4 +1,4 @@
-"""The update of a VM that was off during a rollout: done when it starts."""
+"""The update of a VM that was off during a rollout, when the VM is started."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def bring(
     session: Session, services: Services, vm: Vm, run: Run, *, wanted: bool
 ) -> dict[str, Any] | None:
-    """Update a VM that has just been started, if a rollout left it an update.
+    """Update a VM that has just been started, if it is due for an update.
 
     A failed update is reported but does not fail the command: the VM is running, as requested.
 
@@ -26,10 +26,10 @@ def bring(
         services: For the update.
         vm: The VM that was started.
         run: Records the phases.
-        wanted: False leaves the update for later.
+        wanted: Whether to update it now; if False, the update stays due.
 
     Returns:
-        The result as JSON; None if there is no update for the VM.
+        The result as JSON; None if no update is due.
     """
     from devvm import wiring
     from devvm.operations.rollout import deferred

@@ -1,4 +1,4 @@
-"""Show work that a rebuild would move to the trash, and ask before it does."""
+"""Shows work that a rebuild would move to the trash, and asks before it does."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from devvm.operations.guest.unsaved_work import Risk
     from devvm.ports.services import Services
 
-#: How many files are shown; --json has all of them.
+#: How many files to show; --json lists all.
 _SHOWN = 15
 
 

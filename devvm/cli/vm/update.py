@@ -85,7 +85,10 @@ def _choice(
     rebuild: bool,
     yes: bool,
 ) -> Choice | None:
-    """How to update; asks first if it is a rebuild. None if the VM is already on the release."""
+    """Choose how to update; ask first if it is a rebuild.
+
+    None if the VM is already on the release, or isn't ready.
+    """
     from devvm.domain.release.strategy import Kind
     from devvm.domain.vm import VmState
     from devvm.operations.update import strategy
@@ -94,11 +97,11 @@ def _choice(
 
     vm = lifecycle.present(Machine(services, name))
     if vm.metadata is None or not vm.metadata.ready:
-        return None  # the operation says what to do
+        return None  # the operation reports what to do
     if strategy.is_on(vm, release) and not rebuild:
         return None
     record = strategy.on_record(services, release)
-    if vm.state is not VmState.RUNNING:  # the choice needs a look into the VM
+    if vm.state is not VmState.RUNNING:  # choosing needs a look inside the VM
         vm = lifecycle.start(services, name, run)
     choice = operation.choose(services, vm, record, run, rebuild=rebuild)
     if choice.strategy.kind is Kind.REBUILD:

@@ -95,7 +95,7 @@ def _parity(record: ParityRecord | None) -> str:
 
 
 def shown_state(machine: Vm) -> str:
-    """The state as text; a VM whose create has not finished is `unfinished` in any state."""
+    """The state as text; `unfinished` if the VM's `create` has not finished."""
     unfinished = machine.metadata is not None and not machine.metadata.ready
     return "unfinished" if unfinished else str(machine.state)
 
@@ -249,7 +249,10 @@ def _change(
     *,
     update: bool | None = None,
 ) -> None:
-    """Start, stop or restart; `update`: apply a deferred update then, None if it stays off."""
+    """Start, stop or restart a VM.
+
+    `update`: whether to apply a due update afterwards; None if the VM stays off.
+    """
     from devvm.operations.vm import lifecycle
 
     session = Session.of(context)
