@@ -1,10 +1,10 @@
-"""Where the time of a first and a second `devvm create` goes, as a table for docs/performance.md.
+"""The duration of each phase of a first and a second `devvm create`, as a table for the docs.
 
     python3 bench/create_phases.py
 
-Makes two VMs, one after the other, with the devvm of this checkout, and deletes them for good
-again. The first one's wall clock has the building of the box in it where there was none; the ratio
-of each phase is second to first, both from this run.
+Creates two VMs, one after the other, with this checkout's devvm, and deletes them permanently. If
+there is no box yet, the first one's total includes building it. Each phase's ratio is second to
+first, from this run. The table is part of docs/performance.md.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NAMES = ("bench1", "bench2")
 
 
 def devvm(*arguments: str) -> str:
-    """Run devvm; what it printed. Its progress goes to the terminal."""
+    """Run devvm and return its output. Its progress goes to the terminal."""
     return subprocess.run([DEVVM, *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 

@@ -1,9 +1,9 @@
-"""What keeping a state costs by a layer (decision 0010), and by a copy: a table for the docs.
+"""The cost of saving a state as a layer (decision 0010) and as a copy, as a table for the docs.
 
     python3 bench/keep_a_state.py [GIB ...]
 
-Makes a storage pool of its own with a volume of so many GiB of random data, and removes it again.
-Needs libvirt, and root for filling the volume.
+Creates its own storage pool with a volume of that many GiB of random data, and removes it at the
+end. Needs libvirt, and root to fill the volume.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def volume_xml(name: str, size: int, below: str | None = None) -> str:
 
 
 def timed(make: Callable[[str], libvirt.virStorageVol]) -> float:
-    """Median seconds of making a volume; each is deleted again."""
+    """Median seconds to make a volume; each one is deleted afterwards."""
     seconds = []
     for number in range(TRIES):
         begun = time.monotonic()
@@ -43,7 +43,7 @@ def timed(make: Callable[[str], libvirt.virStorageVol]) -> float:
 
 
 def measure(pool: libvirt.virStoragePool, folder: Path, gib: int) -> tuple[float, float]:
-    """Seconds for a layer and for a copy, of one volume with so much data."""
+    """Seconds for a layer and for a copy of a volume with this much data."""
     size = gib * 1024**3
     source = pool.createXML(volume_xml("source.qcow2", size))
     raw = folder / "raw"

@@ -26,7 +26,7 @@ from tests.support.fleet_world import NEW, FleetWorld  # noqa: E402
 
 
 def roll_out(size: int, parallel: int, delay: float) -> tuple[float, float]:
-    """Elapsed seconds, and those that the VMs themselves take side by side."""
+    """Elapsed seconds, and the seconds that the VMs themselves need, side by side."""
     with tempfile.TemporaryDirectory() as folder:
         world = FleetWorld(Path(folder), watch_disks=False)
         world.fleet(size)

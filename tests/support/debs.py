@@ -1,7 +1,7 @@
-"""Makes Debian packages: from scratch, or newer versions of real ones.
+"""Makes Debian packages: from scratch, or as newer versions of real ones.
 
-Debian's updates are of a few kinds, and each is made here from a real package: only a newer
-version, a changed configuration file, a new unit, a new dependency.
+There are few kinds of updates in Debian, and each can be made here from a real package: only a
+newer version, a changed configuration file, a new unit, a new dependency.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 _MAINTAINER = "devvm's tests <nobody@localhost>"
-#: Added to the version of a package that is made newer.
+#: Appended to the version to make a newer one.
 SUFFIX = "+news"
 
 
 def field(deb: Path, name: str) -> str:
-    """One field of a package's control file; empty where it has none."""
+    """A field of a package's control file; empty if it has none."""
     command = ["dpkg-deb", "--field", str(deb), name]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
@@ -33,16 +33,16 @@ def make(
     depends: str = "",
     fields: Mapping[str, str] | None = None,
 ) -> Path:
-    """Make a package of our own.
+    """Make a package.
 
     Args:
-        folder: Where the file goes.
-        name: The package.
+        folder: Where to put the file.
+        name: The package's name.
         version: Its version.
-        files: Absolute paths, and the texts that they hold.
-        conffiles: Those of the files that dpkg treats as configuration.
-        depends: As in a control file.
-        fields: Others of its control file: `Essential`, `Priority`.
+        files: The content of its files, by absolute path.
+        conffiles: The files that dpkg treats as configuration.
+        depends: Its dependencies, as in a control file.
+        fields: Further control fields: `Essential`, `Priority`.
     """
     control = {
         "Package": name,
@@ -71,15 +71,15 @@ def newer(
     depends: str | None = None,
     suffix: str = f"{SUFFIX}1",
 ) -> Path:
-    """Make a newer version of a real package; what is not asked for stays as it is.
+    """Make a newer version of a real package, otherwise unchanged.
 
     Args:
         deb: The package.
-        folder: Where the new file goes.
-        conffile: One of its configuration files, which gets another line.
-        unit: The name of a service that it brings from now on, enabled as Debian's packages do it.
-        depends: A package that it depends on from now on.
-        suffix: What its version gets at the end.
+        folder: Where to put the new file.
+        conffile: A configuration file of the package to add a line to.
+        unit: The name of a service to add, enabled as in Debian's packages.
+        depends: A package to depend on from now on.
+        suffix: Appended to its version.
     """
     with tempfile.TemporaryDirectory() as scratch:
         subprocess.run(["dpkg-deb", "--raw-extract", str(deb), scratch], check=True)
@@ -87,7 +87,7 @@ def newer(
         version = f"{field(deb, 'Version')}{suffix}"
         changes = {"Version": version}
         if conffile is not None:
-            was = tree.path(conffile).read_text()  # there is one, or this is a mistake
+            was = tree.path(conffile).read_text()  # fails if it doesn't exist
             tree.write(conffile, f"{was}# Since {version}.\n")
         if unit is not None:
             tree.write(f"/lib/systemd/system/{unit}", _unit(unit))
@@ -98,7 +98,7 @@ def newer(
         return tree.build(folder)
 
 
-#: Of init-system-helpers, which is essential; it notes what it enabled, and for which package.
+#: From init-system-helpers, which is essential; records what it enabled, and for which package.
 _ENABLE = "deb-systemd-helper enable"
 
 
@@ -136,14 +136,14 @@ class _Tree:
         (self._debian / "control").write_text(lines)
 
     def change_control(self, fields: Mapping[str, str]) -> None:
-        """Replace or add fields; those of one line only."""
+        """Replace or add fields of a single line."""
         path = self._debian / "control"
         lines = [
             line
             for line in path.read_text().splitlines()
             if line.partition(":")[0] not in fields or line.startswith(" ")
         ]
-        # Before the description, whose text is the rest of the file's usual end.
+        # Insert before the description, which usually is the last field.
         path.write_text("\n".join([lines[0], *map(": ".join, fields.items()), *lines[1:], ""]))
 
     def script(self, name: str, line: str) -> None:
@@ -155,15 +155,15 @@ class _Tree:
         path.chmod(0o755)
 
     def build(self, folder: Path) -> Path:
-        """Write the package's file; its path, which is named as apt names what it downloads."""
+        """Write the package's file, named as apt names downloads, and return its path."""
         self._sums()
         folder.mkdir(parents=True, exist_ok=True)
         control = (self._debian / "control").read_text().splitlines()
         named = dict(line.split(": ", 1) for line in control if ": " in line and line[0] != " ")
         version = named["Version"].replace(":", "%3a")
         file = folder / f"{named['Package']}_{version}_{named['Architecture']}.deb"
-        # Times of no day: what is made of the same content is the same file. Hardly packed: the
-        # tests make it often, and read it once.
+        # Fixed times: the same content makes the same file. Fast compression: tests build packages
+        # often, and read each once.
         command = ["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build"]
         subprocess.run(
             [*command, str(self._root), str(file)],
@@ -174,7 +174,7 @@ class _Tree:
         return file
 
     def _sums(self) -> None:
-        """The sums that dpkg keeps of what is no configuration file."""
+        """Write the md5sums that dpkg keeps of all files but configuration files."""
         listed = self._debian / "conffiles"
         conffiles = set(listed.read_text().split()) if listed.exists() else set()
         lines = []

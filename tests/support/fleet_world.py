@@ -1,7 +1,7 @@
-"""A world with releases on record and a fleet, for updates and rollouts.
+"""A world with recorded releases and a fleet, for updates and rollouts.
 
-Thread-safe. What people write is on the data disk below `home/`, what services write below `db/`:
-as in a guest, a home backup contains only the former.
+Thread-safe. On the data disk, people write below `home/` and services below `db/`; as in a real
+guest, a home backup contains only the former.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ BASE_FILES = {"playbooks/site.yml": b"---\n", ROLE: b"http2 off;\n"}
 
 
 class FleetShell(Shell):
-    """Guests that can say who is active, and whose work can be taken along."""
+    """Guests with active users, and with work that can be backed up."""
 
     def __init__(self, host: Host, world: FleetWorld) -> None:
         super().__init__(host)
         self.world = world
-        self.people: dict[str, str] = {}  # by VM: what the script in the guest says of sessions
+        self.people: dict[str, str] = {}  # by VM: output of the guest's script that lists sessions
         self.answers: dict[str, str] = {}
         self.told: list[tuple[str, str, str]] = []
-        self.mirror = True  # whether guests reach it
+        self.mirror = True  # whether guests can reach it
 
     def run(
         self, target: Target, argv: Sequence[str], *, check: bool = True, timeout: float = 300,
@@ -62,7 +62,7 @@ class FleetShell(Shell):
                 return 0, "", ""
             if words[0] in ("sessions", "ask", "answer", "clear", "tell"):
                 return 0, self._of_people(name, *words), ""
-            if words[0].isdigit():  # looking for work on the root
+            if words[0].isdigit():  # looks for work on the root
                 return 0, self.world.on_roots.get(name, ""), ""
         return super().run(target, argv, check=check, timeout=timeout, stdin=stdin)
 
@@ -92,7 +92,7 @@ class FleetShell(Shell):
 
 
 class FleetProvisioner(Provisioner):
-    """Ansible that migrates the database, and fails where a test wants it to."""
+    """Ansible that migrates the database, and fails if a test wants it to."""
 
     def __init__(self, host: Host, world: FleetWorld) -> None:
         super().__init__(host)
@@ -116,15 +116,15 @@ class FleetProvisioner(Provisioner):
 
 
 class FleetVerifier(Verifier):
-    """Checks that fail on some VMs as long as they are on some release."""
+    """Checks that fail on some VMs while they are on some release."""
 
     def __init__(self, host: Host, world: FleetWorld) -> None:
         super().__init__(host)
         self.world = world
         self.failing: set[tuple[str, str | None]] = (
             set()
-        )  # (VM, release): release as its services' data have it
-        self.meanwhile: Callable[[], object] | None = None  # done once, while a VM is looked at
+        )  # (VM, release): the release that its services' data is from
+        self.meanwhile: Callable[[], object] | None = None  # done once, while a VM is being checked
 
     def check(
         self, target: Target, *, detail: Detail, log: Path,
@@ -147,7 +147,7 @@ class FleetVerifier(Verifier):
 
 
 class Time:
-    """A clock that sleeping moves."""
+    """A clock that only sleeping advances."""
 
     def __init__(self) -> None:
         self.at = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
@@ -162,7 +162,7 @@ class Time:
 
 
 class Sender:
-    """Remembers what it was told."""
+    """Records messages."""
 
     name = "hook"
 
@@ -173,7 +173,7 @@ class Sender:
         self.messages.append(message)
 
 
-_port: messenger.Sender = Sender()  # held against the port by mypy
+_port: messenger.Sender = Sender()  # mypy checks it against the port
 
 
 class FleetWorld(World):
@@ -211,7 +211,7 @@ class FleetWorld(World):
     def add(
         self, release: str, files: Mapping[str, bytes], packages: Mapping[str, str] | None = None
     ) -> None:
-        """A release with a box."""
+        """Record a release, with a box."""
         packages = dict(self.box.packages if packages is None else packages)
         self.record(release, files, packages)
         self.boxes.boxes.append(
@@ -229,7 +229,7 @@ class FleetWorld(World):
         )
 
     def fleet(self, count: int, *, off: Container[str] = ()) -> list[str]:
-        """VMs dev001 ..., made at once and not by `create`."""
+        """Add VMs dev001 ... directly, without `create`."""
         names = [f"dev{number:03d}" for number in range(1, count + 1)]
         self.services.volumes.ensure()
         self.host.volumes.setdefault(f"box-{RELEASE}.img", Layer(sha256="1" * 64))

@@ -1,4 +1,4 @@
-"""A hypervisor for the contract tests, and what no port can do to it; this one is in memory."""
+"""A hypervisor for the contract tests, with actions beyond the ports; this one is in memory."""
 
 from pathlib import Path
 from typing import Protocol
@@ -33,7 +33,7 @@ MACS = ("52:54:00:aa:00:01", "52:54:00:aa:00:02")
 
 
 class Node(Protocol):
-    """A host with nothing on it but an empty pool and network, and what no port can do to it."""
+    """A host with only an empty pool and network, and actions that no port has."""
 
     host: services.Host
     network: services.Network
@@ -44,30 +44,30 @@ class Node(Protocol):
     domain: str
 
     def base(self, name: str) -> Path:
-        """A volume of 1 GiB on which nothing is written yet."""
+        """An empty volume of 1 GiB."""
 
     def define(
         self, fqdn: str, uuid: str, mac: str, disks: dict[str, Path], *, answers: bool = True
     ) -> None:
-        """A domain that devvm knows nothing of, and that is off."""
+        """Define a domain that is off and that devvm doesn't know."""
 
     def write(self, fqdn: str, role: str, place: int) -> None:
-        """Have a running guest write something at a place of its disk."""
+        """Make a running guest write something at a place on its disk."""
 
     def written(self, volume: Path, place: int) -> bool:
-        """Whether that is on a volume or the layers below it."""
+        """Whether it was written to a volume or the layers below it."""
 
     def image(self, path: Path) -> Path:
-        """A qcow2 file of 1 GiB."""
+        """Make a qcow2 file of 1 GiB."""
 
     def lose_pool(self) -> None:
-        """The pool is gone; its files are not."""
+        """Remove the pool, but not its files."""
 
     def lose_network(self) -> None:
-        """The network is gone, and the leases with it."""
+        """Remove the network with its leases."""
 
     def fill(self) -> None:
-        """No byte is free in the pool."""
+        """Use up all space in the pool."""
 
 
 class MemoryNode:
@@ -117,11 +117,11 @@ class MemoryNode:
         self.memory.free = 0
 
 
-_node: Node = MemoryNode()  # held against the protocol by mypy
+_node: Node = MemoryNode()  # mypy checks it against the protocol
 
 
 def make(node: Node, *, answers: bool = True) -> Vm:
-    """A VM that is off."""
+    """Define a VM that is off."""
     disks = {ROOT: node.base("base-root"), DATA: node.base("base-data")}
     node.define(f"dev1.{node.domain}", UUIDS[0], MACS[0], disks, answers=answers)
     node.domains.set_metadata(UUIDS[0], DEV1)
@@ -131,7 +131,7 @@ def make(node: Node, *, answers: bool = True) -> Vm:
 
 
 def run(node: Node, vm: Vm) -> Vm:
-    """The VM, running."""
+    """Start the VM."""
     node.domains.start(vm)
     found = node.domains.vm(vm.name)
     assert found is not None

@@ -1,4 +1,4 @@
-"""A libvirt host for one test: the library's `test` driver, which runs in this process."""
+"""A libvirt host for one test: libvirt's `test` driver, which runs in this process."""
 
 from pathlib import Path
 
@@ -42,6 +42,6 @@ def define(connection, name):
 
 
 def domains_on(connection, *, network=None):
-    """The domains, of which those in the pool that `DOMAIN` names are devvm's."""
+    """The domains port; domains in the pool named in `DOMAIN` are devvm's."""
     config = Config(pool_path=Path("/pool"))
     return Domains(connection, config, network or Network(connection, config.network))

@@ -1,4 +1,4 @@
-"""A made-up fleet, as `devvm.operations.fleet.report` would see it: the same every time."""
+"""A made-up fleet as returned by `devvm.operations.fleet.report`, the same every time."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -54,7 +54,7 @@ RELEASES = (
 
 
 def vm(number: int) -> FleetVm:
-    """The VM `devNUMBER`: what is wrong with it hangs on its number alone."""
+    """The VM `devNUMBER`; its problems depend only on its number."""
     name = f"dev{number}"
     release = [NEWEST, NEWEST, OLDER, NEWEST, OLDER, NEWEST, OLDEST, NEWEST, NEWEST, NEWEST][
         number % 10
@@ -91,7 +91,7 @@ def vm(number: int) -> FleetVm:
 
 
 def rollout(identifier: str, release: str, waves: Mapping[str, Sequence[str]], **more) -> Record:
-    """A rollout of pat's, by the names of its waves; none of its VMs has been begun with."""
+    """A rollout by pat, given its waves; none of its VMs has been started on."""
     plan = Plan(
         id=identifier, by="pat", terms=Terms(release=release),
         waves=tuple(Wave(name=name, vms=tuple(vms)) for name, vms in waves.items()),
@@ -101,7 +101,7 @@ def rollout(identifier: str, release: str, waves: Mapping[str, Sequence[str]], *
 
 
 def rollouts(vms: tuple[FleetVm, ...]) -> tuple[Record, ...]:
-    """One that goes on, and one that has ended."""
+    """A rollout in progress and one that has ended."""
     names = [one.vm.name for one in vms]
     half = 2 + len(names) // 2
     first = names[2:half]
@@ -125,7 +125,7 @@ def rollouts(vms: tuple[FleetVm, ...]) -> tuple[Record, ...]:
 
 
 def overview(count: int) -> Overview:
-    """A fleet of so many VMs, ten at least."""
+    """A fleet of this many VMs; at least ten."""
     vms = tuple(vm(number) for number in range(1, count + 1))
     releases = []
     for name, record in [*((r.release, r) for r in RELEASES), (UNKNOWN, None)]:

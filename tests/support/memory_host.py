@@ -1,7 +1,7 @@
 """A libvirt host in memory: domains, volumes with their contents, a network.
 
-One state, with a face for each port of `devvm.ports.hypervisor`. It keeps their promises, and fails
-a test if devvm would damage data: a running VM that writes to what something else reads.
+One state, with a class for each port of `devvm.ports.hypervisor`. It keeps the ports' promises, and
+fails a test if devvm would damage data: if a running VM writes to what something else reads.
 """
 
 import hashlib
@@ -25,13 +25,13 @@ __all__ = [
 ]  # fmt: skip
 
 
-#: What a layer takes that nothing has been written in yet.
+#: What an empty layer takes.
 _EMPTY_LAYER = 196_608
 _HOST_KEY_IN_GUEST = "/etc/ssh/ssh_host_ed25519_key.pub"
 
 
 class _Face:
-    """One port, over the host: one call at a time, and none that a killed process makes."""
+    """A port of the host: one call at a time, and none after the process was killed."""
 
     def __init__(self, host: Host, domain: str) -> None:
         self.host = host
@@ -70,11 +70,11 @@ class Hardware(_Face):
 
 
 class Network(_Face):
-    """The port, over the host."""
+    """The port `Network`."""
 
     def ensure(self) -> None:
         self.host.step("ensure_network")
-        if not self.host.network:  # a new one
+        if not self.host.network:  # it is new
             self.host.leases.clear()
         self.host.network = True
 
@@ -110,7 +110,7 @@ class Network(_Face):
 
 
 class Domains(_Face):
-    """The port, over the host."""
+    """The port `Domains`."""
 
     def vms(self) -> list[Vm]:
         found = [vm for name in self.host.domains if (vm := self._vm(name))]
@@ -267,7 +267,7 @@ class Domains(_Face):
 
 
 class Volumes(_Face):
-    """The port, over the host."""
+    """The port `Volumes`."""
 
     def ensure(self) -> None:
         self.host.step("ensure_pool")
@@ -313,7 +313,7 @@ class Volumes(_Face):
         if there is None or not self.host.pool:
             self.host.take(len(content), f"the volume {name} can't be written")
             there = self.host.volumes[name] = Layer(sha256=hashlib.sha256(content).hexdigest())
-            there.size = int.from_bytes(content[24:32], "big")  # as the qcow2 file says
+            there.size = int.from_bytes(content[24:32], "big")  # as in the qcow2 header
         elif overwrite:
             there.sha256 = hashlib.sha256(content).hexdigest()
         return POOL / name
@@ -340,7 +340,7 @@ class Volumes(_Face):
 
 
 class Disks(_Face):
-    """The port, over the host."""
+    """The port `Disks`."""
 
     def of(self, fqdn: str) -> list[Disk]:
         domain = self.host.domains.get(fqdn)
@@ -416,7 +416,7 @@ def _with(disks: tuple[DomainDisk, ...], paths: Mapping[str, Path]) -> tuple[Dom
     return tuple(replace(disk, path=paths.get(disk.role, disk.path)) for disk in disks)
 
 
-# held against the ports by mypy
+# mypy checks these against the ports
 _host: services.Host = Hardware(Host(), "")
 _network: services.Network = Network(Host(), "")
 _domains: services.Domains = Domains(Host(), "")

@@ -17,12 +17,12 @@ HOST_KEY = "identity/ssh_host_ed25519_key.pub"
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL: nothing of devvm's runs after it."""
+    """Stands for SIGKILL: none of devvm's code runs after it."""
 
 
 @dataclass
 class Layer:
-    """A volume, and the files that were written in it, as far as tests care."""
+    """A volume, and the files written to it, as far as tests need them."""
 
     size: int = 20 * GIB
     below: Path | None = None
@@ -32,7 +32,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Domain:
-    """A domain: `disks` are those of its next start, `live` those that a running one has."""
+    """A domain. `disks` are those of its next start, `live` those in use while it runs."""
 
     name: str
     uuid: str
@@ -48,41 +48,41 @@ class Domain:
 
 @dataclass
 class Guest:
-    """What a guest took up when it booted."""
+    """What a guest read when it booted."""
 
     host_key: str = ""
     oem_string: str = ""
-    admitted: set[str] = field(default_factory=set)  # by the agent
+    admitted: set[str] = field(default_factory=set)  # keys admitted by the agent
 
 
 @dataclass
 class Host:
-    """Everything that outlives a command: what a crash leaves."""
+    """Everything that outlives a command, or a crash."""
 
     domains: dict[str, Domain] = field(default_factory=dict)  # by name
     volumes: dict[str, Layer] = field(default_factory=dict)  # by name
     leases: dict[str, Lease] = field(default_factory=dict)
     guests: dict[str, Guest] = field(default_factory=dict)  # by UUID
-    definitions: list[Domain] = field(default_factory=list)  # that somebody has read
-    added_boxes: set[str] = field(default_factory=set)  # releases that Vagrant has
+    definitions: list[Domain] = field(default_factory=list)  # those that were read
+    added_boxes: set[str] = field(default_factory=set)  # releases of the boxes in Vagrant
     memory: tuple[int, int] = (16384, 8192)
-    free: int = 100 * GIB  # what new layers and images take from it
-    pool: bool = True  # whether it is there, and active
+    free: int = 100 * GIB  # reduced by new layers and images
+    pool: bool = True  # whether it exists and is active
     network: bool = True  # the same
     agent: bool = True  # whether guests' agents answer
-    answers: bool = True  # whether guests shut down when they are asked to
-    watched: bool = True  # whether `refuse_damage` looks; it takes a while where there is much
-    busy: bool = False  # whether several operations go on at once
+    answers: bool = True  # whether guests shut down when asked to
+    watched: bool = True  # whether `refuse_damage` checks; slow on a large host
+    busy: bool = False  # whether several operations run at once
     calls: list[str] = field(default_factory=list)
-    fail_at: str = ""  # every step of this name fails
+    fail_at: str = ""  # every step with this name fails
     fail_number: int = 0  # the step with this number fails, once
     failure: BaseException | None = None
     dead: bool = False
-    #: held while something is done, as several threads may do so
+    #: Held during each step, since there may be several threads.
     lock: AbstractContextManager[Any] = field(default_factory=threading.RLock, repr=False)
 
     def step(self, name: str) -> None:
-        """Note that something is about to be done; fail instead where the test wants that."""
+        """Record a step that is about to be done, or fail if the test wants it to."""
         if self.dead:
             raise Killed
         self.calls.append(name)
@@ -95,7 +95,7 @@ class Host:
         """Use up space in the pool.
 
         Raises:
-            OperationError: there is no pool, or it has not so much.
+            OperationError: there is no pool, or not enough space in it.
         """
         if not self.pool:
             raise OperationError(what, details="the storage pool is not there")
@@ -104,7 +104,7 @@ class Host:
         self.free -= size
 
     def chain(self, path: Path | None) -> list[Path]:
-        """A volume and those below it, from the top down."""
+        """A volume and those below it, top first."""
         found: list[Path] = []
         while path is not None and path.name in self.volumes:
             found.append(path)
@@ -112,14 +112,14 @@ class Host:
         return found
 
     def read(self, path: Path | None) -> dict[str, str]:
-        """What a guest reads on a disk."""
+        """What a guest can read on a disk."""
         files: dict[str, str] = {}
         for layer in reversed(self.chain(path)):
             files |= self.volumes[layer.name].files
         return files
 
     def users(self) -> set[tuple[Path, str]]:
-        """Domains by the volumes that are their disks, now or at the next start."""
+        """Every volume that is a disk of a domain, now or at its next start, with the domain."""
         return {
             (disk.path, domain.name)
             for domain in self.domains.values()
@@ -127,7 +127,7 @@ class Host:
         }
 
     def boot(self, domain: Domain) -> None:
-        """What happens when a domain is powered on."""
+        """Power a domain on."""
         for disk in domain.disks:
             if disk.path.name not in self.volumes:
                 raise OperationError(f"{domain.name} can't be started", details=f"no {disk.path}")
@@ -141,11 +141,11 @@ class Host:
         )
 
     def refuse_damage(self) -> None:
-        """Fail the test where a running VM writes what another volume or domain reads.
+        """Fail the test if a running VM writes to what another volume or domain reads.
 
-        A layer that an operation made, and whose journal is lost, is in the trash for its own sake
-        only: what it lies on is not kept with it. And where several operations go on at once, a
-        layer may be there that another one is just about to put its VM on.
+        There are two exceptions. Layers made by an operation whose journal is lost are in the trash
+        by themselves, without the volumes below them. And if several operations run at once, a
+        layer may exist before its VM is switched to it.
         """
         if not self.watched:
             return

@@ -34,14 +34,14 @@ from functools import partial
 from pathlib import Path
 
 CODENAME = "bookworm"
-#: Each suite, and the archive that it is in.
+#: The suites, and the archive that each is in.
 _ARCHIVES = {
     CODENAME: "debian",
     f"{CODENAME}-updates": "debian",
     f"{CODENAME}-security": "debian-security",
 }
 _SIGNER = "devvm's tests <nobody@localhost>"
-#: No connection of a client lasts longer without a word.
+#: Close a connection after this many idle seconds.
 _SECONDS = 60
 
 
@@ -49,10 +49,10 @@ class Mirror:
     """The files of a mirror, and the key that signs them.
 
     Args:
-        folder: Where they are; one that has been a mirror goes on from there, with its key.
-        valid_for: How long what is published may be used: `Valid-Until` of the signed files.
-        required: Packages to which the archive gives that priority, as only it can; empty: each
-            has the priority that its own file says.
+        folder: Where they are. If it already is a mirror, its state and key are kept.
+        valid_for: How long signed files are valid (`Valid-Until`).
+        required: Packages to give the priority `required`, as only an archive can. If empty, each
+            package has the priority in its own control file.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Mirror:
         self._required = required
         self._current = folder / "current"
         self._secret = folder / "secret-key.asc"
-        #: The public key, in the form that `signed-by` takes.
+        #: The public key, in a format for `signed-by`.
         self.keyring = folder / "keyring.gpg"
         folder.mkdir(parents=True, exist_ok=True)
         if not self.keyring.exists():
@@ -80,7 +80,7 @@ class Mirror:
         updates: Iterable[Path] = (),
         security: Iterable[Path] = (),
     ) -> None:
-        """Have these packages, and no others."""
+        """Have exactly these packages."""
         self._write(_by_suite(bookworm, updates, security))
 
     def move(
@@ -91,13 +91,13 @@ class Mirror:
         security: Iterable[Path] = (),
         gone: Iterable[str] = (),
     ) -> None:
-        """Have these packages as well; versions that they supersede in their suite are gone.
+        """Add packages; versions that they supersede in their suite disappear.
 
         Args:
-            bookworm: What a point release brings.
-            updates: What comes before the next one.
+            bookworm: The packages of a point release.
+            updates: Updates before the next point release.
             security: Security updates.
-            gone: Names of packages that no suite has any more.
+            gone: Names of packages to remove from all suites.
         """
         more = _by_suite(bookworm, updates, security)
         gone = frozenset(gone)
@@ -109,7 +109,7 @@ class Mirror:
         )
 
     def packages(self, suite: str = CODENAME) -> set[str]:
-        """What a suite has, as `NAME=VERSION`."""
+        """The packages of a suite, as `NAME=VERSION`."""
         found = set()
         index = self._current / _ARCHIVES[suite] / "dists" / suite / _binaries() / "Packages"
         for stanza in index.read_text().split("\n\n"):
@@ -120,18 +120,18 @@ class Mirror:
 
     @contextmanager
     def served(self, address: str = "127.0.0.1", port: int = 0) -> Iterator[Served]:
-        """Serve it until the block ends.
+        """Serve the mirror until the block ends.
 
         Args:
-            address: Of this machine: loopback, or that of the gateway of a VMs' network.
-            port: 0 for a free one.
+            address: An address of this machine: loopback, or the gateway of a VM network.
+            port: The port; 0 for a free one.
         """
         served = Served(folder=self._current)
         handler = partial(_Handler, served)
         with _Server((address, port), handler) as server:
             host, number = server.server_address[:2]
             served.base = f"http://{host!s}:{number}"
-            # Polls often: a test should not wait half a second for its end.
+            # A short poll interval, so that tests don't wait half a second for the server to stop.
             thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
             thread.start()
             try:
@@ -145,7 +145,7 @@ class Mirror:
         return sorted(pool.glob("*.deb")) if pool.is_dir() else []
 
     def _write(self, packages: dict[str, list[Path]]) -> None:
-        """Make the next state beside the present one, then let it take its place."""
+        """Write the next state beside the current one, then switch to it at once."""
         state = Path(tempfile.mkdtemp(prefix="state-", dir=self._folder))
         state.chmod(0o755)
         try:
@@ -181,7 +181,7 @@ class Mirror:
         self._write_release(archive, suite)
 
     def _priorities(self, pool: Path) -> Path:
-        """What the archive says of its packages, whatever they say of themselves."""
+        """The override file: the archive's priorities, which override the packages' own."""
         file = self._folder / "priorities"
         lines = [
             f"{name} {'required' if name in self._required else 'optional'} misc\n"
@@ -208,7 +208,8 @@ class Mirror:
         signed = self._gpg("--clearsign", text=release)
         (dists / "Release").write_bytes(release)
         (dists / "InRelease").write_bytes(signed)
-        # What is published twice within a second differs, and HTTP tells times by the second.
+        # HTTP dates have a resolution of a second, so what is published within the same second must
+        # get another date.
         before = self._current / archive.name / "dists" / suite / "InRelease"
         if before.exists():
             newer = max(time.time(), before.stat().st_mtime + 1)
@@ -222,7 +223,7 @@ class Mirror:
             public = _run_gpg(home, "--export")
         self._secret.touch(mode=0o600)
         self._secret.write_bytes(secret)
-        self.keyring.write_bytes(public)  # last: where it is, the secret one is
+        self.keyring.write_bytes(public)  # last, so that it implies the secret key
 
     def _gpg(self, *command: str, text: bytes) -> bytes:
         with _gpg_home() as home:
@@ -232,12 +233,12 @@ class Mirror:
 
 @dataclass
 class Served:
-    """A mirror as its clients see it.
+    """A mirror as clients see it.
 
     Attributes:
-        folder: What is served.
-        base: Its address.
-        requests: The paths that were asked for, in order.
+        folder: The folder that is served.
+        base: Its URL.
+        requests: The requested paths, in order.
     """
 
     folder: Path
@@ -246,12 +247,12 @@ class Served:
 
     @property
     def url(self) -> str:
-        """What the configuration calls `box.mirror`."""
+        """The value for `box.mirror` in the configuration."""
         return f"{self.base}/debian"
 
     @property
     def security_url(self) -> str:
-        """What it calls `box.security_mirror`."""
+        """The value for `box.security_mirror`."""
         return f"{self.base}/debian-security"
 
 
@@ -262,16 +263,16 @@ class _Server(http.server.ThreadingHTTPServer):
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
-    """Files, and what is in a folder, as ordinary mirrors do; prints nothing."""
+    """Serves files and folder listings, as ordinary mirrors do; logs nothing."""
 
-    protocol_version = "HTTP/1.1"  # apt asks for the next file on the same connection
+    protocol_version = "HTTP/1.1"  # apt reuses the connection for the next file
     timeout = _SECONDS
 
     def __init__(self, served: Served, *args: object) -> None:
         self._served = served
         super().__init__(*args, directory=str(served.folder))  # type: ignore[arg-type]
 
-    def do_GET(self) -> None:  # http.server's name
+    def do_GET(self) -> None:  # a name from http.server
         self._served.requests.append(self.path)
         super().do_GET()
 
@@ -280,12 +281,12 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
 
 def architecture() -> str:
-    """This machine's, as dpkg calls it."""
+    """This machine's architecture, by dpkg's name."""
     command = ["dpkg", "--print-architecture"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-#: One sum a file, as devvm reads it; the others cost time.
+#: Only one hash per file, the one that devvm reads; the others take time.
 _SUMS = [f"-oAPT::FTPArchive::{name}=false" for name in ("MD5", "SHA1", "SHA512")]
 
 
@@ -300,7 +301,7 @@ def _binaries() -> str:
 
 
 def _file_name(package: Path) -> str:
-    """As in Debian's pool: without the epoch, which apt writes as `%3a` when it downloads."""
+    """The file's name as in Debian's pool: without the epoch, which apt writes as `%3a`."""
     name, version, rest = urllib.parse.unquote(package.name).split("_", 2)
     return f"{name}_{version.rpartition(':')[2]}_{rest}"
 
@@ -316,7 +317,7 @@ def _link(source: Path, target: Path) -> None:
         except OSError as error:
             if isinstance(error, FileExistsError):
                 raise
-            shutil.copy2(source, target)  # another file system
+            shutil.copy2(source, target)  # on another file system
 
 
 def _remove_superseded(pool: Path) -> None:
@@ -348,7 +349,7 @@ def _is_newer(package: Path, other: Path) -> bool:
 
 @contextmanager
 def _gpg_home() -> Iterator[Path]:
-    """A home of gpg's for the moment; the path is short, since its agent's socket lies there."""
+    """A temporary home for gpg. Its path is short because the agent's socket is in it."""
     with tempfile.TemporaryDirectory(prefix="gpg-", dir="/tmp") as home:
         try:
             yield Path(home)
@@ -365,7 +366,7 @@ def _run_gpg(home: Path, *arguments: str, text: bytes | None = None) -> bytes:
 
 
 def main() -> None:
-    """Serve packages, and say how devvm is configured for them."""
+    """Serve packages, and print how to configure devvm for them."""
     parser = argparse.ArgumentParser(description="Serve Debian packages as a signed mirror.")
     parser.add_argument("folder", type=Path, help="where the mirror's files and key go")
     parser.add_argument("packages", type=Path, nargs="*", help=".deb files of bookworm")

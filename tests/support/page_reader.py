@@ -1,10 +1,10 @@
-"""An HTML page's visible text, classes and attributes, for tests."""
+"""The visible text, classes and attributes of an HTML page."""
 
 from html.parser import HTMLParser
 
 
 class Page(HTMLParser):
-    """A page's elements, the text of each by its class, and all text that is shown."""
+    """A page's elements, the text of each by its class, and all visible text."""
 
     def __init__(self, html):
         super().__init__()

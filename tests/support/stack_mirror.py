@@ -1,8 +1,8 @@
-"""A mirror for the tests' boxes: the packages of a stack, and some newer than production's.
+"""A mirror for the tests' boxes: the packages of a stack, some newer than production's.
 
 The packages are Debian's, from the mirrors in this machine's configuration, cached between runs. A
-few of them get newer versions, each in a different way, as on a day on which Debian publishes
-updates; the next day, another one does.
+few get newer versions, each in a different way, as on a day when Debian publishes updates; the next
+day, another one does.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from devvm.system import assets
 from tests.support import debs
 from tests.support.mirror import Mirror
 
-#: For so many days nobody asks Debian what is new: what a run needs, and what its box is named, are
-#: then those of the run before.
+#: Look for new packages in Debian only once in this many days. In between, what a run needs and the
+#: names of its boxes stay the same.
 _DAYS = 7
 _DAY = 24 * 3600
 
-#: Packages of production's, whose files no role manages, and how each has become newer.
+#: Packages of production whose files no role manages, and how each was updated.
 NEWER = "sensible-utils"
 WITH_A_CHANGED_CONFFILE = "logrotate"
 CONFFILE = "/etc/logrotate.conf"
@@ -43,12 +43,12 @@ DEPENDENCY = "psmisc-news"
 
 @dataclass(frozen=True)
 class StackMirror:
-    """A mirror, and what of it is Debian's and what is ours.
+    """A mirror, and which of its packages are real.
 
     Attributes:
-        mirror: It; to be served.
+        mirror: The mirror, to be served.
         real: Debian's packages.
-        news: Those that are newer, and what they newly depend on: names and versions.
+        news: Names and versions of the newer ones, and of their new dependencies.
     """
 
     mirror: Mirror
@@ -57,18 +57,18 @@ class StackMirror:
     _pool: Mapping[str, Path]
 
     def move(self, package: str) -> None:
-        """On the next day there is a newer version of a package, and the one before is gone."""
+        """Publish a newer version of a package the next day; the current one disappears."""
         with tempfile.TemporaryDirectory() as folder:
             self.mirror.move(security=[debs.newer(self._pool[package], Path(folder))])
 
 
 def ensure(folder: Path, packages: Sequence[str], *, news: bool = True) -> StackMirror:
-    """Have a mirror with these packages, with what they need, and with the news.
+    """Make a mirror with these packages and their dependencies, and the newer ones.
 
     Args:
-        folder: Where it is kept from run to run.
-        packages: What the stack's roles declare.
-        news: Whether there are any, of the packages that production has.
+        folder: Where it is kept between runs.
+        packages: The packages that the stack's roles declare.
+        news: Whether to include newer versions of production's packages.
     """
     folder.mkdir(parents=True, exist_ok=True)
     real = _resolved(folder, packages)
@@ -85,7 +85,7 @@ def ensure(folder: Path, packages: Sequence[str], *, news: bool = True) -> Stack
 
 
 def _archive() -> Apt:
-    """Debian, as this machine is configured to have it."""
+    """Debian's archive, as configured on this machine."""
     box = config.load().box
     return Apt({"main": box.mirror, "security": box.security_mirror}, box.keyring)
 
@@ -103,7 +103,7 @@ def _resolved(folder: Path, packages: Sequence[str]) -> PackageSet:
 
 
 def _downloaded(folder: Path, packages: PackageSet) -> dict[str, Path]:
-    """The files by their packages, each named as apt names what it downloads."""
+    """The downloaded files, by package, named as apt names them."""
     cache, pool = folder / "debs", folder / "pool"
     cache.mkdir(exist_ok=True)
     missing = [p for p in packages if not (cache / f"{p.sha256}.deb").exists()]
@@ -126,7 +126,7 @@ def _downloaded(folder: Path, packages: PackageSet) -> dict[str, Path]:
 
 
 def _news(pool: dict[str, Path], folder: Path) -> list[Path]:
-    """The newer packages: the same files as ever, where the real ones are."""
+    """The newer packages. Made from the same real ones, they are the same each time."""
     return [
         debs.newer(pool[NEWER], folder),
         debs.newer(pool[WITH_A_CHANGED_CONFFILE], folder, conffile=CONFFILE),
@@ -141,7 +141,7 @@ def _quiet(_text: str) -> None:
 
 
 def main() -> None:
-    """Make one in a folder, and say what is new in it."""
+    """Make a mirror in a folder, and print what is newer in it."""
     made = ensure(Path(sys.argv[1]).resolve(), RoleDeclarations(assets.roles()).packages())
     for name, version in sorted(made.news.items()):
         sys.stdout.write(f"{name} {version}\n")

@@ -1,7 +1,7 @@
 """Stand-ins for devvm's tools in a world in memory, all on the same host.
 
-Each does what its adapter promises, and records how it was called; mypy checks it against its port
-where `world.World` makes its services.
+Each keeps its adapter's promises and records calls. mypy checks each against its port where
+`world.World` builds its services.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.support.memory_host import GIB, POOL, Domain, Host, Layer, Volumes
 if TYPE_CHECKING:
     from tests.support.world import World
 
-#: What an uploaded image takes of the pool, whatever it holds.
+#: What an uploaded image takes in the pool, whatever is in it.
 _UPLOADED = 1_000_000
 
 
@@ -46,7 +46,7 @@ class Vagrant:
     def add_box(self, box: Box, detail: Detail) -> None:
         self.host.step("add_box")
         self.host.added_boxes.add(box.release)
-        if box.path.exists():  # a real one
+        if box.path.exists():  # it is a real one
             with tarfile.open(box.path) as archive:
                 self.image(box).parent.mkdir(parents=True, exist_ok=True)
                 for name in {"box.img", "packages.lock"} & {*archive.getnames()}:
@@ -67,7 +67,7 @@ class Vagrant:
         return self.folder / box.release / "box.img"
 
     def up(self, folder: Path, detail: Detail, log: Path) -> None:
-        """Make the root, the volumes that are missing and the domain, as vagrant-libvirt does."""
+        """Create the root, missing volumes and the domain, as vagrant-libvirt does."""
         text = (folder / "Vagrantfile").read_text()
         fqdn = f"{folder.name}.{self.domain}"
 
@@ -99,7 +99,7 @@ class Shell:
         self.host = host
         self.asked: list[tuple[str, list[str]]] = []
         self.answer = "journal\n"
-        #: Whether boxes have a program that personalises, and what it was given.
+        #: Whether boxes have a program that personalises, and the input it was given.
         self.personalises = False
         self.personalised: list[dict[str, Any]] = []
         self.program_answers = (0, '{"changed": []}\n', "")
@@ -202,12 +202,12 @@ def _chain(end: date) -> str:
 
 
 class Boxes:
-    """The boxes, and what the files of their images hold."""
+    """The boxes, and the contents of their image files."""
 
     def __init__(self, box: Box) -> None:
         self.boxes = [box]
-        self.damaged: dict[str, str] = {}  # releases whose files are damaged, and how
-        self.files: dict[Path, str] = {}  # hashes of files that are not as they should be
+        self.damaged: dict[str, str] = {}  # the damage, by release
+        self.files: dict[Path, str] = {}  # wrong hashes, by file
         self.sets: dict[str, PackageSet] = {}  # exact packages, by release
 
     def list(self) -> list[Box]:
@@ -233,12 +233,12 @@ class Boxes:
 
 
 class Releases:
-    """The releases on record; each has the stack and the production that were in hand."""
+    """Recorded releases, each with the stack and the production of the working tree at the time."""
 
     def __init__(self) -> None:
         self.records: dict[str, Release] = {}
         self.stacks: dict[str, Stack] = {}
-        self.production: dict[str, str] = {}  # the hash that is kept of it, by release
+        self.production: dict[str, str] = {}  # the hash of the recorded production, by release
         self.sets: dict[str, PackageSet | None] = {}  # exact packages, by release
         self.files_in_hand = {"playbooks/site.yml": b"---\n"}
         self.production_in_hand = "p" * 64
@@ -282,7 +282,7 @@ class Releases:
 
 
 class Stacks:
-    """The world's own tools for every release; notes for which they were asked."""
+    """Uses the world's tools for every release, and records for which release they were used."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -314,7 +314,7 @@ class DataDisks:
 
 
 class Reporter:
-    """Remembers what a person was told."""
+    """Records what the user was told."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
@@ -334,7 +334,7 @@ class Reporter:
 
 
 class UploadingVolumes(Volumes):
-    """With the one call that looks at files: a data disk has its identity, a box its image."""
+    """Volumes whose contents are uploaded: a data disk's identity, a box's image."""
 
     def __init__(self, host: Host, domain: str, world: World) -> None:
         super().__init__(host, domain)

@@ -1,4 +1,4 @@
-"""Certificates for servers on loopback."""
+"""Certificates for servers on the loopback address."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 
 @dataclass(frozen=True)
 class Certificate:
-    """A self-signed certificate; who trusts it trusts the server."""
+    """A self-signed certificate; clients that trust it trust the server."""
 
     certificate: Path
     key: Path

@@ -1,7 +1,7 @@
-"""A world in memory for operations: what they see of libvirt, Vagrant, SSH and Ansible.
+"""A world in memory for operations: libvirt, Vagrant, SSH and Ansible.
 
 `host.fail_at` makes a step fail by name, `host.fail_number` by number, with any exception. The
-exception `Killed` stands for SIGKILL: nothing answers until `again()`.
+exception `Killed` stands for SIGKILL: nothing works until `again()`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ ANN = Engineer(
 
 
 class World:
-    """A host, and devvm on it."""
+    """A host with devvm on it."""
 
     services: Services
 
@@ -77,7 +77,7 @@ class World:
         self.verifier, self.data_disks = Verifier(self.host), DataDisks(self.host)
         self.boxes = Boxes(self.box)
         self.releases, self.stacks = Releases(), Stacks(self)
-        self.pauses: list[float] = []  # seconds; here they pass at once
+        self.pauses: list[float] = []  # in seconds; they take no time here
         self.services = Services(
             config=self.config,
             state=self.state,
@@ -101,11 +101,11 @@ class World:
         self.reporter = Reporter()
 
     def boxes_in_use(self) -> BoxStore:
-        """The box store of the services that a test uses."""
+        """The box store of the test's services."""
         return self.services.boxes
 
     def configured(self, **vm: object) -> Services:
-        """The services with other settings of `[vm]`."""
+        """The services with other settings in `[vm]`."""
         return replace(
             self.services,
             config=self.config.model_copy(update={"vm": self.config.vm.model_copy(update=vm)}),
@@ -115,7 +115,7 @@ class World:
         return Run(command, self.reporter)
 
     def again(self) -> None:
-        """The next command, after whatever became of the last one."""
+        """Start the next command, whatever happened to the last one."""
         self.host.dead = False
         self.host.fail_at, self.host.fail_number, self.host.failure = "", 0, None
         self.host.calls.clear()
@@ -123,7 +123,7 @@ class World:
         self.reporter.phases.clear()
 
     def create(self, name: str = "dev1", *, release: str | None = None, keep: bool = False) -> Vm:
-        """A VM that is made, as a test's beginning."""
+        """Create a VM to start a test with."""
         request = create.CreateRequest(name=name, engineer=ANN, release=release, keep=keep)
         result = create.create(self.services, request, self.run(f"create {name}"))
         self.again()
@@ -136,17 +136,17 @@ class World:
         return self.services.domains.vm(name)
 
     def top(self, name: str, role: str) -> Path:
-        """The volume that a VM writes to as one of its disks."""
+        """The volume that a VM's disk currently writes to."""
         vm = self.vm(name)
         assert vm is not None, f"there is no {name}"
         return next(disk.path for disk in vm.disks if disk.role == role)
 
     def write(self, name: str, path: str, text: str, role: str = DATA) -> None:
-        """A guest writes a file on one of its disks."""
+        """Make a guest write a file on one of its disks."""
         self.host.volumes[self.top(name, role).name].files[path] = text
 
     def read(self, name: str, path: str, role: str = DATA) -> str | None:
-        """What a guest reads."""
+        """What a guest reads from a file."""
         return self.host.read(self.top(name, role)).get(path)
 
     def unused(self) -> list[str]:
@@ -154,7 +154,7 @@ class World:
         return [volume.name for volume in self.services.volumes.unused()]
 
     def picture(self) -> dict[str, Any]:
-        """All that is there: what must be the same after something that was undone."""
+        """The host's state, which must be unchanged after something was undone."""
         return {
             "domains": {
                 d.name: (d.uuid, d.mac, d.disks, d.facts, d.read_only, d.state)
@@ -167,7 +167,7 @@ class World:
         }
 
     def remnants(self, name: str) -> list[str]:
-        """Whatever is there of a VM."""
+        """Anything left of a VM."""
         fqdn = f"{name}.{self.domain}"
         found = [v for v in sorted(self.host.volumes) if v.startswith((f"{fqdn}.img", f"{fqdn}-"))]
         found += [d for d in sorted(self.host.domains) if d.partition("@")[0] == fqdn]
@@ -179,7 +179,7 @@ class World:
         return Target(ssh_config=self.state.vm(name) / "ssh_config", alias=alias)
 
     def foreign(self, fqdn: str, *volumes: str) -> None:
-        """Somebody else's domain."""
+        """Add somebody else's domain."""
         disks = []
         for volume in volumes:
             self.host.volumes[volume] = Layer()

@@ -1,7 +1,7 @@
-"""Makes `time.sleep` work in a Python under libfaketime, which imports this at start.
+"""Makes `time.sleep` work in a Python under libfaketime, which imports this at start-up.
 
-Python's sleep gives the kernel a moment of the monotonic clock, which libfaketime takes for one of
-the clock that it changed. `select` is given a duration instead.
+Python's sleep passes the kernel an absolute monotonic time, which libfaketime mistakes for a time
+of the clock that it fakes. `select` takes a duration instead.
 """
 
 import select
