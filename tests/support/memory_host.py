@@ -252,7 +252,7 @@ class Domains(_Face):
         )  # fmt: skip
 
     def _put(self, domain: Domain) -> None:
-        """Define it, as libvirt does: names and UUIDs are unique, what runs goes on running."""
+        """Define a domain like libvirt: names and UUIDs are unique, running ones keep running."""
         of_name = self.host.domains.get(domain.name)
         of_uuid = next((d for d in self.host.domains.values() if d.uuid == domain.uuid), None)
         if of_name is not of_uuid:

@@ -1,4 +1,4 @@
-"""What unit tests need not wait for, since none of them is about it; and what they share."""
+"""Speeds up unit tests by skipping what none of them is about; and shared fixtures."""
 
 import functools
 import os
@@ -13,12 +13,12 @@ from devvm.parity.collect import observe
 from tests.unit.parity_bench import LocalHost
 
 REPOSITORY = Path(__file__).parents[2]
-#: Files in memory, and how many bytes of it the tests may use.
+#: A folder in memory, and how many bytes of it the tests may use.
 MEMORY, ROOM = Path("/dev/shm"), 2**30
 
 
 def pytest_collection_finish(session):
-    """Where only these tests run, their 80,000 small files are made in memory, if that can be."""
+    """If only these tests run, put their 80,000 small files into memory if possible."""
     tiers = {REPOSITORY / "tests" / name for name in ("roles", "unit")}
     if MEMORY.is_dir() and all(tiers & {*item.path.parents} for item in session.items):
         there = os.statvfs(MEMORY)
@@ -29,10 +29,11 @@ def pytest_collection_finish(session):
 
 @pytest.fixture(scope="session", autouse=True)
 def nothing_is_waited_for():
-    """No host dies here, only processes: what they wrote is there, on the disk or not.
+    """Skip fsync, and hash this checkout's stack only once.
 
-    And the roles of this checkout stay as they are while the tests run: a command that names its
-    stack, as nearly every one does, need not read them again. A stack elsewhere is read each time.
+    Only processes die here, not the host, so what they wrote is there without fsync. Nearly every
+    command hashes its stack; this checkout's doesn't change during the tests. A stack elsewhere is
+    read each time.
     """
     real = identity.content_hash
     ours = functools.cache(lambda *roots: real(roots))
@@ -49,9 +50,9 @@ def nothing_is_waited_for():
 
 @pytest.fixture(scope="session", autouse=True)
 def ctrl_c_is_heard():
-    """Also in a job in the background, of which shells want that it ignores Ctrl-C.
+    """Let tests send Ctrl-C even if they run as a background job, in which shells ignore it.
 
-    What the tests send themselves is heard, and what they start hears it too.
+    Processes that the tests start inherit this.
     """
     before = signal.getsignal(signal.SIGINT)
     if before is signal.SIG_IGN:
@@ -62,7 +63,7 @@ def ctrl_c_is_heard():
 
 @pytest.fixture(scope="session")
 def this_machine():
-    """What the suite's collectors and probes find here, in one look: it hashes much."""
+    """What the suite's collectors and probes find on this machine; run only once, as it is slow."""
     host = LocalHost()
     seen = observe.observe(host, catalogue.wanted([]))
     assert len(host.commands) == 1

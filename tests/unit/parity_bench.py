@@ -1,4 +1,4 @@
-"""The parity suite as tests of this machine use it: its modules, and runs with pytest."""
+"""The parity suite for tests on this machine: its modules, and runs with pytest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from devvm.system import assets
 
 SUITE = assets.parity_suite()
 
-#: A collector of a company's own, installed with an entry point.
+#: A company's own collector, installed with an entry point.
 COMPANYS = """
 AREAS = ("@area@",)
 
@@ -31,7 +31,7 @@ def collect(wanted, run):
         "errors": {"@area@/hidden": "it does not answer"},
     }
 """
-#: What is expected of such a collector's area.
+#: The expected items of such a collector's area.
 EXPECTED = {
     "good": {"value": "1"},
     "other": {"value": "2"},
@@ -49,7 +49,7 @@ def collect(name, **wanted):
 
 
 def install(folder, *areas):
-    """Put a company's collectors where Python finds them; the folder for PYTHONPATH."""
+    """Install a company's collectors; return the folder for PYTHONPATH."""
     (folder / "companys-1.dist-info").mkdir(parents=True)
     (folder / "companys-1.dist-info" / "METADATA").write_text("Name: companys\nVersion: 1\n")
     points = "".join(f"{area} = company_{area}\n" for area in areas)
@@ -62,7 +62,7 @@ def install(folder, *areas):
 
 
 class LocalHost:
-    """testinfra's host, as far as the suite uses it: this machine, as whoever we are."""
+    """Replaces testinfra's host as far as the suite uses it: this machine, as the current user."""
 
     def __init__(self, rc=None, stdout=b"", stderr=b""):
         self.rc, self.stdout, self.stderr, self.commands = rc, stdout, stderr, []
@@ -81,7 +81,7 @@ class LocalHost:
 
 
 def run_suite(folder, *options, expectations="role: base\n", manifest=None, waivers=None, env=None):
-    """Run the suite on this machine; the finished process, and the results by check."""
+    """Run the suite on this machine; return the finished process, and the results by check."""
     (folder / "expectations").mkdir()
     (folder / "expectations" / "x.yml").write_text(expectations)
     (folder / "pytest.ini").write_text("[pytest]\n")

@@ -1,4 +1,4 @@
-"""Configuration: precedence, and messages that name file and key."""
+"""Configuration: precedence, and errors that name file and key."""
 
 import pytest
 

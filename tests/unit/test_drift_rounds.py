@@ -1,6 +1,6 @@
-"""The container tier's rounds of drifts, on a folder in place of a machine: its files are checks.
+"""The container tier's rounds of drifts, on a folder instead of a machine: its files are checks.
 
-What fails must be the drift that is wrong, and only that one, as if each had been tried alone.
+Only a drift that is wrong may fail, as if each had been tried alone.
 """
 
 import subprocess
@@ -18,7 +18,7 @@ def drift(name, expected=None, *, apply=None, undo=None, **more):
 
 @pytest.fixture
 def tried(tmp_path):
-    """Tries drifts; which were wrong and how, and how many were tried together."""
+    """Try drifts; return which were wrong and how, and how many were tried together."""
     notes, machine = tmp_path / "notes", tmp_path / "machine"
     notes.mkdir()
     machine.mkdir()
@@ -70,7 +70,7 @@ def test_a_command_that_fails_is_its_drifts_own_failure(tried):
 
 
 def test_what_was_not_begun_with_is_not_undone(tried):
-    # `c` is never made where `b` comes before it: undoing it would fail.
+    # If `b` comes first, `c` is never created, so undoing it would fail.
     tried(drift("b", apply="false", undo=":"), drift("c", undo="test -e c; rm c"))
     assert tried.left == []
 

@@ -1,4 +1,4 @@
-"""bin/devvm on a machine that lacks what it needs; a real first use is tests/fresh's matter."""
+"""bin/devvm on a machine without its dependencies; tests/fresh tests a real first use."""
 
 import json
 import os
@@ -17,7 +17,7 @@ TOOLS = (
 
 @pytest.fixture
 def bare(tmp_path):
-    """A machine without a compiler, where no package is installed and APT only fails."""
+    """A machine without a compiler or installed packages, on which APT always fails."""
     tools = tmp_path / "tools"
     tools.mkdir()
     for name in TOOLS:

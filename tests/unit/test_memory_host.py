@@ -1,4 +1,4 @@
-"""The host in memory fails a test where devvm would damage data."""
+"""The host in memory fails a test if devvm would damage data."""
 
 from dataclasses import replace
 
@@ -25,13 +25,13 @@ def test_two_vms_on_one_disk(host):
 
 @pytest.mark.parametrize("busy", [False, True])
 def test_a_vm_that_writes_under_a_layer_of_another(host, busy):
-    """Where much goes on at once, only what some domain needs counts."""
+    """If several operations run at once, only layers that some domain needs count."""
     host.busy = busy
     one, other = host.domains.values()
     path = next(disk.path for disk in one.live if disk.role == ROOT)
     host.volumes["layer"] = Layer(below=path)
     if busy:
-        host.refuse_damage()  # another operation is just about to put its VM on it
+        host.refuse_damage()  # another operation is about to switch its VM to it
         disks = tuple(replace(disk, path=POOL / "layer") for disk in other.disks[:1])
         host.domains[other.name] = replace(other, disks=disks)
     with pytest.raises(AssertionError, match="writes under a layer"):

@@ -1,4 +1,4 @@
-"""Rules of docs/architecture.md that import-linter can't see."""
+"""Rules of docs/architecture.md that import-linter can't check."""
 
 import ast
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "devvm"
-#: What errors, events and results say to people.
+#: Names of what errors, events and results say to people.
 TEXTS = {"detail", "details", "label", "message", "note", "reason", "resolution", "title", "why"}
 LOOKS = {
     "count", "endswith", "find", "index", "partition", "removeprefix", "removesuffix",
@@ -16,7 +16,7 @@ MATCHES = {"findall", "fullmatch", "match", "search"}
 
 
 def is_text(node):
-    """`error.message`, `event["why"]`."""
+    """Whether a node is such a text: `error.message`, `event["why"]`."""
     match node:
         case ast.Attribute(attr=name) | ast.Subscript(slice=ast.Constant(value=name)):
             return name in TEXTS
@@ -28,7 +28,7 @@ def is_words(node):
 
 
 def decisions(source):
-    """The expressions that depend on what a text says."""
+    """The conditions that depend on the content of a text."""
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Compare(left=left, comparators=others):
@@ -45,7 +45,7 @@ def decisions(source):
 
 
 def test_nothing_is_decided_by_the_text_of_a_message():
-    """There are enums and fields for that. Adapters read what tools print; they are the place."""
+    """Use enums and fields instead. Only adapters parse what tools print."""
     found = [
         f"{file.relative_to(PACKAGE)}: {expression}"
         for file in PACKAGE.rglob("*.py")

@@ -1,4 +1,4 @@
-"""The tests as a whole: bare `pytest` finds every tier's."""
+"""The tests as a whole: plain `pytest` finds every tier's."""
 
 import re
 import shlex
@@ -10,7 +10,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 
-#: Collects, and tells which files of the tests became more than one module.
+#: Collects the tests, and prints files that were imported as more than one module.
 COLLECT = """
 import sys, pytest
 
@@ -46,7 +46,7 @@ def test_a_support_module_is_one_however_it_is_reached(collected):
 
 
 def test_ctrl_c_is_heard_in_a_job_in_the_background():
-    """A shell has such a job ignore it, and some tests send it."""
+    """Shells make such jobs ignore it, and some tests send it."""
     name = (
         "tests/unit/cli/test_rollout_start.py::test_an_interrupted_start_has_one_object_on_stdout"
     )

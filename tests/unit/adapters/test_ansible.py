@@ -1,4 +1,4 @@
-"""The Ansible adapter, by real runs of ansible-playbook on scratch playbooks (connection local)."""
+"""The Ansible adapter, with real runs of ansible-playbook on scratch playbooks (locally)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOCAL = {"ansible_connection": "local"}
 
 
 class Bench:
-    """A playbook folder, a role folder, and what a run of them told."""
+    """A playbook folder, a role folder, and what a run reported."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -201,7 +201,7 @@ def test_a_run_with_an_ignored_failure_ends_well(bench):
         "  tasks:\n    - {ansible.builtin.command: 'false', ignore_errors: true}\n"
         "    - {ansible.builtin.command: 'true'}\n"
     )
-    assert bench.apply().changed == 1 + 1  # a failed command counts as a change for Ansible
+    assert bench.apply().changed == 1 + 1  # Ansible counts a failed command as a change
 
 
 def test_unreachable_has_its_own_message(bench):
@@ -253,7 +253,7 @@ def test_nothing_is_written_to_the_home_and_no_setting_of_the_person_counts(benc
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("ANSIBLE_STDOUT_CALLBACK", "minimal")
     bench.play("  tasks:\n    - {ansible.builtin.ping: }\n")
-    # A local "remote" temp folder would be in the home; on a machine it is the machine's.
+    # With a local connection the "remote" temporary folder would be in this home.
     assert bench.apply(variables={"ansible_remote_tmp": str(bench.folder / "r")}).ok == 1
     assert [p.name for p in home.iterdir()] == [".ansible.cfg"]
 

@@ -1,4 +1,4 @@
-"""The CA: what it signs is what real clients accept, and nothing else is."""
+"""The CA: real clients accept what it signs, and nothing else."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_every_key_and_serial_is_new(ca):
 
 
 def _handshake(ca, key, chain, name, tmp_path):
-    """Serve once on the loopback with the certificate and connect to it as `name`."""
+    """Serve one connection on loopback with the certificate, and connect to it as `name`."""
     (tmp_path / "key").write_text(key)
     (tmp_path / "chain").write_text(chain)
     server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -195,14 +195,14 @@ def test_a_folder_that_is_gone_points_to_setup(tmp_path):
     state = State(tmp_path)
     state.ensure()
     state.ca.rmdir()
-    state.ca.touch()  # no folder: even root can't write into it
+    state.ca.touch()  # not a folder: even root can't write into it
     with pytest.raises(HostNotReadyError) as caught:
         LocalCa(state, domain="devvm.test").ensure()
     assert caught.value.resolution == "devvm setup"
 
 
 class Time:
-    """The time as a test has it."""
+    """The time, set by the test."""
 
     def __init__(self):
         self.now = datetime.now(UTC)
@@ -221,12 +221,12 @@ def time():
 
 @pytest.fixture
 def aging(state, time):
-    """A CA whose time is the test's."""
+    """A CA that uses the test's time."""
     return LocalCa(state, domain="devvm.test", now=time)
 
 
 def _judged(authority, chain, time, tmp_path):
-    """Whether openssl, at some time, takes a chain for the site's; why not."""
+    """openssl's reason not to accept the chain for the site at some time; empty if it does."""
     (tmp_path / "authority").write_bytes(authority)
     (tmp_path / "chain").write_text(chain)
     command = ["openssl", "verify", "-x509_strict", "-purpose", "sslserver", "-attime"]
@@ -273,7 +273,7 @@ def test_what_is_no_certificate_is_said(ca):
 
 
 def test_the_authority_renews_itself_before_it_is_in_anyones_way(aging, time, tmp_path):
-    """What was signed before is good under the new one, what is signed next under the old one."""
+    """Old certificates are valid under the new CA, and new ones under the old CA."""
     before = aging.ensure().read_bytes()
     time.passes(3650 - 827)
     _, old_chain = aging.issue(FQDN)
@@ -286,7 +286,7 @@ def test_the_authority_renews_itself_before_it_is_in_anyones_way(aging, time, tm
     for authority in (before, after):
         for chain in (old_chain, new_chain):
             assert _judged(authority, chain, time, tmp_path) == ""
-    time.passes(400)  # the first one has ended
+    time.passes(400)  # the first CA has expired
     assert _judged(after, aging.renew(FQDN, new_chain), time, tmp_path) == ""
 
 

@@ -1,4 +1,4 @@
-"""SSH: the command lines, failures in words, keys. `ssh` is a script; the real one needs a VM."""
+"""SSH: command lines, errors, keys. `ssh` is a script here; the real one needs a VM."""
 
 import os
 import subprocess
@@ -29,7 +29,7 @@ def ssh(tmp_path, monkeypatch):
 
 
 def test_arguments_arrive_as_they_were_given(ssh, target):
-    ssh('while [ "$1" != -- ]; do shift; done; shift; exec sh -c "$*"')  # what sshd does
+    ssh('while [ "$1" != -- ]; do shift; done; shift; exec sh -c "$*"')  # like sshd
     argv = ["printf", "%s|", "a b", "$HOME", "x;y", "it's"]
     assert OpenSsh().run(target, argv)[1] == "a b|$HOME|x;y|it's|"
 
@@ -84,7 +84,7 @@ def test_disconnecting_from_nothing_is_nothing(ssh, target):
 
 def test_a_new_key_is_one_that_vagrant_reads_and_only_its_owner_does(tmp_path):
     path = tmp_path / "id_ecdsa"
-    for _ in range(2):  # made anew where one is
+    for _ in range(2):  # also replaces an existing one
         public = OpenSsh().new_key(path, "devvm dev1")
     assert public.startswith("ecdsa-sha2-nistp256 ")
     assert public.endswith(" devvm dev1")

@@ -1,4 +1,4 @@
-"""Releases on record: whole or not at all, with a stack and a production of their own."""
+"""Recorded releases: written atomically, with their own stack and production."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from devvm.system.state import State
 
 @pytest.fixture
 def hand(tmp_path):
-    """A stack and a production, as in a checkout."""
+    """A stack and its production, as in a checkout."""
     files = {
         "roles/nginx/tasks/main.yml": "---\n",
         "roles/nginx/README.md": "About the role\n",
@@ -54,7 +54,7 @@ def hand(tmp_path):
     return tmp_path / "hand"
 
 
-#: As an older devvm named the release of the stack in hand: by its content alone.
+#: The release of the working tree, as an older devvm named it: by its content alone.
 IN_HAND = new_release(working_tree.content())
 
 
@@ -360,7 +360,7 @@ def test_a_release_is_served_with_its_own_folders(tmp_path):
     services = wiring.build_services(Config.model_validate({"state_dir": str(tmp_path / "state")}))
     for tool in (services.stacks.provisioner, services.stacks.verifier):
         with pytest.raises(NotFoundError, match="not on record"):
-            tool(IN_HAND)  # the stack in hand goes out when it is on record, and not before
+            tool(IN_HAND)  # the working tree's stack is only served once it is recorded
     services.releases.write(Release(release=IN_HAND, created_at="", created_by="jane"))
     folder = tmp_path / "state/releases" / IN_HAND
     provisioner = services.stacks.provisioner(IN_HAND)
@@ -375,7 +375,7 @@ PACKAGES = parse(f"nginx amd64 1.22.1-9 {64 * 'a'} 9 main other pool/nginx.deb\n
 
 @pytest.fixture
 def exact(hand, release):
-    """A release that is named by its packages as well."""
+    """A release whose name also covers its packages."""
     content = content_hash((hand / "roles", hand / "playbooks"))
     return replace(release, release=new_release(release_hash(content, PACKAGES)))
 
@@ -385,7 +385,7 @@ def test_a_release_keeps_its_packages_exactly(store, exact, hand, state):
     assert store.list() == [exact]
     assert store.package_set(exact.release) == PACKAGES
     (hand / "playbooks/site.yml").write_text("changed\n")
-    store.write(exact)  # production again
+    store.write(exact)  # only production is updated
     assert store.package_set(exact.release) == PACKAGES
     (state.releases / exact.release / "packages.lock").write_text("nonsense\n")
     with pytest.raises(OperationError, match=r"packages\.lock can't be read"):

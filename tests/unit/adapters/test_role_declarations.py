@@ -1,4 +1,4 @@
-"""What roles declare: read as they are, refused where devvm could not act on it."""
+"""What roles declare: taken literally, refused if devvm could not act on it."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The testinfra adapter, by real runs of pytest on scratch suites; the operation on top of it."""
+"""The testinfra adapter, with real runs of pytest on scratch suites; and the operation on top."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from devvm.operations.core.progress import Run
 from devvm.operations.verify import verify as operation
 from devvm.system.state import State
 
-#: The options and events of the real suite, without a machine to look at.
+#: The options and events of the real suite, without a machine.
 CONFTEST = """
 import json
 import pytest
@@ -135,7 +135,7 @@ def test_the_suites_folder_is_left_alone(bench):
     assert {path.name for path in bench.suite.iterdir()} == before
 
 
-# devvm verify
+# as in `devvm verify`
 
 
 class Quiet:
@@ -146,7 +146,7 @@ class Quiet:
 
 
 class World:
-    """The services that verify uses, and what they were asked."""
+    """The services that verify uses, and how they were called."""
 
     def __init__(self, root, *, vm, checks=()):
         self.config = SimpleNamespace()

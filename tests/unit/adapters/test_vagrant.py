@@ -1,6 +1,6 @@
-"""Vagrant: what is said of its output, its failures, and that an interrupt stops it in order.
+"""Vagrant: what is shown of its output, its failures, and a clean stop when interrupted.
 
-`vagrant` is a script that prints what the real one printed; the real one is for the VM tier.
+`vagrant` is a script that prints recorded output; the VM tier uses the real one.
 """
 
 import os
@@ -39,7 +39,7 @@ Bringing machine 'dev1.devvm.test' up with 'libvirt' provider...
 
 @pytest.fixture
 def vagrant(tmp_path, monkeypatch):
-    """A `vagrant` made of shell lines."""
+    """A `vagrant` made of lines of shell."""
 
     def make(script):
         folder = tmp_path / "bin"
@@ -96,7 +96,7 @@ def test_a_failure_is_shown_by_its_end_with_the_log(vagrant, tmp_path):
 
 @pytest.fixture
 def interruptible():
-    """Whoever runs the tests in the background may have had Ctrl-C ignored."""
+    """Restore Ctrl-C, which may be ignored if the tests run in the background."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

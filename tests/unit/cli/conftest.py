@@ -1,4 +1,4 @@
-"""The command line against operations that are told what to return."""
+"""The command line, with operations that return what a test tells them to."""
 
 import json
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Result:
 
 @pytest.fixture
 def cli(capsys, monkeypatch, tmp_path):
-    """Types a command, in this process; nothing of this person's configuration is in force."""
+    """Run a command in this process, unaffected by the user's configuration."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("DEVVM_CONFIG", raising=False)
     for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "SUDO_USER"):
@@ -45,14 +45,14 @@ def cli(capsys, monkeypatch, tmp_path):
 
 
 class FakeServices:
-    """What commands themselves look at; operations are replaced in each test."""
+    """What commands themselves read; tests replace the operations."""
 
     config = Config()
 
 
 @pytest.fixture
 def services(monkeypatch):
-    """A host that is ready, and services that nothing real stands behind."""
+    """A host that is ready, with services that have nothing real behind them."""
     from devvm import wiring
 
     made = FakeServices()
@@ -65,7 +65,7 @@ def services(monkeypatch):
 
 @pytest.fixture
 def typed_by(monkeypatch):
-    """Makes another person type the commands than jane."""
+    """Run commands as somebody other than jane."""
     from devvm import wiring
 
     return lambda login: monkeypatch.setattr(wiring, "invoker", lambda: FakeInvoker(login))
@@ -132,7 +132,7 @@ def box():
 
 @pytest.fixture
 def world(monkeypatch, tmp_path, services):
-    """A host in memory with a fleet, on which commands act."""
+    """A host in memory with a fleet, for commands to act on."""
     from devvm import wiring
     from devvm.cli.rollout import look, runner
     from tests.support.fleet_world import FleetWorld
@@ -147,6 +147,6 @@ def world(monkeypatch, tmp_path, services):
 
 @pytest.fixture
 def dev(world):
-    """A host with dev001, which is ann's."""
+    """A host with dev001, which belongs to ann."""
     world.fleet(1)
     return world

@@ -1,4 +1,4 @@
-"""What docs/json.md promises, and operations that return what a test wants."""
+"""The keys that docs/json.md documents, and operations that return what a test wants."""
 
 import re
 from pathlib import Path
@@ -9,13 +9,13 @@ DOCUMENT = (REPOSITORY / "docs" / "json.md").read_text()
 
 
 def documented(section):
-    """The keys in a section's table."""
+    """The keys in the table of a section."""
     text = DOCUMENT.split(f"\n## {section}\n")[1].split("\n## ")[0]
     return set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
 
 
 def documented_for(command):
-    """A command's own keys."""
+    """The keys of a command's own section."""
     row = next(
         line for line in DOCUMENT.splitlines() if line.startswith("| `") and f"`{command}`" in line
     )
@@ -23,7 +23,7 @@ def documented_for(command):
 
 
 def fake(monkeypatch, module, name, result):
-    """Replace an operation; the list of its calls."""
+    """Replace an operation; return the list of its calls."""
     calls = []
 
     def operation(*args, **kwargs):

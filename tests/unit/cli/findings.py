@@ -1,4 +1,4 @@
-"""What every check of a VM finds."""
+"""Sets the result of every check of a VM."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ from devvm.domain.check import CheckResult, Outcome
 
 
 class Checks:
-    """A verifier that finds this."""
+    """A verifier that always returns these checks."""
 
     def __init__(self, *checks):
         self.checks, self.junit = checks, []
@@ -24,7 +24,7 @@ FAILED = CheckResult(
 
 
 def finding(world, monkeypatch, *checks):
-    """What every look at a VM finds from now on."""
+    """Make every check of a VM return these results from now on."""
     verifier = Checks(*checks)
     monkeypatch.setattr(world, "verifier", verifier)
     monkeypatch.setattr(world, "services", replace(world.services, verifier=verifier))

@@ -20,7 +20,7 @@ def states(data):
 
 
 def killed(world, count=3):
-    """A rollout whose process was killed when the canary was done."""
+    """A rollout whose process was killed after the canary."""
     world.fleet(count)
     terms = Terms(release=NEW)
     plan, _ = rollout_plan.make(world.services, terms, by="ann", today=date(2026, 11, 30))
@@ -36,7 +36,7 @@ def killed(world, count=3):
 
 
 def interrupting(world, name, times=1):
-    """Ctrl-C while a VM is changed; afterwards the rollout knows."""
+    """Press Ctrl-C while a VM is being changed, and wait until the rollout has noticed."""
     real = world.provisioner.apply
     sent = threading.Event()
 

@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).parents[3]
 
 
 def _python(*arguments, **options):
-    # who runs the tests in the background may have had Ctrl-C ignored, which children inherit
+    # children inherit an ignored Ctrl-C, as in tests run in the background
     return subprocess.Popen(
         ["env", "--default-signal=INT,TERM,HUP", sys.executable, *arguments],
         cwd=REPOSITORY, text=True, stdin=subprocess.DEVNULL,
@@ -173,7 +173,7 @@ def test_light_commands_load_nothing_heavy(argv):
     assert process.returncode == 0, err
 
 
-#: A command that is busy until it is interrupted, and then for so many seconds.
+#: A command that is busy until it is interrupted, and then for this many seconds.
 AT_WORK = """
 import sys, time
 import devvm.operations.core.working_tree as tree

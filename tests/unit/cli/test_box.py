@@ -1,4 +1,4 @@
-"""`devvm box ...`: text, JSON, and how it becomes root."""
+"""`devvm box ...`: text, JSON, and becoming root."""
 
 import re
 
@@ -34,7 +34,7 @@ def test_box_verify(cli, world):
     done = cli("box", "verify", RELEASE, "--json")
     assert done.code == 0
     assert set(done.json) == documented("Report")
-    world.verifier.failing.add(("*", None))  # the VM of a check is nobody's yet
+    world.verifier.failing.add(("*", None))  # a check's VM has no data yet
     differs = cli("box", "verify", RELEASE)
     assert differs.code == 3
     assert "unit/nginx.service" in differs.stdout
@@ -42,7 +42,7 @@ def test_box_verify(cli, world):
 
 
 def test_box_remove(cli, world, monkeypatch):
-    """What is kept of its packages: tests/unit/operations/box/test_box_packages.py."""
+    """For the packages it keeps, see tests/unit/operations/box/test_box_packages.py."""
     monkeypatch.setattr(wiring, "build_box_services", lambda config: None)
     monkeypatch.setattr(box_packages, "collect", lambda services, tools: None)
     monkeypatch.setattr(Output, "can_ask", property(lambda self: True))
@@ -63,7 +63,7 @@ def test_a_box_in_use_is_not_removed(cli, dev, monkeypatch):
 
 
 def test_box_build_as_root(cli, world, monkeypatch):
-    """How one is built: tests/unit/operations/box/test_boxes.py."""
+    """For the build itself, see tests/unit/operations/box/test_boxes.py."""
     monkeypatch.setattr(build.os, "geteuid", lambda: 0)
     monkeypatch.setattr(wiring, "build_box_services", lambda config: None)
     calls = fake(monkeypatch, box, "build", world.box)
@@ -88,7 +88,7 @@ def test_box_build_as_another_goes_through_sudo(cli, services, monkeypatch, tmp_
     (tmp_path / "config.toml").touch()
     monkeypatch.setenv("DEVVM_CONFIG", str(tmp_path / "config.toml"))
     result = cli("box", "build", "--release", RELEASE, "--yes")
-    assert (result.code, result.stderr) == (4, "")  # what sudo started has said it
+    assert (result.code, result.stderr) == (4, "")  # the process started by sudo has reported it
     argv, env = started[0]
     assert argv[0] == "sudo"
     assert argv[-6:] == ["box", "build", "--no-result", "--release", RELEASE, "--yes"]

@@ -1,4 +1,4 @@
-"""`devvm create`: what is made, for whom, on which box, and what is refused."""
+"""`devvm create`: what it creates, for whom, on which box, and what it refuses."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from tests.unit.cli.findings import FAILED, PASSED, finding
 
 @pytest.fixture
 def without_box(world, monkeypatch):
-    """A host without a box; what building one was asked for."""
+    """A host without a box; yields the requests to build one."""
     built, there = [], list(world.boxes.boxes)
     world.boxes.boxes.clear()
 
@@ -25,7 +25,7 @@ def without_box(world, monkeypatch):
 
 @pytest.fixture
 def configs(world, monkeypatch):
-    """The configurations that commands work with."""
+    """The configurations that commands used."""
     made = []
     monkeypatch.setattr(
         wiring, "build_services", lambda config: made.append(config) or world.services
@@ -98,7 +98,7 @@ def test_names_of_box_checks_are_reserved(cli, dev):
         assert (done.code, done.stdout) == (2, "")
         assert "'boxcheck-' is reserved" in done.stderr
         assert "Next: choose another" in done.stderr
-    dev.give("boxcheck-01234567")  # by an older devvm
+    dev.give("boxcheck-01234567")  # made by an older devvm
     assert cli("stop", "boxcheck-01234567").code == 0
 
 

@@ -1,4 +1,4 @@
-"""`devvm fleet report`, and how VMs stand in `list` and `show`: text, JSON, the page."""
+"""`devvm fleet report`, and release status in `list` and `show`: text, JSON, the page."""
 
 import re
 from dataclasses import replace
@@ -23,7 +23,7 @@ EMPTY = Overview(at=made_up_fleet.AT, vms=(), releases=(), checks=(), rollouts=(
 
 @pytest.fixture
 def found(services, monkeypatch):
-    """Makes the operation find this fleet; its calls."""
+    """Make the operation return this fleet; yields its calls."""
     return lambda fleet: fake(monkeypatch, report, "look", fleet)
 
 

@@ -1,4 +1,4 @@
-"""Results that are printed as they are: their attributes are the documented keys, no more."""
+"""Results printed unchanged: their attributes are exactly the documented keys."""
 
 import json
 import re

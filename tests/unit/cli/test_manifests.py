@@ -1,4 +1,4 @@
-"""`devvm production show`, `diff`, `lint`, `propose`: text, JSON, exit codes, and bad files."""
+"""`devvm production show`, `diff`, `lint`, `propose`: text, JSON, exit codes, invalid files."""
 
 import os
 import stat
@@ -34,7 +34,7 @@ def write(tmp_path):
 
 @pytest.fixture
 def production(tmp_path, write, monkeypatch):
-    """A folder that says what production is, in place of the stack's."""
+    """A production folder, used instead of the stack's."""
     write("production/manifest.yml", OLD, captured="2026-01-31", hosts=("web1", "web2"),
           varies={"package": {"linux": ["present"]}})  # fmt: skip
     folder = tmp_path / "production"
@@ -149,7 +149,7 @@ def test_diff_of_the_same(cli, write):
 
 
 def test_diff_of_a_pipe(cli, write, tmp_path):
-    """As of `<(git show HEAD:production/manifest.yml)`."""
+    """As with `<(git show HEAD:production/manifest.yml)`."""
     reader, writer = os.pipe()
     small = dump(Manifest(areas={"unit": {"x": {"state": "y"}}}))
     os.write(writer, small.encode())

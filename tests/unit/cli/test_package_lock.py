@@ -1,4 +1,4 @@
-"""`devvm release lock` on the command line, and what `--newest` makes of other commands."""
+"""`devvm release lock`, and the effect of `--newest` on other commands."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -33,7 +33,7 @@ NEW = PackageSet(packages=(package("git", "2"), package("nginx", "1.22-2")))
 
 @pytest.fixture
 def mirror(monkeypatch, tmp_path):
-    """A mirror, the host's boxes, and a stack in hand that has no lock."""
+    """A mirror, the host's boxes, and a working tree without a lock."""
     asked = SimpleNamespace(has=NEW, of_release={}, path=tmp_path / "packages.lock")
 
     def resolve(packages, *, detail, log):
@@ -136,7 +136,7 @@ def test_a_folder_that_can_not_be_written_is_said(cli, mirror, tmp_path):
 
 @pytest.fixture
 def asked(monkeypatch, services, box, mirror):
-    """A stack whose lock has no box yet; what is built of it, and what boxes are used."""
+    """A stack whose lock has no box yet; what is built of it, and which boxes are used."""
     mirror.path.write_text(OLD.text())
     seen = SimpleNamespace(built=[], used=[])
     there = []
@@ -170,9 +170,9 @@ def test_create_with_newest_uses_the_box_that_the_mirror_made(cli, asked, monkey
     seen_in(monkeypatch, create, "create", lambda request, run: asked.used.append(request.release))
     cli("create", "dev1", "--newest")
     assert (asked.built, asked.used) == ([(None, True)], [NEWEST])
-    cli("create", "dev1", "--newest")  # there is one of this content now
+    cli("create", "dev1", "--newest")  # there is a box of this content now
     assert len(asked.built) == 1
-    cli("create", "dev1")  # and none of the lock
+    cli("create", "dev1")  # but none of the lock
     assert asked.built[1] == (None, False)
 
 

@@ -1,4 +1,4 @@
-"""pin, unpin: text, JSON, and where a pin is shown."""
+"""`devvm pin`, `unpin`: text, JSON, and where a pin is shown."""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""`devvm production waive`: text, JSON, and what is refused."""
+"""`devvm production waive`: text, JSON, and what it refuses."""
 
 import shutil
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""`devvm production capture`: what is refused, and what a person and a program are told."""
+"""`devvm production capture`: text, JSON, and what it refuses."""
 
 import pytest
 

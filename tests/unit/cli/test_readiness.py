@@ -30,7 +30,7 @@ class Step:
 
 @pytest.fixture
 def host(monkeypatch, tmp_path):
-    """A host without its packages, whose user is root."""
+    """A host without its packages, used by root."""
     steps = [Step("packages", needed=["install x"], builds_only=True), Step("daemons")]
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.delenv(readiness.AGREED, raising=False)
@@ -104,7 +104,7 @@ def test_setup_looks_only_when_told_so(host, cli):
 
 
 class Sudo:
-    """`sudo` as a host has it: with rights already, after a password, or not at all."""
+    """`sudo` that works at once, after a password, or not at all."""
 
     def __init__(self, *, quiet_code=1, asked_code=1, installed=True):
         self.quiet_code, self.asked_code, self.installed = quiet_code, asked_code, installed

@@ -1,4 +1,4 @@
-"""`devvm release ...` on the command line, with releases on record and a fleet in memory."""
+"""`devvm release ...` with recorded releases and a fleet in memory."""
 
 import re
 from dataclasses import replace
@@ -19,7 +19,7 @@ KEYS = documented("Release")
 
 @pytest.fixture
 def hand(world):
-    """The stack in hand is another one than those on record, and there is a box of it."""
+    """A working tree that differs from all recorded releases, and has a box."""
     world.releases.files_in_hand = {**world.releases.stacks[NEW].files, ROLE: b"http2 maybe;\n"}
     for box in world.boxes.boxes:
         if box.content == working_tree.content():
@@ -30,7 +30,7 @@ def hand(world):
 
 @pytest.fixture
 def built(hand, monkeypatch):
-    """What building was asked for; there is no box of the stack in hand before."""
+    """Build requests; the working tree has no box at first."""
     asked, box = [], hand.boxes.boxes.pop()
 
     def build_box(session, services, *, newest, yes):

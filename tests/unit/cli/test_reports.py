@@ -1,4 +1,4 @@
-"""What is told of packages that are not as in production, and of whose task a difference is."""
+"""How packages that moved are shown, and who has to fix a difference."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +28,7 @@ LINE = "1 package is newer than in production: libpam-modules"
 
 @pytest.fixture
 def moved(report):
-    """A report of a VM with a newer package, and what that brought."""
+    """A report of a VM with a newer package, and what the package brought."""
     return replace(report, checks=(report.checks[0], NEWER, BROUGHT), packages_from="box")
 
 

@@ -1,4 +1,4 @@
-"""`devvm rollout pause`, `resume`, `abort`, `rollback`: what is asked, refused and shown."""
+"""`devvm rollout pause`, `resume`, `abort`, `rollback`: questions, refusals and output."""
 
 from devvm.operations.rollout import store
 from tests.unit.cli.documented import documented_for

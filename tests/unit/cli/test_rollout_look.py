@@ -1,4 +1,4 @@
-"""`devvm rollout status`, `list`, `log`: what is shown of a rollout, also as it goes on."""
+"""`devvm rollout status`, `list`, `log`: output, also while a rollout is in progress."""
 
 import json
 import re
@@ -92,7 +92,7 @@ def test_status_of_many_shows_what_matters_and_counts_the_others(cli, world):
 
 @pytest.fixture
 def followed(world, monkeypatch):
-    """A rollout that a process carries out, and ends when somebody has looked at it."""
+    """A rollout in progress, which ends once somebody has looked at it."""
     log = killed(world)
     held, looked = threading.Event(), threading.Event()
     events = store.RolloutLog.events

@@ -1,4 +1,4 @@
-"""`devvm rollout plan`: options, plan files, and what is refused."""
+"""`devvm rollout plan`: options, plan files, and what it refuses."""
 
 import re
 

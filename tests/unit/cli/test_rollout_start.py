@@ -1,4 +1,4 @@
-"""`devvm rollout start`: what is asked and shown, failures, interrupts, hooks, and exit codes."""
+"""`devvm rollout start`: questions, output, failures, interrupts, hooks, and exit codes."""
 
 import os
 import re
@@ -63,7 +63,7 @@ def test_start_has_to_be_confirmed(cli, world, monkeypatch):
 
 
 def answering(monkeypatch, do):
-    """A person who says yes, and what happens while they think."""
+    """Answer yes, after doing something while the question is shown."""
 
     def answer(_output, _prompt):
         do()
@@ -74,7 +74,7 @@ def answering(monkeypatch, do):
 
 
 def test_the_plan_that_was_agreed_on_is_carried_out(cli, world, monkeypatch):
-    """VMs that come, go, start or are pinned meanwhile make no other plan of it."""
+    """VMs that are created, destroyed, started or pinned meanwhile don't change the plan."""
     world.fleet(5, off=("dev002",))
     agreed = cli("rollout", "plan", "latest", "--json").json["waves"]
 
@@ -87,7 +87,7 @@ def test_the_plan_that_was_agreed_on_is_carried_out(cli, world, monkeypatch):
 
     answering(monkeypatch, meanwhile)
     cli("rollout", "start", "latest", "--json")
-    cli("rollout", "resume")  # the only canary is gone, which pauses it
+    cli("rollout", "resume")  # the only canary is gone, so it pauses
     data = cli("rollout", "status", "--json").json["rollout"]
     carried_out = [(wave["name"], [vm["name"] for vm in wave["vms"]]) for wave in data["waves"]]
     assert carried_out == [(w["name"], [vm["name"] for vm in w["vms"]]) for w in agreed]
@@ -209,7 +209,7 @@ def test_ctrl_c_pauses_when_no_vm_is_half_way_and_resume_goes_on(cli, world):
     assert "the rollout r1 has not finished: it is paused" in refused.stderr
     resumed = cli("rollout", "resume")
     assert resumed.code == 0
-    assert "dev001: done" not in resumed.stderr  # told before
+    assert "dev001: done" not in resumed.stderr  # already shown
     assert "dev004: done" in resumed.stderr
 
 

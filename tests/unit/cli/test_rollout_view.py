@@ -1,4 +1,4 @@
-"""A rollout as it is drawn: every size of fleet, width and height; and told in lines."""
+"""The picture of a rollout, for every size of fleet and terminal; and its plain lines."""
 
 import io
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ QUIET = "2026-11-30T14:00:00+00:00"
 
 
 class Made:
-    """A rollout of which a test tells what happens, a second after the other."""
+    """A rollout with events set by the test, one second apart."""
 
     def __init__(self, vms, shares=("10%", "50%", "100%")):
         names = [f"dev{number:03d}" for number in range(1, vms + 1)]
@@ -43,7 +43,7 @@ class Made:
 
 
 def busy(vms, parallel):
-    """A rollout in its last wave, with everything that there can be."""
+    """A rollout in its last wave, with everything that can occur."""
     made = Made(vms).tell("running").tell("wave", name="wave 3")
     made.each(1, vms // 4, "done", seconds=34.0, checks="2801 of 2801")
     made.each(vms // 4 + 1, vms // 3, "failed", log="/var/log/x",
@@ -102,7 +102,7 @@ def test_of_many_what_matters_is_named_and_the_rest_counted():
     assert "asked: dev315 (ann is active, until " in text
     assert "and 184 more" in text
     assert f"quiet hours: dev500 until {sentences.clock(QUIET)}" in text
-    assert "nobody is woken" not in text  # it is not at work
+    assert "nobody is woken" not in text  # it isn't being updated
 
 
 def test_failures_come_before_those_that_are_left():

@@ -1,4 +1,4 @@
-"""Rebuild, trash, snapshots, clone, resize, doctor: text, JSON, and the question before."""
+"""Rebuild, trash, snapshots, clone, resize, doctor: text, JSON, and confirmation."""
 
 import re
 
@@ -21,7 +21,7 @@ def person(monkeypatch):
 
 @pytest.fixture
 def destroyed(cli, dev):
-    """Its VM is in the trash; which item that is."""
+    """A VM in the trash; yields the id of its item."""
     return cli("destroy", "dev001", "--yes", "--json").json["trash"]["id"]
 
 
@@ -284,7 +284,7 @@ def test_sizes_that_can_not_be(cli, dev, bad):
 
 @pytest.fixture
 def ill(dev):
-    """A VM of whose folder a file is lost."""
+    """A VM with a file missing in its folder."""
     (dev.state.vm("dev001") / "id_ecdsa").unlink()
     return dev
 

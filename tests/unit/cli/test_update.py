@@ -14,7 +14,7 @@ IMAGE = "2026.12.01-bbbbbbbbbbbb"
 
 @pytest.fixture
 def new_image(dev):
-    """A release that takes a new root, and work that is not on the data disk."""
+    """A release that needs a rebuild, and work that is not on the data disk."""
     dev.add(IMAGE, {**BASE_FILES, "roles/guest/tasks/main.yml": b"x"})
     dev.on_roots["dev001"] = "repo\t/root/tool\t1\t2\t0\tno\nfile\t/etc/motd\n"
     return dev

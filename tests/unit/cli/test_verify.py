@@ -72,7 +72,7 @@ def test_verify_writes_into_folders(cli, dev, monkeypatch, tmp_path):
     verifier = finding(dev, monkeypatch, PASSED)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "out").mkdir()
-    there, made = "out/page.html", "made/by/junit.xml"  # pytest makes the folders of this one
+    there, made = "out/page.html", "made/by/junit.xml"  # pytest creates the folders of this one
     assert cli("verify", "dev001", "--html", there, "--junit", made).code == 0
     assert (tmp_path / there).is_file()
     assert [str(path) for path in verifier.junit] == [made]

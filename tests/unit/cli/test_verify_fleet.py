@@ -45,12 +45,12 @@ FLEET = FleetReport(
 
 @pytest.fixture
 def found(services, monkeypatch):
-    """Makes the operation find this; its calls."""
+    """Make the operation return this; yields its calls."""
     return lambda fleet: fake(monkeypatch, verify_all, "verify_all", fleet)
 
 
 def rows(text, heading):
-    """The rows of a table, by the words of its heading."""
+    """The rows of the table whose heading has these words."""
     table = text.split("\n\n")
     lines = next(part for part in table if part.split("\n")[0].split()[0] == heading).splitlines()
     return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in lines[1:]]

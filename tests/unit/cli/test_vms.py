@@ -1,4 +1,4 @@
-"""`devvm list`, `show`, `start`, `stop`, `restart`, and the ways into a VM."""
+"""`devvm list`, `show`, `start`, `stop`, `restart`, and access to a VM."""
 
 import re
 from dataclasses import replace
@@ -13,7 +13,7 @@ from tests.unit.cli.documented import RELEASE, documented, documented_for
 
 @pytest.fixture
 def half(dev):
-    """And dev002, whose create was killed."""
+    """Also dev002, whose create was killed."""
     dev.give("dev002")
     domain = dev.host.domains["dev002.devvm.test"]
     dev.host.domains[domain.name] = replace(domain, facts=replace(domain.facts, ready=False))
@@ -116,7 +116,7 @@ def test_arguments_for_the_vm_are_passed_on_as_they_are(cli, dev):
 def test_ssh_ends_with_the_shells_own_code(cli, dev, monkeypatch, typed_by):
     monkeypatch.setattr(dev.shell, "interactive", lambda target, argv: 130)
     result = cli("ssh", "dev001")
-    assert (result.code, result.stderr) == (130, "")  # no interrupt of ours
+    assert (result.code, result.stderr) == (130, "")  # not an interrupt of devvm itself
     typed_by("dev001")
     assert cli("ssh").code == 130
 

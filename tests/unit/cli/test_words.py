@@ -36,7 +36,7 @@ def test_duration(seconds, expected):
         ("2026-11-23T11:00:00+00:00", "1 h"),
         ("2026-11-23T11:00:00", "1 h"),
         ("2026-11-20T11:00:00+00:00", "3 d"),
-        ("2026-11-24T00:00:00+00:00", "0 s"),  # a clock that went back
+        ("2026-11-24T00:00:00+00:00", "0 s"),  # the clock was put back
         ("yesterday", ""),
     ],
 )

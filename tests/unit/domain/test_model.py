@@ -1,4 +1,4 @@
-"""Names: what a VM may be called."""
+"""The rules for VM names."""
 
 from dataclasses import replace
 
@@ -42,7 +42,7 @@ def test_reserved_names_say_that_they_are(name):
 def test_no_vm_is_called_as_those_are_that_check_boxes(name):
     with pytest.raises(UsageError, match=f"^'{name}' can't be a VM name: 'boxcheck-' is reserved"):
         validate_new_name(name)
-    assert validate_name(name) == name  # one that there is can be looked at and destroyed
+    assert validate_name(name) == name  # an existing one can be looked at and destroyed
 
 
 @pytest.mark.parametrize("name", ["dev1", "boxcheck", "my-boxcheck-1"])

@@ -1,4 +1,4 @@
-"""`packages.lock`: read strictly, written as it was read, compared package by package."""
+"""`packages.lock`: parsed strictly, written unchanged, compared package by package."""
 
 from dataclasses import replace
 
@@ -99,7 +99,7 @@ def test_what_can_not_be_a_lock_is_said_in_one_line(text, where, reason):
 def test_what_a_new_lock_changes_is_told_by_kind():
     new = PackageSet(
         packages=(
-            replace(NGINX, version="1:1.22.1-9+deb12u2"),  # `~x` comes before the end
+            replace(NGINX, version="1:1.22.1-9+deb12u2"),  # `~x` sorts before the end
             replace(ACL, version="2.2"),
             replace(ACL, name="git"),
             replace(ACL, name="same", sha256=A),

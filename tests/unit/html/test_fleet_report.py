@@ -1,4 +1,4 @@
-"""The page of the fleet: whole in itself, and nothing that a machine says breaks out of it."""
+"""The fleet page: self-contained, and safe from what machines report."""
 
 import re
 from dataclasses import replace
@@ -34,7 +34,7 @@ def page(fleet):
 
 
 def rows(made):
-    """The cells of the list of VMs, a list for each VM."""
+    """The rows of the list of VMs, as lists of cells."""
     body = re.findall(r"<tbody>(.*?)</tbody>", made, re.DOTALL)[-1]
     return [
         [Page(cell).text() for cell in re.findall(r"<t[hd]\b.*?</t[hd]>", row, re.DOTALL)]

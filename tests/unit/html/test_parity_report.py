@@ -1,4 +1,4 @@
-"""The page of a verification: whole in itself, and nothing that a machine says breaks out of it."""
+"""The page of a verification: self-contained, and safe from what the machine reports."""
 
 import base64
 import hashlib

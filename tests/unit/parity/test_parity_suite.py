@@ -1,4 +1,4 @@
-"""The parity suite's own parts: expectations, checks, the observation; runs of it with pytest."""
+"""The parity suite: expectations, checks, the observation; and runs with pytest."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_the_shipped_expectations_are_well_formed(overlay):
 
 
 def test_every_role_of_the_stack_is_named():
-    """By its expectations, or by what it answers for in the manifest."""
+    """Either in its expectations or in what it is responsible for in the manifest."""
     named = {one.role for one in expectations.load(SHIPPED, overlay="dev")}
     named |= roles.load(assets.production() / "roles.yml").patterns.keys()
     (play,) = yaml.safe_load((assets.playbooks() / "site.yml").read_text())
@@ -152,12 +152,12 @@ def test_one_round_trip_brings_every_collector_and_probe(this_machine):
 
 
 def sent(**options):
-    """What is sent to a machine, to be run there."""
+    """What is sent to a machine to run there."""
     return json.loads(zlib.decompress(base64.b64decode(observe.payload(NOTHING, **options))))
 
 
 def test_a_capture_brings_the_collectors_alone_and_is_gentle():
-    """All that is sent is run: the test before this one has seen it."""
+    """Everything that is sent is run; the previous test shows that."""
     every, gentle = sent(), sent(probes=False)
     probes = {path.stem for path in (COLLECT / "probes").glob("[!_]*.py")}
     assert set(every["sources"]) - set(gentle["sources"]) == probes - {"facts"}
@@ -290,17 +290,18 @@ class SuiteRun:
     here: dict  # versions of this machine's packages
 
     def of(self, area):
-        """The results of an area, or of what is waived in it."""
+        """The results of an area, or of waivers for it."""
         beginnings = (f"{area}/", f"waiver/{area}/")
         return {name: e for name, e in self.results.items() if name.startswith(beginnings)}
 
 
 @pytest.fixture(scope="module")
 def suite_run(tmp_path_factory):
-    """A run of the suite on this machine: it looks at all of it, so there is one for all tests.
+    """A run of the suite on this machine, shared by all tests because it takes long.
 
-    With two collectors of a company's own, which entry points name: what one finds is waived, or
-    nearly. `tar` and `dpkg` are of other versions than in production, and `dpkg` as in the release.
+    It includes a company's two collectors, installed with entry points; most of what one of them
+    finds is waived. `tar` and `dpkg` have other versions than in production; `dpkg`'s is the
+    release's.
     """
     folder = tmp_path_factory.mktemp("suite")
     versions = subprocess.run(
@@ -363,7 +364,7 @@ def test_what_is_waived_does_not_fail_and_a_waiver_can(suite_run):
         "theirs/other": "waived",
         "theirs/gone": "failed",
         "theirs/surplus": "waived",
-        "theirs/hidden": "error",  # what could not be seen can't be waived
+        "theirs/hidden": "error",  # what can't be observed can't be waived
         "waiver/theirs/other": "passed",
         "waiver/theirs/gone": "failed",
         "waiver/theirs/surplus": "passed",

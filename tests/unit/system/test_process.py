@@ -1,4 +1,4 @@
-"""The one place that starts processes."""
+"""The only module that starts processes."""
 
 import os
 import shutil
@@ -113,7 +113,7 @@ process.run(["sh", "-c", "echo $$ > {pid_file}; exec sleep 60"])
 
 
 def test_a_child_that_devvm_did_not_live_to_tie_to_itself_never_begins(tmp_path):
-    """`setpriv` ties it, and is slow here."""
+    """`setpriv` makes it die with devvm, and is slow here."""
     begun, tied, slow = tmp_path / "begun", tmp_path / "tied", tmp_path / "setpriv"
     setpriv = shutil.which("setpriv", path=process.environment()["PATH"])
     slow.write_text(f'#!/bin/sh\n: >{begun}; sleep 1; {setpriv} "$@"; echo $? >{tied}\n')
@@ -143,7 +143,7 @@ def _gone(pid: int) -> bool:
         except ProcessLookupError:
             return True
         stat = Path(f"/proc/{pid}/stat").read_text()
-        if stat.rpartition(")")[2].split()[0] == "Z":  # killed, not yet reaped by its new parent
+        if stat.rpartition(")")[2].split()[0] == "Z":  # killed, not reaped by its new parent yet
             return True
         time.sleep(0.1)
     return False

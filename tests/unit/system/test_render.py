@@ -1,4 +1,4 @@
-"""Rendering: undefined is an error, and Ruby text can't be broken out of."""
+"""Templates: undefined variables are errors, and Ruby strings can't be broken out of."""
 
 import jinja2
 import pytest

@@ -1,4 +1,4 @@
-"""The state folder: atomic files, locks that a dead holder can't keep, journals."""
+"""The state folder: atomic files, locks that end with their holder, journals."""
 
 import errno
 import json

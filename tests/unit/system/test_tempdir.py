@@ -1,4 +1,4 @@
-"""Private folders: gone at the end, and after a kill by the next."""
+"""Private folders: removed at the end; after a kill, by the next user."""
 
 import fcntl
 import tempfile
@@ -45,7 +45,7 @@ def test_one_that_was_taken_for_a_dead_ones_is_made_anew(place, monkeypatch):
     taken = []
 
     def flock(descriptor, operation):
-        if not taken:  # just before it is held
+        if not taken:  # just before it is locked
             taken.extend(place.iterdir())
             taken[0].rmdir()
 

@@ -1,5 +1,7 @@
-"""Folders are removed, and nothing that is mounted in them. With real mounts:
-`tests/container/test_killed_build.py`."""
+"""Folders are removed, but nothing that is mounted in them.
+
+`tests/container/test_killed_build.py` tests this with real mounts.
+"""
 
 import errno
 import shutil
@@ -14,7 +16,7 @@ LINE = "41 28 0:5 / {} rw,nosuid shared:7 - proc proc rw\n"
 
 @pytest.fixture
 def mounts(tmp_path, monkeypatch):
-    """What the kernel says is mounted: nothing of it is there for umount(2)."""
+    """What the kernel lists as mounted; umount(2) can't find any of it."""
     file = tmp_path / "mountinfo"
     file.write_text("")
     monkeypatch.setattr(trees, "_MOUNTS", file)

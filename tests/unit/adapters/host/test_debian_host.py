@@ -26,7 +26,7 @@ def dpkg(monkeypatch):
 
 @pytest.fixture
 def apt(monkeypatch, dpkg):
-    """What APT prints and how it ends, by verb."""
+    """APT's output and exit code, by verb."""
     said = {"update": ([], 0), "install": ([], 0)}
     calls = []
 

@@ -41,7 +41,7 @@ def test_guests_come_right_after_files(before, after):
 
 @pytest.fixture
 def direct(monkeypatch):
-    """Runs commands without sudo; the test's files are its own."""
+    """Run commands without sudo; the test owns its files."""
     real = process.run
 
     def run(argv, *, sudo=False, **options):

@@ -1,4 +1,4 @@
-"""The person who types: login, public keys, git identity."""
+"""The invoking user: login, public keys, git identity."""
 
 import os
 import subprocess

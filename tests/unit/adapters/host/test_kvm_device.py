@@ -1,4 +1,4 @@
-"""The rights of /dev/kvm; tried on a plain file, which has the same ones."""
+"""The permissions of /dev/kvm, tested on a plain file, which has the same ones."""
 
 import pytest
 

@@ -31,7 +31,7 @@ def run_dir(tmp_path, monkeypatch):
 
 @pytest.fixture
 def commands(monkeypatch, run_dir):
-    """Commands that would be started; libvirt's daemons begin to answer."""
+    """The commands that would be started; libvirt's daemons begin to answer."""
     seen = []
 
     def run(argv, **options):

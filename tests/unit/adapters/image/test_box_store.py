@@ -1,4 +1,4 @@
-"""Boxes on the host: registered whole or not at all, a valid Vagrant box, damage seen."""
+"""Boxes on the host: registered atomically, valid for Vagrant, damage detected."""
 
 import json
 import tarfile

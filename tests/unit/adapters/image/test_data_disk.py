@@ -1,4 +1,4 @@
-"""The data disk, made for real: no mount, no root, nothing readable by others."""
+"""A real data disk, made without mounting or root, and unreadable for others."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""What apt prints, as a person reads it: progress, and the cause when it fails."""
+"""apt's output for people: progress, and the cause of a failure."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def build(tmp_path, monkeypatch):
         details = []
 
         def stream(argv, on_line, *, env, log, isolated):
-            assert isolated  # it mounts
+            assert isolated  # because it mounts
             assert "--include=nginx,sudo" in argv
             scratch = Path(env["TMPDIR"])
             assert argv[-1] == f"deb [trusted=yes] copy://{tmp_path}/re%20po ./"

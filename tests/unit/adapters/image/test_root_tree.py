@@ -1,4 +1,4 @@
-"""A box is anonymous: nothing of the build's identity stays, and a secret is found."""
+"""A box is anonymous: nothing identifies the build, and secrets are found."""
 
 import stat
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 from devvm.adapters.image.root_tree import RootTrees
 from devvm.domain.errors import OperationError
 
-# Put together here, so that this file is none of those that it looks for.
+# Assembled here, so that this file contains none of the strings that it looks for.
 PEM = "-----BEGIN {}PRIVATE KEY-----\nAAAA\n".format
 SHADOW = "root:*:19000:0:99999:7:::\ndaemon:!:19000::::::\nvagrant:!*:19000::::::\n"
 
@@ -64,7 +64,7 @@ def test_identities_and_traces_are_gone_and_the_rest_is_not(root):
 
 
 def test_the_machine_id_is_empty_and_there(root):
-    # Missing, it would make systemd reset which units are enabled.
+    # If it were missing, systemd would reset which units are enabled.
     RootTrees().anonymise(root)
     assert (root / "etc/machine-id").read_text() == ""
 

@@ -1,4 +1,4 @@
-"""A domain's definition, and how another is made from it: libvirt's own XML."""
+"""A domain's definition, and changing it into another one: libvirt's own XML."""
 
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -109,7 +109,7 @@ def test_a_kept_state_can_not_be_written_to_and_a_vm_can():
 def test_facts_are_read_as_they_were_written():
     for facts, read in ((VM, vm_of), (KEPT, kept_of)):
         assert read(changed(facts=facts)) == facts
-        assert NAMESPACE not in to_xml(facts)  # libvirt adds it
+        assert NAMESPACE not in to_xml(facts)  # libvirt adds the namespace
 
 
 def test_a_vm_of_an_older_devvm_knows_less():

@@ -1,4 +1,4 @@
-"""The disks of domains and the volumes under them, put together on libvirt's own test driver."""
+"""Domains' disks and the volumes below them, on libvirt's own test driver."""
 
 from pathlib import Path
 
@@ -55,6 +55,6 @@ def test_what_lies_under_a_disk_is_needed(libvirt):
 
 def test_of_several_configurations_each_sees_its_own(libvirt):
     other = Libvirt(Config(uri=libvirt.connection.uri, pool_path=Path("/other")))
-    other.connection._open = libvirt.connection.get()  # the test driver's state is its connection's
+    other.connection._open = libvirt.connection.get()  # the state is the connection's
     assert [vm.name for vm in libvirt.domains.vms()] == ["dev1"]
     assert other.domains.vms() == []

@@ -81,7 +81,7 @@ def test_facts_that_can_not_be_read_are_said(connection, domains, dev1):
     with pytest.raises(OperationError, match=r"dev1\.devvm\.test can't be read") as caught:
         domains.vm("dev1")
     assert "engineer" in caught.value.details
-    assert domains.vms() == []  # one that can't be read does not hide the others
+    assert domains.vms() == []  # one that can't be read doesn't hide the others
     assert "can't be read" in domains.others()["dev1.devvm.test"]
 
 
@@ -102,7 +102,7 @@ def test_a_paused_vm_is_resumed_by_start(domains, dev1, vm):
 
 
 def test_a_start_that_somebody_else_is_just_ending(domains, dev1, vm, monkeypatch):
-    """Until a domain is whole libvirt has it paused; a start then waits, and is refused."""
+    """libvirt keeps a domain paused while it starts; another start waits, and is refused."""
     resume = libvirt.virDomain.resume
     dev1.create()
     dev1.suspend()
@@ -136,8 +136,8 @@ def test_remove_takes_a_running_domain_and_a_missing_one(domains, dev1):
 
 
 def test_a_guest_that_ends_just_when_its_plug_is_pulled(domains, dev1, vm, monkeypatch):
-    """As libvirt lets go of a QEMU that it finds dead when it is started again."""
-    monkeypatch.setattr("libvirt.virDomain.isActive", lambda _domain: 1)  # it was, a moment ago
+    """libvirt drops a QEMU process that it finds dead when libvirtd restarts."""
+    monkeypatch.setattr("libvirt.virDomain.isActive", lambda _domain: 1)  # it did, a moment ago
     domains.shutdown(vm, timeout=0, force=True)
     domains.remove("dev1.devvm.test")
     assert domains.uuid("dev1.devvm.test") is None

@@ -1,4 +1,4 @@
-"""Which driver, and how much memory."""
+"""The driver, and the host's memory."""
 
 import pytest
 
@@ -12,7 +12,7 @@ from tests.support.libvirt_node import connect
     ("wanted", "offered", "in_processor", "driver"),
     [
         ("auto", True, True, Driver.KVM),
-        ("auto", True, False, Driver.QEMU),  # a virtual machine: /dev/kvm opens and is useless
+        ("auto", True, False, Driver.QEMU),  # a virtual machine: /dev/kvm opens but is useless
         ("auto", False, True, Driver.QEMU),
         ("kvm", True, True, Driver.KVM),
         ("qemu", True, True, Driver.QEMU),

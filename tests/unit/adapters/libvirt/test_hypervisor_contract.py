@@ -1,6 +1,6 @@
-"""What operations count on in a libvirt host: the one in memory here, a real one in the kill tier.
+"""What operations rely on in a libvirt host; here in memory, in the kill tier on a real one.
 
-One body for both, so that what holds for operations on the memory host holds on libvirt.
+The same tests run on both, so that operations that work on the memory host work on libvirt.
 """
 
 from dataclasses import replace
@@ -30,13 +30,13 @@ from tests.support.memory_host import GIB
 
 
 class Contract:
-    """The assertions; a subclass has a fixture `node`."""
+    """The tests; a subclass has the fixture `node`."""
 
     @pytest.fixture
     def dev1(self, node: Node) -> Vm:
         return make(node)
 
-    # what is not there
+    # things that don't exist
 
     def test_nothing_is_there(self, node: Node) -> None:
         node.host.check()
@@ -103,7 +103,7 @@ class Contract:
         for _ in range(2):
             node.domains.start(dev1)
             assert state(node) is VmState.RUNNING
-        node.write(dev1.fqdn, ROOT, 1)  # it is up, and hears
+        node.write(dev1.fqdn, ROOT, 1)  # it is up and receives the request
         for _ in range(2):
             node.domains.shutdown(dev1, timeout=20, force=False)
             assert state(node) is VmState.SHUTOFF
@@ -126,7 +126,7 @@ class Contract:
         assert node.volumes.exists("base-root")
 
     def test_there_is_no_agent(self, node: Node, dev1: Vm) -> None:
-        for _ in range(2):  # off, then on
+        for _ in range(2):  # off, then running
             assert node.domains.read_file(dev1.fqdn, "/etc/hostname") is None
             assert node.domains.authorize_key(dev1.fqdn, "ann", "ssh-ed25519 KEY") is False
             node.domains.start(dev1)
@@ -158,7 +158,7 @@ class Contract:
         found = node.domains.vm("dev1")
         assert found is not None
         assert (found.root, found.data, found.metadata) == (other, dev1.data, DEV1)
-        with pytest.raises(OperationError):  # its name is another's
+        with pytest.raises(OperationError):  # the name belongs to another one
             node.domains.define(definition, DomainChange(uuid=UUIDS[1]))
 
     def test_another_name(self, node: Node, dev1: Vm) -> None:
@@ -191,7 +191,7 @@ class Contract:
         top = node.volumes.layer("top", middle, 2 * GIB)
         found = {v.name: (v.below, v.size_bytes) for v in node.volumes.all()}
         assert found == {"base": (None, GIB), "middle": (base, GIB), "top": (middle, 2 * GIB)}
-        assert node.volumes.layer("top", base) == top  # one that a killed call left is replaced
+        assert node.volumes.layer("top", base) == top  # replaces one left by a call that was killed
         assert {v.name: v.below for v in node.volumes.all()}["top"] == base
         with pytest.raises(OperationError, match="can't be created"):
             node.volumes.layer("loose", node.pool / "nothing")
@@ -208,7 +208,7 @@ class Contract:
             assert node.volumes.exists(name)
 
     def test_what_no_domain_needs(self, node: Node) -> None:
-        """A layer before what is below it; only what is named as VMs' volumes are."""
+        """A layer comes before what is below it; volumes not named like VMs' are left out."""
         below = node.base(f"dev1.{node.domain}-root.00000001.qcow2")
         node.volumes.layer(f"dev1.{node.domain}-root.00000000.qcow2", below)
         node.base("box.img")
@@ -226,7 +226,7 @@ class Contract:
         running = run(node, dev1)
         node.write(dev1.fqdn, ROOT, 1)
         tops = on_top(node, running)
-        assert node.disks.split(running, tops) == "crash"  # no agent that could freeze it
+        assert node.disks.split(running, tops) == "crash"  # no agent to freeze it
         found = node.domains.vm("dev1")
         assert found is not None
         assert {disk.role: disk.path for disk in found.disks} == tops
@@ -296,7 +296,7 @@ class Contract:
         assert found is not None
         assert found.lease == first
         with pytest.raises(OperationError, match="no address can be reserved"):
-            node.network.reserve("dev3", MACS[0])  # it is another's
+            node.network.reserve("dev3", MACS[0])  # it belongs to another one
         moved = node.network.reserve("dev2", MACS[1])
         assert moved.mac == MACS[1]
         for _ in range(2):

@@ -1,4 +1,4 @@
-"""Which volumes lie on which, and who needs them."""
+"""Which volumes are layers on which, and who needs them."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""devvm's facts in a domain, written and read; older ones, and ones that can't be read."""
+"""devvm's metadata in a domain: written and read; also from an older devvm, or unreadable."""
 
 from dataclasses import replace
 from xml.etree import ElementTree as ET
@@ -39,7 +39,7 @@ KEPT = SavedState(
 
 
 def in_a_domain(facts):
-    """As the facts stand in a domain's XML, written out and read again."""
+    """The metadata after a round trip through a domain's XML."""
     domain = ET.fromstring("<domain><name>dev1.devvm.test</name><metadata/></domain>")
     domain.find("metadata").append(metadata.to_element(facts))
     return ET.fromstring(ET.tostring(domain, encoding="unicode"))
@@ -93,7 +93,7 @@ def test_what_nobody_wants_of_a_vm_is_not_in_its_domain():
 def test_a_kept_state_there_and_back(kept):
     domain = in_a_domain(kept)
     assert metadata.kept_of(domain) == kept
-    assert metadata.vm_of(domain) is None  # its `<vm>` is within, and it is no VM
+    assert metadata.vm_of(domain) is None  # has `<vm>` inside, but isn't a VM
 
 
 def test_a_domain_of_somebody_else():

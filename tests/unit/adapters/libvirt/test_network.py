@@ -1,4 +1,4 @@
-"""The network's definition, the VMs' places on it, the host's routes in its way."""
+"""The network's definition, leases, and conflicting routes on the host."""
 
 from ipaddress import IPv4Network
 from xml.etree import ElementTree as ET
@@ -152,8 +152,8 @@ eth1\t0000000A\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0
     [
         ("192.0.2.128/25", "eth0"),
         ("192.0.0.0/16", "eth0"),
-        ("172.16.0.0/12", None),  # only by the default route
-        ("192.168.219.0/24", None),  # its own bridge
+        ("172.16.0.0/12", None),  # reached only by the default route
+        ("192.168.219.0/24", None),  # on its own bridge
         ("192.168.214.0/24", None),  # unreachable: leads nowhere
     ],
 )

@@ -31,7 +31,7 @@ def script(tmp_path):
 
 
 def ended(pid):
-    """Whether a process is gone; waits for it a moment."""
+    """Whether a process is gone, possibly after a short wait."""
     for _ in range(100):
         try:
             if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":

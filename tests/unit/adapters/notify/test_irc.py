@@ -1,4 +1,4 @@
-"""The IRC client, line by line; against a real server: tests/container/test_irc.py."""
+"""The IRC client, line by line. tests/container/test_irc.py uses a real server."""
 
 import socket
 import threading
@@ -23,9 +23,9 @@ def message(text="wave 1 of 3: 10 VMs"):
 
 @contextmanager
 def server(*steps):
-    """A server that waits for lines that begin so (`<...`), and sends the others; what it heard.
+    """A server that expects lines with these beginnings (`<...`) and sends the others.
 
-    It closes the connection after the last step.
+    Yields its port and the lines it received. It closes the connection after the last step.
     """
     heard = []
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -33,7 +33,7 @@ def server(*steps):
         def serve():
             connection, _ = listening.accept()
             with (
-                suppress(OSError),  # a client that hangs up
+                suppress(OSError),  # the client hangs up
                 connection,
                 connection.makefile("r", encoding="utf-8", newline="\r\n") as lines,
             ):
@@ -160,7 +160,7 @@ def test_a_server_that_says_nothing_is_given_up():
 
 
 def test_one_deadline_holds_for_all_of_it():
-    """A server that always says something, and never what is waited for."""
+    """The server keeps sending something, but never what the client waits for."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def chat():
@@ -183,7 +183,7 @@ def test_one_that_does_not_speak_irc():
 
 
 def test_one_that_does_not_hang_up_after_the_goodbye_has_been_told():
-    """It is not waited for until the deadline, and is no failure."""
+    """The client doesn't wait until the deadline, and this isn't a failure."""
     with server("<USER", WELCOME, "<JOIN", JOINED, "<PING", SAID, "<QUIT", "<more") as (
         port,
         heard,

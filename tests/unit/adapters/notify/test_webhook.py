@@ -1,4 +1,4 @@
-"""The webhook, against real servers on loopback."""
+"""The webhook, with real servers on loopback."""
 
 import json
 import socket
@@ -29,7 +29,7 @@ def no_proxies(monkeypatch):
 
 @contextmanager
 def served(*, status=200, headers=(), tls=None):
-    """A server that answers every request with this; its address and what it was asked."""
+    """A server that gives every request this answer; yields its address and the requests."""
     asked = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -45,7 +45,7 @@ def served(*, status=200, headers=(), tls=None):
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.handle_error = lambda *args: None  # clients that hang up are the tests' own
+    server.handle_error = lambda *args: None  # ignore clients that hang up, as tests want them to
     if tls is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(tls.certificate, tls.key)
@@ -63,7 +63,7 @@ def served(*, status=200, headers=(), tls=None):
 
 @contextmanager
 def answering(answer):
-    """A server that sends these bytes to the first who comes, and then is silent."""
+    """A server that sends these bytes to its first client, and then nothing."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         held = []
 

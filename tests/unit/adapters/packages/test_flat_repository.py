@@ -1,4 +1,4 @@
-"""A folder of packages that apt can read: what each is, however its file is packed."""
+"""A folder of packages that apt can read, whatever compression its packages use."""
 
 import hashlib
 import subprocess
@@ -19,7 +19,7 @@ Maintainer: nobody <nobody@localhost>
 
 
 def make(folder, name, more, compression):
-    """Build a package; what devvm knows of it."""
+    """Build a package; return devvm's record of it."""
     tree = folder / name
     (tree / "DEBIAN").mkdir(parents=True)
     (tree / "DEBIAN" / "control").write_text(CONTROL.format(name=name, more=more))
@@ -36,7 +36,7 @@ def make(folder, name, more, compression):
 
 
 def index(folder, *packages):
-    """What the index says, by package."""
+    """The index's entries, by package."""
     FlatRepositories().index(folder, PackageSet(packages=packages))
     paragraphs = (folder / "Packages").read_text().strip().split("\n\n")
     fields = [dict(line.split(": ", 1) for line in text.splitlines()) for text in paragraphs]

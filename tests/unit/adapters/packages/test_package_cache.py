@@ -1,4 +1,4 @@
-"""Packages that are kept: by content, whole or not at all, as long as somebody needs them."""
+"""The package cache: by content, written atomically, kept while somebody needs it."""
 
 import hashlib
 import os
@@ -52,7 +52,7 @@ def test_what_was_downloaded_is_there_for_the_next_build(cache, tmp_path):
         download(incoming, ACL)
     assert cache.take(ACL, tmp_path / "acl.deb")
     assert (tmp_path / "acl.deb").read_text() == "acl"
-    assert cache.take(ACL, tmp_path / "acl.deb")  # in place of what is there
+    assert cache.take(ACL, tmp_path / "acl.deb")  # replaces an existing file
 
 
 def test_half_a_file_does_not_count(cache, folder, tmp_path):
@@ -104,7 +104,7 @@ def test_what_nobody_needs_goes_and_what_somebody_needs_stays(cache, folder):
     cache.remember(OTHER, PackageSet(packages=(GIT,)))
     with cache.incoming() as incoming:
         download(incoming, ACL, GIT, NGINX)
-    assert cache.collect([], [], days=90) == 0  # both are of today
+    assert cache.collect([], [], days=90) == 0  # both are from today
     old = time.time() - 91 * 24 * 3600
     for path in (folder / "locks").iterdir():
         os.utime(path, (old, old))

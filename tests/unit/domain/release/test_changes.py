@@ -1,4 +1,4 @@
-"""What a release brings, in words that people read."""
+"""What a release changes, in words."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ PACKAGES = {
 
 
 def stack(files=None, packages=None):
-    """A stack with these texts in it."""
+    """A stack with these texts."""
     found = {"playbooks/site.yml": b"---\n- hosts: all\n"}
     for path, text in (files or {}).items():
         found[path] = text if isinstance(text, bytes) else text.encode()
@@ -51,19 +51,19 @@ def stack(files=None, packages=None):
 
 
 def told(old, new):
-    """The words between two texts, by path."""
+    """The changes between texts, by path."""
     return list(words(stack(old), stack(new)))
 
 
 def upgraded(named=(), **versions):
-    """The words of packages that change; `named` by a role."""
+    """The changes for upgraded packages; roles name those in `named`."""
     new = {name: v for name, v in {**PACKAGES, **versions}.items() if v}
     role = {"roles/x/vars/main.yml": f"x_packages: [{', '.join(named)}]"}
     return list(words(stack(role, PACKAGES), stack(role, new)))
 
 
 def with_version(start, version):
-    """Every package of PACKAGES that begins like that, in another version."""
+    """All packages in PACKAGES with this prefix, in another version."""
     return {name: version for name in PACKAGES if name.startswith(start)}
 
 

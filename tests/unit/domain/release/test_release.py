@@ -1,4 +1,4 @@
-"""A release is its content."""
+"""A release is identified by its content."""
 
 import shutil
 from datetime import UTC, datetime

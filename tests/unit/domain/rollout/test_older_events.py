@@ -1,4 +1,4 @@
-"""Records of rollouts as devvm wrote them before events had kinds beside their sentences."""
+"""Records of rollouts from before events had fields besides their sentences."""
 
 import json
 from datetime import date, datetime, timedelta
@@ -46,7 +46,7 @@ def test_why_it_was_paused(log, why, cause):
 
 
 def test_quiet_hours_that_are_waited_for(log):
-    at = datetime.fromisoformat(AT).astimezone()  # the host's clock is what the sentence has
+    at = datetime.fromisoformat(AT).astimezone()  # the sentence has the time on the host's clock
     for hours in (2, 20):
         until = (at + timedelta(hours=hours)).replace(second=0, microsecond=0)
         title = f"quiet hours until {until:%H:%M}"

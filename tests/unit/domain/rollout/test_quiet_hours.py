@@ -1,4 +1,4 @@
-"""Quiet hours: read as people write them, and when they end, across summer time too."""
+"""Quiet hours: parsing, and when they end, also across changes of summer time."""
 
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -19,7 +19,7 @@ def hours(*texts):
 
 
 def ends(now, *texts, fold=0):
-    """When it ends, as a clock in Berlin shows it, with the offset; None: it is not quiet."""
+    """When quiet hours end, in Berlin with the offset; None if it isn't quiet."""
     end = quiet_hours.until(hours(*texts), at(now, fold))
     return end and end.isoformat(timespec="minutes")
 

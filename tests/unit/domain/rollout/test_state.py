@@ -1,4 +1,4 @@
-"""What is known of a rollout, added up."""
+"""The state of a rollout, computed from events."""
 
 from devvm.domain.rollout.plan import Plan, Terms, Wave
 from devvm.domain.rollout.state import Record, Tally, VmProgress, VmState

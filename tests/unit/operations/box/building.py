@@ -1,4 +1,4 @@
-"""What boxes are built with, in memory."""
+"""The tools that build boxes, in memory."""
 
 import hashlib
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ GIB = 1024**3
 
 
 def package(name, version="1"):
-    """A package whose file says which it is."""
+    """A package whose file states its name and version."""
     content = f"{name} {version}".encode()
     return Package(
         name=name, architecture="amd64", version=version, size=len(content), archive="main",
@@ -29,20 +29,20 @@ KERNEL = package("linux-image-6.1.0-1-cloud-amd64", "6.1")
 
 
 class Mirror:
-    """A mirror of what Debian has today, and of files that it still has."""
+    """A mirror with Debian's packages of today, and older files it still has."""
 
     def __init__(self):
         self.packages = PackageSet(packages=(package("nginx"), KERNEL))
         self.up = True
         self.files = {}
         self.asked = []
-        self.needed = None  # of a repository; all of it where that is not said
+        self.needed = None  # needed packages of a repository; None for all
 
     def source_lines(self):
         return ["deb http://mirror.test/debian bookworm main"]
 
     def move(self, *packages):
-        """Other versions come, and the ones before are gone."""
+        """Publish other versions; the previous ones disappear."""
         self.packages = PackageSet(packages=(*packages, KERNEL))
 
     def resolve(self, packages, *, detail, log):
@@ -73,7 +73,7 @@ class Repositories:
 
 
 class Tools:
-    """What boxes are built with, in memory; `fail_at` makes one of them fail."""
+    """The tools that build boxes, in memory; `fail_at` makes one fail."""
 
     def __init__(self, writer, state):
         self.calls = []
@@ -149,7 +149,7 @@ class Tools:
 
 
 class Ansible:
-    """Changes something the first time, then what a test says."""
+    """Changes something the first time, then what a test sets."""
 
     def __init__(self):
         self.results = []
@@ -165,7 +165,7 @@ def build(world, **options):
 
 
 def leftovers(world):
-    """Whatever a box left on the host outside the build's own folder."""
+    """Anything left on the host outside the build folder."""
     found = [str(path) for path in world.state.boxes.iterdir()]
     found += [str(path) for path in world.state.vms.iterdir()]
     found += sorted(world.host.volumes) + sorted(world.host.domains)
@@ -173,7 +173,7 @@ def leftovers(world):
 
 
 def lock(world, monkeypatch, packages):
-    """Give the stack in hand a `packages.lock`."""
+    """Give the working tree a `packages.lock`."""
     path = world.state.root / "packages.lock"
     path.write_text(packages.text())
     monkeypatch.setattr(assets, "package_lock", lambda: path)

@@ -1,4 +1,4 @@
-"""Which packages a box gets, where they come from, and how long they are kept."""
+"""Which packages a box gets, where they come from, and how long they are cached."""
 
 import os
 import time
@@ -25,7 +25,7 @@ def of_yesterday(world, made):
 def test_a_mirror_that_has_moved_makes_another_release_of_the_same_stack(world):
     first = of_yesterday(world, build(world))
     world.tools.mirror.move(NEWER)
-    assert in_hand.find(world.services) == first  # create and rebuild go on with it
+    assert in_hand.find(world.services) == first  # create and rebuild keep using it
     second = build(world)
     assert first.release != second.release
     assert (first.content, second.packages["nginx"]) == (second.content, "2")
@@ -75,7 +75,7 @@ def test_a_lock_that_can_not_be_had_names_the_packages_and_two_ways_on(world, mo
     assert leftovers(world) == []
     newest = build(world, newest=True)
     assert newest.packages == world.tools.mirror.packages.versions
-    assert in_hand.find(world.services) is None  # the lock still says something else
+    assert in_hand.find(world.services) is None  # the lock still names other packages
 
 
 def test_a_lock_that_lacks_what_roles_declare_says_how_to_write_it_again(world, monkeypatch):

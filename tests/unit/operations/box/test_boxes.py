@@ -1,4 +1,4 @@
-"""`devvm box`: registered only when verified, gone without a trace when not, kept while in use."""
+"""`devvm box`: registered only if verified, removed completely if not, kept while in use."""
 
 from dataclasses import replace
 
@@ -45,7 +45,7 @@ def test_a_built_box_is_registered_with_what_is_known_of_it(world):
 
 
 def test_a_candidate_is_judged_by_its_own_packages(world):
-    """Those that a mirror had today are not those of production's hosts, and are no failure."""
+    """Packages that the mirror updated since production's capture are not failures."""
     made = build(world)
     assert world.services.verifier.packages == made.packages != {}
 
@@ -133,7 +133,7 @@ def test_a_build_killed_while_it_put_its_folder_away_leaves_nothing_after_the_ne
     folder = world.state.build / working_tree.content()
     (folder / "root").mkdir(parents=True)
     world.tools.calls.clear()
-    build(world)  # the box is there
+    build(world)  # the box exists
     assert not folder.exists()
     assert world.tools.calls == []
 
@@ -166,7 +166,7 @@ def test_a_person_s_vm_of_such_a_name_is_left_alone(world):
     made = build(world)
     world.create("dev1")
     domain = world.host.domains.pop("dev1.devvm.test")
-    facts = replace(domain.facts, name="boxcheck-01234567")  # an older devvm took the name
+    facts = replace(domain.facts, name="boxcheck-01234567")  # the name an older devvm used
     fqdn = "boxcheck-01234567.devvm.test"
     world.host.domains[fqdn] = replace(domain, name=fqdn, facts=facts)
     assert boxes.verify(world.services, made.release, world.run("box verify")).passed
@@ -260,7 +260,7 @@ def test_a_box_whose_record_is_lost_is_taken_up_again_under_its_vms(world):
     assert boxes.list_boxes(world.services) == []
     world.tools.calls.clear()
     again = build(world)
-    assert "packages" not in world.tools.calls  # not built: the same image
+    assert "packages" not in world.tools.calls  # not built again: the image is the same
     assert (again.release, again.image_sha256) == (made.release, made.image_sha256)
     assert (again.packages, world.store.package_set(again)) == (
         made.packages, world.tools.mirror.packages
@@ -298,7 +298,7 @@ def test_the_image_under_vms_is_never_replaced_by_another_of_the_same_name(world
     world.host.domains["dev1.devvm.test"] = replace(domain, disks=(disk,))
     for path in sorted(made.path.parent.iterdir()):
         path.unlink()
-    world.host.added_boxes.clear()  # of Vagrant's copy, too
+    world.host.added_boxes.clear()  # Vagrant's copy, too
     with pytest.raises(UsageError, match="need it"):
         build(world)
     assert name in world.host.volumes

@@ -1,4 +1,4 @@
-"""Stages of a build: what is finished is used again, and nothing that it no longer holds for."""
+"""Stages of a build: a finished one is reused, unless its inputs have changed."""
 
 import json
 
@@ -27,7 +27,7 @@ class Silent:
 
 
 class Pipeline:
-    """Three stages; the second makes no file, as one that changes what the first made."""
+    """Three stages; the second makes no file, like one that changes the first one's result."""
 
     def __init__(self, folder):
         self.folder = folder

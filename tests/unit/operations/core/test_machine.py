@@ -1,4 +1,4 @@
-"""A VM by its name, whether it is there or not."""
+"""A VM by its name, whether it exists or not."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""doctor: what happened behind devvm's back is recognised, said, and fixed."""
+"""doctor: finds, reports and fixes what happened behind devvm's back."""
 
 import shutil
 from dataclasses import replace
@@ -31,7 +31,7 @@ def fix(world):
 
 
 def fixed(world, kind, subject="dev1"):
-    """It is found, looking changes nothing, fixing fixes it, and the data is there."""
+    """The problem is found, looking changes nothing, `--fix` fixes it, and the data is kept."""
     before = world.picture()
     assert (kind, subject) in found(world)
     assert world.picture() == before
@@ -168,7 +168,7 @@ def test_lost_facts(world):
     facts = world.vm().metadata
     domain = world.host.domains["dev1.devvm.test"]
     saved = world.state.vm("dev1") / "domain.xml"
-    # what libvirt writes; the host in memory has definitions of its own
+    # as libvirt writes them; the host in memory has its own format
     saved.write_text(f"{saved.read_text()}<uuid>{domain.uuid}</uuid>")
     world.host.domains["dev1.devvm.test"] = replace(domain, facts=None)
     assert ("facts", "dev1") in found(world)
@@ -188,7 +188,7 @@ def test_the_domain_of_a_create_that_was_killed_is_devvm_s_own(world):
     with pytest.raises(Killed):
         world.create("dev2")
     world.again()
-    assert world.host.domains["dev2.devvm.test"].facts is None  # as Vagrant made it
+    assert world.host.domains["dev2.devvm.test"].facts is None  # as Vagrant defined it
     assert found(world) == [("unfinished", "dev2")]
     with world.state.lock("dev2", "create dev2"):
         assert found(world) == []
@@ -217,7 +217,7 @@ def test_orphaned_volumes_go_to_the_trash_and_are_not_deleted(world):
 
 
 def lose(world):
-    """The domain and the folder of dev1 are gone at once."""
+    """Remove dev1's domain and folder at once."""
     del world.host.domains["dev1.devvm.test"]
     shutil.rmtree(world.state.vm("dev1"))
 

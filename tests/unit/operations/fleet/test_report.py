@@ -1,4 +1,4 @@
-"""The fleet at a glance: how far behind VMs are, what fails where, what the host has left."""
+"""The fleet report: how far behind VMs are, failed checks, free resources of the host."""
 
 from dataclasses import replace
 

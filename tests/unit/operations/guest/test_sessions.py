@@ -1,4 +1,4 @@
-"""Who is logged in to a VM, asking them, and what they answer: the script on real terminals."""
+"""Active users of a VM, questions to them, and their answers: the script on real terminals."""
 
 import os
 import pty
@@ -22,7 +22,7 @@ RELEASE = "2026.11.23-1a2b3c4d5e6f"
 
 
 class Guest:
-    """A machine with terminals of its own, whose accounts' homes are in a folder."""
+    """A machine with its own terminals, whose home directories are in a folder."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -40,10 +40,10 @@ class Guest:
         return home
 
     def terminal(self, login, *, idle=0, in_utmp=True):
-        """A terminal that somebody is logged in on; the end that the person looks at, its name."""
+        """A terminal with a logged-in user; returns the end the user sees, and its name."""
         master, slave = pty.openpty()
         self.ends += [master, slave]
-        tty.setraw(slave)  # as an editor has it
+        tty.setraw(slave)  # like an editor
         path = Path(os.ttyname(slave))
         (self.folder / "dev" / "pts" / path.name).symlink_to(path)
         then = time.time() - idle
@@ -89,7 +89,7 @@ def guest(tmp_path):
 
 @pytest.fixture
 def machine(tmp_path, guest):
-    """A VM dev1, which is this machine as far as its terminals and homes are concerned."""
+    """A VM dev1 that is this machine, as far as terminals and homes are concerned."""
     world = World(tmp_path / "world")
     world.create()
     return Machine(replace(world.services, shell=guest), "dev1")
@@ -212,7 +212,7 @@ def test_people_answer_with_a_file(machine, guest):
     os.utime(ann / "update-now", (1, 1))
     assert sessions.answer(machine) == "later"
     os.utime(ann / "update-later", (0, 0))
-    assert sessions.answer(machine) == "now"  # which ann said last
+    assert sessions.answer(machine) == "now"  # ann's latest answer
     os.utime(ann / "update-later", (1, 1))
     assert sessions.answer(machine) == "later"
 

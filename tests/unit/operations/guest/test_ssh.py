@@ -1,4 +1,4 @@
-"""What a VM's folder holds: read by the tools that will read it."""
+"""The files in a VM's folder, read by the tools they are for."""
 
 import base64
 import re

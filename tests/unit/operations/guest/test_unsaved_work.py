@@ -1,4 +1,4 @@
-"""What a rebuild would put out of sight: told, or said that it is not known."""
+"""Work that a rebuild would move to the trash: listed, or reported as unknown."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def dev1(tmp_path):
 
 def test_what_the_guest_prints_is_read():
     found = unsaved_work.parse(PRINTED)
-    app, stash = found.checkouts  # the clean one is no risk
+    app, stash = found.checkouts  # the clean one is not at risk
     assert (app.path, app.changes, app.commits, app.stashes) == ("/home/ann/app", 2, 1, 0)
     assert not app.on_data_disk
     assert (stash.path, stash.stashes, stash.on_data_disk) == ("/srv/with space", 3, True)
@@ -36,7 +36,7 @@ def test_what_the_guest_prints_is_read():
     assert found.any
 
 
-NOISE = (  # seen beside what a person had changed
+NOISE = (  # found on a VM, beside what a person had changed
     "/var/lib/dpkg/lock", "/var/lib/dpkg/status-old", "/var/lib/dpkg/triggers/Lock",
     "/var/lib/dpkg/info/htop.list", "/var/lib/apt/extended_states", "/var/lib/logrotate/status",
     "/etc/ld.so.cache", "/etc/passwd-", "/etc/.pwd.lock", "/var/lib/sudo/lectured/1000",

@@ -1,4 +1,4 @@
-"""`production capture`: all hosts or nothing, the file before it, the key."""
+"""`production capture`: all hosts or nothing, the previous file, the key."""
 
 import datetime
 import threading
@@ -29,7 +29,7 @@ class Reporter:
 
 
 class Hosts:
-    """Hosts as an adapter shows them; `failing` are those that can't be seen."""
+    """Hosts as the adapter returns them; those in `failing` can't be observed."""
 
     def __init__(self, areas, failing=(), together=1):
         self.areas, self.failing = areas, failing
@@ -117,7 +117,7 @@ def test_a_layer_is_what_is_beyond_what_is_below(tmp_path):
     assert done.manifest.areas == {"package": {"b": {"version": "1"}}}
     assert done.manifest.only_if == ("engineer",)
     again, _ = do(Hosts({"dev1": more}), layer, "dev1", over=(base,))
-    assert again.manifest.only_if == ("engineer",)  # as it was
+    assert again.manifest.only_if == ("engineer",)  # unchanged
 
 
 @pytest.mark.parametrize("text", ["[", "format: 7\n"])

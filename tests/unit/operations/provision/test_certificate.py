@@ -1,4 +1,4 @@
-"""A VM's certificate: renewed before it ends, and spoken of where nothing else renews it."""
+"""A VM's certificate: renewed before it expires, and mentioned if nothing else renews it."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,16 +12,16 @@ from devvm.operations.provision import certificate
 from devvm.operations.vm import clone, fix, lifecycle, rebuild, snapshots
 from tests.support.world import World
 
-#: A midnight may pass during a test, and changes nothing that is asserted.
+#: Midnight may pass during a test without affecting it.
 TODAY = datetime.now(UTC).date()
 
 
 def day(days):
-    """The day after so many days."""
+    """The date in this many days."""
     return (TODAY + timedelta(days=days)).isoformat()
 
 
-#: As the world's CA signs.
+#: When certificates signed by the world's CA today expire.
 FRESH = {day(days) for days in (823, 824, 825)}
 
 
@@ -37,7 +37,7 @@ def noted(world, name="dev1"):
 
 
 def ends(world, until):
-    """Let the certificate of dev1 end on some day, in fact and as it is noted."""
+    """Make dev1's certificate expire on some day, in fact and in its metadata."""
     vm = world.services.domains.vm("dev1")
     facts = replace(vm.metadata, certificate_until=until)
     world.services.domains.set_metadata(vm.uuid, facts)
@@ -89,7 +89,7 @@ def test_a_vm_starts_though_its_certificate_can_not_be_renewed(world):
 
 
 def test_what_is_installed_is_whole_and_new(world):
-    """Private keys travel nowhere: the certificate is for the key that is there."""
+    """Private keys stay in the VM: the certificate is for its existing key."""
     scripts = []
     was = world.services.shell.run
 
@@ -110,7 +110,7 @@ def test_what_is_installed_is_whole_and_new(world):
 
 
 def test_a_new_root_gets_what_the_old_one_would_have_lost(world):
-    """The data disk outlives every root; an old certificate on it would fail every rebuild."""
+    """The data disk outlives every root; an expired certificate on it would fail every rebuild."""
     ends(world, day(-1))
     request = rebuild.RebuildRequest(
         name="dev1", engineer=world.services.domains.vm("dev1").metadata.owner
@@ -168,7 +168,7 @@ def test_doctor_says_why_it_could_not_be_renewed(world):
 
 @pytest.mark.parametrize("check", ["tls/site/trusted", "tls/site/days-left"])
 def test_verify_fix_renews_one_that_clients_do_not_take(world, check):
-    """Whatever day is noted: another CA may have signed it."""
+    """Whatever date is recorded: another CA may have signed it."""
     ends(world, day(400))
     outcomes = iter([Outcome.FAILED, Outcome.PASSED])
     world.services.verifier.check = lambda *_, **__: (

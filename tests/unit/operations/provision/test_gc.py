@@ -1,4 +1,4 @@
-"""Tidying up: layers that nobody needs are merged, what has expired goes, nothing else does."""
+"""Garbage collection: merges unneeded layers, deletes what has expired, and nothing else."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ LONG_AGO, ONE_DAY = "2020-01-01T00:00:00+00:00", "2999-01-01T00:00:00+00:00"
 
 @pytest.fixture
 def dev1(tmp_path):
-    """A VM whose data disk is three layers: `one` in the lowest, `three` in the newest."""
+    """A VM whose data disk has three layers: `one` in the lowest, `three` in the top one."""
     world = World(tmp_path)
     world.create()
     for label in ("one", "two"):
@@ -218,7 +218,7 @@ def test_a_snapshot_never_expires_whatever_is_written_in_it(dev1):
 
 def test_purging_says_what_is_gone_and_leaves_what_is_needed(dev1):
     kept = snapshots.find(dev1.machine(), "two")
-    assert gc.purge(dev1.services, kept) == []  # all of it lies under the VM
+    assert gc.purge(dev1.services, kept) == []  # all of it is below the VM's layers
     assert everything(dev1) == ["one", "two", "three"]
     lifecycle.stop(dev1.services, "dev1", dev1.run("stop dev1"))
     one = snapshots.find(dev1.machine(), "one")

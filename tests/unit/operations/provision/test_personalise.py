@@ -1,4 +1,4 @@
-"""Who makes a VM its engineer's own: the program of its box, or Ansible."""
+"""Who personalises a VM: the program in its box, or Ansible."""
 
 from dataclasses import replace
 
@@ -66,7 +66,7 @@ def test_data_are_brought_up_only_where_they_are_of_another_release(world):
 
 
 def test_a_vm_that_people_have_worked_on_is_ansibles(world):
-    """Somebody may have changed the program there."""
+    """Somebody may have changed the program in such a VM."""
     world.shell.personalises = True
     make(world)
     run = world.run("verify dev1")

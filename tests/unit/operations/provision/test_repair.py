@@ -1,4 +1,4 @@
-"""What is lost of a VM on this host is made again: its folder, its key, its domain."""
+"""Lost parts of a VM on this host are recreated: its folder, its key, its domain."""
 
 import secrets
 import shutil
@@ -84,7 +84,7 @@ def test_one_that_is_off_takes_the_new_key_when_it_starts(dev1):
     assert "authorize_key" not in dev1.host.calls
     lifecycle.start(dev1.services, "dev1", dev1.run("start dev1"))
     assert dev1.host.guests[dev1.vm().uuid].oem_string == ssh.oem_string(key)
-    assert any(key in argv for _, argv in dev1.shell.asked)  # and the engineer's account
+    assert any(key in argv for _, argv in dev1.shell.asked)  # also to the engineer's account
 
 
 def test_one_whose_agent_does_not_answer_says_what_to_do(dev1):
@@ -196,7 +196,7 @@ def test_it_has_the_newest_layers_whatever_was_written_down(dev1):
 def test_garbage_of_a_killed_operation_is_not_taken_for_its_data(dev1):
     off(dev1)
     vm = dev1.vm()
-    for token in ("00000000", "zzzzzzzz"):  # nobody has removed it; a name is no order
+    for token in ("00000000", "zzzzzzzz"):  # nobody removed it; names have no order
         dev1.host.volumes[f"dev1.devvm.test-data.{token}.qcow2"] = Layer()
     dev1.host.domains.pop(vm.fqdn)
     found = repair.redefine(dev1.machine())

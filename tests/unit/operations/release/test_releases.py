@@ -1,4 +1,4 @@
-"""`devvm release`: on record only what its box passes against; nothing else changes on the way."""
+"""`devvm release`: records only what its box passes against, and changes nothing else."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ OTHER = "2026.01.01-aaaaaaaaaaaa"
 
 @pytest.fixture
 def world(tmp_path):
-    """A host with the box of the stack in hand, verified against the production in hand."""
+    """A host with the working tree's box, verified against the working tree's production."""
     made = World(tmp_path)
     made.box = replace(
         made.box,
@@ -36,14 +36,14 @@ def create(world, **more):
 
 
 def an_earlier_release(world, name=OTHER, **more):
-    """A release on record from before, of another stack."""
+    """A recorded earlier release of another stack."""
     record = Release(release=name, created_at="2026-01-01T00:00:00+00:00", created_by="joe", **more)
     world.releases.write(record)
     return record
 
 
 def checked_vms(world):
-    """How many VMs were made for a check."""
+    """How many VMs were created for a check."""
     return world.host.calls.count("verify")
 
 

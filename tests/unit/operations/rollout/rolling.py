@@ -1,4 +1,4 @@
-"""Rollouts on a fleet in memory, carried out here and now."""
+"""Rollouts on a fleet in memory, run directly."""
 
 from datetime import date
 
@@ -42,7 +42,7 @@ def pin(world, name):
 
 
 def somebody_is_quicker(world, name, do):
-    """Do something just before the rollout gets a VM's lock."""
+    """Do something just before the rollout takes a VM's lock."""
     lock = world.state.lock
 
     def locking(which, command):
@@ -55,7 +55,7 @@ def somebody_is_quicker(world, name, do):
 
 
 def ask_after_two(rollout, request):
-    """Ask for something as soon as two VMs are done."""
+    """Make a request as soon as two VMs are done."""
     note = rollout.note
 
     def noting(*arguments, **facts):

@@ -1,4 +1,4 @@
-"""A release on its way to a fleet in memory: waves, gate, owners' wishes, control."""
+"""A rollout to a fleet in memory: waves, gate, owners' requests, control."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A rollout that is killed at every step of it, and resumed: it ends as if nothing had been."""
+"""A rollout is killed at every step and resumed, and ends as if nothing had happened."""
 
 from contextlib import suppress
 from datetime import date
@@ -19,12 +19,12 @@ from tests.support.world import RELEASE, Killed
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """No host dies here, only processes: what they wrote is there, on the disk or not."""
+    """Skip fsync: only processes die here, not the host."""
     monkeypatch.setattr("os.fsync", lambda _descriptor: None)
 
 
 class MortalLog(RolloutLog):
-    """A process can be killed just before an event is written, and just after."""
+    """A log whose process can be killed just before or just after an event is written."""
 
     def __init__(self, folder, host):
         super().__init__(folder)
@@ -92,7 +92,7 @@ def killed(tmp_path, *, every=1, **how):
             if record is not None:
                 yield number, world, record
             continue
-        if world.host.dead:  # killed in the last thread of all
+        if world.host.dead:  # killed in the last thread
             yield number, world, resume(world)
             continue
         return

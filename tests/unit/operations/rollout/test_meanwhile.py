@@ -1,4 +1,4 @@
-"""What others do to a VM while a rollout is on its way to it."""
+"""What others do to a VM before a rollout reaches it."""
 
 import threading
 from datetime import date
@@ -86,7 +86,7 @@ def test_a_vm_that_is_destroyed_before_it_is_noted_as_due_is_left(world):
 
 
 def test_a_pin_set_while_a_rollout_ends_stays(world):
-    """What is due is forgotten then, and nothing else."""
+    """The end clears the due update, and nothing else."""
     names = world.fleet(3, off=("dev002",))
     world.verifier.failing.add((names[2], NEW))
 
@@ -116,7 +116,7 @@ def test_a_pin_set_after_a_due_update_failed_stays(world):
 
     def noting(text):
         note(text)
-        if "is back on" in text:  # the last thing that the update does
+        if "is back on" in text:  # the last thing the update does
             somebody_is_quicker(world, "dev002", lambda: pin(world, "dev002"))
 
     world.reporter.note = noting

@@ -1,4 +1,4 @@
-"""Telling of a rollout: everybody who is configured, and nobody can hold it up."""
+"""Notifications of a rollout: sent to everybody configured; nobody can delay it."""
 
 import dataclasses
 import json
@@ -17,7 +17,7 @@ MESSAGE = Message(kind="start", rollout="r1", release="r", at="t", by="jane", te
 
 
 class Heard:
-    """A sender that remembers."""
+    """A sender that records messages."""
 
     name = "heard"
 
@@ -41,7 +41,7 @@ class Failing:
 
 
 class Hanging:
-    """A sender that comes to no end until it is let go."""
+    """A sender that hangs until it is released."""
 
     name = "hanging"
 

@@ -1,4 +1,4 @@
-"""pin, unpin: a VM that no rollout changes for a while, and who wants that."""
+"""pin, unpin: no rollout changes the VM for a while, and who wants that."""
 
 from dataclasses import replace
 from datetime import date, timedelta
@@ -150,7 +150,7 @@ def test_a_pin_outlives_a_rebuild_the_trash_and_a_domain_that_is_deleted(dev1):
     unpin(dev1)
     pin(dev1, reason="the newest")
     saved = dev1.state.vm("dev1") / "domain.xml"
-    number = int(saved.read_text().split()[1])  # the world's definitions are numbers
+    number = int(saved.read_text().split()[1])  # definitions are numbers in this world
     assert dev1.host.definitions[number - 1].facts.pin_reason == "the newest"
 
 

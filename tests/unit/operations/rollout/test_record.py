@@ -1,4 +1,4 @@
-"""The record of a rollout, as a dying host or a full disk leaves it."""
+"""The record of a rollout after the host died or the disk was full."""
 
 import json
 import resource
@@ -26,7 +26,7 @@ def events_file(world, log):
 
 
 def add(world, log, content):
-    """What some other writer leaves in the record, or a host that dies while it writes."""
+    """Append what another writer, or a host that died while writing, leaves in the record."""
     with events_file(world, log).open("ab") as file:
         file.write(content)
 

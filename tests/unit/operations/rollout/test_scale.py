@@ -1,4 +1,4 @@
-"""A rollout over 500 VMs, with failures sprinkled in."""
+"""A rollout to 500 VMs, with some failures."""
 
 from dataclasses import replace
 from datetime import date
@@ -62,7 +62,7 @@ def test_500_vms_each_end_as_they_should(tmp_path):
 
 
 def test_each_vm_costs_the_same_however_many_there_are(tmp_path):
-    """In changes of the host, which are what takes time; bench/rollout.py measures the rest."""
+    """Counts changes to the host, which take the time; bench/rollout.py measures the rest."""
     costs = {}
     for count in (20, 80):
         world = FleetWorld(tmp_path / str(count), watch_disks=False)

@@ -1,4 +1,4 @@
-"""A box's image, whole wherever it is needed; what is damaged is put there again."""
+"""A box's image: intact wherever it is needed; replaced if it is damaged."""
 
 import pytest
 

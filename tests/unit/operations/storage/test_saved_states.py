@@ -1,4 +1,4 @@
-"""Layers and saved states: what is set aside, what is needed, what is garbage."""
+"""Layers and saved states: what is saved, what is needed, what is garbage."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -157,7 +157,7 @@ def test_volumes_without_a_vm_are_put_into_the_trash_once(dev1):
 def test_lost_volumes_are_still_known_for_what_they_are_once_libvirt_has_them(dev1):
     vm = dev1.vm()
     data = [disk for disk in vm.disks if disk.role == DATA]
-    for token in ("11111111", "22222222"):  # the data are many layers, the root is one
+    for token in ("11111111", "22222222"):  # the data disk has many layers, the root one
         top = saved_states.put_layers(dev1.services, vm.fqdn, data, token)
         data = [replace(data[0], path=top[DATA])]
     dev1.services.domains.undefine(vm.fqdn)

@@ -1,7 +1,7 @@
-"""Every operation, failed, interrupted and killed at every step, and then typed again.
+"""Every operation, failed, interrupted and killed at every step, then run again.
 
-A step is whatever changes something on the host. `tests/kill` does the same with real processes
-and a real libvirt, at the boundaries only that one has.
+A step is anything that changes something on the host. `tests/kill` does the same with real
+processes and a real libvirt, at fewer points.
 """
 
 import shutil
@@ -97,7 +97,7 @@ def with_replaced(world):
 
 
 def there(world, note="mine"):
-    """The VM runs, with its data, and everything is in order."""
+    """The VM runs, has its data, and everything is in order."""
     vm = world.vm()
     assert vm.state is VmState.RUNNING
     assert vm.metadata.ready
@@ -194,8 +194,7 @@ OPERATIONS = {
     "clone": (with_vm, do_clone, cloned),
     "resize": (with_vm, do_resize, resized),
 }
-#: Operations whose whole effect is there as soon as their last step but one is done: what is left
-#: of them after a failure is not undone.
+#: Operations that are complete after their last step but one: a failure after that is not undone.
 FORWARD = {
     "destroy", "destroy --purge", "recover", "recover --item", "snapshot create",
     "snapshot delete", "snapshot restore", "resize", "trash empty",
@@ -209,7 +208,7 @@ GONE = {"destroy", "destroy --purge", "recover", "trash empty of one that was de
 
 @pytest.fixture(params=OPERATIONS)
 def operation(request, tmp_path):
-    """An operation, as often as a test wants it, each time in a world of its own."""
+    """An operation that a test can run repeatedly, each time in a new world."""
     prepare, act, right = OPERATIONS[request.param]
     worlds = iter(range(1000))
 
@@ -248,8 +247,9 @@ def test_killed_at_every_step_and_typed_again(operation):
         right(world)
 
 
-#: What operations have written down for themselves since devvm 0.1, beside `operation` and
-#: `started_at`. A journal may be of an older devvm, so nobody may want more, or call it otherwise.
+#: What operations have written to their journals since devvm 0.1, besides `operation` and
+#: `started_at`. A journal may be from an older devvm, so no key may be required in addition, or
+#: renamed.
 WRITTEN_DOWN = {
     "create": {"command", "uuid", "token", "release"},
     "destroy": {"command", "purge", "token", "uuid"},
@@ -282,7 +282,7 @@ def test_every_operation_that_a_journal_may_name_can_be_ended():
 
 
 def act_unless_done(world, act, right, where):
-    """Type it again; where all had been done before the kill, it may say so."""
+    """Run it again; it may fail if everything had been done before the kill."""
     try:
         act(world)
     except OperationError:
@@ -304,13 +304,13 @@ def test_failed_at_every_step_it_leaves_nothing_half_done(operation, failure):
             act(world)
         except type(failure):
             pass
-        else:  # the step was one of tidying up, which is for later
+        else:  # it was a clean-up step, which is left for later
             gc.collect(world.machine(), world.run("later"))
             right(world)
             continue
         world.host.fail_number = 0
         after = world.picture()
-        if _stable(after) != _stable(before):  # past the point from which it goes on
+        if _stable(after) != _stable(before):  # past the point of no return
             where = world.host.calls[number - 1 :]
             try:
                 in_order(world)
@@ -322,14 +322,14 @@ def test_failed_at_every_step_it_leaves_nothing_half_done(operation, failure):
 
 
 def _stable(picture):
-    """Without what a start changes, and what is kept of runs."""
+    """The picture without what a start changes, and without records of runs."""
     return {part: value for part, value in picture.items() if part != "journals"}
 
 
 def test_killed_and_then_another_command(operation):
     name, begin, act, _ = operation
     if name in GONE:
-        return  # the VM is not there before or after
+        return  # there is no VM before or after
     for number in range(1, steps(begin, act) + 1):
         world = begin()
         world.host.fail_number, world.host.failure = number, Killed()
@@ -339,12 +339,12 @@ def test_killed_and_then_another_command(operation):
         lifecycle.start(world.services, "dev1", world.run("start dev1"))
         assert world.read("dev1", "home/note") in {"mine", "changed since"}
         assert world.vm().state is VmState.RUNNING
-        if world.state.journal("dev2") is None:  # a clone's journal is the clone's
+        if world.state.journal("dev2") is None:  # a clone has its own journal
             in_order(world)
 
 
 def test_killed_at_every_step_and_its_journal_lost(operation):
-    """Nothing but what libvirt knows is left: doctor fixes it, and every command works again."""
+    """Only libvirt's state is left: doctor fixes it, and every command works again."""
     name, begin, act, _ = operation
     for number in range(1, steps(begin, act) + 1):
         world = begin()

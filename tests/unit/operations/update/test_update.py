@@ -1,4 +1,4 @@
-"""Bringing one VM to a release, by either way, and back."""
+"""Updating one VM to a release, by either strategy, and back."""
 
 from dataclasses import replace
 from datetime import date

@@ -1,4 +1,4 @@
-"""Every VM of a host checked side by side: what is seen, what is kept, and how it is stopped."""
+"""Checks of all VMs of a host in parallel: results, what is kept of them, interrupts."""
 
 import signal
 import threading
@@ -24,7 +24,7 @@ FAILED = replace(PASSED, outcome=Outcome.FAILED, message="it is off")
 
 
 class Verifier:
-    """Does what a test wants with each VM, and notes how many it looks at together."""
+    """Does what a test wants for each VM, and counts how many are checked at once."""
 
     def __init__(self, behave):
         self._behave = behave
@@ -86,7 +86,7 @@ def all_well(name, detail, log):
 
 def test_as_many_as_wanted_are_checked_together_and_no_more(tmp_path):
     fleet = Fleet(tmp_path, "dev1", "dev2", "dev3", "dev4", "dev5", "dev6")
-    three = threading.Barrier(3, timeout=20)  # breaks unless three are looked at together
+    three = threading.Barrier(3, timeout=20)  # breaks unless three are checked at once
 
     def behave(name, detail, log):
         three.wait()
@@ -187,7 +187,7 @@ def test_what_is_neither_on_nor_off_does_not_run(tmp_path):
 
 @pytest.fixture
 def ctrl_c():
-    """Interrupts the main thread as a terminal does."""
+    """Interrupt the main thread, like a terminal."""
     previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     main = threading.main_thread().ident
     yield lambda: signal.pthread_kill(main, signal.SIGINT)
@@ -201,7 +201,7 @@ def talk_for_ever(name, detail, log):
 
 
 def wait_for_a_command(name, detail, log):
-    """As the suite does that waits for a VM which does not answer."""
+    """Act like the suite waiting for a VM that doesn't answer."""
     pid_file = log.with_suffix(".pid")
     process.stream(["sh", "-c", f"echo $$ > {pid_file}; exec sleep 600"], detail, log=log)
 

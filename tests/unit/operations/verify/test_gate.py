@@ -1,4 +1,4 @@
-"""What a person is told where something does not pass: whose task it is, and how to go on."""
+"""What a failed check means to a person: who has to fix it, and what to do next."""
 
 from dataclasses import replace
 

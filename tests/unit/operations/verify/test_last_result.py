@@ -1,4 +1,4 @@
-"""What is kept of a VM's last check, for those who look at many VMs."""
+"""What is kept of a VM's last check, for overviews of many VMs."""
 
 import errno
 import json
@@ -134,7 +134,7 @@ def test_a_check_succeeds_where_its_result_can_not_be_kept(world, file, monkeypa
     assert not report.passed
     assert file.read_text() == before
     file.unlink()
-    file.mkdir()  # what can't be replaced
+    file.mkdir()  # can't be replaced by a file
     monkeypatch.undo()
     assert not verify.verify(world.services, "dev1", world.run("verify dev1")).passed
     assert kept(world) is None

@@ -1,4 +1,4 @@
-"""clone: a second VM with the first one's data and an identity of its own."""
+"""clone: a second VM with the first one's data and its own identity."""
 
 import base64
 import io
@@ -26,7 +26,7 @@ from tests.support.world import World
 
 
 class Shell:
-    """Lets in whom a guest would let in, and does in it what clone asks for."""
+    """Admits the keys that a guest would, and does what clone asks for."""
 
     def __init__(self, world):
         self.world, self.inner = world, world.shell

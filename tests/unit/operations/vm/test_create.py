@@ -1,4 +1,4 @@
-"""create: checks first, undone when it fails, and what a killed one left is undone by the next."""
+"""create: checks first, undone if it fails; the next one cleans up after a killed one."""
 
 import json
 import os
@@ -142,7 +142,7 @@ def test_keep_leaves_what_failed_for_a_look(world):
         make(world, keep=True)
     assert "dev1.devvm.test" in world.remnants("dev1")
     assert any("devvm destroy dev1" in note for note in world.reporter.notes)
-    assert world.state.journal("dev1") is None  # no other command clears it away
+    assert world.state.journal("dev1") is None  # no other command removes it
 
 
 def test_undoing_that_fails_is_said_and_done_by_the_next(world, monkeypatch):
@@ -242,7 +242,7 @@ def test_too_little_space(world):
     with pytest.raises(HostNotReadyError, match="not enough space"):
         make(world)
     assert world.remnants("dev1") == []
-    world.host.volumes[f"box-{RELEASE}.img"] = Layer()  # the box is there already
+    world.host.volumes[f"box-{RELEASE}.img"] = Layer()  # the box already exists
     assert make(world).vm.metadata.ready
 
 

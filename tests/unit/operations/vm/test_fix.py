@@ -1,4 +1,4 @@
-"""`verify --fix`: the roles concerned, and what is left."""
+"""`verify --fix`: which roles are applied, and what remains."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def world(tmp_path):
 
 
 def finding(world, *reports):
-    """The suite finds one report after the other."""
+    """Make the suite return these reports, one after the other."""
     answers = iter(reports)
     world.services.verifier.check = lambda *_, **__: next(answers)
 

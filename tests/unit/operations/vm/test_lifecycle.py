@@ -1,4 +1,4 @@
-"""list, show, start, stop, restart, and the ways in."""
+"""list, show, start, stop, restart, and access."""
 
 import pytest
 
@@ -61,7 +61,7 @@ def test_stop_and_start(dev1):
         "start dev1",
     ]
     calls = dev1.host.calls
-    # a VM that is off does not say goodbye to a connection that was kept open
+    # a VM that is off can't close a connection that was kept open
     assert calls.index("disconnect dev1-vagrant") < calls.index("shutdown")
     assert calls.index("ensure_network") < calls.index("start") < calls.index("wait")
 

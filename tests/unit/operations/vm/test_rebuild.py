@@ -1,4 +1,4 @@
-"""rebuild: a new root, the old data; the old VM back unless the new one passes."""
+"""rebuild: a new root with the old data; the old VM is restored unless the new one passes."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""rebuild and what went before it: earlier states, snapshots, older VMs, killed attempts."""
+"""rebuild and the VM's past: earlier states, snapshots, older VMs, killed attempts."""
 
 from dataclasses import replace
 
@@ -41,7 +41,7 @@ def killed(world, step):
 
 
 def power_cut(world):
-    """The host goes down, and the VMs with it."""
+    """Cut the host's power, and that of its VMs."""
     for fqdn, domain in world.host.domains.items():
         world.host.domains[fqdn] = replace(domain, state=VmState.SHUTOFF, live=())
     check = world.verifier.check
@@ -121,7 +121,7 @@ def test_one_that_was_killed_at_its_end_does_not_stand_for_another_release(dev1)
 
 
 def do_until_last_step(world):
-    """Kill it after it passed: all that is left is to move the old state to the trash."""
+    """Kill it after the checks passed: all that is left is to move the old state to the trash."""
     close = world.state.close_journal
 
     def kill(name):

@@ -1,4 +1,4 @@
-"""resize: larger, at once where the VM runs; never smaller."""
+"""resize: enlarges, at once if the VM runs; never shrinks."""
 
 import pytest
 

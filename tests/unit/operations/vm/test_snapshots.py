@@ -1,4 +1,4 @@
-"""snapshot: a moment of a VM, kept under a name; the VM runs on, and can go back."""
+"""snapshot: a named state of a VM; the VM keeps running, and can be restored."""
 
 from dataclasses import replace
 
@@ -151,7 +151,7 @@ def test_delete_leaves_the_vm_and_the_others_as_they_are(dev1):
         dev1.write("dev1", f"only/{label}", "x")
         take(dev1, label)
     delete(dev1, "two")
-    assert sorted(labels(dev1)) == ["one", "three"]  # of the same second
+    assert sorted(labels(dev1)) == ["one", "three"]  # from the same second
     assert dev1.unused() == []
     assert dev1.read("dev1", "home/note") == "three"
     for label in ("one", "three"):

@@ -1,4 +1,4 @@
-"""destroy, recover, trash: gone and back, and gone for good only when that was asked for."""
+"""destroy, recover, trash: moved away and back, and deleted permanently only if asked to."""
 
 from dataclasses import replace
 
@@ -76,7 +76,7 @@ def test_back_it_is_the_same_vm_with_a_new_key(dev1):
     assert dev1.host.domains[vm.fqdn].oem_string == ssh.oem_string(key)
     assert (dev1.state.vm("dev1") / "Vagrantfile").is_file()
     assert not dev1.host.domains[vm.fqdn].read_only
-    assert any("ann" in argv for _, argv in dev1.shell.asked)  # let in to the engineer's account
+    assert any("ann" in argv for _, argv in dev1.shell.asked)  # admitted to the engineer's account
 
 
 def test_its_snapshots_come_back_with_it(dev1):
@@ -232,7 +232,7 @@ def test_what_create_kept_for_a_look_can_be_destroyed_whatever_it_was(tmp_path):
         with pytest.raises(OperationError):
             world.create(keep=True)
         world.again()
-        if world.vm() is not None:  # without a domain there is nothing to look at: undone
+        if world.vm() is not None:  # without a domain there is nothing to look at, so it was undone
             destroy(world, purge=True)
         assert world.remnants("dev1") == [], step
         assert create.create(

@@ -1,4 +1,4 @@
-"""Collectors and probes, on this machine and on recorded answers."""
+"""Collectors and probes, on this machine and on recorded output."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ SAMPLES = (
 
 
 def plainly(text):
-    """As `common.redact`, without its look for words before the patterns."""
+    """Like `common.redact`, without searching for words before the patterns."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(common, "_ACROSS_LINES", ("",))
         return common.redact(text)
@@ -160,7 +160,7 @@ def test_files_directories_and_links(tmp_path):
 def test_a_huge_file_is_not_read(tmp_path):
     found = {}
     with (tmp_path / "huge").open("wb") as file:
-        file.truncate(files.READ + 1)  # a hole
+        file.truncate(files.READ + 1)  # a sparse file
     files.look(f"{tmp_path}/huge", {}, found)
     assert found[f"{tmp_path}/huge"].keys() == {"mode", "owner", "size"}
 
@@ -207,7 +207,7 @@ def test_programs_that_were_changed_are_told_by_their_package(tmp_path):
     os.utime(info / "tool.list", (1, 1))
     packages._INFO, packages._CODE = str(info), (str(code),)
     assert packages._changed(inside.run) == {"tool": [f"{code}/bad"]}
-    os.utime(code / "bad", (0, 0))  # as an archive has it: not hashed
+    os.utime(code / "bad", (0, 0))  # as from an archive: not hashed
     assert packages._changed(inside.run) == {}
 
 
@@ -297,7 +297,7 @@ def test_units():
     found = units.collect({}, run)["unit"]
     assert found["a.service"] == {"enabled": "enabled", "state": "active (running)"}
     assert "b.service" not in found
-    assert "c.service" not in found  # what the hour decides
+    assert "c.service" not in found  # its state depends on the time of day
     assert found["d.service"]["state"] == "failed (failed)"
     assert "e.slice" not in found
     assert "user@0.service" not in found
@@ -431,7 +431,7 @@ def test_the_configuration_that_nginx_reads():
 
 @pytest.mark.parametrize("title", [b"nginx: worker process", b"python3\0/usr/bin/gunicorn\0x:app"])
 def test_a_process_that_ends_while_it_is_looked_at_is_left_out(monkeypatch, title):
-    """Its settings are told all the same, and every other server's."""
+    """Its settings are still reported, and so is every other server."""
     monkeypatch.setattr(os, "listdir", lambda _: ["7"])
     monkeypatch.setattr(common, "read", lambda path: title if path.endswith("cmdline") else None)
     assert settings._start("7") is None
@@ -470,7 +470,7 @@ def test_an_unknown_validator_is_said():
 
 @contextmanager
 def serving(answer):
-    """Answer the first connection on the loopback with these bytes."""
+    """Answer the first connection on loopback with these bytes."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve():

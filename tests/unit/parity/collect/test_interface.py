@@ -1,6 +1,6 @@
-"""Collectors and probes have the form that devvm expects; what they cost a guest.
+"""Collectors and probes follow their protocols, and import little in a guest.
 
-mypy holds the modules below against the protocols; the tests see that none is left out.
+mypy checks the modules below against the protocols; the tests check that none is missing here.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ PROBES: Mapping[str, Probe] = {
     "http": http,
     "moved": moved,
 }
-#: Slow to import in a guest that is emulated, or not there at all: a guest does not have devvm.
+#: Slow to import in an emulated guest, or not available there: a guest doesn't have devvm.
 TOO_DEAR = ("typing", "pathlib", "dataclasses", "devvm.parity.collect.interface", "pydantic")
 
-#: Loads what is sent to a machine as `inside.main` does, and tells which modules that took.
+#: Loads what is sent to a machine as `inside.main` does, and prints the modules this imported.
 LOAD = """
 import json, sys
 texts = json.load(sys.stdin)
@@ -100,6 +100,6 @@ def test_what_runs_in_a_guest_loads_where_devvm_is_not_and_imports_nothing_dear(
 
 
 def test_a_companys_collector_means_its_annotations_as_they_stand() -> None:
-    """`inside` postpones its own; compile() would pass that on."""
+    """`inside` postpones its own annotations; compile() would pass that on."""
     collector = inside.load("companys", "class A:\n    value: int\n")
     assert collector.A.__annotations__ == {"value": int}

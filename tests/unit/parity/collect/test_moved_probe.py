@@ -1,4 +1,4 @@
-"""What the machine tells of packages that moved: on this one, and on made-up folders."""
+"""The probe of packages that moved: on this machine, and on made-up folders."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_users_are_told_as_sysusers_d_asks_for_them(monkeypatch):
         ("cmdstat_config|get:calls=1\r\ncmdstat_get:calls=2\r\n", True),
         ("cmdstat_config|get:calls=1\r\ncmdstat_config|set:calls=1\r\n", False),
         ("cmdstat_config|resetstat:calls=1\r\n", False),
-        ("cmdstat_config:calls=1\r\n", False),  # before 7, which does not tell them apart
+        ("cmdstat_config:calls=1\r\n", False),  # before 7, which doesn't list subcommands
         ("cmdstat_module|load:calls=1\r\n", False),
         ("cmdstat_replicaof:calls=1\r\n", False),
     ],

@@ -1,4 +1,4 @@
-"""What changed from one manifest to another."""
+"""What changed between two manifests."""
 
 import pytest
 
@@ -12,7 +12,7 @@ def of(areas=None, **more):
 
 
 def one(old, new, area="unit", item="x"):
-    """The one change of an item's facts."""
+    """The only change of an item's facts."""
     found = between(of({area: {item: old}}), of({area: {item: new}}))
     assert found
     (change,) = found.changes

@@ -1,4 +1,4 @@
-"""Whose a difference is: what is proven to come with a package that moved, and what is not."""
+"""Attribution: what is proven to come with a package that moved, and what isn't."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from devvm.parity.production.manifest import Layers, Manifest
 FILE = {"mode": "0644", "owner": "root:root"}
 PROGRAM = {"mode": "0755", "owner": "root:root"}
 UNIT = "/usr/lib/systemd/system"
-#: What dpkg says of `p`, which moved from 1 to 2.
+#: What dpkg reports about `p`, which moved from 1 to 2.
 P = {
     "paths": [
         "/etc/p", "/etc/p/new.conf", "/etc/p/known.conf", "/etc/cron.d/p", "/usr/sbin/server",
@@ -60,9 +60,9 @@ EVIDENCE = {
 
 
 def explain(area, item, expected, found, *, evidence=EVIDENCE, others=(), release=None):
-    """The package that explains a difference, of a machine where only `p` moved.
+    """The package that explains a difference on a machine on which only `p` moved.
 
-    `others`: `(area, item, expected, found)` of what is there besides.
+    `others`: `(area, item, expected, found)` of other items there.
     """
     production, machine = {}, {}
     every = [(area, item, expected, found), *others]
@@ -90,7 +90,7 @@ def explain(area, item, expected, found, *, evidence=EVIDENCE, others=(), releas
         ({"version": "1"}, {"version": "2"}, {"p": "2"}, True),
         ({"version": "1"}, {"version": "2"}, {"p": "3"}, False),  # somebody upgraded it
         ({"version": "1"}, {"version": "2"}, {"q": "2"}, False),  # somebody installed it
-        ({"version": "1"}, {"version": "2"}, {}, False),  # the release is not known
+        ({"version": "1"}, {"version": "2"}, {}, False),  # the release is unknown
         ({"version": "1", "origin": "A"}, {"version": "2", "origin": "B"}, {"p": "2"}, True),
         ({"version": "2", "origin": "A"}, {"version": "2", "origin": "B"}, {"p": "2"}, False),
         ({"version": "2", "origin": "A"}, {"version": "2", "origin": "B"}, {"q": "2"}, False),
@@ -100,7 +100,7 @@ def explain(area, item, expected, found, *, evidence=EVIDENCE, others=(), releas
         ({"version": "1"}, {"version": "2", "changed": ["/usr/bin/p"]}, {"p": "2"}, False),
         ({"version": "1"}, {"version": "2", "status": "unpacked"}, {"p": "2"}, False),
         ({"version": "1"}, None, {"q": "2"}, True),
-        ({"version": "1"}, None, {"p": "1"}, False),  # somebody took it out
+        ({"version": "1"}, None, {"p": "1"}, False),  # somebody removed it
     ],
 )
 def test_a_package_has_moved_that_is_as_in_the_release(expected, found, release, moved):
@@ -166,18 +166,18 @@ FILES = [
     ("/etc/p/", None, PROGRAM, True),
     ("/etc/p/", None, {**PROGRAM, "mode": "0777"}, False),
     ("/etc/mine/", None, PROGRAM, False),
-    # dpkg keeps no rights: what is unusual of a vendor's file may have been changed.
+    # dpkg records no rights, so unusual ones of a vendor's file may be somebody's change.
     (f"{UNIT}/known.service", None, packaged(mode="0755"), False),
     (f"{UNIT}/known.service", None, {"package": "p", "missing": True}, False),
     ("/usr/sbin/server", None, {"mode": "4755", "owner": "root:root"}, False),
     ("/etc/p/dropped.conf", packaged(), None, True),
-    ("/etc/p/known.conf", packaged(), None, False),  # it brings it: somebody took it away
+    ("/etc/p/known.conf", packaged(), None, False),  # the package still has it: somebody removed it
     ("/etc/q.conf", {**FILE, "package": "q"}, None, False),
     ("/etc/p/written.conf", {**FILE, "sha256": "aa"}, None, False),
     ("/etc/p/left.conf", packaged(), {**FILE, "sha256": "aa"}, True),
     ("/etc/p/left.conf", packaged(), {**FILE, "mode": "0600", "sha256": "aa"}, False),
     ("/etc/p/edited.conf", packaged(), {**FILE, "sha256": "aa"}, False),
-    ("/etc/p/known.conf", {**FILE, "sha256": "aa"}, packaged(), False),  # a role wrote it there
+    ("/etc/p/known.conf", {**FILE, "sha256": "aa"}, packaged(), False),  # a role wrote it
     ("/etc/p/known.conf", {**FILE, "package": "q"}, packaged(), False),  # q did not move
     (f"{UNIT}/multi-user.target.wants/pulled.service", None, {"link": "../pulled.service"}, True),
     (f"{UNIT}/multi-user.target.wants/pulled.service", None, {"link": "../known.service"}, False),
@@ -195,14 +195,14 @@ UNITS = [
     ("new.service", None, {**STARTED, "file": "0123"}, False),
     ("new.service", None, {**STARTED, "drop-ins": {"/x": "as packaged: q"}}, True),
     ("new.service", None, {**STARTED, "drop-ins": {"/x": "0123"}}, False),
-    ("known.service", None, STARTED, False),  # enabled by somebody: no script's record
+    ("known.service", None, STARTED, False),  # somebody enabled it; no script recorded that
     ("pulled.service", None, {**STARTED, "enabled": "static"}, True),
     ("known.service", None, {**STARTED, "enabled": "static"}, False),
     ("mine.service", None, {**STARTED, "file": "as packaged: q"}, False),
     ("gone.service", STARTED, None, True),
     ("gone.service", {**STARTED, "file": "as packaged: q"}, None, False),
-    ("known.service", STARTED, None, False),  # stopped and disabled by somebody
-    ("at@1.service", STARTED, None, False),  # the template is there
+    ("known.service", STARTED, None, False),  # somebody stopped and disabled it
+    ("at@1.service", STARTED, None, False),  # its template exists
     ("of@1.service", STARTED, None, True),
     ("known.service", STARTED, {**STARTED, "enabled": "disabled"}, False),
     ("known.service", STARTED, {**STARTED, "file": "0123"}, False),
@@ -218,11 +218,11 @@ UNITS = [
 SETTINGS = [
     ("mariadb/fresh", None, {"value": "1"}, True),
     ("mariadb/default", {"value": "1"}, {"value": "2"}, True),
-    ("mariadb/fresh", {"value": "1"}, {"value": "2"}, False),  # by something else that was set
+    ("mariadb/fresh", {"value": "1"}, {"value": "2"}, False),  # because of another setting
     ("mariadb/set", {"value": "1"}, {"value": "2"}, False),
     ("mariadb/set", None, {"value": "2"}, False),
     ("mariadb/gone", {"value": "1"}, None, True),
-    ("mariadb/audit_file", {"value": "1"}, None, False),  # somebody took a plugin out
+    ("mariadb/audit_file", {"value": "1"}, None, False),  # somebody removed a plugin
     ("mariadb/account x@y", None, {"locked": False}, False),
     ("redis/hz", {"value": "1"}, {"value": "2"}, True),
     ("redis/fresh", None, {"value": "2"}, True),
@@ -314,7 +314,7 @@ def test_a_package_that_did_not_move_or_was_changed_explains_nothing(
 
 
 def test_a_package_of_which_the_machine_tells_nothing_explains_nothing():
-    """That it brings a file no more is no proof where its list could not be read."""
+    """That a file isn't in its list proves nothing if the list could not be read."""
     for area, item, expected, found, _ in CASES:
         evidence = {**EVIDENCE, "packages": {}}
         assert explain(area, item, expected, found, evidence=evidence) is None
@@ -420,7 +420,7 @@ def authorities(*lines, **more):
     [
         (authorities("mozilla/Old.crt"), authorities("mozilla/New.crt"), True),
         (authorities("mozilla/Old.crt"), authorities("mozilla/Other.crt"), False),
-        (authorities("mozilla/New.crt"), authorities(), False),  # it brings it
+        (authorities("mozilla/New.crt"), authorities(), False),  # the package has it
         (authorities("mozilla/Old.crt"), authorities("!mozilla/Old.crt"), False),
         (authorities("mozilla/Old.crt"), authorities("mozilla/New.crt", mode="0666"), False),
         (authorities("a.crt"), {**FILE, "sha256": "aa"}, False),

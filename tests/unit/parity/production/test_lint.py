@@ -1,4 +1,4 @@
-"""What is not good about a manifest."""
+"""Problems of a manifest."""
 
 import hashlib
 import re
@@ -12,7 +12,7 @@ from devvm.parity.production.roles import Roles
 
 
 def redact(text):
-    """Hides what follows `password = ` or `password=`."""
+    """Hide what follows `password = ` or `password=`."""
     found = re.findall(r"password ?= ?(\S+)", text)
     return re.sub(r"(password ?= ?)\S+", r"\1{secret}", text), found
 
@@ -84,7 +84,7 @@ def test_comments_on_their_own_lines_are_in_order(text):
     ("text", "line"),
     [
         ("format: 1\nareas:\n  unit:\n    b: {}\n    a: {}\n", 4),
-        (ORDERED + "    a: {state: active}\n", 6),  # a key that is there twice
+        (ORDERED + "    a: {state: active}\n", 6),  # a duplicate key
         (ORDERED.replace("a: {state: active}", "a: {state: active} # why"), 4),
         (ORDERED.replace("a: {state: active}", "a:\n      state: active"), 4),
         (ORDERED.replace("format: 1\n", ""), 1),
@@ -100,7 +100,7 @@ def test_out_of_order(text, line):
 def test_comments_in_a_text_are_text():
     text = dump(of({"file": {"/x": {"content": "# one\n# two\nx # three\n"}}}))
     assert order(text) is None
-    assert order(text.replace("# two", "# 2")) is None  # it says so, in order
+    assert order(text.replace("# two", "# 2")) is None  # it says so, and is in order
     assert layout.comments_inside(text) == []
 
 

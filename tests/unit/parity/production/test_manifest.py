@@ -1,4 +1,4 @@
-"""The manifest: its form, its layers, what a comparison says, what a capture makes of hosts."""
+"""The manifest: its format, layers, comparing, capturing."""
 
 import datetime
 import json
@@ -41,7 +41,7 @@ def test_the_shipped_manifests_are_well_formed(overlay):
 
 
 def test_a_vm_may_have_its_packages_from_another_mirror_than_production():
-    """Which one is the host's configuration (`box.mirror`)."""
+    """The mirror is part of the host's configuration (`box.mirror`)."""
     layers = production.load(assets.production(), "dev").layers
     vm = layers.of({"engineer": False, "identity": True, "container": False, "data_disk": True})
     assert set(vm.varying("file", "/etc/apt/sources.list")) == {"content", "sha256"}
@@ -144,7 +144,7 @@ def test_a_difference_in_words(expected, found, words):
     ("expected", "found"),
     [
         ({"v": "1"}, {"v": "1"}),
-        ({"v": None}, {"v": "1"}),  # it can't be told there
+        ({"v": None}, {"v": "1"}),  # unknown there
         ({"v": "1"}, {"v": None}),
         ({"mode": "1", "secret": None}, {"mode": "1", "secret": "x"}),
         ({"mode": "1"}, {"mode": "1", "secret": None}),
@@ -172,7 +172,7 @@ def test_a_machines_own_words_are_no_difference():
     expected = {"content": "server {host};\nuser {engineer}\n", "sha256": "of that"}
     found = {"content": "server dev1.devvm.test;\nuser jane\n", "sha256": "of this"}
     assert compare(expected, found, tokens) is None
-    # A word that is a login here, and stands for itself there.
+    # The same word is a login here, and an ordinary word in the manifest.
     assert compare({"v": "jane"}, {"v": "jane"}, tokens) is None
     assert compare({"v": "x"}, {"v": "jane"}, tokens)
     assert "user" in tokens.areas({"user": {"jane": {}}})

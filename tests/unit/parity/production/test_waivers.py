@@ -1,4 +1,4 @@
-"""Waivers: what they allow, when they fail themselves, and how one is written."""
+"""Waivers: what they allow, when they fail themselves, and how to write one."""
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path

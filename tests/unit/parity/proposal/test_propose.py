@@ -1,4 +1,4 @@
-"""From a manifest that is newer than the stack to what the roles must do otherwise."""
+"""What the roles must change to match a newer manifest."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def proposed(old, new, **more):
 
 
 def lines(area, item, old, new):
-    """What is to be done about one item; `...`: it is not there."""
+    """The tasks for one item; `...` if it doesn't exist."""
     was, now = ({area: {item: facts}} if facts is not ... else {} for facts in (old, new))
     return [task.words() for task in proposed(was, now).tasks]
 
@@ -213,7 +213,7 @@ def test_by_role_and_in_the_order_of_doing():
         "file": {"/etc/odd.conf": {"mode": "0644"}},
     }
     found = proposed({}, new).by_role()
-    assert list(found) == ["base", "nginx", "mariadb", "site"]  # the file says it is site's
+    assert list(found) == ["base", "nginx", "mariadb", "site"]  # the file belongs to site
     assert [task.area for task in found["nginx"]] == ["package", "unit"]
     assert found["site"][0].source == "roles/site/files/etc/odd.conf"
 
