@@ -1,4 +1,4 @@
-"""A real browser: headless Chromium, driven by its own protocol over two pipes."""
+"""A real browser: headless Chromium, controlled over pipes by its DevTools protocol."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-#: Seconds that the browser may take to start, or to answer.
+#: Timeout in seconds for the browser to start, or to answer.
 _TIMEOUT = 60
-#: What it says that is of interest: errors, and all that it asks anybody for.
+#: The events of interest: errors, exceptions and console messages.
 _COMPLAINTS = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
 
 
@@ -25,8 +25,8 @@ class Browser:
     """A browser with one page.
 
     Attributes:
-        complaints: What was written to its console, thrown, or refused by the page's policy.
-        requests: What the page asked for, by address.
+        complaints: Console messages, exceptions, and violations of the page's policy.
+        requests: The URLs that the page requested.
     """
 
     def __init__(self, to_browser: int, from_browser: int) -> None:
@@ -41,7 +41,7 @@ class Browser:
             self._call(f"{domain}.enable")
 
     def look(self, width: int, height: int = 900, *, dark: bool = False, media: str = "") -> None:
-        """Have a window of this size, in this scheme; with `media="print"`, on paper."""
+        """Set the window's size and colour scheme; with `media="print"`, render for paper."""
         self._call(
             "Emulation.setDeviceMetricsOverride",
             width=width, height=height, deviceScaleFactor=1, mobile=False,
@@ -50,19 +50,19 @@ class Browser:
         self._call("Emulation.setEmulatedMedia", media=media, features=[scheme])
 
     def scripts(self, *, on: bool) -> None:
-        """Whether pages' own scripts run."""
+        """Enable or disable the pages' own scripts."""
         self._call("Emulation.setScriptExecutionDisabled", value=not on)
 
     def open(self, url: str) -> None:
-        """Load a page anew, and wait until it is there."""
-        for address in ("about:blank", url):  # another fragment alone would not load it
+        """Load a page afresh, and wait until it is loaded."""
+        for address in ("about:blank", url):  # a different fragment alone would not reload it
             self._call("Page.navigate", url=address)
             self.wait(
                 f"location.href === {json.dumps(address)} && document.readyState === 'complete'"
             )
 
     def evaluate(self, script: str) -> Any:
-        """What an expression is, in the page; it may be a promise."""
+        """The value of a JavaScript expression in the page; promises are awaited."""
         answer = self._call(
             "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
         )
@@ -70,7 +70,7 @@ class Browser:
         return answer["result"].get("value")
 
     def wait(self, condition: str) -> None:
-        """Wait until an expression holds."""
+        """Wait until a JavaScript expression is true."""
         deadline = time.monotonic() + _TIMEOUT
         while not self.evaluate(condition):
             assert time.monotonic() < deadline, f"it never holds: {condition}"
@@ -90,11 +90,11 @@ class Browser:
             self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def type(self, text: str) -> None:
-        """Type into what has the focus."""
+        """Type into the focused element."""
         self._call("Input.insertText", text=text)
 
     def press(self, key: str) -> None:
-        """Press a key that has a name: `Enter`, `Tab`."""
+        """Press a named key: `Enter`, `Tab`."""
         code = {"Enter": 13, "Tab": 9}[key]
         text = {"Enter": "\r"}.get(key, "")
         for kind in ("keyDown", "keyUp"):
@@ -104,12 +104,12 @@ class Browser:
             )  # fmt: skip
 
     def screenshot(self, path: Path) -> None:
-        """The window as a picture."""
+        """Save a picture of the window."""
         picture = self._call("Page.captureScreenshot", format="png")["data"]
         path.write_bytes(base64.b64decode(picture))
 
     def pdf(self) -> bytes:
-        """The page on paper."""
+        """The page as a PDF."""
         return base64.b64decode(self._call("Page.printToPDF")["data"])
 
     def _call(self, method: str, **params: Any) -> dict[str, Any]:
@@ -141,11 +141,11 @@ class Browser:
 
 @contextmanager
 def browser(profile: Path, log: Path) -> Iterator[Browser]:
-    """Start it, with a profile of its own; end it.
+    """Start a browser with its own profile, and end it.
 
     Args:
         profile: A folder for its profile.
-        log: A file for what it writes.
+        log: A file for its output.
     """
     program = shutil.which("chromium")
     assert program, "there is no chromium: apt-get install chromium"
@@ -178,7 +178,7 @@ def browser(profile: Path, log: Path) -> Iterator[Browser]:
 
 
 def _pipe() -> tuple[int, int]:
-    """A pipe, with numbers that are none of those which the browser wants to have it by."""
+    """A pipe with descriptors other than those at which the browser expects its own."""
     ends = os.pipe()
     try:
         return tuple(fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in ends)

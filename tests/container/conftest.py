@@ -1,9 +1,9 @@
 """Debian containers with a real systemd, built and configured by devvm's own adapters.
 
-Most tests share one production container, and change it in the order of their files: it must
-survive an interrupted run (`test_boot.py`), is converged (`test_converge.py`), and is damaged and
-fixed (`test_drift.py`). Another container becomes an engineer's (`test_engineer.py`) and gets
-other packages (`test_update.py`).
+Most tests share one production container, and change it in the order of their files: a run is
+interrupted (`test_boot.py`), the container is converged (`test_converge.py`), damaged and fixed
+(`test_drift.py`). Another container becomes an engineer's (`test_engineer.py`) and gets other
+packages (`test_update.py`).
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ DEV_NAME = "devvm-test-dev"
 
 
 def differences(report: tuple[CheckResult, ...]) -> dict[str, str]:
-    """What a report finds otherwise than expected: the check's name and what it says.
+    """The failed checks of a report and their messages.
 
-    Not what Debian's mirrors had when the container was made, and another day would have otherwise.
+    Ignores packages that Debian's mirrors have updated since the container was made.
     """
     return {
         result.name: f"{result.outcome.value}: {result.message}"
@@ -44,7 +44,7 @@ def differences(report: tuple[CheckResult, ...]) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def state() -> Iterator[Path]:
-    """The tests' folder on this host, for one run at a time; what a killed run left is gone."""
+    """The tests' folder on this host, locked against other runs; removes what a killed run left."""
     if os.geteuid() != 0:
         pytest.fail("containers are booted by root: sudo bin/test container", pytrace=False)
     Mmdebstrap().check()  # says which program is missing
@@ -60,13 +60,13 @@ def state() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def log(tmp_path_factory) -> Path:
-    """Raw output of all tools; pytest keeps the folder of the last runs."""
+    """Raw output of all tools. pytest keeps the folders of the last runs."""
     return tmp_path_factory.mktemp("container") / "log"
 
 
 @pytest.fixture(scope="session")
 def root(state, log) -> Iterator[Path]:
-    """The root file system of the session."""
+    """The session's root file system."""
     with reference.unpacked(OVERLAY, log) as root:
         yield root
 
@@ -80,7 +80,7 @@ def machine(root, log) -> Iterator[Machine]:
 
 @dataclass(frozen=True)
 class Converged:
-    """A machine as in production: `playbooks/site.yml`, and nothing else, has been applied."""
+    """A machine like production: only `playbooks/site.yml` has been applied."""
 
     machine: Machine
     first: AnsibleResult
@@ -88,7 +88,7 @@ class Converged:
 
 @pytest.fixture(scope="session")
 def mirrors() -> dict[str, str]:
-    """The variables that the box build gives to the roles as well."""
+    """The variables for mirrors that the box build also passes to the roles."""
     return reference.mirrors()
 
 
@@ -99,9 +99,9 @@ def converged(machine, mirrors) -> Converged:
 
 @pytest.fixture(scope="session")
 def production(converged, tmp_path_factory) -> Path:
-    """What production is, captured from the converged container: of this day, on this host."""
+    """Production, captured from the converged container today, on this host."""
     folder = tmp_path_factory.mktemp("production")
-    # The shipped layers, and of the manifest what varies; no waivers.
+    # The shipped layers, and what varies in the shipped manifest; no waivers.
     shutil.copytree(assets.production(), folder, dirs_exist_ok=True)
     (folder / "waivers.yml").unlink()
     converged.machine.capture(folder / "manifest.yml")
@@ -110,11 +110,11 @@ def production(converged, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def development(state, log, mirrors) -> Iterator[Machine]:
-    """Another container, with the packages of the dev overlay too, converged."""
+    """Another converged container, which also has the packages of the dev overlay."""
     with (
         reference.unpacked(GUEST, log) as root,
         reference.booted(root, DEV_NAME, log) as machine,
     ):
         machine.apply("site.yml", **mirrors)
-        machine.apply("box.yml", "engineer")  # of its image what is not a virtual machine's
+        machine.apply("box.yml", "engineer")  # what isn't specific to virtual machines
         yield machine

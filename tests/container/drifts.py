@@ -1,4 +1,4 @@
-"""The catalogue of drifts: ways in which a host departs from production, and which checks fail.
+"""The catalogue of drifts: ways in which a host can depart from production, and which checks fail.
 
 A drift is one shell command, run as root; another command undoes it. `expected` names the checks
 that must fail: exactly those, and at least once each. Names may be shell patterns.

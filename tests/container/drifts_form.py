@@ -7,12 +7,12 @@ from dataclasses import dataclass
 NGINX = "/etc/nginx/nginx.conf"
 RELOAD = "systemctl daemon-reload"
 
-#: What a visitor and a monitor of the site get, all of it through the web server.
+#: What visitors and a monitor get from the site, through the web server.
 SITE = ("site/healthz/*", "site/revision")
 
 
-#: What commands may meddle with beyond the checks that must tell: a server started again has read
-#: all its files, a list of accounts is taken back as a whole.
+#: What commands may affect beyond the checks that must fail: a restarted server reads all its
+#: files, a list of accounts is restored as a whole.
 _THINGS = (
     "about", "apt", "chrony", "dpkg", "group", "issue", "mariadb", "memcached", "motd", "nginx",
     "passwd", "redis", "shadow", "ssh", "sudo", "/mnt",
@@ -21,14 +21,14 @@ _THINGS = (
 
 @dataclass(frozen=True)
 class Drift:
-    """One way to be wrong.
+    """One way to depart from production.
 
     Attributes:
-        name: What it is called.
-        apply: Shell commands that make it so; `$kept` is a path for what they keep.
-        undo: Those that take it back.
-        expected: The checks that must tell: names, or patterns as in a shell.
-        alone: It meddles with too much to be applied together with another one.
+        name: Its name.
+        apply: Shell commands that cause it; `$kept` is a path they may use to save something.
+        undo: Shell commands that undo it.
+        expected: The checks that must fail: names, or shell patterns.
+        alone: Whether it affects too much to be applied together with another one.
     """
 
     name: str
@@ -39,12 +39,12 @@ class Drift:
 
     @property
     def things(self) -> frozenset[str]:
-        """What its commands name: drifts that share one of these are not applied together."""
+        """What its commands mention; drifts that share one of these are not applied together."""
         return frozenset(thing for thing in _THINGS if thing in f"{self.apply};{self.undo}")
 
 
 def kept(name: str, paths: str, command: str, expected: tuple[str, ...], then: str = ":") -> Drift:
-    """Files (or folders) that a command changes or removes; `then` makes their program see it."""
+    """Files or folders changed or removed by a command; `then` makes their program notice."""
     return Drift(
         name,
         apply=f"tar -cf $kept -P {paths}; {command}; {then}",
@@ -56,7 +56,7 @@ def kept(name: str, paths: str, command: str, expected: tuple[str, ...], then: s
 def edited(
     name: str, path: str, script: str, expected: tuple[str, ...] = (), then: str = ":"
 ) -> Drift:
-    """A file changed by a sed script."""
+    """A file edited by a sed script."""
     return Drift(
         name,
         apply=f"cp --preserve=all {path} $kept; sed -i '{script}' {path}; {then}",
@@ -66,7 +66,7 @@ def edited(
 
 
 def nginx(name: str, script: str, *expected: str) -> Drift:
-    """The web server's configuration changed by a sed script, and in force."""
+    """The web server's configuration edited by a sed script, and reloaded."""
     also = ("setting/nginx/config", *expected)
     return edited(name, NGINX, script, also, then="systemctl reload nginx")
 
@@ -79,7 +79,7 @@ def added(
     then: str = ":",
     mode: str = "0440",
 ) -> Drift:
-    """A file that nobody asked for, in a folder that is there."""
+    """An unexpected file in an existing folder."""
     return Drift(
         name,
         apply=f"install -m {mode} /dev/null {path}; printf '{line}\\n' >{path}; {then}",
@@ -91,7 +91,7 @@ def added(
 def folder(
     name: str, path: str, file: str, line: str, expected: tuple[str, ...], then: str = ":"
 ) -> Drift:
-    """A file in a folder that was not there either."""
+    """A file in a new folder."""
     return Drift(
         name,
         apply=f"mkdir {path}; printf '{line}\\n' >{path}/{file}; {then}",
@@ -101,23 +101,23 @@ def folder(
 
 
 def chmod(name: str, path: str, mode: str, good: str, *also: str) -> Drift:
-    """Other rights; of a folder, the path ends in a slash."""
+    """Other permissions. A folder's path ends in a slash."""
     return Drift(name, f"chmod {mode} {path}", f"chmod {good} {path}", (f"file{path}", *also))
 
 
 def sql(name: str, statement: str, undo: str, *expected: str) -> Drift:
-    """Something done to the running database server."""
+    """A statement executed in the running database server."""
     return Drift(name, f'mariadb -e "{statement}"', f'mariadb -e "{undo}"', expected)
 
 
 def redis(name: str, key: str, value: str, good: str, *also: str) -> Drift:
-    """A setting of the running server; its file says what it always said."""
+    """A setting of the running server; its configuration file is unchanged."""
     command = f"redis-cli config set {key} {{}} | grep -qx OK"
     return Drift(name, command.format(value), command.format(good), (f"setting/redis/{key}", *also))
 
 
 def accounts(name: str, command: str, *expected: str) -> Drift:
-    """Something done to the files of users and groups."""
+    """A change to the files of users and groups."""
     names = "passwd shadow group gshadow subuid subgid"
     return Drift(
         name,

@@ -1,4 +1,4 @@
-"""Drifts of the servers: their configuration, how they run, what they answer."""
+"""Drifts of servers: their configuration, how they run, what they answer."""
 
 from __future__ import annotations
 

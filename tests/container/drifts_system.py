@@ -11,7 +11,7 @@ _LOGS_IN = "/var/lib/systemd/linger"
 
 
 def status(name: str, package: str, script: str) -> Drift:
-    """A package of which dpkg says something else."""
+    """A package with another status in dpkg's database."""
     of_it = f"/^Package: {package}$/,/^$/"
     return Drift(
         name,

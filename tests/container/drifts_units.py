@@ -25,7 +25,7 @@ RUNNING = (
     ),
     Drift(
         "mariadb-stopped",
-        "systemctl stop mariadb; systemctl restart memcached",  # which has the list of people
+        "systemctl stop mariadb; systemctl restart memcached",  # memcached has the list of people
         "systemctl start mariadb",
         (
             "unit/mariadb.service", "socket/tcp/3306", "setting/mariadb/*", "application/schema",
@@ -224,7 +224,7 @@ SOCKETS = (
     ),
     Drift(
         "another-program-on-the-exporters-port",
-        # It ends by its signal, and now and then in time to count as failed.
+        # The exporter exits on the signal, sometimes soon enough to count as failed.
         "systemctl stop prometheus-nginx-exporter;"
         "systemctl reset-failed prometheus-nginx-exporter ||:;"
         "systemd-run --quiet --collect --unit=rogue"

@@ -1,7 +1,7 @@
 """The reference hosts: containers that match production or a development machine.
 
-As a program (`bin/test reference`) it captures from them the manifests that the repository ships,
-after the roles change or Debian's mirrors move. What only virtual machines have is captured from
+As a program (`bin/test reference`), captures the manifests that the repository ships from them. Run
+it after the roles change or Debian's mirrors move. What only virtual machines have is captured from
 a VM: the program's last lines say how.
 """
 
@@ -42,9 +42,9 @@ from devvm.system import assets
 
 STATE = Path("/var/lib/devvm-test/container")
 
-#: Roles whose packages a host in production does not have.
+#: Roles whose packages production's hosts don't have.
 OVERLAY = {"devtools", "engineer", "guest"}
-#: What makes a root file system a virtual machine has no place in a container.
+#: What turns a root file system into a virtual machine has no place in a container.
 GUEST = {"guest"}
 
 MANIFEST = "manifest.yml"
@@ -61,7 +61,7 @@ class Machine:
     log: Path
 
     def apply(self, playbook: str, *tags: str, **variables) -> AnsibleResult:
-        """Apply a playbook of devvm's, or what has one of some tags."""
+        """Apply one of devvm's playbooks, or only its tasks with these tags."""
         ansible = Ansible(
             playbooks=assets.playbooks(),
             roles=assets.roles(),
@@ -74,12 +74,12 @@ class Machine:
     def check(
         self, production: Path, overlay: str = "none", *, packages: Mapping[str, str] | None = None
     ) -> tuple[CheckResult, ...]:
-        """Run the shipped parity suite, with what a folder says of production."""
+        """Run the shipped parity suite against a production folder."""
         suite = Testinfra(suite=assets.parity_suite(), production=production, overlay=overlay)
         return suite.check(self.target, detail=quiet, log=self.log, packages=packages)
 
     def packages(self) -> dict[str, str]:
-        """The versions of packages that are there."""
+        """The versions of the installed packages."""
         out = self.sh("dpkg-query --show --showformat='${Package} ${Version}\\n'")
         return dict(line.split() for line in out.splitlines())
 
@@ -102,7 +102,7 @@ class Machine:
         return capture.capture(hosts, plan, Run("capture", SilentReporter()), today)
 
     def sh(self, command: str, *, user: str = "root", timeout: float = 90) -> str:
-        """Run a shell command there, and return what it prints."""
+        """Run a shell command in the container, and return its output."""
         remote = shlex.join(["sudo", "-n", "-H", "-u", user, "sh", "-euc", command])
         done = subprocess.run(
             ["ssh", "-F", self.target.ssh_config, self.target.alias, remote],
@@ -117,12 +117,12 @@ class Machine:
 
 
 def mirrors() -> dict[str, str]:
-    """The variables that the box build gives to the roles as well."""
+    """The variables for mirrors that the box build also passes to the roles."""
     return config.load().box.role_variables
 
 
 def declared(without: set[str]) -> tuple[str, ...]:
-    """The packages that all roles but some declare."""
+    """The packages declared by all roles but these."""
     with tempfile.TemporaryDirectory() as folder:
         for role in assets.roles().iterdir():
             if role.is_dir() and role.name not in without:
@@ -131,7 +131,7 @@ def declared(without: set[str]) -> tuple[str, ...]:
 
 
 def _debs(archive: Apt, packages: PackageSet, log: Path) -> dict[Package, Path]:
-    """The files of packages: one root file system has most of its own in common with another."""
+    """The files of packages, cached: root file systems have most of them in common."""
     pool = STATE / "debs"
     pool.mkdir(exist_ok=True)
     found = {package: pool / f"{package.sha256}.deb" for package in packages}
@@ -144,7 +144,7 @@ def _debs(archive: Apt, packages: PackageSet, log: Path) -> dict[Package, Path]:
 
 
 def tarball(without: set[str], log: Path) -> Path:
-    """A Debian root with the packages that roles declare, kept from run to run."""
+    """A Debian root with the packages that roles declare, kept between runs."""
     packages = declared(without)
     box = config.load().box
     tool = Path(inspect.getfile(Mmdebstrap)).read_text(encoding="utf-8")
@@ -163,7 +163,7 @@ def tarball(without: set[str], log: Path) -> Path:
                 packages,
                 repository=repository,
                 sources=archive.source_lines(),
-                destination=path,  # appears whole, or not at all
+                destination=path,  # written atomically
                 detail=quiet,
                 log=log,
             )
@@ -172,7 +172,7 @@ def tarball(without: set[str], log: Path) -> Path:
 
 @contextmanager
 def unpacked(without: set[str], log: Path) -> Iterator[Path]:
-    """A root file system with the packages of all roles but some."""
+    """A root file system with the packages of all roles but these."""
     STATE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="root-", dir=STATE) as folder:
         root = Path(folder) / "root"
@@ -182,17 +182,17 @@ def unpacked(without: set[str], log: Path) -> Iterator[Path]:
 
 @contextmanager
 def booted(root: Path, name: str, log: Path) -> Iterator[Machine]:
-    """A booted container; shut down in order at the end, whatever failed."""
+    """A booted container; shut down properly at the end, even after a failure."""
     console = log.with_name(f"{name}-console")
     with Nspawn().booted(root, name=name, detail=quiet, log=console) as target:
         machine = Machine(target, log)
-        # Its network takes this from the host's, where libvirt may have turned it on.
+        # The container's network gets this from the host, where libvirt may have turned it on.
         machine.sh("sysctl --quiet --write net.ipv4.ip_forward=0")
         yield machine
 
 
 def stamp() -> dict[str, str]:
-    """A stamp such as devvm gives to a machine."""
+    """A stamp like those that devvm gives machines."""
     return {"release": "r1", "devvm": "0", "converged_at": "2026-01-02T03:04:05+00:00"}
 
 
@@ -208,7 +208,7 @@ def engineer(public_key: str) -> dict[str, object]:
 
 
 def new_key(path: Path) -> str:
-    """Make a key pair for logging in at `path`; the public half."""
+    """Make a key pair for logging in at `path`, and return the public key."""
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
     return path.with_name(f"{path.name}.pub").read_text().strip()
 
@@ -218,7 +218,7 @@ def quiet(text: str) -> None:
 
 
 def main() -> None:
-    """Capture what the repository ships, as far as containers have it."""
+    """Capture the shipped manifests, except what containers don't have."""
     production = assets.production()
     below = [production / name for name in (MANIFEST, DEVTOOLS, ENGINEER)]
     with tempfile.TemporaryDirectory() as folder:

@@ -1,8 +1,8 @@
-"""Tries drifts in rounds: several unrelated drifts, and one verification of the machine.
+"""Tries drifts in rounds: several unrelated drifts at once, and one verification of the machine.
 
-Each drift must fail as if it were alone: its own checks report it, and no check fails that does not
+Each drift must fail as if it were alone: its own checks fail, and no check fails that does not
 belong to the round. If a round fails, its drifts are tried one by one, so that a single drift is
-reported, not a round.
+reported rather than a round.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from tests.container.drifts_form import Drift
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was otherwise than a drift should be reported.
+    """How the failed checks differ from those expected for a drift.
 
     Attributes:
-        unconcerned: Checks that told and should not have, and what they said.
-        silent: Expected checks, as names or patterns, of which none told.
+        unconcerned: Checks that should not have failed, and their messages.
+        silent: Expected checks, as names or patterns, none of which failed.
     """
 
     unconcerned: Mapping[str, str]
@@ -33,14 +33,14 @@ class Verdict:
 
 @dataclass
 class Rounds:
-    """Tries drifts, when they are asked for.
+    """Tries drifts on demand.
 
     Attributes:
-        drifts: Those that will be asked for.
-        run: Runs a shell command on the machine, as root; raises where it fails.
-        look: The checks that tell now, and what they say.
-        folder: Where on the machine notes can be kept.
-        tried: How many drifts were tried together, by round; of one where it was tried alone.
+        drifts: The drifts that will be asked for.
+        run: Runs a shell command on the machine, as root; raises an exception if it fails.
+        look: Returns the checks that currently fail, and their messages.
+        folder: Where to keep notes on the machine.
+        tried: The number of drifts in each round so far; 1 for a drift tried alone.
     """
 
     drifts: Sequence[Drift]
@@ -51,19 +51,19 @@ class Rounds:
     _verdicts: dict[str, Verdict] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Decide which are tried together."""
+        """Decide which drifts are tried together."""
         self._round_of = {drift.name: some for some in together(self.drifts) for drift in some}
 
     def verdict(self, drift: Drift) -> Verdict:
-        """What was otherwise than expected when this drift was there.
+        """How the result of this drift differed from what was expected.
 
         Raises:
-            Exception: what `run` raises, of this drift's own commands.
+            Exception: the drift's own commands failed: what `run` raises.
         """
         if drift.name not in self._verdicts and len(some := self._round_of[drift.name]) > 1:
             try:
                 verdicts = self._try(some)
-            except AssertionError:  # a command failed, and all is undone
+            except AssertionError:  # a command failed, and everything was undone
                 verdicts = {}
             if len(verdicts) == len(some) and not any(verdicts.values()):
                 self._verdicts |= verdicts
@@ -99,7 +99,7 @@ class Rounds:
         return "\n".join(lines)
 
     def _undoing(self, drifts: Sequence[Drift]) -> str:
-        """A script that undoes those that were begun with, the last ones first, whichever fails."""
+        """A script that undoes drifts that were begun, in reverse order; failures don't stop it."""
         lines = ["failed="]
         for drift in reversed(drifts):
             begun = f"grep -qx {drift.name} {self.folder}/begun"
@@ -112,9 +112,9 @@ class Rounds:
 
 
 def together(drifts: Iterable[Drift]) -> list[list[Drift]]:
-    """Drifts in few rounds, of about the same size, of such as have nothing in common."""
+    """Group drifts that have nothing in common into few rounds of similar size."""
     rounds: list[list[Drift]] = []
-    # Those with most to tell and to name find a place first.
+    # Place those first that mention and affect most.
     for drift in sorted(drifts, key=lambda one: (-len(one.things), -len(one.expected), one.name)):
         free = [some for some in rounds if not any(_meet(drift, other) for other in some)]
         if free:
@@ -125,7 +125,7 @@ def together(drifts: Iterable[Drift]) -> list[list[Drift]]:
 
 
 def _meet(a: Drift, b: Drift) -> bool:
-    """Whether two drifts could be told by one check, or be in each other's way."""
+    """Whether two drifts could affect the same check, or interfere with each other."""
     return bool(
         a.alone
         or b.alone
@@ -135,7 +135,7 @@ def _meet(a: Drift, b: Drift) -> bool:
 
 
 def _overlap(a: str, b: str) -> bool:
-    """Whether a name could match both; rather too often than too seldom."""
+    """Whether a name could match both; errs on the side of yes."""
     if "*" not in a + b:
         return a == b
     a, b = a.partition("*")[0], b.partition("*")[0]

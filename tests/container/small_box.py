@@ -1,4 +1,4 @@
-"""Builds the box of a small stack with the real tools and reports each step; made to be killed.
+"""Builds the box of a small stack with the real tools, and reports each step; made to be killed.
 
     python small_box.py FOLDER [RELEASE]
 
@@ -44,7 +44,7 @@ TASKS = """\
 
 
 def make_stack(folder: Path) -> None:
-    """Make the stack that is built."""
+    """Create the stack to build."""
     for path, text in {
         "playbooks/box.yml": PLAYBOOK,
         "roles/small/tasks/main.yml": TASKS,
@@ -56,18 +56,18 @@ def make_stack(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class SmallMirror:
-    """A mirror of the tests' own, that has what the stack needs.
+    """The tests' own mirror, with what the stack needs.
 
     Attributes:
         stack: The mirror.
-        address: Where it is served.
+        address: Its URL.
     """
 
     stack: StackMirror
     address: str
 
     def settings(self, file: Path) -> Path:
-        """Write a configuration with this mirror."""
+        """Write a configuration that uses this mirror."""
         address = self.address
         file.write_text(
             f'[box]\nmirror = "{address}/debian"\nsecurity_mirror = "{address}/debian-security"\n'
@@ -78,7 +78,7 @@ class SmallMirror:
 
 @contextmanager
 def served() -> Iterator[SmallMirror]:
-    """Have the mirror up until the block ends; its packages are kept from run to run."""
+    """Serve the mirror until the block ends; its packages are kept between runs."""
     made = stack_mirror.ensure(_MIRROR, PACKAGES.split(), news=False)
     with made.mirror.served() as server:
         yield SmallMirror(made, server.base)
@@ -90,7 +90,7 @@ def say(text: str) -> None:
 
 
 class Teller:
-    """Says each step in a line."""
+    """Prints a line for each step."""
 
     def __init__(self):
         self.phase = ""
@@ -110,7 +110,7 @@ class Teller:
 
 
 class NoLibvirt:
-    """No VMs, no volumes, and Vagrant knows no box."""
+    """No VMs, no volumes, no boxes in Vagrant."""
 
     def driver(self, wanted):
         return Driver.QEMU, "emulation runs everywhere"

@@ -1,4 +1,4 @@
-"""A container does not outlive the process that booted it, nspawn, or a test run."""
+"""A container doesn't outlive the process that booted it, nspawn, or a test run."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from tests.container.conftest import NAME
 
 pytestmark = pytest.mark.container
 
-#: With a fourth argument, as an older devvm did it: that container outlives nspawn.
+#: With a fourth argument, boots as an older devvm did: that container outlives nspawn.
 BOOT = """
 import sys, time
 from pathlib import Path
@@ -35,7 +35,8 @@ def booted(root, tmp_path, *more):
     """A process that has booted the container, and will be killed."""
     argv = [sys.executable, "-c", BOOT, root, NAME, tmp_path / "console", *more]
     with (
-        # Its keys, which it will not clean up. A short path: it holds the socket of a connection.
+        # Its keys, which it won't clean up. The path is short because it holds a connection's
+        # socket.
         tempfile.TemporaryDirectory(prefix="devvm-test-") as keys,
         subprocess.Popen(
             argv, stdout=subprocess.PIPE, text=True, env=os.environ | {"TMPDIR": keys}
@@ -49,7 +50,7 @@ def booted(root, tmp_path, *more):
 
 
 def processes(root):
-    """Those that have the container's root directory for theirs, and the one that made it."""
+    """The processes whose root is the container's, and the one that created the container."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -67,7 +68,7 @@ def nspawn(root):
 
 
 def gone(root):
-    """Whether all of it has ended: the kernel takes a moment."""
+    """Whether all of them have ended; the kernel takes a moment."""
     deadline = time.monotonic() + 10
     while processes(root) and time.monotonic() < deadline:
         time.sleep(0.1)

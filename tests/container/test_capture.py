@@ -14,17 +14,17 @@ from tests.container.reference import Machine, new_key
 
 pytestmark = pytest.mark.container
 
-#: Accounts through which a host is another one: login, what its key may run.
+#: Accounts that make the host misbehave: login, and what its key may run.
 ACCOUNTS = {
     "nosudo": "",
     "hangs": 'command="sleep 300" ',
-    # Half of the answer, and then the end of sshd's process of this connection.
+    # Send half of the answer, then kill this connection's sshd process.
     "drops": 'command="sh -c \'eval \\"$SSH_ORIGINAL_COMMAND\\" | head -c 20000; kill -9 $PPID\'" ',
 }
 
 
 class Command:
-    """The command, typed, with one SSH configuration for all hosts."""
+    """The command, with one SSH configuration for all hosts."""
 
     def __init__(self, folder, machines: dict[str, Machine]) -> None:
         self.folder = folder
@@ -54,7 +54,7 @@ def capture(tmp_path, converged, development):
 
 @pytest.fixture
 def doors(converged, capture, tmp_path):
-    """Accounts on the host that make it misbehave; gone afterwards."""
+    """Create accounts on the host that make it misbehave; remove them at the end."""
     machine = converged.machine
     text = machine.target.ssh_config.read_text()
     for login, forced in ACCOUNTS.items():
@@ -68,7 +68,7 @@ def doors(converged, capture, tmp_path):
         if login == "drops":
             machine.sh("echo 'drops ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/drops")
         host = f"Host {login}\n    User {login}\n    IdentityFile {tmp_path / login}\n"
-        body = text.partition("\n")[2]  # the first value that ssh reads is the one that counts
+        body = text.partition("\n")[2]  # ssh uses the first value
         host += f"    HostKeyAlias {machine.target.alias}\n{body}"
         capture.config.write_text(f"{host}\n{capture.config.read_text()}")
     yield

@@ -1,4 +1,4 @@
-"""Runs the unit tests that depend on dates on other days: a year on, a leap day, a skipped hour.
+"""Runs unit tests that depend on dates on other days: a year from now, a leap day, a skipped hour.
 
 If you add such tests, add their module here.
 """
@@ -17,7 +17,7 @@ from tests.support.later import environment
 pytestmark = pytest.mark.container
 
 REPOSITORY = Path(__file__).parent.parent.parent
-#: How long a program may take to start, and an hour that is not there.
+#: How long a program may take to start, plus the skipped hour.
 SOON = timedelta(hours=1, minutes=1)
 MODULES = [
     "adapters/test_ca.py",

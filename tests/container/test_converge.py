@@ -1,4 +1,4 @@
-"""The production playbook on a host that has Debian's packages and nothing of devvm."""
+"""The production playbook on a host that has Debian's packages and nothing of devvm's."""
 
 import pytest
 
@@ -24,10 +24,10 @@ def test_a_second_run_changes_nothing(converged, mirrors):
 
 
 def test_the_shipped_manifest_is_current(converged, production):
-    """What is here is what the repository says of production.
+    """The shipped manifest describes this host.
 
-    But for what the packages that Debian's mirrors have today bring with them, as far as dpkg
-    proves that they do: whatever moves there, this test and production stay as they are.
+    Except for what comes with packages that Debian's mirrors have updated since, as far as dpkg
+    proves it. Updates therefore fail neither this test nor require a new manifest.
     """
     machine = converged.machine
     report = machine.check(assets.production(), packages=machine.packages())
@@ -40,7 +40,7 @@ def test_the_shipped_manifest_is_current(converged, production):
     then, now = shipped.areas["package"], found.areas["package"]
     assert {*declared(OVERLAY)} <= then.keys()
     if all(now[name]["version"] == then[name]["version"] for name in then.keys() & now.keys()):
-        assert then.keys() == now.keys()  # nothing has moved: only roles can have changed this
+        assert then.keys() == now.keys()  # no package moved, so only roles can have changed this
 
 
 def test_the_parity_suite_passes(converged, production):

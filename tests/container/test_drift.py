@@ -15,13 +15,13 @@ pytestmark = pytest.mark.container
 
 @pytest.fixture(scope="module")
 def report(converged, production):
-    """What is said of the host as it should be."""
+    """The report on the undamaged host."""
     return converged.machine.check(production)
 
 
 @pytest.fixture(scope="module")
 def rounds(converged, production, report, request):
-    """Those drifts that were asked for, on a host as it should be."""
+    """The selected drifts, on the undamaged host."""
     assert differences(report) == {}
     machine = converged.machine
     wanted = {
@@ -47,7 +47,7 @@ def test_when_all_are_undone_the_report_is_clean(converged, production):
 
 
 def test_there_are_drifts_of_every_kind_of_check(report):
-    """A kind of check that nothing here can make fail would prove nothing when it passes."""
+    """A kind of check that nothing here makes fail proves nothing by passing."""
     kinds = {result.name.partition("/")[0] for result in report}
     covered = {pattern.partition("/")[0] for drift in DRIFTS for pattern in drift.expected}
     assert kinds - covered - {"boot", "extra"} == set()

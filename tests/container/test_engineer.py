@@ -1,4 +1,4 @@
-"""The dev overlay: the converged host becomes an engineer's own."""
+"""The dev overlay: the converged host becomes an engineer's."""
 
 import json
 import re
@@ -37,7 +37,7 @@ def personal(development, variables):
 
 @pytest.fixture(scope="module")
 def again(personal, variables):
-    """What a second run does, after jane has begun to work."""
+    """The result of a second run, after jane has begun to work."""
     personal.sh(f"echo '# idea' >>{CHECKOUT}/about/views.py", user="jane")
     personal.sh(f"echo mine >{CHECKOUT}/notes.txt; echo alias >~/.bashrc", user="jane")
     return personal.apply("personalise.yml", **variables)
@@ -139,7 +139,7 @@ def test_the_system_s_accounts_and_bad_names_are_refused(personal, variables):
 
 
 def test_a_link_in_the_home_directory_leads_nowhere(personal, variables):
-    """Root writes nothing there: the engineer does."""
+    """Root writes nothing there; the engineer does."""
     personal.sh("rm -rf ~jane/.ssh; ln -s /etc/devvm ~jane/.ssh")
     given = shlex.quote(json.dumps(variables))
     said = personal.sh(f"printf %s {given} | /usr/lib/devvm/personalise 2>&1 ||:")

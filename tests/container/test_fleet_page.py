@@ -1,4 +1,4 @@
-"""The fleet page in a real browser: what people see on it and can do with it."""
+"""The fleet page in a real browser: what people see and can do."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from tests.support import made_up_fleet
 
 pytestmark = pytest.mark.container
 
-#: The names of the VMs that the list shows, in its order.
+#: The names of the listed VMs, in order.
 SHOWN = """[...document.querySelectorAll("#list tbody tr")]
     .filter((row) => row.checkVisibility()).map((row) => row.dataset.name)"""
 STATUS = "document.querySelector('#status').textContent"
@@ -35,7 +35,7 @@ def url(tmp_path_factory):
 
 @pytest.fixture
 def shown(chromium, url):
-    """Opens the page, with a fragment; at the end the browser must have had nothing to say."""
+    """Open the page with a fragment; in the end, the browser must not have complained."""
 
     def show(fragment="", width=1280, **look):
         chromium.look(width, **look)
@@ -174,7 +174,7 @@ def test_it_works_without_a_mouse(shown):
 
 
 def beyond(page):
-    """What is wider than the window, with all that can be opened open."""
+    """Elements wider than the window, with everything expanded."""
     return page.evaluate(
         """(() => {
           document.querySelectorAll("details").forEach((each) => { each.open = true; });
@@ -221,7 +221,7 @@ def test_nor_is_what_has_no_end(chromium, tmp_path, width):
 
 
 def contrast(page, selector):
-    """How much a text stands out from what is behind it (WCAG 2)."""
+    """The contrast of a text with its background (WCAG 2)."""
     return page.evaluate(
         f"""(() => {{
           const light = (colour) => colour.match(/[0-9.]+/g).slice(0, 3)

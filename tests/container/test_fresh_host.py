@@ -16,21 +16,21 @@ pytestmark = pytest.mark.container
 
 _FRESH = Path(__file__).parents[1] / "fresh" / "run"
 _QUESTION = "Proceed? [Y/n]"
-#: Once set up: what a second set-up says, and the command on the PATH, for this account.
+#: After set-up: setting up again works, and this account has the command on its PATH.
 _THEN = "bin/devvm setup && ~/.local/bin/devvm list && test -O ~/.local/bin/devvm"
 
 
 @pytest.fixture(scope="module")
 def host(state):
-    """Where the machine's root file system is made."""
+    """The folder for the machine's root file system."""
     root = STATE / "fresh"
-    trees.remove(root)  # of a run that was killed
+    trees.remove(root)  # from a run that was killed
     yield root
     trees.remove(root)
 
 
 def at_a_terminal(root, command, answer):
-    """Type a command on the machine, answer its question; what was said, and the exit code."""
+    """Run a command on the machine and answer its question; return output and exit code."""
     main, terminal = pty.openpty()
     child = subprocess.Popen(
         [_FRESH, "--user", root, "sh", "-c", command],
@@ -43,7 +43,7 @@ def at_a_terminal(root, command, answer):
             continue
         try:
             said += os.read(main, 65536).decode(errors="replace")
-        except OSError:  # nobody has the other end any more
+        except OSError:  # the other end is closed
             break
         if said.count(_QUESTION) > asked:
             asked += 1

@@ -1,6 +1,6 @@
 """A VM's identity on its data disk: installed at boot, and its certificate renewed in time.
 
-Runs the VM's own script with devvm's own CA and SSH; in the container a folder is the data disk.
+Runs the VM's own script with devvm's own CA and SSH. In the container, a folder is the data disk.
 """
 
 import shlex
@@ -20,15 +20,15 @@ pytestmark = pytest.mark.container
 NAME = "dev1"
 FQDN = f"{NAME}.devvm.test"
 SCRIPT = "/usr/lib/devvm/identity"
-#: All that the script changes in a machine.
+#: Everything that the script changes on a machine.
 CHANGED = "/etc/ssl /etc/ssh /usr/local/share/ca-certificates"
-#: Puts it back.
+#: Restores it.
 BEFORE = f"rm -rf {CHANGED}; tar -C / -xf /root/before.tar"
 
 
 @pytest.fixture
 def machine(development):
-    """A machine with the VMs' script and a data disk; what it was before it is again at the end."""
+    """A machine with the VMs' script and a data disk; restored at the end."""
     development.sh(f"tar -cf /root/before.tar {CHANGED}; mkdir -p /usr/lib/devvm /data/identity")
     script = (assets.roles() / f"guest/files{SCRIPT}").read_text()
     write(development, SCRIPT, script, mode="0755")
@@ -38,7 +38,7 @@ def machine(development):
 
 @pytest.fixture
 def world(machine, tmp_path):
-    """devvm, and its VM dev1, which is the container."""
+    """devvm and its VM dev1, which is the container."""
     world = World(tmp_path)
     world.create()
     config = machine.target.ssh_config.read_text()
@@ -55,9 +55,9 @@ def write(machine, path, text, *, mode="0600"):
 
 
 def clients_say(machine, text):
-    """Whether a client that trusts what the machine trusts says this of its site.
+    """The line that openssl prints for the site with this text, if any.
 
-    nginx has read a new certificate some moments after it was told to.
+    Waits for it, because nginx takes a moment to load a new certificate.
     """
     command = f"openssl s_client -connect 127.0.0.1:443 -servername {FQDN} -CApath /etc/ssl/certs"
     look = f"{command} -verify_hostname {FQDN} </dev/null 2>&1"
@@ -68,7 +68,7 @@ def clients_say(machine, text):
 
 
 def on_the_data_disk(machine, world, age):
-    """An identity as devvm makes it, so many days ago."""
+    """Install an identity as devvm would have made it this many days ago."""
     made = LocalCa(
         world.state, domain="devvm.test", now=lambda: datetime.now(UTC) - timedelta(days=age)
     )
@@ -98,7 +98,7 @@ def test_a_certificate_that_ended_is_renewed_and_the_next_root_gets_it(machine, 
         f"root 600 /data/identity/{name}" for name in ("ca.crt", "site.crt", "site.key")
     ]
 
-    machine.sh(f"{BEFORE}; systemctl reload nginx")  # a new root has what the box has
+    machine.sh(f"{BEFORE}; systemctl reload nginx")  # a new root has only what is in the box
     assert clients_say(machine, "self-signed certificate")
     machine.sh(f"{SCRIPT}; systemctl reload nginx")  # its first boot
     assert clients_say(machine, "Verification: OK")

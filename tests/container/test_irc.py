@@ -1,4 +1,4 @@
-"""What a rollout says on IRC, on a real server: Debian's ngircd on loopback."""
+"""A rollout's messages on IRC, with a real server: Debian's ngircd on loopback."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def ngircd(
     channel_types: str = "#&+",
     penalty: int = 0,
 ) -> Iterator[tuple[int, int]]:
-    """A server in the foreground; its ports without and with TLS.
+    """Run ngircd; yields its ports without and with TLS.
 
     Args:
-        folder: Where its settings and its log are.
+        folder: For its configuration and log.
         certificate: For TLS.
-        password: What it wants to hear of everybody.
-        channel_types: Of which channels may be made.
-        penalty: Seconds that it makes a client wait after some commands; -1: as many as it likes.
+        password: The server's password.
+        channel_types: The kinds of channels that may be created.
+        penalty: Seconds that clients have to wait after some commands; -1 for its default.
     """
     program = shutil.which("ngircd", path="/usr/sbin:/usr/bin")
     assert program, "ngircd is not installed: bin/test container"
@@ -104,7 +104,7 @@ def wait_for(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
 
 
 class Person:
-    """Somebody in the channel, with a client of their own."""
+    """A person in the channel, with their own client."""
 
     def __init__(self, port: int, nick: str, channel: str | None = "#ops") -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), 10)
@@ -134,7 +134,7 @@ class Person:
         raise AssertionError(f"the server closed the connection; it said {seen}")
 
     def hears(self) -> list[str]:
-        """All that devvm does in the channel until it goes."""
+        """Everything devvm does in the channel until it leaves."""
         return [line for line in self.read_until(" QUIT ") if ":devvm" in line]
 
 
@@ -191,7 +191,7 @@ def test_long_texts_arrive_whole_and_never_as_a_command(tmp_path, certificate):
     lines = [line.partition(" PRIVMSG #ops :")[2] for line in heard if " PRIVMSG #ops :" in line]
     assert 1 < len(lines) <= 4
     assert " ".join(lines) == f"failed: PRIVMSG jane :hi {words}"
-    assert len(heard) == len(lines) + 2  # it came and it went
+    assert len(heard) == len(lines) + 2  # it joined and left
 
 
 def test_several_messages_one_after_the_other(ports):

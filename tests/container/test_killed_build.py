@@ -22,9 +22,10 @@ from tests.container import small_box
 
 pytestmark = pytest.mark.container
 
-#: Who is killed: devvm; it and all of its process group; or the tool that it waits for.
+#: What to kill: devvm; its whole process group; or the tool that it waits for.
 DEVVM, GROUP = "devvm", "group"
-#: In which stage, at which words of it, who. In the order of a build, which each goes on with.
+#: The stage, a part of its output at which to kill, and what to kill. In the order of the build,
+#: since each build continues the previous one.
 KILLS = [
     ("packages", "unpacking", "unshare"),
     ("packages", "setting up", DEVVM),
@@ -44,7 +45,7 @@ KILLS = [
 
 
 class Site:
-    """Where the small box is built, on this host."""
+    """The folder on this host in which the small box is built."""
 
     def __init__(self, folder, scratch, config):
         self.folder = folder
@@ -54,8 +55,8 @@ class Site:
 
     @contextmanager
     def building(self):
-        """A build that has been begun; it is killed at the end, if it has not ended."""
-        tied = ["setpriv", "--pdeathsig", "KILL", "--"]  # to the tests, that may be killed too
+        """Start a build; kill it at the end if it is still running."""
+        tied = ["setpriv", "--pdeathsig", "KILL", "--"]  # die with the tests if they are killed
         argv = [*tied, sys.executable, Path(small_box.__file__), self.folder]
         checkout = str(Path(devvm.__file__).parents[1])
         env = os.environ | {
@@ -72,7 +73,7 @@ class Site:
                     os.killpg(build.pid, signal.SIGKILL)
 
     def left(self):
-        """Mounts and processes that have to do with builds here."""
+        """Mounts and processes left by builds here."""
         mounts = [
             str(m) for place in (self.folder, self.scratch) for m in trees.mounted_below(place)
         ]
@@ -82,12 +83,12 @@ class Site:
         return mounts + [f"{f.name}: {argv}" for f in others if (argv := self._ours(f))]
 
     def containers(self):
-        """Names of the containers that were booted; other boxes may be built on this host, too."""
+        """Names of the containers that were booted; there may be other builds on this host."""
         locks = (self.folder / "state/packages/locks").glob("*.lock")
         return [f"devvm-box-{release.stem}" for release in locks]
 
     def _ours(self, folder):
-        """The arguments of a process that is about this site, or has its root there."""
+        """The arguments of a process that concerns this site, or has its root there."""
         try:
             argv = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             places = [str((folder / name).readlink()) for name in ("root", "cwd")]
@@ -103,7 +104,7 @@ def site(state):
     trees.remove(folder)
     folder.mkdir()
     with (
-        tempfile.TemporaryDirectory(prefix="kb-") as scratch,  # short: it holds a socket
+        tempfile.TemporaryDirectory(prefix="kb-") as scratch,  # short, because it holds a socket
         small_box.served() as mirror,
     ):
         yield Site(folder, Path(scratch), mirror.settings(folder / "config.toml"))
@@ -111,7 +112,7 @@ def site(state):
 
 
 def soon(what, seconds=10):
-    """Whether something comes true; the kernel takes a moment to end what it was told to."""
+    """Whether something becomes true soon; the kernel takes a moment to end things."""
     deadline = time.monotonic() + seconds
     while not what() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -119,7 +120,7 @@ def soon(what, seconds=10):
 
 
 def child(pid, name):
-    """The process of this name that another one waits for."""
+    """The child with this name that a process is waiting for."""
     for task in Path(f"/proc/{pid}/task").iterdir():
         for number in (task / "children").read_text().split():
             if Path(f"/proc/{number}/comm").read_text().strip() == name:
@@ -148,7 +149,7 @@ def test_a_build_that_is_killed_leaves_nothing_running_and_nothing_mounted(site,
         code = build.wait()
     if who in (DEVVM, GROUP):
         assert code == -signal.SIGKILL
-    else:  # devvm itself says what happened
+    else:  # devvm itself reports what happened
         assert code == 1, rest
         assert re.search(r"^Error: .*\n(.+\n)+", rest, re.MULTILINE), rest
     assert soon(lambda: not site.left()), site.left()
@@ -166,7 +167,7 @@ def test_then_it_is_typed_again_and_nothing_is_left_of_it(site):
     assert list(Path("/run/systemd/nspawn").glob(f"*/{container}")) == []
 
 
-# -- what it rests on ------------------------------------------------------------------------------
+# -- preconditions ---------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -179,7 +180,7 @@ def tree(tmp_path):
 
 @pytest.fixture
 def mount():
-    """Mounts for real; what a test leaves is unmounted, the last one first."""
+    """Mount for real; what a test leaves is unmounted in reverse order."""
     points = []
 
     def run(*argv):
@@ -245,7 +246,7 @@ process.stream(sys.argv[1:], lambda line: print(line, flush=True), isolated=True
 
 @pytest.fixture
 def daemon(tree):
-    """The argument that tells this test's daemon from all others."""
+    """An argument that identifies this test's daemon."""
     return f"600.{os.getpid()}{time.monotonic_ns()}"
 
 
@@ -292,7 +293,7 @@ def test_it_ends_when_somebody_is_killed(tree, daemon, who):
         try:
             assert owner.stdout.readline() == "begun\n"
             assert soon(lambda: living(daemon))
-            assert trees.mounted_below(tree) == []  # not here
+            assert trees.mounted_below(tree) == []  # not in this namespace
             os.kill(owner.pid if who == "devvm" else child(owner.pid, who), signal.SIGKILL)
             owner.wait(timeout=10)
         finally:

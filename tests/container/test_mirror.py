@@ -16,7 +16,7 @@ SECURITY = f"{CODENAME}-security"
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory):
-    """Packages such as Debian has, by name."""
+    """Packages like Debian's, by name."""
     folder = tmp_path_factory.mktemp("real")
     conf = "/etc/example.conf"
     return {
@@ -42,7 +42,7 @@ def served(mirror):
 
 @pytest.fixture
 def apt(tmp_path, mirror, served):
-    """apt, with a root of its own: it knows this mirror, and nothing of this machine."""
+    """apt with its own root: it uses only this mirror, and nothing of this machine."""
     return Apt(tmp_path / "apt", mirror, served)
 
 
@@ -79,7 +79,7 @@ class Apt:
             "Dir::Cache": root / "cache",
             "Acquire::Languages": "none",
             "Acquire::http::Proxy": "DIRECT",
-            "APT::Sandbox::User": "root",  # the folders of pytest are private
+            "APT::Sandbox::User": "root",  # pytest's folders are private
             "Debug::NoLocking": "true",
         }
         (root / "apt.conf").write_text(
@@ -87,7 +87,7 @@ class Apt:
         )
 
     def __call__(self, *command, code=0):
-        """Run apt-get; what it printed."""
+        """Run apt-get; return its output."""
         done = subprocess.run(
             ["apt-get", "-q", *command],
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "APT_CONFIG": self._root / "apt.conf"},
@@ -103,7 +103,7 @@ class Apt:
         return done.stdout
 
     def candidate(self, package):
-        """The version that would be installed, and what else with it."""
+        """The version that would be installed, and its dependencies."""
         out = self("install", "--simulate", package)
         return sorted(line.split()[1:3] for line in out.splitlines() if line.startswith("Inst"))
 
@@ -130,7 +130,7 @@ def test_another_day_has_what_is_newer_and_not_what_was(apt, mirror, served, rea
     )
     assert mirror.packages() == {"plain=3+news1", "example=1:2.0-1"}
     assert mirror.packages(SECURITY) == {"example=1:2.0-1+news1", "example-data=1"}
-    gone = apt("install", "--yes", "--download-only", "plain", code=100)  # known, and not there
+    gone = apt("install", "--yes", "--download-only", "plain", code=100)  # known, but not available
     assert "404" in gone
     apt("update")
     assert apt.candidate("plain") == [["plain", "(3+news1"]]
@@ -185,14 +185,14 @@ def test_a_package_that_somebody_changed_is_refused(apt, tmp_path):
     pool = tmp_path / f"mirror/current/debian/pool/{CODENAME}"
     deb = pool / "plain_3_all.deb"
     changed = deb.read_bytes()[:-1] + b"x"
-    deb.unlink()  # it is the same file as the original
+    deb.unlink()  # it is a hard link to the original
     deb.write_bytes(changed)
     assert "Hash Sum mismatch" in apt("install", "--yes", "--download-only", "plain", code=100)
     assert apt.downloaded() == []
 
 
 def test_what_is_too_old_is_refused(apt, tmp_path, real):
-    """A mirror that stands still, or somebody who shows yesterday's."""
+    """A mirror that isn't updated any more, or somebody replaying yesterday's files."""
     Mirror(tmp_path / "mirror", valid_for=timedelta(seconds=-60)).publish(bookworm=real.values())
     assert "is expired" in apt("update", code=100)
 

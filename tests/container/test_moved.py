@@ -1,8 +1,8 @@
-"""Packages that moved since production was captured, and what they bring, are no failures.
+"""Packages that moved since production was captured, and what they bring, are not failures.
 
-Installs really built packages: a newer version of one that production has, and one that production
-lacks. What else a newer version may bring (a server variable, an authority, the kernel's own) is
-tested by changing the description of production, as if it had been captured earlier.
+Installs real packages: a newer version of one that production has, and one that production lacks.
+What else a newer version may bring (a server variable, an authority, the kernel's own) is tested by
+changing the description of production, as if it had been captured earlier.
 """
 
 import shutil
@@ -16,8 +16,8 @@ from tests.container.conftest import differences
 
 pytestmark = pytest.mark.container
 
-#: `logrotate`, newer: a conffile changed, one dropped and left behind, one taken away; a new unit.
-#: `devvm-news`, new: a folder, a conffile, jobs, a user, a server, settings of the kernel.
+#: `logrotate`, newer: a conffile changed, one dropped but left behind, one removed; a new unit.
+#: `devvm-news`, new: a folder, a conffile, jobs, a user, a server, kernel settings.
 _BUILD = r"""
 mkdir -p /root/moved/old /root/moved/new/DEBIAN && cd /root/moved
 dpkg -L logrotate | while read -r path; do [ -d "$path" ] || [ ! -e "$path" ] || echo ".$path"
@@ -92,7 +92,7 @@ tar -xf kept -C /
 systemctl daemon-reload
 cd / && rm -r /root/moved
 """
-#: What the packages bring, and whose it is.
+#: What the packages bring: the check and the package.
 BROUGHT = {
     "cron/etc/cron.d/devvm-news": "devvm-news",
     "file/etc/cron.d/devvm-news": "devvm-news",
@@ -100,7 +100,7 @@ BROUGHT = {
     "file/etc/devvm-news/": "devvm-news",
     "file/etc/devvm-news/news.conf": "devvm-news",
     "file/etc/logrotate.d/news": "logrotate",
-    "file/etc/logrotate.d/wtmp": "logrotate",  # gone
+    "file/etc/logrotate.d/wtmp": "logrotate",  # removed
     "file/etc/security/limits.d/devvm-news.conf": "devvm-news",
     "group/devvm-news": "devvm-news",
     "limit/@news hard nproc": "devvm-news",
@@ -113,8 +113,8 @@ BROUGHT = {
     "unit/logrotate-news.timer": "logrotate",
     "user/devvm-news": "devvm-news",
 }
-#: What production is said to have otherwise, of an older version of a package: it lacks an item
-#: (`None`), has one that is gone now or has another value of a fact.
+#: What production is changed to have because of older packages: an item is missing (`None`), an
+#: item that is gone now exists, or a fact has another value.
 _OLDER = {
     "ca-certificates": {
         ("file", "/etc/ca-certificates.conf"): ("content", lambda text: text.replace(_ROOT, "")),
@@ -144,7 +144,7 @@ ALL = BROUGHT | {
 
 @pytest.fixture(scope="module")
 def older(production, tmp_path_factory):
-    """Production as it would have been captured before servers and packages moved."""
+    """Production as if captured before servers and other packages moved."""
     folder = tmp_path_factory.mktemp("older") / "production"
     shutil.copytree(production, folder)
     stated = manifest.load(folder / "manifest.yml")
@@ -163,12 +163,12 @@ def older(production, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def newer(converged, older):
-    """The machine with packages as its release has them, and production has not."""
+    """The machine with the packages of its release, which production doesn't have."""
     machine = converged.machine
     machine.sh("mkdir -p /root/moved; cat /proc/sys/net/ipv4/ip_default_ttl >/root/moved/ttl")
     try:
         machine.sh(_BUILD)
-        # What earlier tests told Redis is forgotten.
+        # Redis forgets what earlier tests set.
         machine.sh("systemctl restart redis-server about-worker")
         yield machine
     finally:
@@ -192,7 +192,7 @@ def test_what_packages_bring_is_told_with_them_and_fails_nothing(newer, older):
 
 @pytest.mark.parametrize("known", [False, True], ids=["unknown", "another one"])
 def test_of_another_release_every_package_is_a_difference(newer, older, known):
-    """Whoever installs a package has not thereby moved it."""
+    """A package that somebody installs has not moved."""
     release = newer.packages() | {"logrotate": "1", "devvm-news": "0"} if known else None
     report = newer.check(older, packages=release)
     mine = {name for name, package in ALL.items() if package in ("logrotate", "devvm-news")}
@@ -205,7 +205,7 @@ _RECORDS = "/var/lib/systemd/deb-systemd-helper-enabled"
 _PROGRAM = "/usr/bin/memcached"
 _DROP_INS = "/etc/systemd/system/devvm-news.service.d"
 _LINK = "timers.target.wants/logrotate-news.timer"
-#: What somebody does, how it is undone, and what of it is no package's any more.
+#: What somebody changes, how to undo it, and what no longer counts as a package's.
 _BY_HAND = {
     "edits a new file": (
         "echo 'news = no' >>/etc/devvm-news/news.conf",
@@ -225,7 +225,7 @@ _BY_HAND = {
     "has a new unit do something else": (
         f"mkdir {_DROP_INS}; echo [Unit] >{_DROP_INS}/mine.conf; systemctl daemon-reload",
         f"rm -r {_DROP_INS}; systemctl daemon-reload",
-        # And so whatever it listens on.
+        # and therefore what it listens on
         ("unit/devvm-news.service", "socket/tcp/7707", f"file{_DROP_INS}/*"),
     ),
     "gives a new user a shell": (

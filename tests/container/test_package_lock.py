@@ -1,7 +1,7 @@
 """Where a box's packages come from, with real apt and a signed mirror that moves.
 
-A mirror of a few made-up packages stands in for Debian's: no box is built from them, but every step
-before mmdebstrap runs.
+A mirror of a few made-up packages stands in for Debian's. No box is built, but every step before
+mmdebstrap runs.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ RELEASE_HASH = "1a2b3c4d5e6f"
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory) -> dict[str, Path]:
-    """Debian, very small; by name, and with `+` what comes later."""
+    """A very small Debian, by package; newer versions have a `+`."""
     folder = tmp_path_factory.mktemp("debs")
     required = {"Priority": "required"}
     return {
@@ -65,7 +65,7 @@ def packages(tmp_path_factory) -> dict[str, Path]:
 
 @dataclass
 class Day:
-    """A mirror, what devvm knows of it, and a host that builds from it."""
+    """A mirror, devvm's access to it, and a host that builds from it."""
 
     mirror: Mirror
     served: Served
@@ -76,7 +76,7 @@ class Day:
         return self.folder / "log"
 
     def apt(self, *more: str, main: str = "") -> Apt:
-        """With further mirrors of the main archive, or another first one."""
+        """apt with further mirrors of the main archive, or another first one."""
         mirrors = {
             "main": [main or self.served.url, *more],
             "security": [self.served.security_url],
@@ -105,7 +105,7 @@ class Host:
     tools: SimpleNamespace
 
     def repository(self, packages: PackageSet, folder: Path) -> Path:
-        """Make the repository that mmdebstrap would see."""
+        """Create the repository that mmdebstrap would use."""
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         self.tools.cache.remember(RELEASE_HASH, packages)
@@ -170,7 +170,7 @@ def test_a_mirror_that_is_signed_by_somebody_else_is_not_trusted(day, tmp_path):
 
 
 def test_a_mirror_that_stands_still_is_not_trusted_and_the_clock_may_be_wrong(day, packages):
-    """Its lists are good until a day: the same is seen where this host's clock is far ahead."""
+    """Its lists expire, unless this host's clock is far ahead: the result is the same."""
     Mirror(day.folder / "mirror", valid_for=timedelta(days=-400)).publish(
         bookworm=packages.values()
     )
@@ -194,7 +194,7 @@ def test_a_mirror_that_is_down_is_named(day):
 
 
 def test_a_version_that_is_gone_needs_another_mirror_and_then_none_any_more(day, packages):
-    """The life of a lock: written, superseded, had from an archive, then from the cache."""
+    """The life of a lock: written, superseded, downloaded from an archive, then from the cache."""
     locked = day.resolve()
     day.mirror.move(bookworm=[packages["lib+"]])
     repository = day.folder / "repository"
@@ -210,7 +210,7 @@ def test_a_version_that_is_gone_needs_another_mirror_and_then_none_any_more(day,
         host.repository(locked, repository)
         assert [unquote(r) for r in keeps.requests if r.endswith(".deb")] == [
             "/debian/pool/bookworm/lib_1.0-1~deb12u1_all.deb"
-        ]  # nothing else was asked for: the first mirror has it
+        ]  # only what the first mirror lacks
 
     offline = day.host(Apt({"main": [DEAD], "security": [DEAD]}, day.mirror.keyring))
     day.served.requests.clear()
@@ -227,7 +227,7 @@ def test_a_damaged_file_is_not_used_wherever_it_lies(day, packages):
     host = day.host(day.apt())
     repository = day.folder / "repository"
     host.repository(found, repository)
-    shutil.rmtree(repository)  # its files are those of the cache
+    shutil.rmtree(repository)  # its files are hard links to the cache
     for path in host.debs:
         path.write_bytes(path.read_bytes()[:-1])
     day.served.requests.clear()
@@ -252,7 +252,7 @@ def test_a_lock_with_more_than_the_roles_need_is_refused(day):
 
 @contextmanager
 def half_a_file(large: str) -> Iterator[tuple[str, threading.Event]]:
-    """A mirror that stops in the middle of one file; says when it has."""
+    """A mirror that stops in the middle of one file; yields an event that says when."""
     reached = threading.Event()
     over = threading.Event()
 
@@ -371,7 +371,7 @@ def test_the_lock_of_a_checkout_is_written_checked_renewed_and_taken_back(checko
     assert checkout("release", "lock").returncode == 0
     assert package_set.parse(lock.read_text(), "x").versions["lib"] == "1:1.0-1~deb12u2"
 
-    name = identity.new_release(RELEASE_HASH)  # of a build that was here
+    name = identity.new_release(RELEASE_HASH)  # from an earlier build on this host
     day.host(day.apt()).tools.cache.remember(RELEASE_HASH, written)
     taken = checkout("release", "lock", "--release", name)
     assert taken.returncode == 0, taken.stderr

@@ -19,14 +19,14 @@ from tests.container import small_box
 
 pytestmark = pytest.mark.container
 
-#: Where the file system begins on a box's disk, in bytes.
+#: The offset of the file system on a box's disk, in bytes.
 START = 2 * 1024**2
-#: What each build makes for itself (docs/decisions/0017): it has the disk's UUID, and times in it.
+#: Files that differ between builds (docs/decisions/0017): they have the disk's UUID and times.
 MADE_ANEW = ("/boot/grub/grub.cfg", "/boot/initrd.img-")
 
 
 class Site:
-    """Where the boxes are built."""
+    """The folder in which the boxes are built."""
 
     def __init__(self, folder):
         self._folder = folder
@@ -34,7 +34,7 @@ class Site:
         small_box.make_stack(folder / "stack")
 
     def build(self, *release):
-        """Build a box; its folder, and what was said."""
+        """Build a box; return its folder, and the output."""
         checkout = str(Path(devvm.__file__).parents[1])
         before = set(self._boxes())
         done = subprocess.run(
@@ -71,7 +71,7 @@ def test_a_release_is_built_again_without_any_mirror_when_that_has_moved(site, t
 
     files = contents(first, tmp_path)
     trees.remove(first)
-    again, said = site.build(first.name)  # nobody answers any more where the mirror was
+    again, said = site.build(first.name)  # the mirror doesn't respond any more
     assert again.name == first.name, said
     assert versions(again) == old
     differing = {path for path, _ in contents(again, tmp_path).items() ^ files.items()}
@@ -80,12 +80,12 @@ def test_a_release_is_built_again_without_any_mirror_when_that_has_moved(site, t
 
 
 def versions(box):
-    """The packages in a box, by dpkg's word."""
+    """A box's packages, according to dpkg."""
     return json.loads((box / "metadata.json").read_text())["packages"]
 
 
 def contents(box, tmp_path):
-    """What is on a box's disk: each path with its kind, rights, owner, and a hash or a target."""
+    """The content of a box's disk: each path's kind, permissions, owner, and hash or target."""
     root = tmp_path / "root"
     root.mkdir()
     image, disk = tmp_path / "box.img", tmp_path / "disk"

@@ -1,4 +1,4 @@
-"""`playbooks/update.yml`: packages change to those of another release, from a mirror, and back."""
+"""`playbooks/update.yml`: packages change to another release's, from a mirror, and back."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from devvm.domain.errors import OperationError
 
 pytestmark = pytest.mark.container
 
-#: A mirror of two packages, in the container itself: apt asks nobody else.
+#: A mirror of two packages in the container itself; apt uses no other.
 _MIRROR = r"""
 mkdir -p /srv/mirror && cd /srv/mirror
 pack() {
@@ -44,7 +44,7 @@ TAGS = ("packages", "nginx")
 
 @pytest.fixture(scope="module")
 def first(development, mirrors):
-    """A machine with the packages of the first release."""
+    """A machine with the first release's packages."""
     development.sh(_MIRROR)
     done = development.apply("update.yml", *TAGS, **mirrors, **FIRST)
     assert done.changed == 1
@@ -60,7 +60,7 @@ def test_packages_become_those_of_the_release_and_back(first, mirrors):
     first.sh("mkdir -p /etc/devvm; echo '{}' >/etc/devvm/stamp.json")
     first.sh("echo by a role >/etc/devvm-example.conf")
     done = first.apply("update.yml", *TAGS, **mirrors, **SECOND)
-    assert done.changed == 2  # installed, removed; the role of nginx had nothing to do
+    assert done.changed == 2  # one installed, one removed; nothing to do for the nginx role
     assert ours(first) == {"devvm-example": "2"}
     assert first.sh("cat /etc/devvm-example.conf") == "by a role\n"
     assert first.sh("ls /etc/devvm/stamp.json /etc/devvm-gone.conf 2>/dev/null ||:") == ""

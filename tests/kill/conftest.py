@@ -14,7 +14,7 @@ from tests.kill.kill_scenarios import Scenarios
 from tests.kill.kill_states import problems
 from tests.kill.own_host import MARK
 
-#: How many at once: a power-off is mostly waiting.
+#: How many corners to use in parallel; powering off is mostly waiting.
 CORNERS = int(os.environ.get("DEVVM_KILL_CORNERS", "4"))
 _TRIED = pytest.StashKey[list]()
 _SEED = pytest.StashKey[str]()
@@ -27,7 +27,7 @@ def pytest_configure(config):
 
 @dataclass(frozen=True)
 class Corner:
-    """A part of the libvirt host, and the operations that are tried there."""
+    """A part of the libvirt host, and the operations that are tried in it."""
 
     host: Host
     scenarios: Scenarios
@@ -36,14 +36,14 @@ class Corner:
 
 @pytest.fixture(scope="session")
 def own_host():
-    """What these tests do to a libvirt host, they do to one of their own."""
+    """Make sure that these tests run on their own libvirt host."""
     if os.environ.get(MARK) != "yes":
         pytest.fail("needs a libvirt host of its own: sudo bin/test kill", pytrace=False)
 
 
 @pytest.fixture(scope="session")
 def corners(own_host, tmp_path_factory):
-    """Parts of the host to work in at the same time."""
+    """Parts of the host to work in, in parallel."""
     made = []
     for number in range(CORNERS):
         host = corner(number, _readable(tmp_path_factory.mktemp("kill")))
@@ -57,14 +57,14 @@ def corners(own_host, tmp_path_factory):
 
 @pytest.fixture
 def host(corners):
-    """One part of the host, with nothing in it but a box."""
+    """One corner of the host, with nothing in it but a box."""
     corners[0].host.restore(corners[0].scenarios.nothing)
     return corners[0].host
 
 
 @pytest.fixture(scope="session")
 def uninterrupted(corners):
-    """The boundaries of an operation; it does what it should when nobody kills it. Run once."""
+    """The boundaries of an operation that isn't killed, which must succeed. Run once."""
 
     @functools.cache
     def boundaries(operation):
@@ -94,7 +94,7 @@ def tried(request):
 
 @pytest.fixture
 def dice(request):
-    """Random moments: the same ones for the same commit, or the same DEVVM_KILL_SEED."""
+    """Random moments; the same for the same commit, or for the same DEVVM_KILL_SEED."""
     return random.Random(f"{request.config.stash[_SEED]} {request.node.name}")
 
 
@@ -113,7 +113,7 @@ def pytest_terminal_summary(terminalreporter, config):
 
 
 def _commit():
-    """The commit that is tested; a tree without Git has one seed."""
+    """The commit under test; constant if there is no Git."""
     argv = [
         "git",
         "-C",
@@ -129,6 +129,6 @@ def _commit():
 
 
 def _readable(path):
-    """pytest's folders are the user's own; QEMU runs as another one."""
+    """Make pytest's folder, which is private, accessible for QEMU's user."""
     path.chmod(0o755)
     return path

@@ -16,18 +16,18 @@ from tests.kill.kill_stand_ins import WRITES
 from tests.kill.kill_states import Expected, problems
 
 RUNS = "running"
-#: Where a database writes: on the data disk too, and never taken along.
+#: Where a database writes; also on the data disk, but not part of a home backup.
 _DATABASE = 830
 
 
 @dataclass(frozen=True, eq=False)
 class Fate:
-    """What a rollout has come to for a VM.
+    """The result of a rollout for a VM.
 
     Attributes:
         on_new: Whether it is on the new release.
-        data: The golden copy that its data disk equals; its root too, but for a new one.
-        new_root: Whether it has one.
+        data: The golden copy that its data disk equals; also its root's, unless that is new.
+        new_root: Whether its root is new.
         kept: Its saved states, by label: how many there may be, and the golden copies that the
             disks of each may equal.
     """
@@ -40,25 +40,25 @@ class Fate:
 
 @dataclass(frozen=True)
 class Keeps:
-    """How many saved states of one label there may be, and what they hold."""
+    """How many saved states of one label there may be, and their contents."""
 
     counts: tuple
     holds: tuple
 
 
 class Fleet:
-    """Makes the states that rollouts begin with, each once, by real commands.
+    """Makes the states that rollouts begin in, each once, with real commands.
 
-    Golden copies of each VM's disks: `old`, as they were before the rollout; `updated`, with what
-    the update writes; `later`, with what was written since; `back`, as they were before, with the
-    person's work of since.
+    Golden copies of each VM's disks: `old`, before the rollout; `updated`, with what the update
+    writes; `later`, with what was written since then; `back`, like `old` but with the person's
+    later work.
     """
 
     def __init__(self, host, scenarios):
         self.host, self._scenarios = host, scenarios
         self.names = (scenarios.name, scenarios.clone_name)
 
-    # what may have become of a VM
+    # results for a VM
 
     @property
     def untouched(self):
@@ -66,12 +66,12 @@ class Fleet:
 
     @property
     def hardly_begun(self):
-        """Its disks are those of before; they may have been kept, to go back to."""
+        """Its disks are unchanged; their state may have been saved, to go back to."""
         return Fate(on_new=False, kept={self._before("update"): Keeps((0, 1), ("old",))})
 
     @property
     def updated(self):
-        # two, where a try was killed just when it had kept its state
+        # two, if an attempt was killed just after it saved its state
         return Fate(
             on_new=True, data="updated", kept={self._before("update"): Keeps((1, 2), ("old",))}
         )
@@ -83,12 +83,12 @@ class Fleet:
 
     @property
     def went_back(self):
-        """It was updated, did not pass, and has its disks of before."""
+        """It was updated, failed its checks, and went back to its old disks."""
         return self._went_back("old", ("updated",))
 
     @property
     def half_way_back(self):
-        """It was being updated, and has its disks of before."""
+        """It went back to its old disks in the middle of the update."""
         return self._went_back("old", ("old", "updated"))
 
     @property
@@ -98,7 +98,7 @@ class Fleet:
     def _went_back(self, data, holds):
         before = self._before("update")
         kept = {
-            # two, where a try was killed just when it was back, and the next one updated it again
+            # two, if an attempt was killed just after going back, and the next one updated it again
             f"before going back to {before}": Keeps((1, 2), holds),
             before: Keeps((0, 1), ("old",)),
         }
@@ -111,7 +111,7 @@ class Fleet:
 
     @cached_property
     def releases(self):
-        """The old and the new one, which differ by one line of a role."""
+        """The old and the new one, which differ in one line of a role."""
         return tuple(self._release(day, line) for day, line in ((1, "off"), (2, "on")))
 
     @property
@@ -144,7 +144,7 @@ class Fleet:
 
     @cached_property
     def on_new(self):
-        """The release went out to both; since then people have worked, and databases written."""
+        """Both are on the new release; people and databases have written something since."""
         self.host.restore(self.on_old)
         self._command("rollout", self.new, *self.names)
         since = {}
@@ -163,7 +163,7 @@ class Fleet:
             self.goldens.keep(_golden(name, golden, role), path)
 
     def _derive(self, golden, source, writes, *names):
-        """Golden copies that differ from others by what is written on them."""
+        """Golden copies made from others by writing something."""
         for name in names or self.names:
             for role in (ROOT, DATA):
                 path = self.goldens.made[_golden(name, source, role)]
@@ -172,19 +172,19 @@ class Fleet:
                 path = self.goldens.made[_golden(name, golden, role)]
                 kill_guests.write_off(path, place, pattern)
 
-    # how they end
+    # results of rollouts
 
     def record(self):
-        """The one rollout's record; None where there is none."""
+        """The record of the only rollout; None if there is none."""
         folder = self.host.state.rollouts / "r1"
         return RolloutLog(folder).record() if (folder / "plan.json").is_file() else None
 
     def wrong(self, state, fates, baseline):
-        """What is not as it has to be once a rollout has ended.
+        """What is wrong after a rollout has ended.
 
         Args:
-            state: How the rollout has to be.
-            fates: What may have come of each VM, by name: one of these.
+            state: The expected state of the rollout.
+            fates: The possible results for each VM, by name; one must apply.
             baseline: Where it began.
         """
         record = self.record()
@@ -202,7 +202,7 @@ class Fleet:
         return found + [f"{name} was done twice" for name in {n for n in done if done.count(n) > 1}]
 
     def _of_vm(self, name, fate):
-        """How a VM differs from what is to have come of it."""
+        """How a VM differs from an expected result."""
         vm = self.host.libvirt.domains.vm(name)
         if vm is None:
             return [f"{name} is gone"]
@@ -237,7 +237,7 @@ class Fleet:
         return found
 
     def _differs(self, name, goldens, role, path):
-        """How a disk differs from all of some golden copies, in words."""
+        """How a disk differs from each of these golden copies, in words."""
         found = {
             golden: difference
             for golden in goldens
@@ -256,7 +256,7 @@ class Fleet:
         assert done.code == 0, done.output
 
     def _release(self, day, line):
-        """A release on record, with a box."""
+        """A recorded release, with a box."""
         folder = self.host.scratch / f"stack-{line}"
         roles, playbooks = folder / "roles", folder / "playbooks"
         for path, text in (

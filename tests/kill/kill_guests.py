@@ -15,9 +15,9 @@ import libvirt_qemu
 from devvm.domain.disk import DATA
 from devvm.domain.errors import OperationError
 
-#: Where on a disk something is written, in MiB, and how much of it, in KiB.
+#: Where on a disk something is written, in MiB, and its size in KiB.
 SIZE_KIB = 64
-#: What a person writes: on the data disk, as homes and checkouts are.
+#: A person's work; on the data disk, like homes and checkouts.
 WORK = 820
 _MIB = 1024**2
 
@@ -25,7 +25,7 @@ _MIB = 1024**2
 def is_up(domain: libvirt.virDomain) -> bool:
     """Whether a guest runs and has come up since it was powered on."""
     try:
-        return "0x75" in _ask(domain, "xp /1bx 0x500")  # guest.s writes it there
+        return "0x75" in _ask(domain, "xp /1bx 0x500")  # written by guest.s
     except libvirt.libvirtError:
         return False
 
@@ -34,11 +34,11 @@ def await_up(domain: libvirt.virDomain, told: Callable[[], None] | None = None) 
     """Wait until a guest is up.
 
     Args:
-        domain: The guest's.
-        told: Called while it is waited for; may raise.
+        domain: The guest's domain.
+        told: Called repeatedly while waiting; may raise an exception.
 
     Raises:
-        OperationError: it does not come up, or runs no more.
+        OperationError: it does not come up, or stops running.
     """
     deadline = time.monotonic() + 60
     while not is_up(domain):
@@ -56,7 +56,7 @@ def power_on(domain: libvirt.virDomain) -> None:
 
 
 def write(domain: libvirt.virDomain, role: str, at_mib: int, pattern: int) -> None:
-    """Have a running guest write something on one of its disks, and flush it.
+    """Make a running guest write something to one of its disks, and flush it.
 
     Raises:
         OperationError: the guest is not up.
@@ -69,12 +69,12 @@ def write(domain: libvirt.virDomain, role: str, at_mib: int, pattern: int) -> No
 
 
 def write_off(path: Path, at_mib: int, pattern: int) -> None:
-    """Write something on a disk of a guest that is off."""
+    """Write something to a disk of a guest that is off."""
     _call("qemu-io", "-f", "qcow2", "-c", f"write -q -P {pattern} {at_mib}M {SIZE_KIB}k", path)
 
 
 def read(path: Path, at_mib: int, copy: Path) -> int:
-    """What is written on a disk at a place, whether its guest runs or not: the pattern."""
+    """The pattern written at a place on a disk, whether its guest runs or not."""
     place = f"driver=raw,offset={at_mib * _MIB},size={SIZE_KIB * 1024}"
     image = f"file.driver=qcow2,file.file.driver=file,file.file.filename={path}"
     _call("qemu-img", "convert", "-U", "-O", "raw", "--image-opts", f"{place},{image}", copy)

@@ -22,7 +22,7 @@ from devvm.config import Config
 from devvm.system.state import State
 from tests.kill import kill_guests, worker
 
-#: Begins every command: one that is killed takes nobody with it, and none waits for imports.
+#: Starts every command, so that killing one affects no other, and none waits for imports.
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["tests.kill.worker", "tests.kill.worker_modules"])
 
@@ -58,7 +58,7 @@ class Done:
 
 
 class Command:
-    """A command that runs: a fork of a process that has read devvm's modules, and done nothing."""
+    """A running command: a fork of a process that has only imported devvm's modules."""
 
     def __init__(self, argv, scratch):
         number, self._file = tempfile.mkstemp(dir=scratch, prefix="output-")
@@ -68,12 +68,12 @@ class Command:
         self.pid = self._process.pid
 
     def ended(self, seconds):
-        """Whether it has ended, at the latest after so many seconds."""
+        """Wait up to this many seconds; return whether it has ended."""
         self._process.join(seconds)
         return self._process.exitcode is not None
 
     def finish(self, timeout=120):
-        """Wait for it; one that hangs is killed."""
+        """Wait for it to end; kill it if it hangs."""
         hangs = not self.ended(timeout)
         if hangs:
             os.killpg(self.pid, signal.SIGKILL)
@@ -86,7 +86,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A state of the host that can be had again."""
+    """A state of the host that can be restored."""
 
     folder: Path
     domains: list  # definitions
@@ -96,7 +96,7 @@ class Baseline:
 
 
 def corner(number, scratch, **settings):
-    """A corner of the libvirt host with a pool, a network and a state folder of its own."""
+    """A corner of the libvirt host with its own pool, network and state folder."""
     text = (HERE / "config.toml").read_text()
     config = tomllib.loads(text.replace("devvm-kill", f"devvm-kill{number}"))
     net = list(IPv4Network(config["network"]["address"]).subnets(new_prefix=27))[number]
@@ -120,13 +120,13 @@ class Host:
         self.connect()
 
     def connect(self):
-        """Begin with a new connection to libvirt; that the old one broke is noticed late."""
+        """Open a new connection to libvirt; a broken one is noticed late."""
         self.libvirt = Libvirt(self.config)
 
     # commands
 
     def start(self, *args, **options):
-        """Begin a command in a process, session and group of its own."""
+        """Start a command in its own process, session and group."""
         argv = ["--config", str(self.config_file), "--release", RELEASE]
         for name, value in options.items():
             option = f"--{name.replace('_', '-')}"
@@ -148,7 +148,7 @@ class Host:
         return self.libvirt.connection.get()
 
     def domains(self):
-        """Every domain of this corner, whoever made it, by name."""
+        """Every domain of this corner, whoever defined it, by name."""
         suffix = f".{self.config.network.domain}"
         found = self.connection().listAllDomains()
         return {d.name(): d for d in found if d.name().partition("@")[0].endswith(suffix)}
@@ -184,7 +184,7 @@ class Host:
     # the box
 
     def make_box(self, release=RELEASE):
-        """Register a box with a small disk whose content nothing else has."""
+        """Register a box with a small disk of unique content."""
         store = FolderBoxStore(self.state)
         if store.find(release) is None:
             raw, image = self.scratch / "box.raw", self.scratch / "box.qcow2"
@@ -199,7 +199,7 @@ class Host:
     # known states
 
     def save(self, name):
-        """Note the host's state as it is now."""
+        """Save the current state of the host."""
         domains = self.domains()
         running = {name for name, domain in domains.items() if domain.isActive()}
         definitions = [d.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE) for d in domains.values()]
@@ -217,7 +217,7 @@ class Host:
         return baseline
 
     def restore(self, baseline):
-        """Bring the host back to a state."""
+        """Restore a state of the host."""
         self.clear_domains()
         for source, part in self._parts(baseline.folder):
             source.mkdir(parents=True, exist_ok=True)
@@ -230,7 +230,7 @@ class Host:
                 kill_guests.power_on(domain)
 
     def clear(self):
-        """Leave nothing, but the box and the network."""
+        """Remove everything except the box and the network."""
         self.clear_domains()
         for source, _ in self._parts(self.scratch):
             for path in source.iterdir() if source.is_dir() else ():
@@ -256,7 +256,7 @@ class Host:
             network.update(libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, section, -1, host, flags)
 
     def power_cut(self):
-        """Everything stops at once; what is on the disks stays."""
+        """Stop everything at once; what is on the disks stays."""
         for domain in self.domains().values():
             _cut(domain)
         self.connection().networkLookupByName(self.config.network.name).destroy()
@@ -304,7 +304,7 @@ class Goldens:
         self.made[name] = path
 
     def differs(self, name, volume):
-        """What is different, in words; None where nothing is."""
+        """How a volume differs from a copy, in words; None if it doesn't."""
         argv = ["qemu-img", "compare", "-U", self.made[name], volume]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         said = f"{done.stdout}{done.stderr}".strip()
@@ -312,7 +312,7 @@ class Goldens:
 
 
 def await_that(condition, what, *, seconds=120):
-    """Wait until something is so; fail where it does not come to be."""
+    """Wait until a condition holds; fail if it doesn't in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"within {seconds} s not: {what}"
@@ -320,7 +320,7 @@ def await_that(condition, what, *, seconds=120):
 
 
 def _cut(domain):
-    """A domain runs no more; its QEMU may just have ended by itself."""
+    """Power off a domain; its QEMU may just have ended by itself."""
     if domain.isActive():
         try:
             domain.destroy()
@@ -338,7 +338,7 @@ def sha256(path):
 
 
 def _copy_changed(source, destination):
-    """Make one folder as another is; files that are the same by size and time are left alone."""
+    """Make one folder equal to another; files with the same size and time are skipped."""
     for path in destination.iterdir():
         if not (source / path.name).exists():
             shutil.rmtree(path) if path.is_dir() else path.unlink()

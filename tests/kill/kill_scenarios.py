@@ -18,15 +18,15 @@ class Scenario:
     """One operation.
 
     Attributes:
-        name: For people.
+        name: Its name, for people.
         argv: The command.
-        baseline: Where it begins.
-        before: What the host is then.
-        after: What it is to be at the end.
-        again: The exit code and the state when the command is typed once more after its end.
-        others: Exit codes and states that `start` in the command's place may end with.
+        baseline: The state it begins in.
+        before: What to expect there.
+        after: What to expect at the end.
+        again: Expected exit code and state if the command is run again after it has ended.
+        others: Allowed exit codes and states if `start` is run next instead.
         every: Whether each of its boundaries is always tried.
-        options: More of the worker's, for the first command only.
+        options: Further options of the worker, for the first run only.
     """
 
     name: str
@@ -41,12 +41,13 @@ class Scenario:
 
 
 class Scenarios:
-    """Makes the states that operations begin with, each once, by real commands."""
+    """Makes the states that operations begin in, each once, with real commands."""
 
     def __init__(self, host, number):
         self.host = host
         self.goldens = Goldens(host.scratch)
-        # a name of its own in every corner: not all that devvm lists is told apart by its domain
+        # Names are unique across corners, because some of devvm's lists don't distinguish VMs by
+        # domain.
         self.name, self.clone_name = f"kay{number}", f"kim{number}"
 
     def named(self, name):
@@ -99,7 +100,7 @@ class Scenarios:
         self.goldens.keep(f"{name} root", vm.root)
         self.goldens.keep(f"{name} data", vm.data)
 
-    # what the host is there
+    # expected states
 
     @property
     def is_nothing(self):
@@ -122,7 +123,7 @@ class Scenarios:
     # operations
 
     def create(self):
-        """The first one on a host: the box's image is put into the pool too."""
+        """The first create on a host: the box's image is put into the pool too."""
         made = Expected({self.name: (RUNS, 1)})
         return Scenario(
             "create", ("create", self.name), self.nothing, self.is_nothing, made,
@@ -138,7 +139,7 @@ class Scenarios:
         )  # fmt: skip
 
     def rebuild_off(self):
-        """Of a VM that does not run: it runs only once it is rebuilt."""
+        """A rebuild of a VM that is off; it runs only once it is rebuilt."""
         scenario = self.rebuild()
         self.host.restore(self.vm)
         self.host.stop(self.name)
@@ -150,7 +151,7 @@ class Scenarios:
         )
 
     def rebuild_refused(self):
-        """The new VM does not pass its checks: the old one comes back, and is killed at that."""
+        """A rebuild that fails its checks: the old VM is restored, and killed during that."""
         return replace(self.rebuild(), name="rebuild-refused", options=("fail_checks",))
 
     def destroy(self):
@@ -170,7 +171,7 @@ class Scenarios:
         contents = _holds(self.name, "one") | _holds("one", "one") | _holds(BACK_TO_ONE, "now")
         kept = (("snapshot", "one"), ("trash", BACK_TO_ONE))
         once = Expected({self.name: (RUNS, 1)}, kept, contents)
-        del contents[BACK_TO_ONE, ROOT], contents[BACK_TO_ONE, DATA]  # there are two of that name
+        del contents[BACK_TO_ONE, ROOT], contents[BACK_TO_ONE, DATA]  # there are two of that label
         twice = Expected({self.name: (RUNS, 1)}, (*kept, kept[1]), dict(contents))
         once = replace(once, contents=contents | _holds(BACK_TO_ONE, "now"))
         return Scenario(
@@ -186,7 +187,7 @@ class Scenarios:
         )  # fmt: skip
 
     def snapshot_delete(self):
-        """Of a VM that runs: the layers that only the snapshot needed are merged."""
+        """With a running VM: the layers that only the snapshot needed are merged."""
         once = Expected({self.name: (RUNS, 1)}, (), _holds(self.name, "now"))
         return Scenario(
             "snapshot-delete", ("snapshot-delete", self.name, "one"), self.vm, self.is_vm, once,
@@ -194,7 +195,7 @@ class Scenarios:
         )  # fmt: skip
 
     def destroy_purge(self):
-        """With its snapshots, and for good."""
+        """With its snapshots, permanently."""
         return Scenario(
             "destroy-purge", ("destroy-purge", self.name), self.vm, self.is_vm, self.is_nothing,
             again=(USAGE, self.is_nothing),
@@ -202,7 +203,7 @@ class Scenarios:
         )  # fmt: skip
 
     def trash_empty(self):
-        """What a rebuild replaced goes, and so do the layers that only it needed."""
+        """What a rebuild replaced is deleted, with the layers that only it needed."""
         before = self.is_rebuilt
         before = replace(before, contents=before.contents | _holds(self.name, "later"))
         contents = _holds(self.name, "later") | _holds("one", "one")
@@ -230,7 +231,7 @@ class Scenarios:
         )  # fmt: skip
 
     def recover_item(self):
-        """An earlier state takes the place of the VM that is there."""
+        """An earlier state replaces the existing VM."""
         self.host.restore(self.rebuilt)
         item = next(k.id for k in self.host.kept() if k.label == BEFORE_REBUILD)
         before = self.is_rebuilt
@@ -246,11 +247,11 @@ class Scenarios:
         )  # fmt: skip
 
     def _rebuilt_from(self, state):
-        """After one rebuild more. The data is as it was; the root is new."""
+        """The state after one more rebuild: the data is unchanged, the root is new."""
         generation = state.vms[self.name][1]
         contents = {key: golden for key, golden in state.contents.items() if key[0] == "one"}
         contents[self.name, DATA] = "now data"
-        if generation == 1:  # of two states of one label it can't be told here which is which
+        if generation == 1:  # two saved states with the same label can't be told apart here
             contents |= _holds(BEFORE_REBUILD, "now")
         kept = (*state.kept, ("trash", BEFORE_REBUILD))
         return Expected({self.name: (RUNS, generation + 1)}, kept, contents)

@@ -31,7 +31,7 @@ from devvm.ports.services import Detail
 from tests.kill import kill_guests
 from tests.kill.own_host import FIRMWARE
 
-#: Told of each thing that is done, before and after.
+#: Entered around each action, with its name.
 Step = Callable[[str], AbstractContextManager[None]]
 
 _GIB = 1024**3
@@ -76,10 +76,10 @@ def domain_xml(
     *, fqdn: str, uuid: str, mac: str, network: str, disks: Mapping[str, Path], oem: str = "",
     answers: bool = True,
 ) -> str:  # fmt: skip
-    """A domain; the first disk is the root, others have their roles as serial numbers.
+    """A domain's XML. The first disk is the root; others have their roles as serial numbers.
 
-    Without `answers` it gets QEMU's own firmware, which finds no system on the disks and does not
-    hear the power button.
+    Without `answers` it gets QEMU's own firmware, which finds no system on the disks and ignores
+    the power button.
     """
     firmware = f'<loader readonly="yes" type="rom">{FIRMWARE}</loader>' if answers else ""
     elements = ""
@@ -93,12 +93,12 @@ def domain_xml(
 
 
 class Vagrant:
-    """Does with libvirt what vagrant-libvirt 0.11 does, in its order.
+    """Does with libvirt what vagrant-libvirt 0.11 does, in the same order.
 
     Args:
         config: The host.
         home: Where Vagrant keeps its boxes.
-        step: Told of each thing that is done, before and after: Vagrant can be killed there too.
+        step: Entered around each action, so that Vagrant can be killed there too.
     """
 
     def __init__(self, config: Config, home: Path, step: Step) -> None:
@@ -117,7 +117,7 @@ class Vagrant:
             image = archive.extractfile("box.img")
             assert image is not None
             (unfinished / "box.img").write_bytes(image.read())
-        shutil.rmtree(self._image(box).parent, ignore_errors=True)  # --force
+        shutil.rmtree(self._image(box).parent, ignore_errors=True)  # with --force
         unfinished.rename(self._image(box).parent)
 
     def remove_box(self, box: Box) -> None:
@@ -186,7 +186,7 @@ class Vagrant:
 
 
 class Guest:
-    """The guest that a way in leads to."""
+    """Finds the guest that an SSH target leads to."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -196,7 +196,7 @@ class Guest:
         """The guest's domain.
 
         Raises:
-            OperationError: the way in is lost, or the domain is.
+            OperationError: the target's files or the domain are gone.
         """
         if not Path(target.ssh_config).is_file():
             raise OperationError(f"{target.alias} is not known", details=f"no {target.ssh_config}")
@@ -211,9 +211,9 @@ class Guest:
 
 
 class Shell:
-    """SSH into guests that do whatever they are told, once they are up.
+    """SSH to guests that do whatever they are told, once they are up.
 
-    A person's work is what is written at one place of the data disk: that is taken along.
+    A person's work is what is written at one place on the data disk; backups contain only that.
     """
 
     def __init__(self, config: Config) -> None:
@@ -256,7 +256,7 @@ class Shell:
         return OpenSsh().new_key(path, comment)
 
 
-#: What a playbook writes in a guest: on which disk, where, and what.
+#: What a playbook writes in a guest: to which disk, where, and what.
 WRITES = {
     personalise.PLAYBOOK: ((ROOT, 810, 103),),
     "update.yml": ((ROOT, 800, 101), (DATA, 800, 102)),
@@ -264,13 +264,13 @@ WRITES = {
 
 
 def write(domain: libvirt.virDomain, playbook: str) -> None:
-    """Write what a playbook, or the guest's program in its place, writes."""
+    """Write what a playbook, or the guest's program that replaces it, writes."""
     for role, place, pattern in WRITES[playbook]:
         kill_guests.write(domain, role, place, pattern)
 
 
 class Provisioner:
-    """Ansible, that writes on the disks which the VM runs on."""
+    """Ansible that writes to the VM's disks."""
 
     def __init__(self, config: Config) -> None:
         self._guest = Guest(config)
@@ -304,7 +304,7 @@ class Stacks:
     Args:
         config: The host.
         counted: Wraps a tool, so that its calls are steps.
-        bad: The release on which no VM passes its checks.
+        bad: The release on which every VM fails its checks.
     """
 
     def __init__(self, config: Config, counted: Callable[[Any, str], Any], bad: str | None) -> None:
@@ -321,7 +321,7 @@ class Stacks:
 
 
 class Reporter:
-    """Prints what a person would be told."""
+    """Prints what the user would be told."""
 
     def phase_started(self, name: str, title: str) -> None:
         pass
@@ -349,7 +349,7 @@ def _found(pattern: str, text: str) -> str:
 
 
 def _held_against_the_ports(config: Config, step: Step) -> None:
-    """What mypy is to see: each stands in for a whole port."""
+    """For mypy: each stand-in implements a whole port."""
     _vagrant: services.Vagrant = Vagrant(config, Path(), step)
     _shell: services.Shell = Shell(config)
     _provisioner: services.Provisioner = Provisioner(config)

@@ -14,10 +14,10 @@ class Expected:
     """A state of the host.
 
     Attributes:
-        vms: Power state and generation, by the VM's name.
+        vms: Power state and generation, by VM.
         kept: Purpose and label of every saved state.
-        contents: The golden copy that a disk equals, by (VM's name or saved state's label, role).
-        data_gib: The data disks' size.
+        contents: The golden copy that a disk equals, by VM or label of a saved state, and role.
+        data_gib: The size of the data disks.
     """
 
     vms: dict
@@ -26,7 +26,7 @@ class Expected:
     data_gib: int = 1
 
     def also_kept(self, purpose, label, like):
-        """This, and a state that holds what the VM `like` holds."""
+        """This state, plus a saved state with the contents of the VM `like`."""
         contents = dict(self.contents)
         for role in (ROOT, DATA):
             if (like, role) in contents:
@@ -35,10 +35,10 @@ class Expected:
 
 
 def problems(host, expected, goldens, baseline=None):
-    """Everything that is not as expected, in words."""
+    """How the host differs from what is expected, in words."""
     found = _names(host, expected)
     if found:
-        return found  # the rest would only say it again
+        return found  # the rest would only repeat this
     found += _disks(host, expected, goldens)
     found += _left_over(host)
     found += _volumes(host)
@@ -110,7 +110,7 @@ def _left_over(host):
 
 
 def _volumes(host):
-    """Every file of the pool is under some domain, and every domain's disks are there."""
+    """Check that every file of the pool belongs to a domain, and every disk of a domain exists."""
     tops = set()
     for domain in host.domains().values():
         for flags in (0, 2):  # as it runs, and as it would start
@@ -137,7 +137,7 @@ def _chain(path):
 
 
 def _frozen(host, baseline):
-    """What saved states need is, byte for byte, what it was."""
+    """Check that what saved states need is unchanged, byte for byte."""
     kept = {
         Path(layer).name
         for state in host.kept()

@@ -1,4 +1,4 @@
-"""Tries an operation at many moments: at which, in which parts of the host, with what result."""
+"""Kills an operation at many moments: chooses them, uses all corners, collects failures."""
 
 import os
 import queue
@@ -8,29 +8,29 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 FULL = os.environ.get("DEVVM_KILL_FULL") == "1"
-#: Random moments, of each operation.
+#: Random moments per operation.
 RANDOM = int(os.environ.get("DEVVM_KILL_RANDOM", "20" if FULL else "2"))
-#: One state of so many is tried: of the operations that lose most when they fail, and of others
-#: and with other commands in their place.
+#: Try one of this many states: PART for operations that lose most when they fail; THINNED for the
+#: others, and with other commands run next.
 PART = int(os.environ.get("DEVVM_KILL_PART", "1" if FULL else "4"))
 THINNED = int(os.environ.get("DEVVM_KILL_THINNED", "1" if FULL else "8"))
 
 
 @dataclass(frozen=True)
 class Moment:
-    """When a command dies: at a boundary, or so many seconds after it has passed that."""
+    """When a command dies: at a boundary, or a number of seconds after it."""
 
     boundary: int
     delay: float = 0.0
 
     def earlier(self):
-        """This moment and others, for a command that turns out to have ended by then."""
+        """This moment and earlier ones, for a command that may have ended by then."""
         last = max(0, self.boundary - 1)
         return (self, replace(self, delay=self.delay / 2), Moment(self.boundary), Moment(last))
 
 
 def killed(host, moment, restore, argv, **options):
-    """Kill a command at a moment, from a state that `restore` brings about; what went wrong."""
+    """Kill a command at a moment, in a state that `restore` sets up; return what went wrong."""
     for tried in moment.earlier():
         restore()
         done = host.run(*argv, kill_at=tried.boundary, kill_after=tried.delay, **options)
@@ -40,7 +40,7 @@ def killed(host, moment, restore, argv, **options):
 
 
 def each(corners, moments, try_one, passed):
-    """Try every moment, in whichever corner is free; what went wrong, in words."""
+    """Try every moment, in whichever corner is free; return what went wrong, in words."""
     free = queue.SimpleQueue()
     for corner in corners:
         free.put(corner)
@@ -63,9 +63,9 @@ def each(corners, moments, try_one, passed):
 
 
 def chosen(passed, one_of, dice):
-    """At which boundaries to die: all, or one for each state of the host, of these a part.
+    """The boundaries to die at: all, or one for each of a part of the host's states.
 
-    Where nothing has changed yet there is nothing to go wrong.
+    Boundaries at which nothing has changed yet are left out, as nothing can go wrong there.
     """
     if FULL:
         return [Moment(number) for number in range(len(passed))]
@@ -75,7 +75,7 @@ def chosen(passed, one_of, dice):
 
 
 def between(passed, dice):
-    """Moments between boundaries, in the middle of whatever is done there."""
+    """Random moments between boundaries, in the middle of whatever is being done."""
     times = [entry["seconds"] for entry in passed]
     found = []
     for _ in range(RANDOM):
@@ -86,7 +86,7 @@ def between(passed, dice):
 
 
 def tell(tried, name, passed, count, failures, start):
-    """Add a row to what is told at the end."""
+    """Add a row to the final report."""
     states = len({entry["changes"] for entry in passed})
     seconds = round(time.monotonic() - start)
     tried.append((name, len(passed), states, count, count - len(failures), seconds))

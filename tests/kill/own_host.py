@@ -20,19 +20,19 @@ from devvm.adapters.host.libvirt_daemons import LibvirtDaemons
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parent.parent
-#: Set for the tests, so that they know whose host they are on.
+#: Set for the tests, so that they know that they run on their own host.
 MARK = "DEVVM_KILL_OWN_HOST"
-#: Where pytest's folders lie, the tests' state folders too.
+#: Where pytest's folders are, which include the tests' state folders.
 PLACE = Path("/run/kill-tests")
-#: What runs in the domains.
+#: The firmware that domains run.
 FIRMWARE = PLACE / "guest.bin"
-#: Hidden behind empty folders, in memory: what a host keeps of libvirt.
+#: Replaced by empty folders in memory: where a host keeps libvirt's files.
 _HIDDEN = ("/run", "/etc/libvirt", "/var/lib/libvirt", "/var/log/libvirt", "/var/cache/libvirt")
 _UNSHARE = (
     "unshare", "--mount", "--pid", "--net", "--uts", "--ipc", "--fork", "--kill-child",
     "--mount-proc", "--",
 )  # fmt: skip
-#: libvirt's defaults want what isn't there: a security driver, writable control groups, virtlogd.
+#: libvirt's defaults need what isn't there: a security driver, writable control groups, virtlogd.
 _QEMU_CONF = """
 security_driver = "none"
 stdio_handler = "file"
@@ -42,7 +42,7 @@ cgroup_controllers = []
 
 
 def main() -> int:
-    """Enter the namespaces, or, in them, run the tests."""
+    """Enter the namespaces or, if in them already, run the tests."""
     if os.environ.get(MARK) != "entering":
         if os.geteuid() != 0:
             sys.stderr.write("a libvirt host of one's own needs root: sudo bin/test kill\n")
@@ -60,7 +60,7 @@ def main() -> int:
 
 def _make_host() -> None:
     call("mount", "--make-rprivate", "/")
-    call("mount", "-t", "sysfs", "sysfs", "/sys")  # of this network namespace
+    call("mount", "-t", "sysfs", "sysfs", "/sys")  # for this network namespace
     for path in _HIDDEN:
         Path(path).mkdir(parents=True, exist_ok=True)
         call("mount", "-t", "tmpfs", "-o", "mode=755,size=16g", "tmpfs", path)
@@ -80,13 +80,13 @@ def _assemble(source: Path, firmware: Path) -> None:
 
 
 def start_daemons() -> None:
-    """Start virtlogd and libvirtd as devvm does where there is no systemd."""
+    """Start virtlogd and libvirtd as devvm does without systemd."""
     LibvirtDaemons().apply(lambda _: None, PLACE / "daemons.log")
 
 
 def _run_tests(arguments: list[str]) -> int:
-    """Run pytest, and wait meanwhile for whatever has lost its parent, as process 1 has to."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is pytest that Ctrl-C ends
+    """Run pytest, and meanwhile reap orphaned processes, as process 1 must."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for pytest to handle
     argv = [sys.executable, "-m", "pytest", "-m", "kill", "-o", f"testpaths={HERE}"]
     process = subprocess.Popen(
         [*argv, f"--basetemp={PLACE / 'pytest'}", *arguments],
@@ -100,7 +100,7 @@ def _run_tests(arguments: list[str]) -> int:
 
 
 def _end_all() -> float:
-    """End every process of the host; seconds of CPU that all of them used."""
+    """Kill every process of the host; return the seconds of CPU that they used."""
     os.kill(-1, signal.SIGKILL)
     try:
         while True:

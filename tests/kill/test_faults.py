@@ -1,4 +1,4 @@
-"""Disk full, two commands at once, a changed byte: one clear error, and nothing half done."""
+"""Full disk, two commands at once, a changed byte: one clear error, and nothing half done."""
 
 import json
 import os
@@ -18,20 +18,20 @@ from tests.kill.worker import fill
 
 pytestmark = pytest.mark.kill
 
-#: The number of the corner with little room; the others have the first ones.
+#: The number of the corner with little space; the others have lower ones.
 SMALL = 7
 FULL = os.environ.get("DEVVM_KILL_FULL") == "1"
 
 
 @pytest.fixture(scope="module")
 def small(corners, tmp_path_factory):
-    """A corner whose pool lies on a small file system, and that file system."""
+    """A corner whose pool is on a small file system, and that file system."""
     scratch = tmp_path_factory.mktemp("small")
-    place = corner(SMALL, scratch).pool  # where QEMU's user may pass
+    place = corner(SMALL, scratch).pool  # accessible for QEMU's user
     place.mkdir(parents=True, exist_ok=True)
     disk = scratch / "disk"
     disk.touch()
-    os.truncate(disk, 3 * 1024**3)  # what a VM must find free, and some room; hardly any is used
+    os.truncate(disk, 3 * 1024**3)  # what a VM must find free, plus a little; hardly any is used
     call("mke2fs", "-q", "-t", "ext4", "-m", "0", disk)
     call("mount", "-o", "loop", disk, place)
     host = corner(SMALL, scratch, pool_path=str(place / "pool"))
@@ -43,7 +43,7 @@ def small(corners, tmp_path_factory):
 
 @pytest.mark.parametrize("operation", ["create", "rebuild", "snapshot-create"])
 def test_the_pool_is_full(operation, small, tried):
-    """From some moment on no byte is free: the operation ends well, or is undone with a word."""
+    """From some moment on no byte is free: the operation succeeds, or is undone with a message."""
     host, scenarios, place = small
     scenario = scenarios.named(operation)
     host.restore(scenario.baseline)
@@ -68,7 +68,7 @@ def test_the_pool_is_full(operation, small, tried):
 
 
 def test_room_is_made_where_there_is_none(small):
-    """Not even for a journal: pool and state folder lie on one file system, and it is full."""
+    """There isn't even space for a journal: pool and state folder share one file system."""
     host, scenarios, place = small
     host.restore(scenarios.nothing)
     assert host.run("create", scenarios.name).code == 0
@@ -97,7 +97,7 @@ def test_room_is_made_where_there_is_none(small):
 
 
 def _all_or_nothing(host, scenarios, scenario, done):
-    unfinished = "Undoing failed too" in done.output  # not even for that there was room
+    unfinished = "Undoing failed too" in done.output  # not even enough space to undo it
     if unfinished and _clear(done):
         done = host.run(*scenario.argv)
         if done.code:
@@ -141,7 +141,7 @@ def test_two_creates_at_the_same_moment(host, scenarios):
 
 
 def test_five_creates_at_once(host, scenarios):
-    """All succeed, none has another's place on the network, and the box is copied once."""
+    """All succeed, all have different addresses, and the box is copied once."""
     names = [f"{scenarios.name}-{number}" for number in range(5)]
     all_done = [command.finish() for command in [host.start("create", name) for name in names]]
     assert [done.code for done in all_done] == [0] * 5, [done.output for done in all_done]
@@ -156,7 +156,7 @@ def test_five_creates_at_once(host, scenarios):
 
 
 def test_qemu_dies_after_layers_were_merged(host, scenarios):
-    """What was merged is on the disk before the layers that it came from are deleted."""
+    """Merged data is on the disk before the layers that it came from are deleted."""
     scenario = scenarios.snapshot_delete()
     host.restore(scenario.baseline)
     done = host.run(*scenario.argv)
@@ -168,7 +168,7 @@ def test_qemu_dies_after_layers_were_merged(host, scenarios):
 
 @pytest.mark.parametrize("operation", ["snapshot-create", "snapshot-restore", "rebuild", "resize"])
 def test_a_merge_that_was_killed_when_all_but_its_end_was_done(operation, host, scenarios):
-    """libvirt goes on copying into the lower layer for ever; the next command is not disturbed."""
+    """libvirt keeps copying into the lower layer for ever; that doesn't affect the next command."""
     scenario = scenarios.named(operation)
     host.restore(scenario.baseline)
     (vm,) = host.vms()
@@ -188,7 +188,7 @@ def test_a_merge_that_was_killed_when_all_but_its_end_was_done(operation, host, 
 
 @pytest.mark.parametrize("operation", ["create", "rebuild"])
 def test_a_wrong_byte_in_the_box_s_image(operation, host, scenarios):
-    """The next VM is not made of it: it is written again, under the VMs that lie on it."""
+    """The next VM doesn't use it: the image is written again, below the VMs based on it."""
     host.restore(scenarios.vm)
     image = next(p for name, p in host.files().items() if "_vagrant_box_image_" in name)
     good = sha256(image)

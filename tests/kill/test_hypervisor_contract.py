@@ -15,7 +15,7 @@ from tests.unit.adapters.libvirt.test_hypervisor_contract import Contract
 
 pytestmark = pytest.mark.kill
 
-#: The number of the corner that these tests have for themselves.
+#: The number of the corner used only by these tests.
 _CORNER = 6
 
 
@@ -38,7 +38,7 @@ class LibvirtNode:
 
     def base(self, name: str) -> Path:
         path = self.image(self.pool / name)
-        self.volumes.free_bytes()  # sees what is new in the pool
+        self.volumes.free_bytes()  # refreshes the pool
         return path
 
     def define(

@@ -65,13 +65,13 @@ def test_another_command_first(operation, other, uninterrupted, corners, tried, 
 
 
 def _killed(corner, scenario, moment, **options):
-    """Kill the operation at a moment; what went wrong with that."""
+    """Kill the operation at a moment; return what went wrong."""
     host = corner.host
     return killed(host, moment, lambda: host.restore(scenario.baseline), scenario.argv, **options)
 
 
 def _again(corner, scenario):
-    """Type the same command again; what is wrong then."""
+    """Run the same command again; return what is wrong then."""
     host, scenarios = corner.host, corner.scenarios
     ended = not host.journals() and not problems(host, scenario.after, scenarios.goldens)
     code, state = scenario.again if ended else (0, scenario.after)
@@ -81,7 +81,7 @@ def _again(corner, scenario):
 
 
 def _settled(corner, scenario, other, done):
-    """What is wrong after another command; it may find the operation done, or undone."""
+    """What is wrong after another command, which may find the operation done or undone."""
     host, scenarios = corner.host, corner.scenarios
     tried = []
     for code, state in scenario.others:
@@ -98,7 +98,7 @@ def _settled(corner, scenario, other, done):
 
 
 def _with_snapshot(corner, state):
-    """`snapshot create` does not start a VM that was off when it came."""
+    """The state after `snapshot create`, which doesn't start a VM that was off."""
     running = {vm.name: str(vm.state) for vm in corner.host.vms()}
     vms = {name: (running.get(name, was), number) for name, (was, number) in state.vms.items()}
     return type(state)(vms, state.kept, state.contents, state.data_gib).also_kept(

@@ -1,8 +1,8 @@
 """A rollout is killed and resumed, and ends as if nothing had happened.
 
-Its process dies, with its process group, at every boundary of every phase: the plan, an event on
-record, a restore point, Ansible, a disk exchange. The first of two VMs is the canary. Each VM ends
-on its release, or as it was, with all its data.
+Its process dies, with its process group, at every boundary of every phase: the plan, an event in
+the record, a restore point, Ansible, a disk exchange. The first of two VMs is the canary. Each VM
+ends on its release, or as it was, with all its data.
 """
 
 import functools
@@ -19,7 +19,7 @@ USAGE = 2
 
 
 class Case:
-    """A rollout, where it begins, what is typed, and how it has to end."""
+    """A rollout: where it begins, the command, and how it must end."""
 
     def __init__(self, fleet, kind):
         self.fleet, self.host, self.kind = fleet, fleet.host, kind
@@ -38,11 +38,11 @@ class Case:
         }[kind]
 
     def wrong(self, state=None, fates=None):
-        """What is not as it has to be."""
+        """What is not as it must be."""
         return self.fleet.wrong(state or self.state, fates or self.fates, self.baseline)
 
     def resume(self):
-        """What a person types next; a rollout that never came to be is started again."""
+        """Do what the user would do next; a rollout that was never recorded is started again."""
         again = ("rollout-rollback",) if self.kind == "back" else ("rollout-resume",)
         if self.fleet.record() is None:
             again = self.argv
@@ -51,14 +51,14 @@ class Case:
         return [] if done.code in fine else [f"exit code {done.code}: {done.output}"]
 
     def start_vms(self):
-        """Start every VM; what went wrong."""
+        """Start every VM; return what went wrong."""
         ended = {name: self.host.run("start", name) for name in self.fleet.names}
         return [f"start {name}: {done.output}" for name, done in ended.items() if done.code]
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(corners):
-    """A rollout's boundaries; it ends as it should when nobody kills it. Run once."""
+    """The boundaries of a rollout that isn't killed, which must succeed. Run once."""
 
     @functools.cache
     def boundaries(kind):
@@ -82,7 +82,7 @@ def test_it_is_resumed(kind, uninterrupted, corners, tried, dice):
 
 
 def test_another_command_comes_first(uninterrupted, corners, tried, dice):
-    """Whoever works in the VM that was being changed types something before it is resumed."""
+    """The owner of the VM being changed runs a command before the rollout is resumed."""
 
     def after(case):
         return case.start_vms() + case.resume() + case.wrong()
@@ -91,7 +91,7 @@ def test_another_command_comes_first(uninterrupted, corners, tried, dice):
 
 
 def test_it_is_aborted_instead(uninterrupted, corners, tried, dice):
-    """The VM that was half way there is as it was; those that are there stay."""
+    """A VM in the middle of its update goes back; updated ones stay."""
 
     def after(case):
         record = case.fleet.record()
@@ -111,7 +111,7 @@ def test_it_is_aborted_instead(uninterrupted, corners, tried, dice):
 
 
 def test_the_host_is_restarted(uninterrupted, corners, tried, dice):
-    """Nothing runs any more; VMs are started by their people, then the rollout is resumed."""
+    """Nothing runs any more; people start their VMs, then the rollout is resumed."""
 
     def after(case):
         case.host.power_cut()
@@ -125,9 +125,9 @@ def test_the_host_is_restarted(uninterrupted, corners, tried, dice):
 
 
 def _try(uninterrupted, corners, tried, dice, what, after, kind="converge", *, inside=False):
-    """Kill a rollout at many moments; `after` goes on, and says what is wrong then."""
+    """Kill a rollout at many moments; `after` continues, and returns what is wrong then."""
     passed, start = uninterrupted(kind), time.monotonic()
-    # all is done to two VMs: each of its moments is there twice
+    # There are two VMs, so each kind of moment occurs twice.
     moments = chosen(passed, 2 * THINNED, dice)
     if inside:
         moments += between(passed, dice)

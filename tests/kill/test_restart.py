@@ -23,7 +23,7 @@ from tests.kill.own_host import start_daemons
 pytestmark = pytest.mark.kill
 
 _PID_FILE = Path("/run/libvirtd.pid")
-#: The operations, and where on their way: parts of it.
+#: The operations, and how far into each to interrupt it, as fractions.
 MOMENTS = {
     "create": (1 / 3, 2 / 3),
     "rebuild": (1 / 3, 2 / 3),
@@ -35,7 +35,7 @@ MOMENTS = {
     "clone": (1 / 2,),
     "resize": (1 / 2,),
 }
-#: Operations after which the VM runs whatever was before.
+#: Operations after which the VM always runs.
 STARTING = ("create", "rebuild", "recover")
 
 
@@ -50,7 +50,7 @@ def test_libvirtd_dies(uninterrupted, corners, tried):
 
 
 def test_libvirtd_dies_in_a_rollout(corners, tried):
-    """It pauses or fails, with a word; gone on with or rolled back, no VM is left between."""
+    """It pauses or fails with a message; resumed or rolled back, no VM is left in between."""
     start, (host, fleet) = time.monotonic(), (corners[0].host, corners[0].fleet)
     host.restore(fleet.on_old)
     passed, _ = host.boundaries("rollout", fleet.new, *fleet.names)
@@ -63,13 +63,13 @@ def test_libvirtd_dies_in_a_rollout(corners, tried):
 
 @dataclass(frozen=True)
 class Try:
-    """A command that libvirtd dies in the middle of.
+    """A command during which libvirtd dies.
 
     Attributes:
-        operation: Which.
-        point: The boundary that it waits at until libvirtd is dead.
-        prepare: Brings a corner to where the command begins; its arguments.
-        ended: What is wrong when it has ended; goes on with it where it failed.
+        operation: Its name.
+        point: The boundary at which it waits until libvirtd is dead.
+        prepare: Restores the state the command begins in; returns the arguments.
+        ended: Continues after a failed command; returns what is wrong.
     """
 
     operation: str
@@ -79,7 +79,7 @@ class Try:
 
 
 def _without_daemon(corners, tries):
-    """Try several at once, in a corner each, as they all have one libvirtd; what went wrong."""
+    """Try several at once, one per corner, as they share one libvirtd; return what went wrong."""
     failures = []
     with ThreadPoolExecutor(len(corners)) as pool:
         for first in range(0, len(tries), len(corners)):
@@ -94,7 +94,7 @@ def _without_daemon(corners, tries):
                 for corner, _ in batch:
                     _file(corner, "go").touch()
             try:
-                deadline = time.monotonic() + 1.5  # they go on, and find that nobody answers
+                deadline = time.monotonic() + 1.5  # time to notice that libvirtd is gone
                 for command in commands:
                     command.ended(max(0, deadline - time.monotonic()))
             finally:
@@ -112,7 +112,7 @@ def _without_daemon(corners, tries):
 
 
 def _begun(corner, one):
-    """Begin a command, which waits where libvirtd is to die."""
+    """Start a command that waits where libvirtd is to die."""
     argv = one.prepare(corner, one)
     for name in ("reached", "go"):
         _file(corner, name).unlink(missing_ok=True)
@@ -173,7 +173,7 @@ def _after(fleet, command, failures):
 
 @pytest.mark.parametrize("operation", MOMENTS)
 def test_the_host_is_restarted(operation, uninterrupted, corners, tried):
-    """All processes are gone at once; neither VMs nor the network nor the pool run afterwards."""
+    """All processes are killed at once; afterwards neither VMs nor network nor pool are running."""
     passed, start = uninterrupted(operation), time.monotonic()
     moments = [Moment(round(len(passed) * part)) for part in MOMENTS[operation]]
 
@@ -192,7 +192,7 @@ def test_the_host_is_restarted(operation, uninterrupted, corners, tried):
             host.libvirt.network.ensure()
         wrong = [] if done.code == code else [f"exit code {done.code}: {done.output}"]
         state = scenario.after
-        if operation not in STARTING:  # the person starts it, as after any restart
+        if operation not in STARTING:  # the user starts it, as after any restart
             now = {vm.name: str(vm.state) for vm in host.vms()}
             vms = {name: (now.get(name, was), number) for name, (was, number) in state.vms.items()}
             state = replace(state, vms=vms)
@@ -209,13 +209,13 @@ def _tell(tried, what, count, failures, start):
 
 
 def _code_of_again(host, scenarios, scenario):
-    """How the same command ends: of one that was at its end it may be said that nothing is left."""
+    """The exit code of the same command; if it was complete, it may report that nothing is left."""
     ended = not host.journals() and not problems(host, scenario.after, scenarios.goldens)
     return scenario.again[0] if ended else 0
 
 
 def _kill():
-    """Kill libvirtd, and see it dead: one that is dying still holds its sockets."""
+    """Kill libvirtd, and wait until it is dead: while dying, it still holds its sockets."""
     pid = int(_PID_FILE.read_text())
     assert Path(f"/proc/{pid}/comm").read_text() == "libvirtd\n"
     os.kill(pid, signal.SIGKILL)

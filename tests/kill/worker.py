@@ -99,7 +99,7 @@ def _die():
 
 
 class Counted:
-    """A port, every call through which that may change something is a step."""
+    """A port; every call that may change something is a step."""
 
     def __init__(self, port, name, boundaries, only=None):
         self._port, self._name, self._boundaries, self._only = port, name, boundaries, only
@@ -121,14 +121,14 @@ def fill(place):
     """Leave no byte free on a file system."""
     with (place / "filler").open("wb") as file:
         for piece in (64 * 1024**2, 1024**2, 4096):
-            with suppress(OSError):  # until there is no room for one more
+            with suppress(OSError):  # until not even one more fits
                 while True:
                     end = file.seek(0, os.SEEK_END)
                     os.posix_fallocate(file.fileno(), end, piece)
 
 
 def count_writes(boundaries):
-    """Every atomic write to the state folder is a step too, whoever makes it."""
+    """Make every atomic write to the state folder a step too."""
     original = devvm.system.state.write_atomic
 
     def write_atomic(path, text, **options):
@@ -141,7 +141,7 @@ def count_writes(boundaries):
 
 
 def count_events(boundaries):
-    """Every event that a rollout writes down is a step, but for what only tells of progress."""
+    """Make every event that a rollout writes a step, except reports of progress."""
     original = RolloutLog.append
 
     def append(log, event, *, durable=True):
@@ -155,7 +155,7 @@ def count_events(boundaries):
 
 
 def services(config, options, boundaries):
-    """As a person's command gets them, but for what speaks to a guest."""
+    """The services of a command, with stand-ins for what talks to a guest."""
     vagrant_home = config.state_dir.with_name(f"{config.state_dir.name}-vagrant")
 
     def counted(port, name):
@@ -176,7 +176,7 @@ def services(config, options, boundaries):
 
 
 def operate(given, operation, arguments, release):
-    """One operation, as the command line would ask for it."""
+    """Run an operation, as the command line would."""
     jane = Engineer(login="jane", authorized_keys=(), git_name="Jane", git_email="jane@example.com")
     run = Run(" ".join([operation, *arguments]), Reporter())
     name = next(iter(arguments), "")
@@ -215,14 +215,14 @@ def operate(given, operation, arguments, release):
 
 
 def begin(argv, output):
-    """A command in a process that was forked for it: what a shell does, then what is asked for."""
-    assert "tests.kill.worker_modules" in sys.modules  # or it would be slow, and nobody told why
+    """Set up the forked process like a shell would, and run the command."""
+    assert "tests.kill.worker_modules" in sys.modules  # otherwise it is silently slow
     os.setsid()
     file = os.open(output, os.O_WRONLY | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(file, stream)
     os.close(file)
-    sys.stdout.reconfigure(line_buffering=True)  # of one that is killed, all is wanted
+    sys.stdout.reconfigure(line_buffering=True)  # keep all output if it is killed
     main(argv)
 
 

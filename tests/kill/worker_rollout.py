@@ -12,7 +12,10 @@ OPERATIONS = ("rollout", "rollout-rebuild", "rollout-resume", "rollout-abort", "
 
 
 def operate(given, operation, arguments):
-    """`rollout RELEASE VM ...`: the first VM is the canary; the others need no argument."""
+    """Run a rollout command.
+
+    For `rollout RELEASE VM ...`, the first VM is the canary; the others need no arguments.
+    """
 
     def make(log):
         return Rollout(services=given, log=log, by="ann", messenger=Messenger([]))

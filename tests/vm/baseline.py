@@ -1,12 +1,12 @@
-"""Running VMs, saved with their memory and restored in seconds: what a test begins with.
+"""Running VMs, saved with their memory and restored in seconds: the starting point of tests.
 
 `take` saves the tests' own part of the host: domains (running ones with their memory), volumes,
 leases on the network, and devvm's state except boxes and logs. `restore` brings it back whatever a
 test did: the same domains, UUIDs, MACs, keys and disks. A guest's memory and disks belong together,
 so both are restored together. Only the clock differs: it is set to now.
 
-Not saved: boxes and their records (a test that registers one removes it), logs, locks, and a
-rollout or another command that is still working on a VM: end that first.
+Not saved: boxes and their records (a test that registers one removes it), logs, locks, and running
+commands and rollouts: end those first.
 """
 
 import os
@@ -20,7 +20,7 @@ from xml.etree import ElementTree as ET
 POOL = "devvm-test"
 NETWORK = "devvm-test"
 DOMAIN = ".devvm-test.test"
-#: Parts of the state folder that say what VMs, releases and rollouts there are.
+#: The parts of the state folder about VMs, releases and rollouts.
 _STATE = ("ca", "vms", "releases", "rollouts")
 
 
@@ -36,7 +36,7 @@ def _try_virsh(*args: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def domains(*options: str) -> list[str]:
-    """The tests' domains, saved states of VMs included; others may be on this host as well."""
+    """The tests' domains, including saved states; there may be others on this host."""
     return sorted(d for d in virsh("list", "--name", *options).split() if DOMAIN in d)
 
 
@@ -45,7 +45,7 @@ def pools() -> list[str]:
 
 
 def leases() -> list[str]:
-    """The VMs' places on the network, as XML."""
+    """The VMs' leases on the network, as XML."""
     if NETWORK not in virsh("net-list", "--all", "--name").split():
         return []
     network = ET.fromstring(virsh("net-dumpxml", NETWORK))
@@ -55,7 +55,7 @@ def leases() -> list[str]:
 
 
 def wait_for_agent(name: str, seconds: float = 150) -> None:
-    """Until a guest's agent answers: one that was just restored may not for a minute."""
+    """Wait for a guest's agent to answer; that can take a minute after a restore."""
     ping = ("qemu-agent-command", "--timeout", "5", name, '{"execute": "guest-ping"}')
     deadline = time.monotonic() + seconds
     while (done := _try_virsh(*ping)).returncode:
@@ -77,11 +77,11 @@ def _seen(path: Path) -> tuple[int, int, int]:
 
 
 class Baseline:
-    """What there is, as it was when it was taken.
+    """The saved state.
 
     Args:
         state: devvm's state folder.
-        folder: An empty folder for what is kept: memory and disks, about 1.5 GB a VM.
+        folder: An empty folder for memory and disks; about 1.5 GB per VM.
     """
 
     def __init__(self, state: Path, folder: Path) -> None:
@@ -93,7 +93,7 @@ class Baseline:
         self._leases: list[str] = []
 
     def take(self) -> None:
-        """Keep everything as it is now. VMs that ran run again afterwards."""
+        """Save everything. Running VMs continue afterwards."""
         self._disconnect()
         for name in domains("--all"):
             self._definitions[name] = self._folder / f"{name}.xml"
@@ -108,7 +108,7 @@ class Baseline:
         self._wake()
 
     def restore(self) -> None:
-        """Make everything as it was; what runs answers in a few seconds."""
+        """Restore everything; running VMs respond in a few seconds."""
         self._disconnect()
         for name in domains():
             virsh("destroy", name)
@@ -132,25 +132,25 @@ class Baseline:
         self._wake()
 
     def forget(self) -> None:
-        """Let go of what is kept."""
+        """Delete what was saved."""
         shutil.rmtree(self._folder)
 
     def _wake(self) -> None:
-        """Let the VMs go on that ran, from the moment at which they were saved."""
+        """Resume the VMs that were running, from the moment at which they were saved."""
         for name in self._definitions:
             if self._memory(name).exists():
                 virsh("restore", self._memory(name))
                 self._set_clock(name)
 
     def _set_clock(self, name: str) -> None:
-        """Set a guest's clock to now: certificates and sessions are judged by it.
+        """Set a guest's clock to now; certificates and sessions depend on it.
 
-        Not by its agent: `virsh domtime` has it run hwclock, which writes a file that production
-        does not have, and an agent that was just restored may not answer for a minute.
+        Not with the agent: `virsh domtime` runs hwclock, which writes a file that production does
+        not have, and the agent may not answer for a minute after a restore.
         """
         vm = name.split(".", 1)[0]
         ssh = ["ssh", "-F", self._state / "vms" / vm / "ssh_config", "-o", "BatchMode=yes", vm]
-        subprocess.run([*ssh, "true"], check=True, timeout=120)  # the connection takes seconds
+        subprocess.run([*ssh, "true"], check=True, timeout=120)  # connecting takes seconds
         now = f"@{time.time():.2f}"
         subprocess.run(
             [*ssh, "sudo", "date", "--set", now], check=True, timeout=60, stdout=subprocess.DEVNULL
@@ -176,7 +176,7 @@ class Baseline:
                 virsh("net-update", NETWORK, command, "ip-dhcp-host", host, "--live", "--config")
 
     def _disconnect(self) -> None:
-        """Drop connections that are kept open: the guest will know nothing of them."""
+        """Close connections that were kept open: the restored guest doesn't know them."""
         for config in (self._state / "vms").glob("*/ssh_config"):
             for alias in (config.parent.name, f"{config.parent.name}-vagrant"):
                 command = ["ssh", "-F", config, "-O", "exit", alias]
@@ -184,6 +184,6 @@ class Baseline:
 
 
 def _copy(source: Path, destination: Path) -> None:
-    """A file or a folder, with owners, times and holes."""
+    """Copy a file or folder, with owners, times and holes."""
     command = ["cp", "--archive", "--reflink=auto", "--no-target-directory"]
     subprocess.run([*command, os.fspath(source), os.fspath(destination)], check=True)

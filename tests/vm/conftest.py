@@ -1,4 +1,4 @@
-"""Real virtual machines: the command line as people type it, on the real libvirt."""
+"""Real virtual machines: the command line as people use it, with the real libvirt."""
 
 import contextlib
 import fcntl
@@ -30,7 +30,7 @@ class Result:
 
 
 class Devvm:
-    """Runs `devvm` with the tests' configuration, as its own process, of some checkout."""
+    """Runs some checkout's `devvm` with the tests' configuration, as its own process."""
 
     def __init__(self, state: Path, log: Path, checkout: Path = REPOSITORY) -> None:
         self.state = state
@@ -38,7 +38,7 @@ class Devvm:
         self._checkout = checkout
 
     def of(self, checkout: Path) -> "Devvm":
-        """The same, of another checkout: another stack is in hand there."""
+        """The same for another checkout, which has another stack."""
         return Devvm(self.state, self._log, checkout)
 
     def __call__(self, *args: str, code: int | None = 0, timeout: float = 3000, **env) -> Result:
@@ -60,7 +60,7 @@ class Devvm:
 
 
 def look(devvm):
-    """What is there: libvirt's domains, volumes and leases, and the VMs' folders."""
+    """What exists: libvirt's domains, volumes and leases, and the VMs' folders."""
     return {
         "domains": baseline.domains("--all"),
         "volumes": sorted(baseline.virsh("vol-list", baseline.POOL).split()[::2])
@@ -73,14 +73,14 @@ def look(devvm):
 
 @pytest.fixture(scope="session")
 def devvm(tmp_path_factory):
-    """The command, on a host that is set up; VMs that an earlier run left are destroyed."""
+    """The command, on a host that is set up; VMs left by an earlier run are destroyed."""
     command = Devvm(Path("/var/lib/devvm-test"), tmp_path_factory.mktemp("devvm") / "log")
     command("setup", "--yes", "--no-link")
     with (command.state / "locks" / "tests.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two runs of the tests on one host take turns
         _destroy_all(command)
         network.ensure()
-        for records in ("releases", "rollouts"):  # of an earlier run on this host
+        for records in ("releases", "rollouts"):  # left by an earlier run on this host
             for record in (command.state / records).iterdir():
                 shutil.rmtree(record)
         yield command
@@ -98,7 +98,10 @@ def _destroy_all(command: Devvm) -> None:
 
 @pytest.fixture(scope="session")
 def archive(devvm):
-    """The tests' own mirror, up from now on; who moves it is the last who builds a box."""
+    """The tests' own mirror, served from now on.
+
+    A test that moves it must be the last to build a box.
+    """
     with mirror.served() as made:
         yield made
 
@@ -111,19 +114,19 @@ def news(archive):
 
 @pytest.fixture(scope="session")
 def box(devvm, archive):
-    """The box of the stack in this checkout, built for real where it is not there yet."""
+    """The box of this checkout's stack; built for real unless it exists."""
     return devvm("box", "build", "--yes", "--json").json
 
 
 @dataclass(frozen=True)
 class Made:
-    """dev1 as it is at the beginning of a test.
+    """dev1, as at the beginning of a test.
 
     Attributes:
-        created: What `devvm create` printed as JSON.
-        shown: What `devvm show` printed as JSON, with work in the VM.
+        created: The JSON output of `devvm create`.
+        shown: The JSON output of `devvm show`, with work in the VM.
         key: The engineer's private key.
-        baseline: Puts it back.
+        baseline: Restores it.
     """
 
     created: dict
@@ -134,7 +137,7 @@ class Made:
 
 @pytest.fixture(scope="session")
 def made(devvm, box, tmp_path_factory):
-    """A VM made by `devvm create dev1`, with work in it, on a release on record."""
+    """A VM created by `devvm create dev1`, with work in it, on a recorded release."""
     key = tmp_path_factory.mktemp("key") / "id_ed25519"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
     created = devvm(
@@ -152,7 +155,7 @@ def made(devvm, box, tmp_path_factory):
 
 
 def _other_sizes(tmp_path_factory) -> dict[str, str]:
-    """A configuration that says otherwise in each point."""
+    """A configuration that differs in every setting."""
     path = tmp_path_factory.mktemp("sizes") / "config.toml"
     path.write_text((HERE / "config.toml").read_text().replace("[vm]\n", "[vm]\ncpus = 1\n"))
     return {"DEVVM_CONFIG": str(path)}
@@ -160,19 +163,19 @@ def _other_sizes(tmp_path_factory) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def vm(made):
-    """dev1 for the tests of a module, which leave it as they find it; as `create` printed it."""
+    """dev1 for the tests of a module, which leave it unchanged; as `create` printed it."""
     made.baseline.restore()
     return made.created | {"key": made.key}
 
 
 @pytest.fixture
 def dev1(made):
-    """dev1 for one test, which may do with it what it likes; as `show` printed it."""
+    """dev1 for one test, which may do anything with it; as `show` printed it."""
     made.baseline.restore()
     return made.shown
 
 
-#: What a person would miss: a file, an uncommitted edit, rows in the database.
+#: Work people would miss: a file, an uncommitted edit, rows in the database.
 WORK = """set -eu
 echo 'a note' >~/note.txt
 printf '\\n<!-- not committed -->\\n' >>~/about/about/templates/base.html
@@ -181,7 +184,7 @@ sudo mysql -e 'create table if not exists about.mine (x int); insert into about.
 
 
 def work(devvm, name="dev1"):
-    """What there is of it, on a VM that runs; `ALL_THERE` where nothing is lost."""
+    """What is left of it on a running VM; `ALL_THERE` if nothing is lost."""
     ask = "cat note.txt; git -C about status --short; sudo mysql -N -e 'select * from about.mine'"
     return devvm("exec", name, "--", "sh", "-c", ask, code=None).stdout.split("\n")[:3]
 

@@ -13,14 +13,14 @@ from devvm.system import assets
 from tests.support import stack_mirror
 from tests.support.stack_mirror import StackMirror
 
-#: Kept from run to run. Both are config.toml's, too: what a mirror is called is part of a box.
+#: Kept between runs. config.toml has the same: a mirror's URL is part of a box.
 FOLDER = Path("/var/cache/devvm-test")
 ADDRESS, PORT = "192.168.218.1", 42180
 
 
 @contextmanager
 def served() -> Iterator[StackMirror]:
-    """Have it up until the block ends."""
+    """Serve it until the block ends."""
     made = stack_mirror.ensure(FOLDER, RoleDeclarations(assets.roles()).packages())
     here = os.environ.get("no_proxy", "")
     os.environ["no_proxy"] = ",".join(filter(None, (here, ADDRESS)))  # for every devvm of the tests

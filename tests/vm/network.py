@@ -15,28 +15,28 @@ from devvm.config import NetworkConfig
 from tests.vm.baseline import NETWORK, virsh
 
 _SETTINGS = tomllib.loads((Path(__file__).parent / "config.toml").read_text())["network"]
-#: Rules of routing, which come after the one for this host's own addresses: what comes from a VM
-#: goes no further; and a packet for a VM that is gone doesn't take the way to everywhere. No route
-#: does that: libvirt would take it for another network with this range.
+#: Routing rules, which come after the one for this host's own addresses. What comes from a VM goes
+#: no further, and a packet for a VM that is gone doesn't take the default route. These can't be
+#: routes: libvirt would take those for another network with this range.
 _RULES = (
     ("iif", NETWORK, "prohibit"),
     ("to", _SETTINGS["address"], "lookup", "main", "suppress_prefixlength", "0"),
     ("to", _SETTINGS["address"], "prohibit"),
 )
 _FIRST = 218
-#: dnsmasq's option.
+#: An option of dnsmasq.
 _ASKS_NOBODY = "no-resolv"
 _DNSMASQ = "http://libvirt.org/schemas/network/dnsmasq/1.0"
 
 
 def ensure() -> None:
-    """Have it up, and closed. No domain may use it, in case it is another run's, and other."""
+    """Set the network up, closed off. If it differs, it is replaced; no domain may use it then."""
     rules = _ip("rule", "list")
     for preference, rule in enumerate(_RULES, _FIRST):
         if f"{preference}:\t" not in rules:
             _ip("rule", "add", "preference", str(preference), *rule)
     if _ip("route", "list", "type", "unreachable", "exact", _SETTINGS["address"]):
-        _ip("route", "delete", "unreachable", _SETTINGS["address"])  # by these tests, until 2026
+        _ip("route", "delete", "unreachable", _SETTINGS["address"])  # from these tests until 2026
     config = NetworkConfig.model_validate(_SETTINGS)
     if _there("--all") and not _is_ours(config, virsh("net-dumpxml", NETWORK)):
         if _there():
@@ -52,12 +52,12 @@ def ensure() -> None:
 
 
 def _is_ours(config: NetworkConfig, definition: str) -> bool:
-    """Whether it is as `_definition` says. What devvm itself defines asks this host's DNS."""
+    """Whether it matches `_definition`. In devvm's own definition, dnsmasq asks this host's DNS."""
     return not differences(config, definition) and _ASKS_NOBODY in definition
 
 
 def _definition(config: NetworkConfig) -> str:
-    """devvm's, with a DNS server that asks no other one."""
+    """devvm's definition, but its DNS server asks no other one."""
     root = ET.fromstring(network_xml(config))
     ET.register_namespace("dnsmasq", _DNSMASQ)
     options = ET.SubElement(root, f"{{{_DNSMASQ}}}options")

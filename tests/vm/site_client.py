@@ -1,4 +1,4 @@
-"""A person using the site: the HTTP of a browser, with the host's own name resolution."""
+"""A person using the site: a browser's HTTP, with the host's own name resolution."""
 
 import html.parser
 import http.cookiejar
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def png(width: int, height: int) -> bytes:
-    """A picture, drawn here: no binary file, no image library."""
+    """A picture drawn here, to need neither a binary file nor an image library."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return (
@@ -40,7 +40,7 @@ class _Token(html.parser.HTMLParser):
 
 
 class Site:
-    """The About site of one VM, over HTTPS, trusting devvm's CA and nothing else."""
+    """The About site of one VM, over HTTPS, trusting only devvm's CA."""
 
     def __init__(self, url: str, ca: Path) -> None:
         self.url = url.rstrip("/")
@@ -62,7 +62,7 @@ class Site:
         return {p["login"]: p for p in self.json(f"/people.json{suffix}")["people"]}
 
     def add(self, photo: bytes | None = None, **fields: str) -> None:
-        """Fill in the form and send it."""
+        """Fill in the form and submit it."""
         token = _Token()
         token.feed(self.get("/add").decode())
         boundary = uuid.uuid4().hex

@@ -1,4 +1,4 @@
-"""Other stacks than this checkout's: changed copies of it, and their boxes."""
+"""Stacks other than this checkout's: changed copies of it, and their boxes."""
 
 import hashlib
 import shutil
@@ -49,7 +49,7 @@ def checkout(folder: Path) -> Path:
 
 
 def keep_alive(folder: Path, old: str, new: str) -> None:
-    """Another setting of nginx, and production that has it too."""
+    """Change a setting of nginx, and production to match."""
     old, new = f"keepalive_timeout {old};", f"keepalive_timeout {new};"
     _edit(folder / _NGINX, old, new)
     manifest = folder / "production" / "manifest.yml"
@@ -63,9 +63,9 @@ def keep_alive(folder: Path, old: str, new: str) -> None:
 
 
 def migration(folder: Path, *, broken: bool = False) -> None:
-    """One more column in the site's database, and production that has it too.
+    """Add a column to the site's database, and change production to match.
 
-    Broken, it fails when it has done half its work.
+    If broken, the migration fails half way.
     """
     _edit(folder / "production/manifest.yml", "schema: {value: '0001'}", "schema: {value: '0002'}")
     _edit(folder / _SITE / "about" / "people.py", 'REVISION = "0001"', 'REVISION = "0002"')
@@ -75,10 +75,10 @@ def migration(folder: Path, *, broken: bool = False) -> None:
 
 
 def give_box(state: Path, folder: Path, first_release: str) -> Box:
-    """Register the image of a box that there is as the box of the stack in a checkout.
+    """Register an existing box's image as the box of a checkout's stack.
 
-    For a stack that no box can be built of, since it does not pass its own checks; nothing may
-    look at what is in it.
+    For a stack whose own box can't be built because it fails its checks. Nothing may look at the
+    image's contents.
     """
     there = State(state)
     parts = {part: folder / part for part in ("roles", "playbooks", "production")}

@@ -1,4 +1,4 @@
-"""A person at a terminal: commands that ask, or that open a session."""
+"""A person at a terminal: commands that ask questions or open sessions."""
 
 import os
 import pty
@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 
 
 class Terminal:
-    """A command on a terminal of its own."""
+    """A command on its own terminal."""
 
     def __init__(self, *command: str) -> None:
         self._main, terminal = pty.openpty()
@@ -29,17 +29,17 @@ class Terminal:
         os.close(terminal)
 
     def wait_for(self, text: str, seconds: float = 180) -> None:
-        """Read until something is said."""
+        """Read until a text appears."""
         self.type_until("", text, seconds)
 
     def type(self, text: str) -> None:
         os.write(self._main, text.encode())
 
     def type_until(self, typed: str, text: str, seconds: float = 180) -> None:
-        """Type something until something is said.
+        """Type something until a text appears.
 
-        What is typed before a program has the terminal as it wants it may be thrown away, so it
-        is typed again, as a person would.
+        Input typed before a program has set up the terminal may be discarded, so it is typed again,
+        as a person would.
         """
         deadline = time.monotonic() + seconds
         while text not in self._seen and time.monotonic() < deadline:
@@ -51,7 +51,7 @@ class Terminal:
         assert text in self._seen, self._seen
 
     def type_until_it_ends(self, typed: str, seconds: float = 60) -> int:
-        """Type something until the command ends; its exit code."""
+        """Type something until the command ends; return its exit code."""
         deadline = time.monotonic() + seconds
         while self.child.poll() is None and time.monotonic() < deadline:
             more = self._read()
@@ -62,7 +62,7 @@ class Terminal:
         return self.child.wait(timeout=max(1.0, deadline - time.monotonic()))
 
     def _read(self) -> bool | None:
-        """Take in what is said; False: nothing for two seconds, None: nobody can say more."""
+        """Read output; False if there is none for two seconds, None if the other end is closed."""
         if not select.select([self._main], [], [], 2)[0]:
             return False
         try:

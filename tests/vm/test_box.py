@@ -1,4 +1,4 @@
-"""The box: really built, or kept if it exists; the first tests that need a guest."""
+"""The box: built for real unless it exists; the first tests that need a guest."""
 
 import pytest
 

@@ -1,7 +1,7 @@
-"""Runs every command line of the README and of docs/ against a real VM.
+"""Runs every command line of the README and of docs/ on a real VM.
 
-New ones in the docs are picked up automatically; a command that needs a terminal, or that another
-test runs, has to be listed here, or this fails.
+New ones in the docs are picked up automatically; this fails unless those that need a terminal, or
+that another test runs, are listed here.
 """
 
 import ast
@@ -19,7 +19,7 @@ _ROLLOUT = "tests/vm/test_rollout.py::test_a_rollout_of_two_vms_and_back"
 _PUT_OFF = "tests/vm/test_rollout.py::_put_off_and_due"
 _BAD = "tests/vm/test_rollout.py::test_a_bad_release_is_stopped_at_the_canary_which_is_as_it_was"
 _PLAIN = "tests/vm/test_plain_vagrant.py::test_init_and_up"
-#: Run for real by another test, with these words and options: what that takes costs minutes.
+#: Run for real by another test, with these words and options, because it takes minutes.
 _ELSEWHERE = {
     "bin/devvm create dev1": "tests/vm/conftest.py::made",
     "bin/devvm create dev1 --yes": "tests/vm/conftest.py::made",
@@ -42,11 +42,11 @@ _ELSEWHERE = {
     ),
     "devvm clone dev1 --as dev1-copy": "tests/vm/test_rollout.py::two",
     "devvm snapshot restore dev1 before": "tests/vm/test_recovery.py::test_snapshot_and_back",
-    "devvm release lock": "tests/vm/test_rollout.py::releases",  # in a checkout of its own
+    "devvm release lock": "tests/vm/test_rollout.py::releases",  # in its own checkout
     "devvm release lock --check": "tests/vm/test_rollout.py::releases",
     "devvm release lock --release 2026.11.23-1a2b3c4d5e6f": "tests/container/test_package_lock.py",
     "devvm box build --newest": "tests/vm/test_rollout.py::releases",
-    # each would build a box of what the mirror has
+    # each would build a box from what the mirror has
     "devvm box build --release 2026.11.23-1a2b3c4d5e6f": "tests/unit/cli/test_package_lock.py",
     "devvm create dev1 --newest": "tests/unit/cli/test_package_lock.py",
     "devvm rebuild dev1 --newest": "tests/unit/cli/test_package_lock.py",
@@ -83,16 +83,16 @@ _ELSEWHERE = {
     "DEVVM_SSH_KEY=$HOME/.ssh/id_vagrant vagrant up": _PLAIN,
     'ssh-keygen -t ecdsa -m PEM -N "" -f $HOME/.ssh/id_vagrant': _PLAIN,
 }
-#: What runs these tests.
+#: Runs these tests.
 _THIS = {"bin/test"}
-#: In a sentence these are a command's name, not a command line: each wants more.
+#: In a sentence, these are a command's name rather than a command line: each needs arguments.
 _NAMES = {
     "devvm stop", "devvm destroy", "devvm ssh", "devvm box verify", "devvm rebuild",
     "devvm recover", "devvm resize", "devvm verify", "devvm production capture",
     "devvm production propose", "devvm start", "devvm restart", "devvm update",
     "devvm verify --fix",
 }  # fmt: skip
-#: Of commands that open a session: what is typed first, what the VM says, what ends it.
+#: For commands that open a session: what to type first, what the VM answers, what ends it.
 _INTERACTIVE = {
     "devvm ssh dev1": ("", "jane@dev1", "exit\n"),
     "devvm console dev1": ("\n", "dev1 login:", "\x1d"),
@@ -120,10 +120,10 @@ def test_there_are_documented_commands():
 
 @pytest.mark.parametrize("command", sorted(_ELSEWHERE))
 def test_another_test_runs_it(command):
-    """That test is there, and has a call or a list with all of the command's words in it."""
+    """That test exists, and has a call or a list with all words of the command."""
     name, _, function = _ELSEWHERE[command].partition("::")
     tree = ast.parse((REPOSITORY / name).read_text())
-    parts = [tree]  # a whole module, where its tests share what runs it
+    parts = [tree]  # the whole module, if its tests share what runs the command
     if function:
         (defined,) = (
             node
@@ -135,13 +135,13 @@ def test_another_test_runs_it(command):
 
 
 def _texts(part: ast.AST) -> set[str]:
-    """The texts in a piece of Python; of `--option=value` the option."""
+    """The strings in a piece of Python; of `--option=value`, the option."""
     found = (node.value for node in ast.walk(part) if isinstance(node, ast.Constant))
     return {str(value).partition("=")[0] for value in found}
 
 
 def _words(command: str) -> set[str]:
-    """The verb of a command line and its options, without their values."""
+    """The verb and options of a command line, without values."""
     command = re.sub(r"\$\(.*?\)", "DAY", command)
     words = [word for word in shlex.split(command) if "=" not in word]
     verb = words[1:3] if words[1] in _GROUPS else words[1:2]

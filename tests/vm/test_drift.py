@@ -17,8 +17,8 @@ from tests.vm.conftest import REPOSITORY
 
 pytestmark = pytest.mark.vm
 
-#: What is done to the VM as root, and the checks that must tell, and no other. Each says what
-#: it found: they are made at once, and one verification tells them apart.
+#: Commands to run on the VM as root, and the checks that must fail, and no others. All are applied
+#: at once, because one verification can tell them apart.
 DRIFTS = {
     "a sysctl at run time": ("sysctl -qw vm.swappiness=60", {"sysctl/vm.swappiness"}),
     "the root mounted with other options": ("mount -o remount,noatime /", {"mount/"}),
@@ -81,14 +81,14 @@ def test_what_a_role_answers_for_is_mended_and_the_rest_is_said(root, devvm, tmp
 
 
 def test_the_shipped_layer_is_what_a_vm_is(dev1, made, devvm, tmp_path):
-    """Captured here and now, it is what the repository has, but for what the archives decide.
+    """The shipped layer equals one captured now, except for what Debian's archives determine.
 
-    That is what `create` told as ahead: packages that moved, and what they bring.
+    `create` reported that as ahead: packages that moved, and what they bring.
     """
     production = REPOSITORY / "production"
     shipped = production / "overlay" / "30-guest.yml"
     output = tmp_path / "layer.yml"
-    output.write_bytes(shipped.read_bytes())  # what varies there varies here
+    output.write_bytes(shipped.read_bytes())  # what varies there must vary here
     below = [production / "manifest.yml", *sorted((production / "overlay").glob("[12]*.yml"))]
     devvm(
         "production", "capture", "--host", "dev1-vagrant",

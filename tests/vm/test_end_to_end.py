@@ -39,7 +39,7 @@ def test_create_reports_a_checked_vm(vm):
 
 
 def test_what_newer_packages_brought_is_told_with_them(vm, devvm, news):
-    """A unit; a configuration file is as packaged, as in production. Debian may have more news."""
+    """A new unit is ahead; a changed configuration file, as packaged on both sides, passes."""
     checks = {check["name"]: check for check in vm["report"]["checks"]}
     unit = checks[f"unit/{stack_mirror.UNIT}"]
     package = stack_mirror.WITH_A_NEW_UNIT
@@ -177,7 +177,7 @@ def test_stopped_deleted_mended_and_started(dev1, devvm):
 
 
 def _definition(domain):
-    """What libvirt would start, however it is written."""
+    """What libvirt would start, in a normalised form."""
     xml = ET.canonicalize(virsh("dumpxml", "--inactive", domain), strip_text=True)
     return xml.replace("><", ">\n<").splitlines()
 

@@ -1,7 +1,7 @@
 """Commands that are killed or interrupted while a real guest boots, works or shuts down.
 
 A command is killed at one of its own events, plus a short delay that differs with the commit.
-tests/kill tries the many other moments.
+tests/kill tries many other moments.
 """
 
 import os
@@ -23,9 +23,9 @@ _DOMAIN = "dev1.devvm-test.test"
 
 
 def start(*args):
-    """A command in a session of its own, to be killed."""
+    """Start a command in its own session, to be killed."""
     return subprocess.Popen(
-        # in the background, Ctrl-C may be ignored, which children inherit
+        # children inherit an ignored Ctrl-C, as in the background
         ["env", "--default-signal=INT", sys.executable, "-m", "devvm", *args],
         cwd=REPOSITORY,
         env=os.environ | {"DEVVM_CONFIG": str(HERE / "config.toml")},
@@ -38,7 +38,7 @@ def start(*args):
 
 
 def wait_for(child, line):
-    """Until a command has said something, and a moment longer, of up to three seconds."""
+    """Wait until a command has printed something, plus up to three seconds."""
     for said in child.stderr:
         if line in said:
             break
@@ -52,7 +52,7 @@ def wait_for(child, line):
 
 
 def kill(child, line):
-    """Kill a command's whole process group when it has said something."""
+    """Kill a command's whole process group when it has printed something."""
     wait_for(child, line)
     os.killpg(child.pid, signal.SIGKILL)
     child.wait()
@@ -68,7 +68,7 @@ def test_a_rebuild_that_is_killed_at_boot_is_undone_by_doctor(dev1, devvm):
     kill(start("rebuild", "dev1", "--yes"), "boot: Starting")
     assert "has not finished" in str(devvm("doctor", "--json", code=1).json)
     devvm("doctor", "--fix")
-    assert (look(devvm), state()) == (before, "running")  # as it was; nobody waits for it
+    assert (look(devvm), state()) == (before, "running")  # as before; it may still be booting
     healthy(devvm)
 
 

@@ -10,7 +10,7 @@ from tests.vm.conftest import HERE, REPOSITORY
 
 pytestmark = pytest.mark.vm
 
-#: Where a guest of this test is attached: the tests' own network and pool, nothing else changed.
+#: Where a guest of this test is attached: to the tests' own network and pool; all else is default.
 _SURROUNDINGS = """
 Vagrant.configure("2") do |config|
   config.vm.provider :libvirt do |libvirt|
@@ -34,7 +34,7 @@ def test_init_and_up(devvm, box, tmp_path, monkeypatch):
     monkeypatch.setenv("DEVVM_CONFIG", str(HERE / "config.toml"))
     services = wiring.build_services(config.load())
     services.volumes.ensure()
-    services.network.ensure()  # plain libvirt can't, behind the fence around the tests' range
+    services.network.ensure()  # plain libvirt can't, behind the routing rules for the tests' range
     folder = tmp_path / "plainvagrant"
     folder.mkdir()
     env = os.environ | {"DEVVM_SSH_KEY": str(key), "VAGRANT_CHECKPOINT_DISABLE": "1"}

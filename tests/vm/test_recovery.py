@@ -37,7 +37,7 @@ def trash(devvm):
 
 def test_a_broken_vm_is_rebuilt_with_everything_that_a_person_would_miss(dev1, devvm):
     before = known_hosts(devvm)
-    # MariaDB's files as an older version left them
+    # MariaDB's files as if from an older version
     older = "cd /var/lib/mysql && echo 10.5.0-MariaDB >$(ls *upgrade_info)"
     devvm("exec", "dev1", "--", "sudo", "sh", "-c", older)
     devvm("exec", "dev1", "--", "sudo", "sh", "-c", _BREAK)
@@ -62,24 +62,24 @@ def test_a_broken_vm_is_rebuilt_with_everything_that_a_person_would_miss(dev1, d
 
 
 def test_snapshot_and_back(dev1, devvm):
-    wait_for_agent("dev1.devvm-test.test")  # which freezes the file systems
+    wait_for_agent("dev1.devvm-test.test")  # it freezes the file systems
     devvm("snapshot", "create", "dev1", "before")
     devvm("exec", "dev1", "--", "sh", "-c", "rm note.txt; sudo mysql -e 'drop table about.mine'")
     (snapshot,) = devvm("snapshot", "list", "dev1", "--json").json["snapshots"]
     assert (snapshot["name"], snapshot["consistency"]) == ("before", "frozen")
     assert snapshot["used_bytes"] > 0
-    # libvirt keeps nothing of its own that could stand in the way
+    # libvirt has no snapshots of its own, which could get in the way
     assert virsh("snapshot-list", "dev1.devvm-test.test", "--name").strip() == ""
     devvm("snapshot", "restore", "dev1", "before", "--yes")
     assert work(devvm) == ALL_THERE
 
-    # and forth again: the state that the snapshot replaced is in the trash
+    # and forward again: the state that the snapshot replaced is in the trash
     devvm("exec", "dev1", "--", "sh", "-c", "echo later >later.txt; sync")
     (replaced,) = trash(devvm)
     back = devvm("recover", "dev1", "--item", replaced["id"], "--yes", "--json").json
     assert back["report"]["passed"], back["report"]
     assert work(devvm) == [" M about/templates/base.html", ""], "as when it was replaced"
-    assert len(trash(devvm)) == 1  # the other one now
+    assert len(trash(devvm)) == 1  # the other state now
     devvm("snapshot", "delete", "dev1", "before")
     assert devvm("exec", "dev1", "--", "ls").stdout.split() == ["about"]
     healthy(devvm)

@@ -1,4 +1,4 @@
-"""Bad input and a misconfigured host, on the real libvirt.
+"""Invalid input and a misconfigured host, with the real libvirt.
 
 Each time: one clear message with the cause and the next command, the right exit code, no traceback
 (`devvm` in conftest checks that), and nothing half done.
@@ -30,14 +30,14 @@ def at_first(vm, devvm):
 
 @pytest.fixture
 def world(at_first, devvm):
-    """What must be the same after a refusal as before."""
+    """What a refusal must leave unchanged."""
     yield
     assert _everything(devvm) == at_first
 
 
 @pytest.fixture
 def settings(tmp_path):
-    """A configuration of the tests' with something changed, by text."""
+    """The tests' configuration with some text replaced."""
 
     def write(old: str = "", new: str = "") -> dict[str, str]:
         text = (HERE / "config.toml").read_text()
@@ -112,10 +112,10 @@ def test_more_memory_than_the_host_has(devvm, world):
 
 @pytest.fixture
 def small():
-    """A file system too small for a box; where pytest does not tidy up after a killed run."""
+    """A file system too small for a box, mounted where pytest's clean-up doesn't reach it."""
     place = Path("/var/lib/devvm-test-small")
     place.mkdir(mode=0o755, exist_ok=True)
-    subprocess.run(["umount", "-q", place], check=False)  # of a run that was killed
+    subprocess.run(["umount", "-q", place], check=False)  # left by a run that was killed
     mount = ["mount", "-t", "tmpfs", "-o", "size=64m,mode=755", "tmpfs", place]
     subprocess.run(mount, check=True)
     yield place
@@ -140,13 +140,13 @@ def test_libvirt_is_not_reachable(devvm, world, settings):
     env = settings("state_dir", 'uri = "qemu+unix:///system?socket=/nonexistent"\nstate_dir')
     for command in (["list"], ["create", "dev9"], ["verify", "dev9"], ["box", "list"]):
         done = devvm(*command, "--json", code=None, **env)
-        if command != ["box", "list"]:  # files only
+        if command != ["box", "list"]:  # reads only files
             assert done.code == 4
             _refused(done, "libvirt")
 
 
 def test_a_mirror_that_is_down(devvm, world, settings, tmp_path):
-    """Nothing listens on this port; and what the failed build made is not a box."""
+    """Nothing listens on this port; what the failed build left is not a box."""
     env = settings(
         'state_dir = "/var/lib/devvm-test"\npool = "devvm-test"',
         f'state_dir = "{tmp_path}/state"\npool = "devvm-empty"',  # where no VM needs the box
@@ -169,7 +169,7 @@ def test_a_user_outside_the_group_of_libvirt(devvm, world):
     done = subprocess.run(
         [
             "setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups",
-            # the environment of these tests may lie in root's home: to be read, no more
+            # the tests' environment may be in root's home; allow reading it
             "--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search",
             sys.executable, "-m", "devvm", "list",
         ],

@@ -32,7 +32,7 @@ class Two:
 
 @pytest.fixture(scope="module")
 def two(made, devvm, tmp_path_factory):
-    """dev1 and dev1-copy, both running: a clone of a snapshot, with what dev1 has no more."""
+    """dev1 and dev1-copy, both running: a clone of a snapshot, with what dev1 no longer has."""
     made.baseline.restore()
     devvm("snapshot", "create", "dev1", "before")
     devvm("exec", "dev1", "--", "rm", "note.txt")
@@ -46,12 +46,12 @@ def two(made, devvm, tmp_path_factory):
 
 @pytest.fixture
 def pair(two):
-    """Both of them for one test, which may do with them what it likes."""
+    """Both of them for one test, which may do anything with them."""
     two.baseline.restore()
     return two
 
 
-#: What the mirror has a newer version of, in the good release.
+#: A package of which the good release has a newer version.
 PACKAGE = "netbase"
 
 
@@ -59,7 +59,7 @@ PACKAGE = "netbase"
 def releases(devvm, archive, box, tmp_path_factory):
     """The devvm of each of two changed stacks, by name; each stack has a box.
 
-    The bad one's, which does not get as far as a box of its own, is an image of the good one's.
+    The bad one, for which no box can be built, has the good one's image.
     """
     folders = {name: stacks.checkout(tmp_path_factory.mktemp(name)) for name in ("good", "bad")}
     stacks.keep_alive(folders["good"], "65s", "75s")
@@ -137,7 +137,7 @@ def test_a_clone_is_another_machine_with_the_same_work(two, devvm):
 
 @pytest.fixture
 def quiet(tmp_path):
-    """A configuration in which it is quiet now, by the host's clock, and for hours to come."""
+    """A configuration with quiet hours now, by the host's clock, and for hours to come."""
     path = tmp_path / "quiet.toml"
     now, hour = datetime.now().astimezone(), timedelta(hours=1)
     hours = f"daily {now - hour:%H:00}-{now + 5 * hour:%H:00}"
@@ -167,7 +167,7 @@ def test_a_rollout_of_two_vms_and_back(pair, releases, devvm, tmp_path):
     site = Site(pair.created["url"], devvm.state / "ca" / "ca.crt")
     site.add(None, login="ann", name="Ann", title="Engineer", bio="Was here before.")
     devvm("exec", "dev1", "--", "sh", "-c", "echo before >notes; echo gone >gone")
-    # what differs from its own release gets a new root
+    # a VM that differs from its own release is rebuilt
     devvm("exec", "dev1-copy", "--", "sudo", "touch", "/etc/memcached-mine.conf")
     before, was = columns(devvm), version(devvm)
     good = releases["good"]
@@ -203,7 +203,7 @@ def test_a_rollout_of_two_vms_and_back(pair, releases, devvm, tmp_path):
     assert (release_of(devvm)["release"], release_of(devvm)["behind"]) == (new, 0)
     assert release_of(devvm, "dev1-copy")["release"] == first
     assert (setting(devvm), columns(devvm)) == ("75s;", before + 1)
-    assert version(devvm) == f"{was}+news1"  # from the mirror, by the VM's own apt
+    assert version(devvm) == f"{was}+news1"  # from the mirror, with the VM's own apt
     assert "ann" in site.people()
 
     updated = devvm("update", "dev1-copy", "--yes", "--json").json
@@ -239,9 +239,9 @@ def test_a_rollout_of_two_vms_and_back(pair, releases, devvm, tmp_path):
 
 
 def _put_off_and_due(devvm, bad, tmp_path):
-    """A rollout that nobody takes part in: one VM's person says later, the other VM is off.
+    """A rollout in which nothing is updated: one VM's owner postpones it, the other VM is off.
 
-    A real terminal: the question is seen on it, and its answer puts the VM off for good.
+    The question is shown on a real terminal; the answer postpones the VM for the whole rollout.
     """
     newest = bad("release", "create", "--json").json["release"]["release"]
     was = [release_of(devvm, name)["release"] for name in ("dev1", "dev1-copy")]
@@ -280,7 +280,7 @@ def test_a_bad_release_is_stopped_at_the_canary_which_is_as_it_was(releases, dev
     assert "nonsense" in vm["why"]
     assert release_of(devvm)["release"] == dev1["vm"]["release"]
     assert (setting(devvm), columns(devvm)) == ("65s;", before)
-    # the way back checks the VM itself, against its own release
+    # going back checks the VM itself, against its own release
     assert "checks pass" in str(events(devvm)) + failed.stderr
     assert "retired" in devvm("release", "retire", "latest").stdout
     assert devvm("release", "show", newest, "--json").json["retired_at"]

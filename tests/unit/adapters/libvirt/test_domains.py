@@ -137,7 +137,7 @@ def test_remove_takes_a_running_domain_and_a_missing_one(domains, dev1):
 
 def test_a_guest_that_ends_just_when_its_plug_is_pulled(domains, dev1, vm, monkeypatch):
     """libvirt drops a QEMU process that it finds dead when libvirtd restarts."""
-    monkeypatch.setattr("libvirt.virDomain.isActive", lambda _domain: 1)  # it did, a moment ago
+    monkeypatch.setattr("libvirt.virDomain.isActive", lambda _domain: 1)  # it was, a moment ago
     domains.shutdown(vm, timeout=0, force=True)
     domains.remove("dev1.devvm.test")
     assert domains.uuid("dev1.devvm.test") is None
