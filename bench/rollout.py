@@ -1,8 +1,8 @@
 """What a rollout costs beside the VMs' own time, and how that grows with the fleet.
 
-The engine, the record on the disk and every operation are real; the libvirt host, its guests and
-Ansible are the ones in memory that the unit tests use, with a delay in place of what a VM takes.
-Overhead is what is left of the elapsed time when the VMs' own, side by side, is taken off.
+The engine, the record on disk and every operation are real. The libvirt host, its guests and
+Ansible are those in memory that the unit tests use, with a delay for the time that a VM takes.
+Overhead is the elapsed time minus the VMs' own time, counted side by side.
 
     python bench/rollout.py [--sizes 125 250 500] [--parallel 4 8] [--delay 0.5]
 """

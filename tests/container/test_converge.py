@@ -27,7 +27,7 @@ def test_the_shipped_manifest_is_current(converged, production):
     """The shipped manifest describes this host.
 
     Except for what comes with packages that Debian's mirrors have updated since, as far as dpkg
-    proves it. Updates therefore fail neither this test nor require a new manifest.
+    proves it. Updates therefore neither fail this test nor require a new manifest.
     """
     machine = converged.machine
     report = machine.check(assets.production(), packages=machine.packages())

@@ -170,7 +170,7 @@ def test_a_mirror_that_is_signed_by_somebody_else_is_not_trusted(day, tmp_path):
 
 
 def test_a_mirror_that_stands_still_is_not_trusted_and_the_clock_may_be_wrong(day, packages):
-    """Its lists expire, unless this host's clock is far ahead: the result is the same."""
+    """Its lists are valid until some day; a clock far ahead looks the same as an old mirror."""
     Mirror(day.folder / "mirror", valid_for=timedelta(days=-400)).publish(
         bookworm=packages.values()
     )

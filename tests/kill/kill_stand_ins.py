@@ -31,7 +31,7 @@ from devvm.ports.services import Detail
 from tests.kill import kill_guests
 from tests.kill.own_host import FIRMWARE
 
-#: Entered around each action, with its name.
+#: Takes the name of an action; the result is entered around the action.
 Step = Callable[[str], AbstractContextManager[None]]
 
 _GIB = 1024**3

@@ -36,7 +36,7 @@ def killed(world, count=3):
 
 
 def interrupting(world, name, times=1):
-    """Press Ctrl-C while a VM is being changed, and wait until the rollout has noticed."""
+    """Press Ctrl-C while a VM is being changed, and give the rollout time to notice."""
     real = world.provisioner.apply
     sent = threading.Event()
 
