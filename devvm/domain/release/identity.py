@@ -18,7 +18,7 @@ from pathlib import Path
 from devvm.domain.errors import UsageError
 from devvm.domain.package_set import PackageSet
 
-#: Raised when the box pipeline itself changes what ends up in a box, with the same roles.
+#: Incremented when the box pipeline itself changes what ends up in a box, with the same roles.
 BOX_FORMAT = 1
 
 _LEFT_BY_TOOLS = re.compile(r"__pycache__|\.git|\..*_cache")
