@@ -87,7 +87,7 @@ class FolderReleaseStore:
             raise _unreadable(folder, "it is empty")
         return Stack(files=files, packages=record.packages)
 
-    def stack_in_hand(self, packages: Mapping[str, str]) -> Stack:
+    def working_tree_stack(self, packages: Mapping[str, str]) -> Stack:
         """The working tree's stack, as a release would record it, with its box's packages.
 
         Raises:
@@ -120,7 +120,7 @@ class FolderReleaseStore:
         """
         return self._record(release)[1]
 
-    def production_in_hand_sha256(self) -> str:
+    def configured_production_sha256(self) -> str:
         """The same hash over the production that this devvm is configured with.
 
         Raises:

@@ -25,7 +25,7 @@ class ReleaseStore(Protocol):
             OperationError: it can't be read.
         """
 
-    def stack_in_hand(self, packages: Mapping[str, str]) -> Stack:
+    def working_tree_stack(self, packages: Mapping[str, str]) -> Stack:
         """The working tree's stack, as a release would record it, with its box's packages.
 
         Raises:
@@ -38,7 +38,7 @@ class ReleaseStore(Protocol):
     def production_sha256(self, release: str) -> str:
         """A hash over the production that is recorded with a release."""
 
-    def production_in_hand_sha256(self) -> str:
+    def configured_production_sha256(self) -> str:
         """The same hash over the production that this devvm is configured with."""
 
     def write(self, release: Release, packages: PackageSet | None = None) -> None:

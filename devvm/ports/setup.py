@@ -24,7 +24,7 @@ class SetupStep(Protocol):
         """Whether devvm works without it."""
 
     @property
-    def builds_only(self) -> bool:
+    def needed_only_to_create(self) -> bool:
         """Whether only creating VMs needs it; existing ones can be shown and run without it."""
 
     def missing(self) -> list[str]:

@@ -219,7 +219,7 @@ def transfer(
         raise ProcessError(args, process.returncode, err, None)
 
 
-def kill_those_of_other_threads() -> None:
+def kill_commands_of_other_threads() -> None:
     """Kill the commands that other threads wait for; those threads get a `ProcessError`.
 
     Python delivers an interrupt to the main thread only, so the others would go on waiting. Call

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 import tomllib
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ from tests.kill import kill_guests, worker
 #: Starts every command, so that killing one affects no other, and none waits for imports.
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["tests.kill.worker", "tests.kill.worker_modules"])
+#: start() polls the processes of other threads, one of which may be half closed.
+_CHILDREN = threading.Lock()
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parent.parent
@@ -64,7 +67,8 @@ class Command:
         number, self._file = tempfile.mkstemp(dir=scratch, prefix="output-")
         os.close(number)
         self._process = _FORKS.Process(target=worker.begin, args=(argv, self._file))
-        self._process.start()
+        with _CHILDREN:
+            self._process.start()
         self.pid = self._process.pid
 
     def ended(self, seconds):
@@ -80,7 +84,8 @@ class Command:
             self._process.join()
         output, code = Path(self._file).read_text(), self._process.exitcode
         Path(self._file).unlink()
-        self._process.close()
+        with _CHILDREN:
+            self._process.close()
         return Done(code, f"{output}\n(no end after {timeout} s)" if hangs else output)
 
 

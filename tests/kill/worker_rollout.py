@@ -31,7 +31,7 @@ def operate(given, operation, arguments):
         with control.started(given, plan, command=operation) as log:
             make(log).carry_out()
     elif operation == "rollout-resume":
-        with control.taken_up(given, None, command=operation) as log:
+        with control.locked_rollout(given, None, command=operation) as log:
             make(log).carry_out()
     elif operation == "rollout-abort":
         control.abort(given, None, make, command=operation)

@@ -16,7 +16,7 @@ def test_item(check: Check, seen: Observation, release: Mapping[str, str]) -> No
     facts = expected.areas.get(area, {}).get(item)
     if facts is None:
         pytest.skip("not expected of this machine")
-    seen.check_seen(check.name)
+    seen.require_observed(check.name)
     varies = expected.varying(area, item)
     difference = compare.compare(facts, seen.areas[area].get(item), seen.tokens, varies)
     if difference is not None:
@@ -26,6 +26,6 @@ def test_item(check: Check, seen: Observation, release: Mapping[str, str]) -> No
 def test_extra(check: Check, seen: Observation, release: Mapping[str, str]) -> None:
     layers, _ = check.expected
     (area,) = check.subject
-    seen.check_seen(f"{area}/")
+    seen.require_observed(f"{area}/")
     found = compare.extras(seen.expected(layers), {area: seen.areas[area]}, seen.tokens)
     judge(found, seen.attribution(layers, release))

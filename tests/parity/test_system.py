@@ -13,7 +13,7 @@ def test_booted(check: Check, seen: Observation) -> None:
 
 
 def test_none_failed(check: Check, seen: Observation) -> None:
-    seen.check_seen("unit/")
+    seen.require_observed("unit/")
     failed = [
         name
         for name, facts in seen.areas["unit"].items()
@@ -26,7 +26,7 @@ def test_none_failed(check: Check, seen: Observation) -> None:
 def test_state_path(check: Check, seen: Observation) -> None:
     """Bound from /data/state, and /data is a disk of its own."""
     path = check.subject[0]
-    seen.check_seen("mount/")
+    seen.require_observed("mount/")
     mounts = seen.areas["mount"]
     if _DATA not in mounts:
         differs(f"a data disk at {_DATA}", "none mounted")

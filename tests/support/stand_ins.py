@@ -258,13 +258,13 @@ class Releases:
     def stack(self, release: str) -> Stack:
         return self.stacks[self._name(release)]
 
-    def stack_in_hand(self, packages: Mapping[str, str]) -> Stack:
+    def working_tree_stack(self, packages: Mapping[str, str]) -> Stack:
         return Stack(files=dict(self.files_in_hand), packages=packages)
 
     def production_sha256(self, release: str) -> str:
         return self.production[self._name(release)]
 
-    def production_in_hand_sha256(self) -> str:
+    def configured_production_sha256(self) -> str:
         return self.production_in_hand
 
     def package_set(self, release: str) -> PackageSet | None:
@@ -273,7 +273,7 @@ class Releases:
     def write(self, release: Release, packages: PackageSet | None = None) -> None:
         if release.release not in self.records:
             self.sets[release.release] = packages
-            self.stacks[release.release] = self.stack_in_hand(release.packages)
+            self.stacks[release.release] = self.working_tree_stack(release.packages)
         self.production[release.release] = self.production_in_hand
         self.records[release.release] = release
 

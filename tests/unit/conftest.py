@@ -28,7 +28,7 @@ def pytest_collection_finish(session):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def nothing_is_waited_for():
+def fast_disk_and_hash():
     """Skip fsync, and hash this checkout's stack only once.
 
     Only processes die here, not the host, so what they wrote is there without fsync. Nearly every

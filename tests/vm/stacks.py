@@ -89,7 +89,7 @@ def give_box(state: Path, folder: Path, first_release: str) -> Box:
         **boxes.details(first),
         "content": content,
         "release": new_release(release_hash(content, boxes.package_set(first))),
-        "production_sha256": releases.production_in_hand_sha256(),
+        "production_sha256": releases.configured_production_sha256(),
     }
     copy = folder / "devvm.box"
     shutil.copy2(first.path, copy)

@@ -29,7 +29,7 @@ class DebianPackages:
     key = "packages"
     title = "Installing system packages"
     optional = False
-    builds_only = True
+    needed_only_to_create = True
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = tuple(names)

@@ -29,7 +29,7 @@ class Groups:
     key = "groups"
     title = "Letting you use libvirt"
     optional = False
-    builds_only = False
+    needed_only_to_create = False
 
     def __init__(self, login: str) -> None:
         self._login = login
@@ -69,7 +69,7 @@ class StateFolder:
     key = "state"
     title = "Creating the state folder"
     optional = False
-    builds_only = False
+    needed_only_to_create = False
 
     _SUBFOLDERS = ("boxes", "ca", "locks", "logs", "vms")
 
@@ -100,7 +100,7 @@ class NameResolution:
     key = "names"
     title = "Making VM names resolve"
     optional = False
-    builds_only = True
+    needed_only_to_create = True
 
     def __init__(self, path: Path = Path("/etc/nsswitch.conf")) -> None:
         self._path = path
@@ -136,7 +136,7 @@ class PathLink:
     key = "path"
     title = "Putting devvm on the PATH"
     optional = True
-    builds_only = True
+    needed_only_to_create = True
 
     def __init__(self, launcher: Path, folder: Path | None = None) -> None:
         root = os.geteuid() == 0

@@ -26,7 +26,7 @@ class KvmDevice:
     key = "kvm"
     title = "Giving libvirt access to /dev/kvm"
     optional = False
-    builds_only = True
+    needed_only_to_create = True
 
     def __init__(self, device: Path = Path("/dev/kvm")) -> None:
         self._device = device

@@ -31,7 +31,7 @@ class LibvirtDaemons:
     key = "daemons"
     title = "Starting libvirt"
     optional = False
-    builds_only = False
+    needed_only_to_create = False
 
     def __init__(self, run: Path = _RUN, systemd: Path = _SYSTEMD) -> None:
         self._run = run

@@ -32,7 +32,7 @@ def require(session: Session, config: Config) -> None:
     from devvm import wiring
     from devvm.operations.host import setup
 
-    setup.require(step for step in wiring.setup_steps(config) if not step.builds_only)
+    setup.require(step for step in wiring.setup_steps(config) if not step.needed_only_to_create)
     _renew_groups(session, config)
 
 

@@ -110,7 +110,7 @@ def resume(
     before = store.find(services, identifier).record()
 
     def work(make: Make) -> None:
-        with control.taken_up(services, identifier, command="rollout resume") as log:
+        with control.locked_rollout(services, identifier, command="rollout resume") as log:
             make(log).carry_out()
 
     _carry_out(session, services, work, since=before)
@@ -265,9 +265,9 @@ def _carry_out(
     more: Mapping[str, Any] | None = None,
 ) -> None:
     """Work on a rollout and show the result; `more` is added to the JSON."""
-    from devvm.cli.rollout.runner import Carrier
+    from devvm.cli.rollout.runner import RolloutRunner
 
-    carrier = Carrier(session, services)
+    carrier = RolloutRunner(session, services)
     rollout = carrier.run(work, since=since)
     _end(session, rollout, interrupted=bool(carrier.interrupted), more=more or {})
 

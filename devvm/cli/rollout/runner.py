@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _LOOK_EVERY = 0.5
 
 
-class Carrier:
+class RolloutRunner:
     """Runs one rollout, shows its progress and handles interrupts.
 
     The first Ctrl-C pauses the rollout once the updates in progress are done. The second only
@@ -116,7 +116,7 @@ class Carrier:
         if self.interrupted > 1:  # the user's third: the second never gets past app.py
             if self._rollout:
                 self._rollout.stopped.set()
-            process.kill_those_of_other_threads()
+            process.kill_commands_of_other_threads()
             note("Stopped work in progress on VMs; they are being restored.")
             return
         self._pause()

@@ -14,7 +14,7 @@ _CONFIGURATION = frozenset(
      ".rules", ".service", ".slice", ".socket", ".target", ".timer", ".toml"}
 )  # fmt: skip
 #: Files in which a line beginning with `#` isn't a comment.
-_HASH_COUNTS = frozenset({".css", ".html", ".js", ".json", ".md", ".rst", ".scss", ".txt"})
+_HASH_IS_TEXT = frozenset({".css", ".html", ".js", ".json", ".md", ".rst", ".scss", ".txt"})
 _DIRECTIVE = re.compile(r"(?P<key>[^\s=:]+)(?:\s*=\s*|\s*:\s+|\s+|$)(?P<value>.*)")
 _BRACES_ONLY = re.compile(r"[\s{}()\[\];,]*")
 _STATEMENT = re.compile(r"\{%.*%\}")
@@ -42,7 +42,7 @@ def is_configuration(path: str, text: str) -> bool:
 def same_but_comments(path: str, old: str, new: str) -> bool:
     """Whether two versions differ only in comments, blank lines and trailing spaces."""
     strip = _without_comment if is_configuration(path, new) else str.rstrip
-    hash_counts = PurePosixPath(path.removesuffix(".j2")).suffix in _HASH_COUNTS
+    hash_counts = PurePosixPath(path.removesuffix(".j2")).suffix in _HASH_IS_TEXT
     before, after = (
         [
             strip(line)

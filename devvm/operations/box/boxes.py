@@ -126,7 +126,7 @@ def build(
         work = BoxBuild(services, tools, run, folder, name, packages)
         packed = work.candidate()
         candidate = replace(packed, packages=packages.versions, content=content)
-        production = services.releases.production_in_hand_sha256()
+        production = services.releases.configured_production_sha256()
         report = _verify_candidate(services, candidate, run)
         with run.phase("register", "Registering the box"):
             facts = {

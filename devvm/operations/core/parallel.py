@@ -105,6 +105,6 @@ def for_each(
                 stop.set()
             while pool.busy:
                 pool.ended(_PAUSE)
-                process.kill_those_of_other_threads()  # an interrupt reaches only the main thread
+                process.kill_commands_of_other_threads()  # only the main thread is interrupted
             raise
     return results, failed

@@ -147,7 +147,7 @@ def vms(services: Services, busy: set[str]) -> Iterator[Finding]:
                 kind="files",
                 subject=name,
                 problem=f"missing from its folder: {', '.join(lost)}",
-                fix=partial(fixes.new_way_in, services, vm),
+                fix=partial(fixes.restore_ssh, services, vm),
                 locked=name,
             )
 
@@ -241,7 +241,7 @@ def kept_states(services: Services, busy: set[str]) -> Iterator[Finding]:
                     kind="unfinished",
                     subject=name,
                     problem=f"{what} was started but not finished: the VM still has these disks",
-                    fix=partial(fixes.forget_kept, services, kept),
+                    fix=partial(fixes.delete_saved_state, services, kept),
                     locked=name,
                 )
         elif lost := [str(disk.path) for disk in kept.disks if disk.path not in volumes]:

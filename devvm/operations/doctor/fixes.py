@@ -41,12 +41,12 @@ def rename(services: Services, vm: Vm, fqdn: str, _run: Run) -> None:
             services.domains.start(found)
 
 
-def new_way_in(services: Services, vm: Vm, run: Run) -> None:
+def restore_ssh(services: Services, vm: Vm, run: Run) -> None:
     """Recreate a VM's key and files, and authorize the key in the VM."""
-    repair.new_way_in(services, vm, run)
+    repair.restore_ssh(services, vm, run)
     if vm.state is VmState.RUNNING and vm.metadata is not None:
         machine = Machine(services, vm.name)
-        repair.let_in(machine, ssh.target(machine, login="vagrant"), vm.metadata)
+        repair.authorize_engineer(machine, ssh.target(machine, login="vagrant"), vm.metadata)
 
 
 def redefine(services: Services, name: str, _run: Run) -> None:
@@ -94,6 +94,6 @@ def forget(services: Services, name: str, _run: Run) -> None:
     services.state.forget(name)
 
 
-def forget_kept(services: Services, kept: SavedState, _run: Run) -> None:
+def delete_saved_state(services: Services, kept: SavedState, _run: Run) -> None:
     """Forget a saved state whose disks the VM still uses."""
-    saved_states.forget_kept(services, kept)
+    saved_states.delete(services, kept)

@@ -33,7 +33,7 @@ def collect(machine: Machine, run: Run) -> None:
                 _expire(Machine(services, other), run)
         vm = machine.vm()
         if vm is not None and vm.state is VmState.RUNNING:
-            drop_void(services, vm)
+            delete_stale_layers(services, vm)
             merge(services, vm, run)
     except DevvmError as error:
         run.note(f"Cleaning up after {machine} was put off: {error}")
@@ -72,7 +72,7 @@ def purge(services: Services, kept: SavedState) -> list[str]:
     for state in doomed:
         paths |= saved_states.layers_under(services, state.disks)
     for state in reversed(doomed):  # the destroyed VM last, so that a killed purge can be repeated
-        saved_states.forget_kept(services, state)
+        saved_states.delete(services, state)
     return saved_states.release(services, paths)
 
 
@@ -84,7 +84,7 @@ def with_snapshots(services: Services, kept: SavedState) -> list[SavedState]:
     return [kept, *(other for other in snapshots if other.uuid == kept.uuid)]
 
 
-def drop_void(services: Services, vm: Vm) -> None:
+def delete_stale_layers(services: Services, vm: Vm) -> None:
     """Delete unused layers on a volume that a VM writes to: they are no longer valid.
 
     An interrupted merge leaves such layers. For a VM that is off, call it only after a merge:

@@ -132,7 +132,7 @@ def take_down(machine: Machine) -> None:
         first = services.config.pool_path / naming.first_root_of(machine.fqdn)
         saved_states.release(services, [first])
         if "token" in journal:
-            saved_states.release_made_by(machine, journal["token"])
+            saved_states.delete_created_by(machine, journal["token"])
     machine.release_lease()
     services.state.forget(machine.name)
 

@@ -54,7 +54,7 @@ def definition_changes(machine: Machine) -> Iterator[None]:
         write_files(machine)
 
 
-def new_way_in(services: Services, vm: Vm, run: Run) -> None:
+def restore_ssh(services: Services, vm: Vm, run: Run) -> None:
     """Restore SSH access to a VM, as devvm's own account; `let_in` restores the engineer's.
 
     Whoever may change the VM's domain may do so.
@@ -81,7 +81,7 @@ def new_way_in(services: Services, vm: Vm, run: Run) -> None:
     write_files(machine)
 
 
-def let_in(machine: Machine, target: Target, metadata: Metadata) -> None:
+def authorize_engineer(machine: Machine, target: Target, metadata: Metadata) -> None:
     """Authorize devvm's key for the account of a VM's engineer.
 
     Raises:

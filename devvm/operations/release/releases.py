@@ -99,7 +99,7 @@ def create(
     with _lock(services, run):
         box = _box(services, newest=newest)
         known = services.releases.find(box.release)
-        in_hand = services.releases.production_in_hand_sha256()
+        in_hand = services.releases.configured_production_sha256()
         kept = services.releases.production_sha256(known.release) if known else None
         if in_hand != (kept or box.production_sha256):
             _demand_passing(services, box, run)
@@ -262,7 +262,7 @@ def _new_record(services: Services, box: Box, *, by: str, note: str) -> Release:
     brought: tuple[str, ...] = ()
     if previous is not None:
         before = services.releases.stack(previous.release)
-        brought = changelog.words(before, services.releases.stack_in_hand(box.packages))
+        brought = changelog.words(before, services.releases.working_tree_stack(box.packages))
     return Release(
         release=box.release,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),

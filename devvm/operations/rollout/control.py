@@ -47,7 +47,7 @@ def started(services: Services, plan: Plan, *, command: str) -> Iterator[Rollout
 
 
 @contextmanager
-def taken_up(
+def locked_rollout(
     services: Services, identifier: str | None, *, command: str, ended: bool = False
 ) -> Iterator[RolloutLog]:
     """Find a recorded rollout, and hold the rollout lock.
@@ -68,7 +68,7 @@ def taken_up(
         record = log.record()
         if record.ended and not ended:
             raise _has_ended(record)
-        log.obey()  # a request to a process that has died
+        log.clear_request()  # a request to a process that has died
         yield log
 
 
@@ -103,7 +103,7 @@ def abort(services: Services, identifier: str | None, make: Make, *, command: st
     Raises:
         LockedError: a process is carrying it out; use `ask`.
     """
-    with taken_up(services, identifier, command=command) as log:
+    with locked_rollout(services, identifier, command=command) as log:
         rollout = make(log)
         return rollout.abort(f"aborted by {rollout.by}")
 
@@ -116,7 +116,7 @@ def roll_back(services: Services, identifier: str | None, make: Make, *, command
         LockedError: a process is carrying it out.
         UsageError: it has been rolled back already.
     """
-    with taken_up(services, identifier, command=command, ended=True) as log:
+    with locked_rollout(services, identifier, command=command, ended=True) as log:
         rollout = make(log)
         if rollout.ledger.state is State.ROLLED_BACK and not rollout.stuck:
             raise UsageError(

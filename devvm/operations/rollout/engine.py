@@ -217,7 +217,7 @@ class Rollout:
             self._pause(stop)
         else:
             return True
-        self.log.obey()
+        self.log.clear_request()
         return False
 
     def _wish(self) -> _Stop | None:

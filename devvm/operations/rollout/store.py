@@ -131,7 +131,7 @@ class RolloutLog:
             return next((known for known in get_args(Request) if known == text), None)
         return None
 
-    def obey(self) -> None:
+    def clear_request(self) -> None:
         """Remove the request, once it has been carried out."""
         (self._folder / _REQUEST).unlink(missing_ok=True)
 

@@ -169,7 +169,7 @@ def to_trash(services: Services, kept: SavedState, label: str) -> None:
     )
 
 
-def forget_kept(services: Services, kept: SavedState) -> None:
+def delete(services: Services, kept: SavedState) -> None:
     """Delete a saved state, but not its volumes."""
     services.domains.undefine(domain_of(services, kept))
 
@@ -224,7 +224,7 @@ def release(services: Services, paths: Iterable[Path]) -> list[str]:
     return removed
 
 
-def release_made_by(machine: Machine, token: str) -> list[str]:
+def delete_created_by(machine: Machine, token: str) -> list[str]:
     """Delete the volumes that an operation created for a VM, unless a domain needs them."""
     begin = f"{machine.fqdn}-"
     return release(

@@ -111,10 +111,10 @@ def _make(machine: Machine, source: Machine, snapshot: str | None, run: Run) -> 
         target = lifecycle.power_on(machine, run)
         facts = _renew_identity(machine, target, facts, run)
         services.domains.set_metadata(identifier, replace(facts, ready=True))
-        repair.let_in(machine, target, replace(facts, ready=True))
+        repair.authorize_engineer(machine, target, replace(facts, ready=True))
         repair.write_files(machine)
         if temporary:
-            saved_states.forget_kept(services, kept)
+            saved_states.delete(services, kept)
 
 
 def end(begun: Begun) -> Outcome:
@@ -124,7 +124,7 @@ def end(begun: Begun) -> Outcome:
         services = begun.machine.services
         kept = saved_states.find(services, begun.journal["kept"])
         if kept is not None:
-            saved_states.forget_kept(services, kept)
+            saved_states.delete(services, kept)
     return outcome
 
 

@@ -128,7 +128,7 @@ def end(begun: Begun) -> Outcome:
         return "finished"
     begun.run.note(f"Undoing what was done for {machine}")
     if ready:  # a different VM, which is ready
-        saved_states.release_made_by(machine, begun.token)
+        saved_states.delete_created_by(machine, begun.token)
     else:
         provision.take_down(machine)
     return "undone"

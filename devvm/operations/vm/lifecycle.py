@@ -188,7 +188,7 @@ def bring_up(machine: Machine, run: Run) -> None:
     target, metadata = power_on(machine, run), machine.require().metadata
     try:  # devvm's key may be new, and unknown to the engineer's account
         if metadata is not None:
-            repair.let_in(machine, target, metadata)
+            repair.authorize_engineer(machine, target, metadata)
     except DevvmError as error:  # the VM is up, as requested
         run.note(f"devvm ssh {machine} may not work: {error}")
 

@@ -129,7 +129,7 @@ def end(begun: Begun) -> Outcome:
         begun.run.note(f"Restoring {machine} as it was")
         restore.put_back(machine, kept, token)
     else:
-        saved_states.release_made_by(machine, token)
+        saved_states.delete_created_by(machine, token)
     transaction.start_again(begun)
     return "undone"
 
@@ -150,7 +150,7 @@ def _present(machine: Machine, run: Run) -> Vm:
             resolution=f"devvm recover {machine}",
         )
     if ssh.missing_files(machine, vm.fqdn):
-        repair.new_way_in(machine.services, vm, run)
+        repair.restore_ssh(machine.services, vm, run)
     return machine.require()
 
 

@@ -58,7 +58,7 @@ def exchange(
             services.domains.define(services.domains.definition(vm.fqdn), change)
             repair.write_files(machine)
             if consume:
-                saved_states.forget_kept(services, kept)
+                saved_states.delete(services, kept)
         if was_running:
             lifecycle.power_on(machine, run)
 
@@ -71,12 +71,12 @@ def end(begun: Begun) -> Outcome:
     if not done:
         before = saved_states.find(services, begun.token)
         if before is not None:
-            saved_states.forget_kept(services, before)
-        saved_states.release_made_by(machine, begun.token)
+            saved_states.delete(services, before)
+        saved_states.delete_created_by(machine, begun.token)
     elif begun.journal["consume"]:
         kept = saved_states.find(services, begun.journal["kept"])
         if kept is not None:
-            saved_states.forget_kept(services, kept)
+            saved_states.delete(services, kept)
     repair.write_files(machine)
     transaction.start_again(begun)
     return "finished" if done else "undone"
@@ -96,8 +96,8 @@ def put_back(machine: Machine, kept: SavedState, token: str) -> None:
         provision.power_off(services, vm, timeout=0)
     source = saved_states.domain_of(services, kept) if vm is None else machine.fqdn
     services.domains.define(services.domains.definition(source), change)
-    saved_states.forget_kept(services, kept)
-    saved_states.release_made_by(machine, token)
+    saved_states.delete(services, kept)
+    saved_states.delete_created_by(machine, token)
 
 
 def writable(services: Services, kept: SavedState, fqdn: str, token: str) -> dict[str, Path]:

@@ -119,7 +119,7 @@ def end(begun: Begun) -> Outcome:
     services, facts = begun.machine.services, begun.journal
     vm = services.domains.vm(begun.machine.name)
     if vm is None or not transaction.made_by(vm, begun.token):
-        saved_states.release_made_by(begun.machine, begun.token)
+        saved_states.delete_created_by(begun.machine, begun.token)
         return "undone"
     if facts["temporary"]:  # for a clone, which is undone as well
         return "undone"

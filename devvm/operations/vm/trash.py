@@ -229,7 +229,7 @@ def end_purge(begun: Begun) -> Outcome:
     _delete(services, begun.journal)
     vm = machine.vm()
     if vm is not None:
-        gc.drop_void(services, vm)
+        gc.delete_stale_layers(services, vm)
         repair.write_files(machine)  # a killed merge leaves no definition
     if begun.killed:  # don't make the person who interrupted it wait for a merge
         gc.collect(machine, begun.run)
@@ -322,7 +322,7 @@ def _bring_back(machine: Machine, kept: SavedState, run: Run) -> Recovered:
             )
             saved_states.define_from(services, kept, change)
             repair.write_files(machine)
-            saved_states.forget_kept(services, kept)
+            saved_states.delete(services, kept)
         return _checked(machine, run)
 
 
@@ -336,7 +336,7 @@ def end_recover(begun: Begun) -> Outcome:
     if vm is not None and vm.uuid == kept.uuid:
         provision.power_off(services, vm, timeout=0)
         services.domains.undefine(vm.fqdn)
-    saved_states.release_made_by(machine, begun.token)
+    saved_states.delete_created_by(machine, begun.token)
     machine.release_lease()
     services.state.forget(machine.name)
     return "undone"
@@ -347,8 +347,8 @@ def _checked(machine: Machine, run: Run) -> Recovered:
     services = machine.services
     vm = machine.require()
     if ssh.missing_files(machine, vm.fqdn):
-        repair.new_way_in(services, vm, run)
+        repair.restore_ssh(services, vm, run)
     target = lifecycle.power_on(machine, run)
-    repair.let_in(machine, target, vm.known)
+    repair.authorize_engineer(machine, target, vm.known)
     report = create.examine_vm(machine, vm.known.release, run)
     return Recovered(vm=machine.require(), report=report)

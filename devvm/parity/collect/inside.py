@@ -33,9 +33,9 @@ DEADLINE = 100.0
 PATIENT = ("http",)
 #: How many run at once. More than the processors, since some only wait; but not many more, because
 #: switching between processes is expensive on an emulated processor.
-AT_ONCE = (os.cpu_count() or 1) + 1
+MAX_PARALLEL = (os.cpu_count() or 1) + 1
 #: If nothing ends for this many seconds, one more is started.
-HANGS_AFTER = 10.0
+STALL_SECONDS = 10.0
 #: Seconds for one command, unless its collector says otherwise.
 COMMAND_TIMEOUT = 60.0
 
@@ -97,7 +97,7 @@ def look_with(
     started = time.monotonic()
     while (waiting or running) and time.monotonic() < end:
         # One that hangs must not delay the others for long.
-        if waiting and (len(running) < AT_ONCE or time.monotonic() > started + HANGS_AFTER):
+        if waiting and (len(running) < MAX_PARALLEL or time.monotonic() > started + STALL_SECONDS):
             name = waiting.pop(0)
             running[name] = Look(modules[name], wanted)
             started = time.monotonic()

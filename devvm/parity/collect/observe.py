@@ -146,7 +146,7 @@ class Observation:
             )  # fmt: skip
         return self._attributions[layers]
 
-    def check_seen(self, name: str) -> None:
+    def require_observed(self, name: str) -> None:
         """Check that what the check of this name is about was observed.
 
         Raises:

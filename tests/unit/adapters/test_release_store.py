@@ -106,7 +106,7 @@ def test_the_stack_is_kept_without_what_does_not_count(store, release, hand):
         "roles/site/templates/.config/x.j2",
     ]  # fmt: skip
     assert stack.packages == {"nginx": "1.22.1-9"}
-    assert stack == store.stack_in_hand(release.packages)
+    assert stack == store.working_tree_stack(release.packages)
     roles, playbooks, _ = store.folders(release.release)
     assert content_hash((roles, playbooks)) == content_hash((hand / "roles", hand / "playbooks"))
 
@@ -171,12 +171,12 @@ def test_production_in_hand_takes_over_and_the_one_before_stays_for_its_readers(
 ):
     store.write(release)
     first, first_hash = store.folders(release.release)[2], store.production_sha256(release.release)
-    assert first_hash == store.production_in_hand_sha256()
+    assert first_hash == store.configured_production_sha256()
     (hand / "production/waivers.yml").write_text("[another]\n")
     assert store.production_sha256(release.release) == first_hash
     store.write(release)
     second = store.folders(release.release)[2]
-    assert store.production_sha256(release.release) == store.production_in_hand_sha256()
+    assert store.production_sha256(release.release) == store.configured_production_sha256()
     assert (second / "waivers.yml").read_text() == "[another]\n"
     assert (first / "waivers.yml").read_text() == "[]\n"
     (hand / "production/waivers.yml").write_text("[a third]\n")
@@ -186,11 +186,11 @@ def test_production_in_hand_takes_over_and_the_one_before_stays_for_its_readers(
 
 
 def test_the_key_is_no_difference_of_production(store, hand):
-    before = store.production_in_hand_sha256()
+    before = store.configured_production_sha256()
     (hand / "production/manifest.key").write_text("ANOTHER\n")
-    assert store.production_in_hand_sha256() == before
+    assert store.configured_production_sha256() == before
     (hand / "production/overlay/10-dev.yml").rename(hand / "production/overlay/11-dev.yml")
-    assert store.production_in_hand_sha256() != before
+    assert store.configured_production_sha256() != before
 
 
 def test_a_change_leaves_stack_and_production(store, release, hand):
@@ -271,11 +271,11 @@ def test_killed_at_any_step_it_is_on_record_whole_or_not_at_all(store, release, 
     code = _write_killed_at(hand, release.release, step)
     assert code in (0, -signal.SIGKILL)
     if store.list():
-        assert store.stack(release.release) == store.stack_in_hand({})
+        assert store.stack(release.release) == store.working_tree_stack({})
         assert tree(store.folders(release.release)[2])
     store.write(release)
-    assert store.stack(release.release).files == store.stack_in_hand({}).files
-    assert store.production_sha256(release.release) == store.production_in_hand_sha256()
+    assert store.stack(release.release).files == store.working_tree_stack({}).files
+    assert store.production_sha256(release.release) == store.configured_production_sha256()
 
 
 @pytest.mark.parametrize("step", [1, 3, 6, 9, 12, 14])
@@ -286,7 +286,7 @@ def test_killed_at_any_step_of_a_takeover_production_is_the_old_or_the_new(
     old = store.production_sha256(release.release)
     (hand / "production/waivers.yml").write_text("[another]\n")
     _write_killed_at(hand, release.release, step)
-    assert store.production_sha256(release.release) in {old, store.production_in_hand_sha256()}
+    assert store.production_sha256(release.release) in {old, store.configured_production_sha256()}
     assert len(tree(store.folders(release.release)[2])) == 4
     store.write(release)
     assert (store.folders(release.release)[2] / "waivers.yml").read_text() == "[another]\n"
@@ -353,7 +353,7 @@ def test_the_record_says_its_format(store, release, state):
     store.write(release)
     content = json.loads((state.releases / release.release / "release.json").read_text())
     assert content["format"] == 1
-    assert content["production_sha256"] == store.production_in_hand_sha256()
+    assert content["production_sha256"] == store.configured_production_sha256()
 
 
 def test_a_release_is_served_with_its_own_folders(tmp_path):

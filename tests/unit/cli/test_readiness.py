@@ -15,10 +15,10 @@ from devvm.system.process import Completed
 class Step:
     optional = False
 
-    def __init__(self, key, *, needed=(), builds_only=False):
+    def __init__(self, key, *, needed=(), needed_only_to_create=False):
         self.key = key
         self.title = f"Doing {key}"
-        self.builds_only = builds_only
+        self.needed_only_to_create = needed_only_to_create
         self.needed = list(needed)
 
     def missing(self):
@@ -31,7 +31,7 @@ class Step:
 @pytest.fixture
 def host(monkeypatch, tmp_path):
     """A host without its packages, used by root."""
-    steps = [Step("packages", needed=["install x"], builds_only=True), Step("daemons")]
+    steps = [Step("packages", needed=["install x"], needed_only_to_create=True), Step("daemons")]
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.delenv(readiness.AGREED, raising=False)
     monkeypatch.setattr(wiring, "setup_steps", lambda config: steps)

@@ -228,7 +228,7 @@ def test_the_third_ctrl_c_stops_what_is_being_done(cli, world, monkeypatch):
     world.fleet(3)
     interrupting(world, "dev001", times=3)
     kills = []
-    monkeypatch.setattr(process, "kill_those_of_other_threads", lambda: kills.append(1))
+    monkeypatch.setattr(process, "kill_commands_of_other_threads", lambda: kills.append(1))
     stopped = cli(*START)
     assert stopped.code == 130
     assert kills == [1]

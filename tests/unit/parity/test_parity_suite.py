@@ -194,8 +194,8 @@ def test_a_machine_that_does_not_answer_as_it_should_is_said(host, said):
 
 
 def test_several_that_hang_do_not_keep_the_others_waiting(monkeypatch):
-    monkeypatch.setattr(inside, "AT_ONCE", 2)
-    monkeypatch.setattr(inside, "HANGS_AFTER", 0.1)
+    monkeypatch.setattr(inside, "MAX_PARALLEL", 2)
+    monkeypatch.setattr(inside, "STALL_SECONDS", 0.1)
     hangs = "AREAS = ('s',)\nimport time\ndef collect(wanted, run): run(['sleep', '30'])"
     good = "AREAS = ('g',)\ndef collect(wanted, run): return {'g': {}}"
     sources = {"a": hangs, "b": hangs, "c": hangs, "d": good}
@@ -232,14 +232,14 @@ def test_a_failing_and_a_hanging_collector_hide_nothing():
     assert found["slow"]["error"] == "no answer after 0.5 s"
     seen = observe.Observation(collected=found, seconds=1)
     assert seen.areas == {"g": {"i": {"v": 1}}}
-    seen.check_seen("g/i")
+    seen.require_observed("g/i")
     for name, said in (
         ("b/x", "no such thing"),
         ("s/x", "no answer"),
         ("z/x", "broken: SyntaxError"),
     ):
         with pytest.raises(observe.NotObservedError, match=said):
-            seen.check_seen(name)
+            seen.require_observed(name)
 
 
 def test_hashes_over_secrets_are_sealed_with_the_key_or_left_out():

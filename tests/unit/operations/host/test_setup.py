@@ -9,7 +9,7 @@ from devvm.operations.host import setup
 
 
 class Step:
-    builds_only = False
+    needed_only_to_create = False
 
     def __init__(self, key, *, needed=(), optional=False, works=True, fails=None):
         self.key = key

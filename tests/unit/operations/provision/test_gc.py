@@ -33,7 +33,7 @@ def dev1(tmp_path):
 def forget(world, *labels):
     for label in labels:
         kept = snapshots.find(world.machine(), label)
-        saved_states.forget_kept(world.services, kept)
+        saved_states.delete(world.services, kept)
     world.again()
 
 

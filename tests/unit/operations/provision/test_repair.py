@@ -23,8 +23,8 @@ def dev1(tmp_path):
     return world
 
 
-def new_way_in(world):
-    repair.new_way_in(world.services, world.vm(), world.run("doctor --fix"))
+def restore_ssh(world):
+    repair.restore_ssh(world.services, world.vm(), world.run("doctor --fix"))
 
 
 def off(world):
@@ -42,7 +42,7 @@ def folder(world):
 
 def test_nothing_lost_is_written_as_it_is(dev1):
     before = folder(dev1)
-    new_way_in(dev1)
+    restore_ssh(dev1)
     after = folder(dev1)
     assert {k: v for k, v in after.items() if k != repair.DEFINITION} == {
         k: v for k, v in before.items() if k != repair.DEFINITION
@@ -55,14 +55,14 @@ def test_each_file_that_is_lost_is_there_again(dev1, file):
     path = dev1.state.vm("dev1") / file
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     assert ssh.missing_files(dev1.machine(), "dev1.devvm.test")
-    new_way_in(dev1)
+    restore_ssh(dev1)
     assert ssh.missing_files(dev1.machine(), "dev1.devvm.test") == []
     assert folder(dev1)["known_hosts"] == before["known_hosts"]
 
 
 def test_a_lost_folder_of_a_vm_that_runs_gets_a_new_key_by_its_agent(dev1):
     shutil.rmtree(dev1.state.vm("dev1"))
-    new_way_in(dev1)
+    restore_ssh(dev1)
     vm = dev1.vm()
     key = ssh.own_key(dev1.machine())
     assert dev1.host.guests[vm.uuid].admitted == {key}
@@ -79,7 +79,7 @@ def test_a_lost_folder_of_a_vm_that_runs_gets_a_new_key_by_its_agent(dev1):
 def test_one_that_is_off_takes_the_new_key_when_it_starts(dev1):
     off(dev1)
     shutil.rmtree(dev1.state.vm("dev1"))
-    new_way_in(dev1)
+    restore_ssh(dev1)
     key = ssh.own_key(dev1.machine())
     assert "authorize_key" not in dev1.host.calls
     lifecycle.start(dev1.services, "dev1", dev1.run("start dev1"))
@@ -90,7 +90,7 @@ def test_one_that_is_off_takes_the_new_key_when_it_starts(dev1):
 def test_one_whose_agent_does_not_answer_says_what_to_do(dev1):
     dev1.host.agent = False
     shutil.rmtree(dev1.state.vm("dev1"))
-    new_way_in(dev1)
+    restore_ssh(dev1)
     assert any("devvm restart dev1" in note for note in dev1.reporter.notes)
     assert ssh.missing_files(dev1.machine(), "dev1.devvm.test") == []
 
@@ -98,7 +98,7 @@ def test_one_whose_agent_does_not_answer_says_what_to_do(dev1):
 def test_the_lease_is_the_one_that_the_card_has(dev1):
     vm = dev1.vm()
     dev1.host.leases.clear()
-    new_way_in(dev1)
+    restore_ssh(dev1)
     assert dev1.host.leases["dev1"].mac == vm.mac
 
 
@@ -117,14 +117,14 @@ def test_killed_at_every_step_and_typed_again_the_key_is_one_that_the_vm_lets_in
         world.shell.new_key = another_key
         world.host.fail_number, world.host.failure = number, Killed()
         try:
-            new_way_in(world)
+            restore_ssh(world)
         except Killed:
             pass
         else:
             break
         where = world.host.calls[-1]
         world.again()
-        new_way_in(world)
+        restore_ssh(world)
         key = ssh.own_key(world.machine())
         domain = world.host.domains["dev1.devvm.test"]
         assert domain.oem_string == ssh.oem_string(key), where
@@ -140,14 +140,14 @@ def older(world):
 
 def test_the_host_key_of_an_older_vm_comes_from_its_pin(dev1):
     key = older(dev1)
-    new_way_in(dev1)
+    restore_ssh(dev1)
     assert dev1.vm().metadata.host_key == key
 
 
 def test_or_from_its_agent_when_that_is_lost_too(dev1):
     key = older(dev1)
     shutil.rmtree(dev1.state.vm("dev1"))
-    new_way_in(dev1)
+    restore_ssh(dev1)
     assert dev1.vm().metadata.host_key == key
     assert key in (dev1.state.vm("dev1") / "known_hosts").read_text()
 
@@ -160,7 +160,7 @@ def test_or_it_is_not_known_and_nothing_is_trusted(dev1, stopped):
     dev1.host.agent = False
     shutil.rmtree(dev1.state.vm("dev1"))
     with pytest.raises(OperationError, match="host key of dev1 is unknown") as caught:
-        new_way_in(dev1)
+        restore_ssh(dev1)
     assert "devvm doctor --fix" in caught.value.resolution
     assert not (dev1.state.vm("dev1") / "known_hosts").exists()
 

@@ -30,7 +30,7 @@ def start(world, prepare=lambda _rollout: None, **terms):
 
 
 def resume(world, **more):
-    with control.taken_up(world.services, None, command="rollout resume", **more) as log:
+    with control.locked_rollout(world.services, None, command="rollout resume", **more) as log:
         rollout = carrier(world, log)
         rollout.carry_out()
     return rollout

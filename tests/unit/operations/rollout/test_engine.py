@@ -103,7 +103,7 @@ def test_roll_back_brings_every_vm_to_its_own_previous_state(world):
         world.write(name, "home/notes", f"of {name}")
     start(world)
     world.write(names[0], "home/notes", "later")
-    with control.taken_up(world.services, None, command="x", ended=True) as log:
+    with control.locked_rollout(world.services, None, command="x", ended=True) as log:
         rollout = carrier(world, log)
         assert rollout.roll_back("asked") is State.ROLLED_BACK
     assert {world.release_of(name) for name in names} == {RELEASE}
@@ -123,7 +123,7 @@ def test_a_vm_that_went_on_meanwhile_is_not_taken_back(world):
     other = "2026.12.01-bbbbbbbbbbbb"
     facts = replace(vm.metadata, release=other)
     world.services.domains.set_metadata(vm.uuid, facts)
-    with control.taken_up(world.services, None, command="x", ended=True) as log:
+    with control.locked_rollout(world.services, None, command="x", ended=True) as log:
         rollout = carrier(world, log)
         rollout.roll_back("asked")
     assert world.release_of(names[0]) == other

@@ -70,7 +70,7 @@ def resume(world):
     if not logs:
         return None
     try:
-        with control.taken_up(world.services, None, command="resume") as log:
+        with control.locked_rollout(world.services, None, command="resume") as log:
             rollout = carrier(world, log)
             rollout.carry_out()
             return rollout.ledger.record

@@ -87,7 +87,7 @@ def test_to_the_trash_and_out_of_it(dev1):
         kept, purpose=Purpose.TRASH, label="another label"
     )
     assert "another label" in dev1.host.domains["dev1.devvm.test@0a1b2c3d"].title
-    saved_states.forget_kept(dev1.services, now)
+    saved_states.delete(dev1.services, now)
     assert saved_states.find(dev1.services, "0a1b2c3d") is None
     assert dev1.unused() == []
 
@@ -101,7 +101,7 @@ def test_layers_and_what_is_under_them(dev1):
     }
     disk = DomainDisk(device="vdb", role=DATA, path=on_top[DATA])
     assert saved_states.layers_under(dev1.services, [disk]) == {on_top[DATA], vm.data}
-    assert sorted(saved_states.release_made_by(dev1.machine(), "0a1b2c3d")) == sorted(
+    assert sorted(saved_states.delete_created_by(dev1.machine(), "0a1b2c3d")) == sorted(
         path.name for path in on_top.values()
     )
 
@@ -127,7 +127,7 @@ def test_only_what_no_domain_needs_is_released(dev1):
 def test_release_takes_another_vms_volumes_never(dev1):
     for name in ("dev1.devvm.test-data.0a.qcow2", "dev10.devvm.test-data.0a.qcow2"):
         dev1.host.volumes[name] = Layer()
-    assert saved_states.release_made_by(dev1.machine(), "0a") == ["dev1.devvm.test-data.0a.qcow2"]
+    assert saved_states.delete_created_by(dev1.machine(), "0a") == ["dev1.devvm.test-data.0a.qcow2"]
     assert dev1.unused() == ["dev10.devvm.test-data.0a.qcow2"]
 
 

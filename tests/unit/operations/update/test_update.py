@@ -204,7 +204,7 @@ def test_a_vm_that_was_off_goes_back_and_is_off(world):
 
 def test_what_is_not_kept_any_more_can_not_be_gone_back_to(world):
     done = bring(world)
-    saved_states.forget_kept(world.services, saved_states.find(world.services, done.previous))
+    saved_states.delete(world.services, saved_states.find(world.services, done.previous))
     with pytest.raises(NotFoundError, match="no longer exists"):
         rollback.go_back(world.machine("dev001"), NEW, done.previous, world.run("back"))
     assert world.release_of("dev001") == NEW

@@ -250,7 +250,7 @@ def test_a_command_of_the_interrupted_thread_itself_is_left_to_it():
     lines = []
 
     def on_line(line):
-        process.kill_those_of_other_threads()
+        process.kill_commands_of_other_threads()
         lines.append(line)
 
     assert process.stream(["sh", "-c", "echo one; echo two"], on_line) == 0

@@ -1,13 +1,9 @@
 """The rules for VM names."""
 
-from dataclasses import replace
-
 import pytest
 
-from devvm.domain.check import CheckResult, Outcome, Report
-from devvm.domain.errors import ExitCode, OperationError, UsageError
+from devvm.domain.errors import ExitCode, UsageError
 from devvm.domain.name import validate_name, validate_new_name
-from devvm.domain.vm import Driver, Metadata, Vm, VmState
 
 
 @pytest.mark.parametrize("name", ["a", "dev1", "jane", "web-01", "a" * 32])
@@ -61,29 +57,3 @@ def test_a_near_miss_is_suggested(bad, suggested):
         validate_name(bad)
     assert suggested in caught.value.resolution
     assert validate_name(suggested)
-
-
-def test_a_report_without_checks_has_not_passed():
-    assert not Report(vm="dev1", release="r", checks=(), seconds=0).passed
-
-
-def test_a_report_with_an_error_has_not_passed():
-    checks = (
-        CheckResult(name="a", role="base", outcome=Outcome.PASSED),
-        CheckResult(name="b", role="base", outcome=Outcome.ERROR),
-    )
-    report = Report(vm="dev1", release="r", checks=checks, seconds=0)
-    assert not report.passed
-    assert [c.name for c in report.failures()] == ["b"]
-
-
-def test_what_is_left_of_a_vm_says_that_its_domain_is_gone():
-    left = Vm(
-        name="dev1", fqdn="dev1.test", uuid="", state=VmState.MISSING, driver=Driver.QEMU,
-        memory_mib=0, cpus=0, metadata=None, lease=None,
-    )  # fmt: skip
-    with pytest.raises(OperationError, match="the libvirt domain of dev1 is gone") as caught:
-        _ = left.known
-    assert caught.value.resolution == "devvm doctor --fix"
-    facts = Metadata(name="dev1", engineer="ann", release="r", created_at="")
-    assert replace(left, metadata=facts).known is facts
