@@ -21,10 +21,10 @@ REPOSITORY = Path(__file__).parent.parent.parent
 SOON = timedelta(hours=1, minutes=1)
 MODULES = [
     "adapters/test_ca.py",
-    "cli/test_fleet.py",
-    "cli/test_pin.py",
-    "cli/test_production.py",
-    "cli/test_words.py",
+    "cli/fleet/test_fleet.py",
+    "cli/rollout/test_pin.py",
+    "cli/production/test_production.py",
+    "cli/test_formatting.py",
     "domain/release/test_release.py",
     "domain/rollout/test_quiet_hours.py",
     "html/test_parity_report.py",

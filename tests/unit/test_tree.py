@@ -48,7 +48,7 @@ def test_a_support_module_is_one_however_it_is_reached(collected):
 def test_ctrl_c_is_heard_in_a_job_in_the_background():
     """Shells make such jobs ignore it, and some tests send it."""
     name = (
-        "tests/unit/cli/test_rollout_start.py::test_an_interrupted_start_has_one_object_on_stdout"
+        "tests/unit/cli/rollout/test_start.py::test_an_interrupted_start_has_one_object_on_stdout"
     )
     pytest = f"{shlex.quote(sys.executable)} -m pytest -q -pno:cacheprovider {name}"
     done = subprocess.run(

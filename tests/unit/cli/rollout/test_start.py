@@ -17,7 +17,7 @@ from devvm.operations.vm import lifecycle, trash
 from tests.support.fleet_world import NEW
 from tests.support.world import RELEASE
 from tests.unit.cli.documented import documented, documented_for
-from tests.unit.cli.rollouts import START, interrupting, killed, states
+from tests.unit.cli.rollout.rollouts import START, interrupting, killed, states
 
 
 def test_start_brings_all_there(cli, world):

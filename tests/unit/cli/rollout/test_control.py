@@ -2,7 +2,7 @@
 
 from devvm.operations.rollout import store
 from tests.unit.cli.documented import documented_for
-from tests.unit.cli.rollouts import START, killed
+from tests.unit.cli.rollout.rollouts import START, killed
 
 
 def test_rollback_says_what_it_does_asks_and_brings_all_back(cli, world):

@@ -5,7 +5,7 @@ import pytest
 from tests.support.fleet_world import NEW
 from tests.support.world import RELEASE
 from tests.unit.cli.documented import documented, documented_for
-from tests.unit.cli.rollouts import START, states
+from tests.unit.cli.rollout.rollouts import START, states
 
 
 @pytest.fixture

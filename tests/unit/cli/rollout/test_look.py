@@ -10,7 +10,7 @@ from devvm.domain.rollout.state import Event
 from devvm.operations.rollout import store
 from tests.support.fleet_world import NEW
 from tests.unit.cli.documented import documented, documented_for
-from tests.unit.cli.rollouts import START, killed
+from tests.unit.cli.rollout.rollouts import START, killed
 
 
 def test_list(cli, world):

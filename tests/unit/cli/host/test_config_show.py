@@ -4,7 +4,7 @@ from pathlib import Path
 from devvm.cli.host.config import settings
 from devvm.config import Config
 
-REPOSITORY = Path(__file__).parents[3]
+REPOSITORY = Path(__file__).parents[4]
 
 
 def _write(tmp_path, text):
