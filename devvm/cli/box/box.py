@@ -62,7 +62,7 @@ def build(
     """
     from devvm import wiring
     from devvm.operations.box import boxes
-    from devvm.operations.vm import create
+    from devvm.operations.vm import requirements
 
     session = Session.of(context)
     config = session.config()
@@ -71,7 +71,7 @@ def build(
     built = build_box(session, services, release=release, force=force, newest=newest, yes=yes)
     if not result:
         return
-    built = built or create.find_box(services, release, newest=newest)
+    built = built or requirements.find_box(services, release, newest=newest)
     assert built is not None
     golden = boxes.show(services, built.release)
     session.output.result(

@@ -31,10 +31,10 @@ def release_with_box(
         DevvmError: see `build_box`.
     """
     from devvm import wiring
-    from devvm.operations.vm import create
+    from devvm.operations.vm import requirements
 
     refuse_both(release, newest=newest)
-    golden = create.find_box(services, release, newest=newest)
+    golden = requirements.find_box(services, release, newest=newest)
     if golden is None:
         session.output.note(
             "This host has no box of this stack yet. Building it takes several minutes, once."
@@ -42,7 +42,7 @@ def release_with_box(
         # A box is checked in a VM of the configured size, not of the size asked for here.
         standard = wiring.build_services(session.config())
         build_box(session, standard, release=release, newest=newest, yes=yes)
-        golden = create.find_box(services, release, newest=newest)
+        golden = requirements.find_box(services, release, newest=newest)
     return golden.release if newest and golden else release
 
 

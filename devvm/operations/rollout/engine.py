@@ -27,7 +27,7 @@ from devvm.operations.rollout.notify import Messenger
 from devvm.operations.rollout.reporter import VmReporter
 from devvm.operations.rollout.store import Request, RolloutLog, now
 from devvm.operations.update import strategy
-from devvm.operations.vm import create
+from devvm.operations.vm import requirements
 from devvm.ports.services import Services
 
 #: Seconds between checks for requests.
@@ -234,7 +234,7 @@ class Rollout:
         if free_mib < _MEMORY_MIB:
             return f"the host has only {free_mib} MiB of memory left"
         try:
-            create.require_space(self.services, None)
+            requirements.require_space(self.services, None)
         except HostNotReadyError as error:
             return f"{error.brief}: {error.details}"
         return ""

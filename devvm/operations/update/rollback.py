@@ -15,7 +15,8 @@ from devvm.operations.provision import provision, repair
 from devvm.operations.storage import saved_states
 from devvm.operations.transaction import transaction
 from devvm.operations.update import strategy
-from devvm.operations.vm import create, lifecycle, restore
+from devvm.operations.verify.verify import examine
+from devvm.operations.vm import lifecycle, restore
 
 
 def go_back(machine: Machine, release: str, kept_id: str, run: Run) -> Report:
@@ -113,4 +114,4 @@ def _see_it_back(machine: Machine, run: Run) -> Report:
     release, its_own = lifecycle.present(machine).known.release, services
     if services.releases.find(release) is not None:
         its_own = strategy.of_release(services, release)
-    return create.examine_vm(Machine(its_own, machine.name), release, run)
+    return examine(Machine(its_own, machine.name), release=release, run=run)

@@ -13,7 +13,8 @@ from devvm.domain.vm import Vm
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
-from devvm.operations.vm import create
+from devvm.operations.verify.verify import examine
+from devvm.operations.vm import requirements
 from devvm.ports.services import Services
 
 #: Run in the guest with the mirror's URL; fails if the guest can't reach it.
@@ -72,7 +73,7 @@ def on_record(services: Services, release: str) -> Release:
             f"the release {release} is not on record on this host",
             resolution="devvm release list, or: devvm release create",
         )
-    create.require_box(services, found.release)
+    requirements.require_box(services, found.release)
     return found
 
 
@@ -119,7 +120,7 @@ def for_vm(services: Services, vm: Vm, release: Release, run: Run) -> Strategy:
             return Strategy.rebuild("packages change, but the VM can't reach their mirror")
     has = vm.known.release
     its_own = of_release(services, has)
-    failures = list(create.examine_vm(Machine(its_own, vm.name), has, run).failures())
+    failures = list(examine(Machine(its_own, vm.name), release=has, run=run).failures())
     if failures:
         others = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
         return Strategy.rebuild(f"it differs from its own release: {failures[0].name}{others}")

@@ -28,7 +28,8 @@ from devvm.operations.storage import saved_states
 from devvm.operations.transaction import transaction
 from devvm.operations.update import rollback, strategy
 from devvm.operations.update.strategy import Choice
-from devvm.operations.vm import create, lifecycle, rebuild, snapshots
+from devvm.operations.verify.verify import examine, examine_twice
+from devvm.operations.vm import lifecycle, rebuild, requirements, snapshots
 from devvm.ports.services import Services
 
 #: Called when an update begins, with the VM, the strategy, and the token of the state to save.
@@ -101,7 +102,7 @@ def update(
         vm = _up(machine, run)
         home_backup.put_back(machine, run)  # left by a rollback that was killed
         if strategy.is_on(vm, release.release) and (rebuilt or not request.rebuild):
-            report = create.examine_vm(theirs, release.release, run)
+            report = examine(theirs, release=release.release, run=run)
             rollback.no_update(machine, release=release.release)
             return Updated(vm=lifecycle.get(machine), report=report)
         chosen = _chosen(services, request, vm, release, run)
@@ -167,8 +168,8 @@ def _converge(
         else:  # for a VM that never stops, there is no other occasion
             certificate.keep_valid(machine, run)
         vm = lifecycle.present(machine)
-        create.require_space(services, None)
-        rebuild.refuse_older_data(services, vm, create.require_box(services, release.release))
+        requirements.require_space(services, None)
+        rebuild.refuse_older_data(services, vm, requirements.require_box(services, release.release))
         kept = _restore_point(machine, vm, release, token, run)
         with (
             _back_on_failure(machine, release, kept, run),
@@ -189,7 +190,7 @@ def _converge(
                     tags=("packages", *chosen.roles),
                 )
             personalise.again(theirs, vm.known.owner, release.release, run)
-            report = create.judge_vm(theirs, release.release, run)
+            report = examine_twice(theirs, release=release.release, run=run)
             rebuild.demand_passed(services, report, run)
         mariadb = release.packages.get("mariadb-server", "") or vm.known.mariadb
         rollback.no_update(machine, release=release.release, mariadb=mariadb)

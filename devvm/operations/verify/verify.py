@@ -17,6 +17,9 @@ from devvm.operations.guest import ssh
 from devvm.operations.verify import last_result
 from devvm.ports.services import Services
 
+#: Seconds until a VM that fails its checks is checked again.
+_SECOND_LOOK = 20.0
+
 
 def verify(services: Services, name: str, run: Run, *, junit: Path | None = None) -> Report:
     """Check the VM `name`, and record the run.
@@ -93,6 +96,21 @@ def examine(machine: Machine, *, release: str, run: Run, junit: Path | None = No
     )
     last_result.keep(services.state, report)
     return report
+
+
+def examine_twice(machine: Machine, *, release: str, run: Run) -> Report:
+    """Like `examine`, but check once more if something fails.
+
+    On a busy host, a guest that has just booted or restarted its services may respond too late, and
+    a VM that fails is rolled back.
+    """
+    report = examine(machine, release=release, run=run)
+    if report.passed:
+        return report
+    failed = len(list(report.failures()))
+    run.note(f"{machine} fails {failed} of {len(report.checks)} checks; checking once more")
+    machine.services.pause(_SECOND_LOOK)
+    return examine(machine, release=release, run=run)
 
 
 def packages_of(

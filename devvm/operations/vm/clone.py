@@ -24,7 +24,8 @@ from devvm.operations.provision import provision, repair
 from devvm.operations.storage import saved_states
 from devvm.operations.transaction import transaction
 from devvm.operations.transaction.transaction import Begun, Outcome
-from devvm.operations.vm import create, lifecycle, snapshots
+from devvm.operations.verify.verify import examine
+from devvm.operations.vm import create, lifecycle, requirements, snapshots
 from devvm.ports.services import Services
 
 #: Run as root in the guest: replaces its identity with the one in the script.
@@ -84,13 +85,13 @@ def clone(
         before = outcomes[name]
         same = before and before.journal.get("source") == source
         if not (before and same and before.done(journal.CLONE)):
-            create.refuse_if_exists(machine)
-            create.require_memory(services, lifecycle.present(first).memory_mib)
-            create.require_space(services, None)
+            requirements.refuse_if_exists(machine)
+            requirements.require_memory(services, lifecycle.present(first).memory_mib)
+            requirements.require_space(services, None)
             with provision.recorded(machine, run):
                 _make(machine, first, snapshot, run)
         found = machine.require()
-        report = create.examine_vm(machine, found.known.release, run)
+        report = examine(machine, release=found.known.release, run=run)
     return Cloned(vm=found, report=report, url=machine.url)
 
 

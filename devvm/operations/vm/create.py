@@ -10,12 +10,10 @@ from pathlib import Path
 
 from devvm.domain.box import Box
 from devvm.domain.check import Report
-from devvm.domain.errors import ExistsError, HostNotReadyError, NotFoundError, OperationError
+from devvm.domain.errors import OperationError
 from devvm.domain.name import validate_new_name
-from devvm.domain.saved_state import Purpose
 from devvm.domain.vm import Engineer, Metadata, Vm
-from devvm.operations.box import in_hand
-from devvm.operations.core import journal, naming
+from devvm.operations.core import journal
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.provision import personalise, provision, repair
@@ -24,16 +22,8 @@ from devvm.operations.transaction import transaction
 from devvm.operations.transaction.transaction import Begun, Outcome
 from devvm.operations.verify import gate
 from devvm.operations.verify.verify import examine
-from devvm.operations.vm import lifecycle
+from devvm.operations.vm import lifecycle, requirements
 from devvm.ports.services import Services
-
-_GIB = 1024**3
-#: Bytes that a VM needs in the pool to boot and be personalised, besides the box's image.
-_HEADROOM = 2 * _GIB
-#: Seconds until a VM that fails its checks is checked again.
-_SECOND_LOOK = 20.0
-#: MiB that QEMU needs besides the guest's memory.
-_OVERHEAD_MIB = 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,14 +60,6 @@ class CreateResult:
     other_release: str | None = None
 
 
-def find_box(services: Services, release: str | None, *, newest: bool = False) -> Box | None:
-    """The box that `create` uses: of `release`, or of the working tree; None if it isn't built.
-
-    `newest` ignores `packages.lock`.
-    """
-    return services.boxes.find(release) if release else in_hand.find(services, newest=newest)
-
-
 def create(services: Services, request: CreateRequest, run: Run) -> CreateResult:
     """Create a VM, personalise it, check it.
 
@@ -98,10 +80,10 @@ def create(services: Services, request: CreateRequest, run: Run) -> CreateResult
         if before and before.done(journal.CREATE):
             return _check(machine, run)
         with run.phase("check", "Checking the host"):
-            refuse_if_exists(machine)
-            box = require_box(services, request.release)
-            require_memory(services, services.config.vm.memory_mib)
-            require_space(services, box)
+            requirements.refuse_if_exists(machine)
+            box = requirements.require_box(services, request.release)
+            requirements.require_memory(services, services.config.vm.memory_mib)
+            requirements.require_space(services, box)
         metadata = _metadata(request, box)
         with (
             provision.recorded(machine, run),
@@ -112,7 +94,7 @@ def create(services: Services, request: CreateRequest, run: Run) -> CreateResult
                 metadata=metadata, run=run, engineer=request.engineer,
             )  # fmt: skip
             personalise.from_box(machine, request.engineer, box.release, run, older_data=False)
-            report = examine_vm(machine, box.release, run)
+            report = examine(machine, release=box.release, run=run)
             _finish(machine)
             services.state.close_journal(machine.name)
             return _result(machine, report, run)
@@ -145,120 +127,8 @@ def check(services: Services, name: str) -> None:
     validate_new_name(name)
     services.host.check()
     if services.state.journal(name) is None:  # `create` ends what a killed command left
-        refuse_if_exists(Machine(services, name))
-        require_memory(services, services.config.vm.memory_mib)
-
-
-def examine_vm(machine: Machine, release: str, run: Run) -> Report:
-    """Check a running VM, as the phase `verify` of a larger command."""
-    return examine(machine, release=release, run=run)
-
-
-def judge_vm(machine: Machine, release: str, run: Run) -> Report:
-    """Like `examine_vm`, but check once more if something fails.
-
-    On a busy host, a guest that has just booted or restarted its services may respond too late, and
-    a VM that fails is rolled back.
-    """
-    report = examine_vm(machine, release, run)
-    if report.passed:
-        return report
-    failed = len(list(report.failures()))
-    run.note(f"{machine} fails {failed} of {len(report.checks)} checks; checking once more")
-    machine.services.pause(_SECOND_LOOK)
-    return examine_vm(machine, release, run)
-
-
-def refuse_if_exists(machine: Machine) -> None:
-    """Make sure that nothing of this name exists, whoever created it.
-
-    Raises:
-        ExistsError: something does.
-    """
-    services = machine.services
-    fqdn = machine.fqdn
-    if machine.vm() is not None:
-        raise ExistsError(
-            f"{machine} already exists",
-            resolution=f"to use it: devvm ssh {machine}; to delete it: devvm destroy {machine}",
-        )
-    if services.domains.uuid(fqdn) is not None:
-        raise ExistsError(
-            f"there is a libvirt domain {fqdn} that devvm did not make",
-            details="perhaps it was created with Vagrant or virsh, or its metadata was removed",
-            resolution=f"choose another name, or look at it: virsh dominfo {fqdn}",
-        )
-    left = saved_states.lost_volumes(machine)
-    if left:
-        raise ExistsError(
-            f"there are disks of an earlier {machine}, whose domain is gone",
-            details="devvm does not overwrite data that somebody may need: "
-            + ", ".join(disk.path.name for disk in left),
-            resolution=f"to get the VM back: devvm recover {machine}; to move them to the "
-            f"trash: devvm destroy {machine}",
-        )
-    first = naming.first_root_of(fqdn)
-    if services.volumes.exists(first):
-        users = services.volumes.users_of(first)
-        raise ExistsError(
-            f"the name that Vagrant gives to the root disk of {machine} is taken",
-            details=f"the volume {first} is needed by {', '.join(users)}",
-            resolution=f"devvm trash empty {machine}, or choose another name",
-        )
-
-
-def require_box(services: Services, release: str | None) -> Box:
-    """The box of a release, or of the working tree.
-
-    Raises:
-        NotFoundError: there is none.
-    """
-    box = find_box(services, release)
-    if box is None:
-        raise NotFoundError(
-            f"there is no box of {f'the release {release}' if release else 'the working tree'}",
-            resolution="devvm box build",
-        )
-    return box
-
-
-def require_memory(services: Services, memory_mib: int) -> None:
-    """Make sure that the host has enough memory for another VM.
-
-    Raises:
-        HostNotReadyError: it doesn't.
-    """
-    wanted = memory_mib + _OVERHEAD_MIB
-    total, free = services.host.memory_mib()
-    if wanted > free:
-        fits = max(0, free - _OVERHEAD_MIB)
-        raise HostNotReadyError(
-            f"not enough memory on this host for a VM of {memory_mib} MiB",
-            details=f"{fits} MiB of {total} MiB can be given to a VM",
-            resolution="stop a VM that you don't need (devvm stop), or ask for less: "
-            "--memory, or the setting vm.memory_mib",
-        )
-
-
-def require_space(services: Services, box: Box | None) -> None:
-    """Make sure that the pool has room for another root, and for the box's image if missing.
-
-    Raises:
-        HostNotReadyError: it doesn't.
-    """
-    needed = _HEADROOM
-    if box and not services.volumes.exists(services.vagrant.volume_name(box)):
-        needed += box.size_bytes
-    free = services.volumes.free_bytes()
-    if free < needed:
-        trash = any(k.purpose is Purpose.TRASH for k in services.domains.saved_states())
-        raise HostNotReadyError(
-            f"not enough space in {services.config.pool_path} for a VM",
-            details=f"{needed / _GIB:.1f} GiB needed, {free / _GIB:.1f} GiB free",
-            resolution="delete what you don't need: "
-            + ("devvm trash list, " if trash else "")
-            + "devvm box list, devvm list",
-        )
+        requirements.refuse_if_exists(Machine(services, name))
+        requirements.require_memory(services, services.config.vm.memory_mib)
 
 
 @contextmanager
@@ -315,7 +185,7 @@ def _finish(machine: Machine) -> None:
 def _check(machine: Machine, run: Run) -> CreateResult:
     vm = machine.require()
     lifecycle.power_on(machine, run)
-    return _result(machine, examine_vm(machine, vm.known.release, run), run)
+    return _result(machine, examine(machine, release=vm.known.release, run=run), run)
 
 
 def _result(machine: Machine, report: Report, run: Run) -> CreateResult:

@@ -25,7 +25,8 @@ from devvm.operations.storage import base_image, saved_states
 from devvm.operations.transaction import transaction
 from devvm.operations.transaction.transaction import Begun, Outcome
 from devvm.operations.verify import gate
-from devvm.operations.vm import create, lifecycle, restore
+from devvm.operations.verify.verify import examine, examine_twice
+from devvm.operations.vm import lifecycle, requirements, restore
 from devvm.ports.services import Services
 
 _DATABASE = "mariadb-server"
@@ -97,18 +98,18 @@ def carry_out(
         ),
     ):  # fmt: skip
         with run.phase("check", "Checking the host"):
-            box = create.require_box(services, request.release)
+            box = requirements.require_box(services, request.release)
             refuse_older_data(services, vm, box)
             if vm.state is VmState.SHUTOFF:
-                create.require_memory(services, vm.memory_mib)
-            create.require_space(services, box)
+                requirements.require_memory(services, vm.memory_mib)
+            requirements.require_space(services, box)
         facts = _facts(vm.known, request.engineer, box)
         _replace_root(services, vm, box, facts, token, run)
         lifecycle.power_on(machine, run)
         with guest_log.kept_on_failure(machine, run):
             older = vm.known.release != box.release
             personalise.from_box(machine, facts.owner, box.release, run, older_data=older)
-            report = create.judge_vm(machine, box.release, run)
+            report = examine_twice(machine, release=box.release, run=run)
             demand_passed(services, report, run)
         present = machine.require().known  # its certificate may have been renewed
         services.domains.set_metadata(vm.uuid, replace(present, ready=True))
@@ -239,6 +240,6 @@ def _result(machine: Machine, run: Run, token: str, report: Report | None = None
     vm = machine.require()
     if report is None:
         lifecycle.power_on(machine, run)
-        report = create.examine_vm(machine, vm.known.release, run)
+        report = examine(machine, release=vm.known.release, run=run)
     kept = saved_states.find(machine.services, token)
     return RebuildResult(vm=vm, report=report, previous=kept.id if kept else None)

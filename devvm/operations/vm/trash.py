@@ -21,7 +21,8 @@ from devvm.operations.provision import gc, provision, repair
 from devvm.operations.storage import saved_states
 from devvm.operations.transaction import transaction
 from devvm.operations.transaction.transaction import Begun, Outcome
-from devvm.operations.vm import create, lifecycle, restore
+from devvm.operations.verify.verify import examine
+from devvm.operations.vm import lifecycle, restore
 from devvm.ports.services import Services
 
 
@@ -350,5 +351,5 @@ def _checked(machine: Machine, run: Run) -> Recovered:
         repair.restore_ssh(services, vm, run)
     target = lifecycle.power_on(machine, run)
     repair.authorize_engineer(machine, target, vm.known)
-    report = create.examine_vm(machine, vm.known.release, run)
+    report = examine(machine, release=vm.known.release, run=run)
     return Recovered(vm=machine.require(), report=report)

@@ -7,7 +7,7 @@ import pytest
 
 from devvm.domain.check import CheckResult, MovedPackage, Outcome
 from devvm.operations.verify import verify
-from devvm.operations.vm import create
+from devvm.operations.vm import create, requirements
 from devvm.operations.vm.create import CreateResult
 from tests.unit.cli.documented import documented, fake
 
@@ -66,7 +66,7 @@ def test_the_page_tells_it_too(cli, services, monkeypatch, moved, tmp_path):
 
 def test_create_says_it_in_a_line(cli, services, monkeypatch, vm, moved, box):
     fake(monkeypatch, create, "check", None)
-    fake(monkeypatch, create, "find_box", box)
+    fake(monkeypatch, requirements, "find_box", box)
     made = CreateResult(
         vm=vm, report=moved, url="https://x", ssh_command="devvm ssh dev1", ca_certificate=CA
     )
@@ -103,7 +103,7 @@ def test_a_vm_that_fails_its_checks_says_what_to_try_and_whom_to_tell(
     cli, services, monkeypatch, vm, report, box
 ):
     fake(monkeypatch, create, "check", None)
-    fake(monkeypatch, create, "find_box", box)
+    fake(monkeypatch, requirements, "find_box", box)
     made = CreateResult(
         vm=vm, report=report, url="https://x", ssh_command="devvm ssh dev1", ca_certificate=CA,
         log=Path("/x/log"), other_release="2026.11.01-abcdefabcdef",
