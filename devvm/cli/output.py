@@ -11,6 +11,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -21,7 +22,9 @@ from rich.text import Text
 from devvm.cli import formatting, serializers
 from devvm.cli.progress import LiveReporter, PlainReporter, SilentReporter
 from devvm.domain.errors import DevvmError, ExitCode
-from devvm.operations.core.progress import Reporter
+
+if TYPE_CHECKING:
+    from devvm.operations.core.progress import Reporter
 
 #: Output to a file or pipe has no width to fit into: keep lines whole for grep and awk.
 _UNLIMITED = 10_000

@@ -11,7 +11,6 @@ from devvm.cli.rollout import sentences
 from devvm.cli.session import Session
 from devvm.domain.release.strategy import Kind
 from devvm.domain.rollout.state import Event, Record, State, VmProgress, VmState
-from devvm.operations.rollout.plan import Wait
 
 if TYPE_CHECKING:
     from devvm.domain.rollout.plan import Plan, Terms
@@ -101,6 +100,8 @@ def _named(one: Planned) -> str:
 
 def summary(made: Plan, planned: Sequence[Planned]) -> str:
     """A plan in a few sentences, for the question before the start."""
+    from devvm.operations.rollout.plan import Wait
+
     waves = ", ".join(f"{wave.name} {len(wave.vms)}" for wave in made.waves)
     vms = formatting.plural(len(planned), "VM")
     text = f"This rolls out {made.terms.release} to {vms}: {waves}."

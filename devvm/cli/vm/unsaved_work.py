@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from devvm.cli import formatting
 from devvm.cli.session import Session
 from devvm.domain.errors import UsageError
-from devvm.operations.core.machine import Machine
 
 if TYPE_CHECKING:
     from devvm.operations.guest.unsaved_work import Risk
@@ -30,6 +29,7 @@ def agree(session: Session, services: Services, name: str, again: str, *, yes: b
     Raises:
         UsageError: there is nobody to ask, or the answer is no.
     """
+    from devvm.operations.core.machine import Machine
     from devvm.operations.guest import unsaved_work
 
     session.output.note(f"Looking for work on {name} that is not on its data disk")

@@ -11,7 +11,6 @@ from devvm.cli.rollout import sentences
 from devvm.cli.session import Session
 from devvm.cli.vm import unsaved_work
 from devvm.domain.errors import ExitCode
-from devvm.operations.core.machine import Machine
 
 if TYPE_CHECKING:
     from devvm.operations.core.progress import Run
@@ -91,6 +90,7 @@ def _choice(
     """
     from devvm.domain.release.strategy import Kind
     from devvm.domain.vm import VmState
+    from devvm.operations.core.machine import Machine
     from devvm.operations.update import strategy
     from devvm.operations.update import update as operation
     from devvm.operations.vm import lifecycle

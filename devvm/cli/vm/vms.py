@@ -12,7 +12,6 @@ from devvm.cli import formatting, options, panels, serializers
 from devvm.cli.fleet import fleet_serializers
 from devvm.cli.session import Session
 from devvm.cli.vm import deferred_update
-from devvm.operations.core.machine import Machine
 from devvm.parity.packages import moved
 
 if TYPE_CHECKING:
@@ -253,6 +252,7 @@ def _change(
 
     `update`: whether to apply a due update afterwards; None if the VM stays off.
     """
+    from devvm.operations.core.machine import Machine
     from devvm.operations.vm import lifecycle
 
     session = Session.of(context)

@@ -166,6 +166,7 @@ def test_light_commands_load_nothing_heavy(argv):
         "from devvm.cli.app import main\n"
         f"main({list(argv)!r})\n"
         "heavy = {'libvirt', 'ansible', 'vagrant', 'testinfra', 'pytest', 'cryptography'}\n"
+        "heavy |= {'devvm.config', 'devvm.ports.services', 'jinja2', 'yaml'}\n"
         "sys.exit(sorted(heavy & set(sys.modules)) or 0)\n"
     )
     process = _python("-c", code)
