@@ -9,7 +9,6 @@ this checkout's median to the other's. Checks that fail don't matter here.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
@@ -24,7 +23,7 @@ def seconds(checkout: Path, name: str) -> float:
     begun = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "devvm", "verify", name, "--quiet", "--json"],
-        env=os.environ | {"PYTHONPATH": str(checkout)},
+        cwd=checkout,  # where -m looks first
         stdout=subprocess.DEVNULL,
         check=False,
     )
