@@ -130,6 +130,22 @@ def test_a_machine_that_boots_becomes_its_engineers_by_what_is_on_the_data_disk(
     personal.sh("rm -r /data")
 
 
+@pytest.mark.parametrize(
+    "harm",
+    ["chmod 777 ~jane/.ssh", "chmod 644 ~jane/.ssh/authorized_keys",
+     "chown root ~jane/.ssh/authorized_keys", "chown root: ~jane/.ssh",
+     "rm ~jane/.ssh/authorized_keys; mkfifo ~jane/.ssh/authorized_keys"],
+)  # fmt: skip
+def test_keys_that_sshd_would_refuse_are_installed_again(personal, variables, harm):
+    given = shlex.quote(json.dumps(variables))
+    run = f"printf %s {given} | timeout 20 /usr/lib/devvm/personalise"
+    personal.sh(f"{run}; {harm}")
+    assert json.loads(personal.sh(run)) == {"changed": ["Install the authorized keys"]}
+    assert json.loads(personal.sh(run)) == {"changed": []}
+    listed = personal.sh("stat -c '%U %a' ~jane/.ssh ~jane/.ssh/authorized_keys")
+    assert listed.splitlines() == ["jane 700", "jane 600"]
+
+
 def test_the_system_s_accounts_and_bad_names_are_refused(personal, variables):
     for login, why in (("redis", "is an account of the system"), ("a/b", "can't be the name")):
         given = shlex.quote(json.dumps(variables | {"engineer_login": login}))
