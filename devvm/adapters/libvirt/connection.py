@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import libvirt
 
@@ -23,6 +24,8 @@ NOT_FOUND = frozenset(
 _NO_RIGHTS = frozenset({libvirt.VIR_ERR_AUTH_FAILED, libvirt.VIR_ERR_AUTH_CANCELLED,
                         libvirt.VIR_ERR_AUTH_UNAVAILABLE, libvirt.VIR_ERR_ACCESS_DENIED,
                         libvirt.VIR_ERR_OPERATION_DENIED})  # fmt: skip
+
+_Found = TypeVar("_Found")
 
 
 class Connection:
@@ -50,6 +53,16 @@ class Connection:
         except libvirt.libvirtError as error:
             raise _unreachable(self.uri, error) from None
         return self._open
+
+
+def if_exists(get: Callable[[], _Found]) -> _Found | None:
+    """What `get` looks up in libvirt; None if it doesn't exist."""
+    try:
+        return get()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in NOT_FOUND:
+            return None
+        raise
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 import libvirt
 
 from devvm.adapters.libvirt import routes
-from devvm.adapters.libvirt.connection import NOT_FOUND, Connection, translated
+from devvm.adapters.libvirt.connection import Connection, if_exists, translated
 from devvm.config import NetworkConfig
 from devvm.domain.errors import HostNotReadyError
 from devvm.domain.vm import Lease
@@ -229,12 +229,7 @@ class Network:
             network.create()
 
     def _find(self) -> libvirt.virNetwork | None:
-        try:
-            return self._get()
-        except libvirt.libvirtError as error:
-            if error.get_error_code() in NOT_FOUND:
-                return None
-            raise
+        return if_exists(self._get)
 
     def _get(self) -> libvirt.virNetwork:
         return self._connection.get().networkLookupByName(self._config.name)

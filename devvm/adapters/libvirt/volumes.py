@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 import libvirt
 
 from devvm.adapters.libvirt import layers
-from devvm.adapters.libvirt.connection import NOT_FOUND, Connection, translated
+from devvm.adapters.libvirt.connection import NOT_FOUND, Connection, if_exists, translated
 from devvm.adapters.libvirt.domains import Domains
 from devvm.config import Config
 from devvm.domain.disk import Volume
@@ -278,12 +278,7 @@ class Volumes:
                 raise
 
     def _find(self) -> libvirt.virStoragePool | None:
-        try:
-            return self._get()
-        except libvirt.libvirtError as error:
-            if error.get_error_code() in NOT_FOUND:
-                return None
-            raise
+        return if_exists(self._get)
 
     def _get(self) -> libvirt.virStoragePool:
         return self._connection.get().storagePoolLookupByName(self._name)

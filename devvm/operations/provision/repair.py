@@ -55,7 +55,7 @@ def definition_changes(machine: Machine) -> Iterator[None]:
 
 
 def restore_ssh(services: Services, vm: Vm, run: Run) -> None:
-    """Restore SSH access to a VM, as devvm's own account; `let_in` restores the engineer's.
+    """Restore SSH access to a VM for devvm's account; `authorize_engineer`, for the engineer's.
 
     Whoever may change the VM's domain may do so.
 
