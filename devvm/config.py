@@ -70,6 +70,10 @@ class VmConfig(_Strict):
     driver: Literal["auto", "kvm", "qemu"] = Field(
         "auto", description="auto: KVM if it can run guests, otherwise emulation"
     )
+    warm: bool = Field(
+        default=True,
+        description="start new VMs and roots from the memory of a warm box, if there is one",
+    )
     extra_disks: tuple[ExtraDiskConfig, ...] = Field(
         (), description="additional disks", strict=False
     )

@@ -61,6 +61,7 @@ def build_services(config: Config) -> Services:
         domains=libvirt.domains,
         volumes=libvirt.volumes,
         disks=libvirt.disks,
+        memory=libvirt.memory,
         vagrant=LibvirtVagrant(),
         shell=OpenSsh(),
         provisioner=_ansible(assets.roles(), assets.playbooks()),

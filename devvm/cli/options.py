@@ -192,6 +192,11 @@ Driver = Annotated[
     ),
 ]  # fmt: skip
 
+Cold = Annotated[
+    bool,
+    typer.Option("--cold", help="Boot the VM, even if there is a warm box to restore it from."),
+]
+
 SshKeys = Annotated[
     list[Path] | None,
     typer.Option(
@@ -208,6 +213,8 @@ def machine_overrides(
     root_disk: str | None,
     data_disk: str | None,
     driver: str | None,
+    *,
+    cold: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """The machine's options as overrides for `devvm.config.load`.
 
@@ -221,6 +228,7 @@ def machine_overrides(
             "root_gib": None if root_disk is None else sized("--root-disk", root_disk, "g"),
             "data_gib": None if data_disk is None else sized("--data-disk", data_disk, "g"),
             "driver": driver,
+            "warm": False if cold else None,
         }
     }
 

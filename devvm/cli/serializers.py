@@ -147,8 +147,8 @@ def moved_packages(packages: Iterable[MovedPackage]) -> list[dict[str, Any]]:
     ]
 
 
-def box(golden: Box, *, packages: bool = False) -> dict[str, Any]:
-    """A box; its packages only on request."""
+def box(golden: Box, warm: SavedState | None, *, packages: bool = False) -> dict[str, Any]:
+    """A box and its warm box, if it has one; its packages only on request."""
     data: dict[str, Any] = {
         "release": golden.release,
         "content": golden.content,
@@ -159,6 +159,7 @@ def box(golden: Box, *, packages: bool = False) -> dict[str, Any]:
         "built_at": golden.built_at,
         "verified": golden.verified,
         "debian": golden.debian,
+        "warm": warm and {"made_at": warm.kept_at, "fits": warm.fits},
     }
     if packages:
         data["packages"] = golden.packages

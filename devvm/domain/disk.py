@@ -8,6 +8,8 @@ from pathlib import Path
 #: The roles of a VM's disks. A disk's serial number is its role; the root disk has none. Any other
 #: serial is the name of an extra disk, which is persistent like the data disk.
 ROOT, DATA = "root", "devvm-data"
+#: Of a volume with the memory of a VM, which a saved state may have beside disks.
+MEMORY = "memory"
 
 
 @dataclass(frozen=True, kw_only=True)

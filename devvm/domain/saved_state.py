@@ -18,6 +18,8 @@ class Purpose(StrEnum):
     TRASH = "trash"
     #: For an operation in progress; it becomes trash, or the VM again.
     PREVIOUS = "previous"
+    #: Of a VM that was made to be copied: a warm box.
+    WARM = "warm"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,7 @@ class SavedState:
         vm: The VM's metadata.
         disks: Its disks.
         whole: Whether the whole VM can be restored; otherwise only disks are left.
+        fits: Which VMs can be restored from its memory, if it has one; compared as a whole.
     """
 
     id: str
@@ -49,6 +52,7 @@ class SavedState:
     vm: Metadata
     disks: tuple[DomainDisk, ...] = ()
     whole: bool = True
+    fits: str = ""
 
     @property
     def destroyed(self) -> bool:
@@ -73,6 +77,7 @@ class DomainChange:
         facts: Its metadata: a VM's or a saved state's.
         read_only: Whether to make its disks read-only, so that starting it by hand does no harm.
         oem_string: The SMBIOS string that systemd reads as a credential.
+        generation_id: A UUID that tells the guest's kernel, when it changes, that it is a copy.
     """
 
     name: str | None = None
@@ -83,3 +88,4 @@ class DomainChange:
     facts: Metadata | SavedState | None = None
     read_only: bool = False
     oem_string: str | None = None
+    generation_id: str | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +22,9 @@ class Host(Protocol):
 
     def driver(self, wanted: str) -> tuple[Driver, str]:
         """The driver to use for the setting `auto`, `kvm` or `qemu`, and why."""
+
+    def emulator(self, driver: Driver) -> str:
+        """What a guest's memory can only be restored with: QEMU's version, and KVM's processor."""
 
     def memory_mib(self) -> tuple[int, int]:
         """The host's memory: total, and available to a new VM (caches count as free)."""
@@ -106,6 +109,17 @@ class Domains(Protocol):
     def console(self, fqdn: str) -> int:
         """Attach this terminal to the guest's serial console; returns an exit code."""
 
+    def run(self, fqdn: str, argv: Sequence[str], *, timeout: float) -> tuple[int, str]:
+        """Run a program in a running guest through its agent, as root.
+
+        Returns:
+            Its exit code, and what it wrote to standard error.
+
+        Raises:
+            OperationError: the agent doesn't answer, or the program doesn't end within `timeout`
+                seconds.
+        """
+
     def read_file(self, fqdn: str, path: str) -> str | None:
         """Read a small file through a running guest's agent; None if that fails."""
 
@@ -175,3 +189,30 @@ class Disks(Protocol):
 
     def resize(self, vm: Vm, role: str, size_bytes: int) -> None:
         """Enlarge a disk. Growing its file system is up to the guest."""
+
+
+class Memory(Protocol):
+    """The memory of running VMs, saved in volumes of the pool."""
+
+    def save(self, fqdn: str, name: str) -> Path:
+        """Save a running domain's memory as a volume, which powers it off.
+
+        Raises:
+            OperationError: it could not be saved; the domain runs on.
+        """
+
+    def definition(self, path: Path) -> str:
+        """The definition of the domain whose memory was saved. Opaque to callers."""
+
+    def restore(self, path: Path, change: DomainChange) -> None:
+        """Start a domain, which is defined and off, with a memory that was another domain's.
+
+        The caller makes sure that nobody else restores from the volume meanwhile.
+
+        Args:
+            path: The volume with the memory.
+            change: How the domain differs from the one whose memory was saved.
+
+        Raises:
+            OperationError: it could not be restored; the domain is off.
+        """

@@ -18,11 +18,11 @@ from devvm.domain.check import CheckResult
 from devvm.domain.package_set import PackageSet
 from devvm.domain.run import AnsibleResult
 from devvm.domain.vm import Target
-from devvm.ports.hypervisor import Detail, Disks, Domains, Host, Network, Volumes
+from devvm.ports.hypervisor import Detail, Disks, Domains, Host, Memory, Network, Volumes
 from devvm.ports.release import ReleaseStore
 from devvm.system.state import State
 
-__all__ = ["Detail", "Disks", "Domains", "Host", "Network", "ReleaseStore", "Volumes"]
+__all__ = ["Detail", "Disks", "Domains", "Host", "Memory", "Network", "ReleaseStore", "Volumes"]
 
 
 class Vagrant(Protocol):
@@ -178,6 +178,7 @@ class Services:
     domains: Domains
     volumes: Volumes
     disks: Disks
+    memory: Memory
     vagrant: Vagrant
     shell: Shell
     provisioner: Provisioner

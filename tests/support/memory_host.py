@@ -6,12 +6,12 @@ fails a test if devvm would damage data: if a running VM writes to what somethin
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from devvm.domain.disk import Disk, DomainDisk, Volume
+from devvm.domain.disk import ROOT, Disk, DomainDisk, Volume
 from devvm.domain.errors import HostNotReadyError, OperationError
 from devvm.domain.saved_state import DomainChange, SavedState
 from devvm.domain.vm import Driver, Lease, Metadata, Vm, VmState
@@ -21,7 +21,7 @@ from tests.support.memory_state import GIB, HOST_KEY, POOL, Domain, Guest, Host,
 
 __all__ = [
     "GIB", "HOST_KEY", "POOL", "Disks", "Domain", "Domains", "Guest", "Hardware", "Host", "Killed",
-    "Layer", "Network", "Volumes",
+    "Layer", "Memory", "Network", "Volumes",
 ]  # fmt: skip
 
 
@@ -64,6 +64,9 @@ class Hardware(_Face):
 
     def driver(self, wanted: str) -> tuple[Driver, str]:
         return Driver.QEMU, "emulation, as always here"
+
+    def emulator(self, driver: Driver) -> str:
+        return "QEMU 7.2"
 
     def memory_mib(self) -> tuple[int, int]:
         return self.host.memory
@@ -224,6 +227,12 @@ class Domains(_Face):
 
     def console(self, fqdn: str) -> int:
         return 0
+
+    def run(self, fqdn: str, argv: Sequence[str], *, timeout: float) -> tuple[int, str]:
+        self.host.step(f"agent_{argv[1]}")
+        if self.host.guests.get(self._get(fqdn).uuid) is None or not self.host.agent:
+            raise OperationError(f"the guest agent of {fqdn} did not answer")
+        return self.host.thaws, "it can't\n" if self.host.thaws else ""
 
     def read_file(self, fqdn: str, path: str) -> str | None:
         guest = self.host.guests.get(self._get(fqdn).uuid)
@@ -412,6 +421,43 @@ class Disks(_Face):
         return next(disk.path for disk in domain.live if disk.role == role)
 
 
+class Memory(_Face):
+    """The port `Memory`."""
+
+    def save(self, fqdn: str, name: str) -> Path:
+        self.host.step("save_memory")
+        domain = self._get(fqdn)
+        if domain.state is not VmState.RUNNING:
+            raise OperationError(f"the memory of {fqdn} can't be saved")
+        self.host.take(_EMPTY_LAYER, f"the memory of {fqdn} can't be saved")
+        self.host.volumes[name] = Layer(saved=domain)
+        self.host.domains[fqdn] = replace(domain, state=VmState.SHUTOFF, live=())
+        self.host.guests.pop(domain.uuid, None)
+        return POOL / name
+
+    def definition(self, path: Path) -> str:
+        self.host.definitions.append(self._saved(path))
+        return f"definition {len(self.host.definitions)} of {path.name}"
+
+    def restore(self, path: Path, change: DomainChange) -> None:
+        self.host.step("restore_memory")
+        saved = self._saved(path)
+        domain = next(d for d in self.host.domains.values() if d.uuid == change.uuid)
+        assert domain.state is VmState.SHUTOFF
+        assert (domain.name, domain.mac) == (change.name, change.mac)
+        assert {disk.role: disk.path for disk in domain.disks} == change.disks
+        (below,) = (disk.path for disk in saved.disks if disk.role == ROOT)
+        (root,) = (disk.path for disk in domain.disks if disk.role == ROOT)
+        assert self.host.chain(root)[1:2] == [below], "its memory does not fit its root"
+        self.host.boot(domain)
+
+    def _saved(self, path: Path) -> Domain:
+        layer = self.host.volumes.get(path.name)
+        if layer is None or layer.saved is None:
+            raise OperationError("the saved memory can't be used", details=f"{path} is gone")
+        return layer.saved
+
+
 def _with(disks: tuple[DomainDisk, ...], paths: Mapping[str, Path]) -> tuple[DomainDisk, ...]:
     return tuple(replace(disk, path=paths.get(disk.role, disk.path)) for disk in disks)
 
@@ -422,3 +468,4 @@ _network: services.Network = Network(Host(), "")
 _domains: services.Domains = Domains(Host(), "")
 _volumes: services.Volumes = Volumes(Host(), "")
 _disks: services.Disks = Disks(Host(), "")
+_memory: services.Memory = Memory(Host(), "")

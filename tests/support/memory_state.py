@@ -28,6 +28,7 @@ class Layer:
     below: Path | None = None
     files: dict[str, str] = field(default_factory=dict)
     sha256: str = ""
+    saved: "Domain | None" = None  # the domain whose memory is in it
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,14 @@ class Host:
     network: bool = True  # the same
     agent: bool = True  # whether guests' agents answer
     answers: bool = True  # whether guests shut down when asked to
+    thaws: int = 0  # exit code of the program that makes a restored guest itself
     watched: bool = True  # whether `refuse_damage` checks; slow on a large host
     busy: bool = False  # whether several operations run at once
     calls: list[str] = field(default_factory=list)
     fail_at: str = ""  # every step with this name fails
     fail_number: int = 0  # the step with this number fails, once
     failure: BaseException | None = None
+    once: bool = False  # whether `fail_at` is for the first step with that name only
     dead: bool = False
     #: Held during each step, since there may be several threads.
     lock: AbstractContextManager[Any] = field(default_factory=threading.RLock, repr=False)
@@ -88,8 +91,14 @@ class Host:
         self.calls.append(name)
         if name == self.fail_at or len(self.calls) == self.fail_number:
             assert self.failure is not None
+            if self.once:
+                self.fail_at = ""
             self.dead = isinstance(self.failure, Killed)
             raise self.failure
+
+    def fail_once(self, name: str, failure: BaseException) -> None:
+        """Fail the next step with this name."""
+        self.fail_at, self.failure, self.once = name, failure, True
 
     def take(self, size: int, what: str) -> None:
         """Use up space in the pool.
@@ -127,7 +136,7 @@ class Host:
         }
 
     def boot(self, domain: Domain) -> None:
-        """Power a domain on."""
+        """Power a domain on, or restore it."""
         for disk in domain.disks:
             if disk.path.name not in self.volumes:
                 raise OperationError(f"{domain.name} can't be started", details=f"no {disk.path}")

@@ -31,6 +31,7 @@ from tests.support.memory_host import (
     Host,
     Killed,
     Layer,
+    Memory,
     Network,
 )
 from tests.support.stand_ins import (
@@ -86,6 +87,7 @@ class World:
             domains=Domains(self.host, self.domain),
             volumes=UploadingVolumes(self.host, self.domain, self),
             disks=Disks(self.host, self.domain),
+            memory=Memory(self.host, self.domain),
             vagrant=Vagrant(self.host, self.domain, tmp_path / "vagrant"),
             shell=self.shell,
             provisioner=self.provisioner,

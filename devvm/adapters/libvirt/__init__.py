@@ -6,6 +6,7 @@ from devvm.adapters.libvirt.connection import Connection
 from devvm.adapters.libvirt.disks import Disks
 from devvm.adapters.libvirt.domains import Domains
 from devvm.adapters.libvirt.host import Host
+from devvm.adapters.libvirt.memory import Memory
 from devvm.adapters.libvirt.network import Network
 from devvm.adapters.libvirt.volumes import Volumes
 from devvm.config import Config
@@ -27,3 +28,4 @@ class Libvirt:
         self.domains = Domains(self.connection, config, self.network)
         self.volumes = Volumes(self.connection, config, self.domains)
         self.disks = Disks(self.connection, self.domains, self.volumes)
+        self.memory = Memory(self.connection, self.volumes)

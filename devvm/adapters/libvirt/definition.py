@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from devvm.adapters.libvirt import metadata as facts
-from devvm.domain.disk import ROOT, DomainDisk
+from devvm.domain.disk import MEMORY, ROOT, DomainDisk
 from devvm.domain.saved_state import DomainChange
 
 ET.register_namespace(facts.PREFIX, facts.NAMESPACE)
@@ -49,8 +49,20 @@ def changed(xml: str, change: DomainChange) -> str:
         _change_disk(disk, change)
     if change.facts is not None:
         _set_facts(domain, change.facts)
+    if change.generation_id is not None:
+        _child(domain, "genid").text = change.generation_id
     if change.oem_string is not None:
         _set_oem_string(domain, change.oem_string)
+    return ET.tostring(domain, encoding="unicode")
+
+
+def at_rest(xml: str) -> str:
+    """The definition of a domain as it ran, without what libvirt chose for that run."""
+    domain = ET.fromstring(xml)  # noqa: S314 - libvirt's own answer, or a copy of it
+    domain.attrib.pop("id", None)
+    for channel in domain.iterfind("devices/channel"):
+        for source in channel.findall("source"):  # the socket, named after the domain
+            channel.remove(source)
     return ET.tostring(domain, encoding="unicode")
 
 
@@ -64,7 +76,8 @@ def bare(name: str, uuid: str, volumes: tuple[DomainDisk, ...]) -> str:
     devices = ET.SubElement(domain, "devices")
     for volume in volumes:
         disk = ET.SubElement(devices, "disk", type="file", device="disk")
-        ET.SubElement(disk, "driver", name="qemu", type="qcow2")
+        form = "raw" if volume.role == MEMORY else "qcow2"
+        ET.SubElement(disk, "driver", name="qemu", type=form)
         ET.SubElement(disk, "source", file=str(volume.path))
         ET.SubElement(disk, "target", dev=volume.device, bus="virtio")
         if volume.role != ROOT:

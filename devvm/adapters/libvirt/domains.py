@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -277,6 +277,18 @@ class Domains:
     def console(self, fqdn: str) -> int:
         """Attach this terminal to the guest's serial console; returns virsh's exit code."""
         return process.interactive(["virsh", "-c", self._connection.uri, "console", fqdn])
+
+    def run(self, fqdn: str, argv: Sequence[str], *, timeout: float) -> tuple[int, str]:
+        """Run a program in a running guest through its agent, as root.
+
+        Returns:
+            Its exit code, and what it wrote to standard error.
+
+        Raises:
+            OperationError: the agent doesn't answer, or the program doesn't end within `timeout`
+                seconds.
+        """
+        return agent.run(self._known(fqdn), argv, timeout=timeout)
 
     def read_file(self, fqdn: str, path: str) -> str | None:
         """Read a small file through a running guest's agent; None if that fails."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -68,6 +69,19 @@ class Host:
         local = _CPUINFO.read_text().split() if _CPUINFO.exists() else []
         in_processor = bool({"vmx", "svm"} & (features | set(local)))
         return choose_driver(wanted, offered=offered, in_processor=in_processor)
+
+    def emulator(self, driver: Driver) -> str:
+        """What a guest's memory can only be restored with: QEMU's version, and KVM's processor."""
+        with translated("the version of QEMU can't be read"):
+            connection = self._connection.get()
+            number = connection.getVersion()
+            text = connection.getCapabilities() if driver is Driver.KVM else ""
+        version = f"QEMU {number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
+        if not text:
+            return version
+        processor = ET.fromstring(text).find("host/cpu")  # noqa: S314 - libvirt's own answer
+        found = b"" if processor is None else ET.tostring(processor)
+        return f"{version} with KVM on the processor {hashlib.sha256(found).hexdigest()[:8]}"
 
     def memory_mib(self) -> tuple[int, int]:
         """The host's memory: total, and available to a new VM (caches count as free)."""

@@ -71,6 +71,7 @@ def kept_of(domain: ET.Element) -> SavedState | None:
             consistency=facts["consistency"],
             whole=facts["whole"] == "yes",
             vm=_metadata(vm),
+            fits=facts.get("fits", ""),
         )
     except (KeyError, ValueError) as error:
         raise _unreadable(domain, error) from None
@@ -85,6 +86,8 @@ def _element(facts: Metadata | SavedState) -> ET.Element:
         )  # fmt: skip
         if facts.expires_at:
             element.set("expires_at", facts.expires_at)
+        if facts.fits:
+            element.set("fits", facts.fits)
         element.append(_element(facts.vm))
         return element
     element = ET.Element(

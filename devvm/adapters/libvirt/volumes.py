@@ -166,6 +166,35 @@ class Volumes:
             stream.finish()
         return digest.hexdigest()
 
+    def path_for(self, name: str) -> Path:
+        """Where a volume of this name is, or would be."""
+        return self._path / name
+
+    def read_start(self, path: Path, length: int) -> bytes:
+        """The first bytes of a volume's file; fewer if it is shorter."""
+        found = bytearray()
+        with translated(f"the volume {path.name} can't be read"):
+            stream = self._connection.get().newStream(0)
+            self._known(path).download(stream, 0, length, 0)
+            stream.recvAll(lambda _stream, data, _opaque: found.extend(data), None)
+            stream.finish()
+        return bytes(found)
+
+    def write_start(self, path: Path, data: bytes) -> None:
+        """Write the first bytes of a volume's file."""
+        left = memoryview(data)
+
+        def read(_stream: object, count: int, _opaque: object) -> bytes:
+            nonlocal left
+            part, left = left[:count], left[count:]
+            return bytes(part)
+
+        with translated(f"the volume {path.name} can't be written"):
+            stream = self._connection.get().newStream(0)
+            self._known(path).upload(stream, 0, len(data), 0)
+            stream.sendAll(read, None)
+            stream.finish()
+
     def size(self, path: Path) -> tuple[int, int]:
         """Bytes that a volume offers, and bytes that it takes; (0, 0) if it doesn't exist."""
         with translated(f"the size of {path} can't be read"):
@@ -264,6 +293,16 @@ class Volumes:
     def _path_of(self, name: str) -> Path:
         volume = self._volume(name)
         return self._path / name if volume is None else Path(volume.path())
+
+    def _known(self, path: Path) -> libvirt.virStorageVol:
+        """Look up a volume, which libvirt may not have noticed yet."""
+        try:
+            return self._connection.get().storageVolLookupByPath(str(path))
+        except libvirt.libvirtError as error:
+            if error.get_error_code() not in NOT_FOUND:
+                raise
+        _refresh(self._get())
+        return self._connection.get().storageVolLookupByPath(str(path))
 
     def _volume(self, name: str) -> libvirt.virStorageVol | None:
         with translated(f"the volume {name} can't be looked up"):

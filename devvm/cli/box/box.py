@@ -15,6 +15,8 @@ from devvm.parity.packages import moved
 
 if TYPE_CHECKING:
     from devvm.domain.box import Box
+    from devvm.domain.saved_state import SavedState
+    from devvm.ports.services import Services
 
 ReleaseArgument = Annotated[
     str,
@@ -37,6 +39,7 @@ def register(parent: typer.Typer) -> None:
     app.command("list", epilog="Example:  devvm box list --json")(list_boxes)
     app.command(epilog="Example:  devvm box show 2026.11.23-1a2b3c4d5e6f")(show)
     app.command(epilog="Example:  devvm box verify 2026.11.23-1a2b3c4d5e6f")(verify)
+    app.command(epilog="Example:  devvm box warm")(warm)
     app.command(epilog="Example:  devvm box remove 2026.11.23-1a2b3c4d5e6f")(remove)
 
 
@@ -61,7 +64,6 @@ def build(
     interrupted build continues where it stopped.
     """
     from devvm import wiring
-    from devvm.operations.box import boxes
     from devvm.operations.vm import requirements
 
     session = Session.of(context)
@@ -73,10 +75,7 @@ def build(
         return
     built = built or requirements.find_box(services, release, newest=newest)
     assert built is not None
-    golden = boxes.show(services, built.release)
-    session.output.result(
-        serializers.box(golden, packages=True), lambda: _show_box(session, golden)
-    )
+    _result(session, services, built.release)
 
 
 def list_boxes(context: typer.Context, json: options.Json = False) -> None:
@@ -85,20 +84,21 @@ def list_boxes(context: typer.Context, json: options.Json = False) -> None:
     from devvm.operations.core import working_tree
 
     session = Session.of(context)
-    goldens = boxes.list_boxes(session.services())
+    services = session.services()
+    found = [(golden, boxes.warm_box(services, golden)) for golden in boxes.list_boxes(services)]
     current = working_tree.content()
     session.output.result(
-        {"stack": current, "boxes": [serializers.box(golden) for golden in goldens]},
-        lambda: _show_list(session, goldens, current),
+        {"stack": current, "boxes": [serializers.box(golden, warm) for golden, warm in found]},
+        lambda: _show_list(session, found, current),
     )
 
 
-def _show_list(session: Session, goldens: list[Box], current: str) -> None:
-    if not goldens:
+def _show_list(session: Session, found: list[tuple[Box, SavedState | None]], current: str) -> None:
+    if not found:
         session.output.note("There are no boxes on this host. Next: devvm box build")
         return
     session.output.table(
-        ("RELEASE", "AGE", "SIZE", "DEBIAN", "VERIFIED", "STACK"),
+        ("RELEASE", "AGE", "SIZE", "DEBIAN", "VERIFIED", "WARM", "STACK"),
         [
             (
                 golden.release,
@@ -106,25 +106,31 @@ def _show_list(session: Session, goldens: list[Box], current: str) -> None:
                 formatting.size(golden.size_bytes),
                 golden.debian,
                 "yes" if golden.verified else "no",
+                "yes" if warm else "no",
                 "current" if golden.content == current else "other",
             )
-            for golden in goldens
+            for golden, warm in found
         ],
     )
 
 
 def show(context: typer.Context, release: ReleaseArgument, json: options.Json = False) -> None:
     """Show one box and count its packages; --json lists them."""
+    session = Session.of(context)
+    _result(session, session.services(), release)
+
+
+def _result(session: Session, services: Services, release: str) -> None:
     from devvm.operations.box import boxes
 
-    session = Session.of(context)
-    golden = boxes.show(session.services(), release)
+    golden = boxes.show(services, release)
+    warm = boxes.warm_box(services, golden)
     session.output.result(
-        serializers.box(golden, packages=True), lambda: _show_box(session, golden)
+        serializers.box(golden, warm, packages=True), lambda: _show_box(session, golden, warm)
     )
 
 
-def _show_box(session: Session, golden: Box) -> None:
+def _show_box(session: Session, golden: Box, warm: SavedState | None) -> None:
     newer = moved.in_a_line(golden.moved)
     rows = [
         ("File", str(golden.path)),
@@ -136,6 +142,10 @@ def _show_box(session: Session, golden: Box) -> None:
         ("Packages", str(len(golden.packages))),
         *([("", newer)] if newer else []),
         ("Vagrant", golden.vagrant_name),
+        (
+            "Warm",
+            f"for {warm.fits}" if warm else f"no; to make it so: devvm box warm {golden.release}",
+        ),
     ]
     session.output.facts(golden.release, rows, good=golden.verified)
 
@@ -154,6 +164,48 @@ def verify(
     session.output.result(serializers.report(report), lambda: reports.show(session, report))
     if not report.passed:
         raise typer.Exit(ExitCode.DIFFERS)
+
+
+def warm(
+    context: typer.Context,
+    release: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RELEASE",
+            show_default=False,
+            autocompletion=options.completion.releases,
+            help="A release from `devvm box list`; defaults to that of the working tree.",
+        ),
+    ] = None,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Remove the warm box; VMs made of it stay.")
+    ] = False,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Keep the memory of a VM booted from a box, so that VMs start in seconds.
+
+    Boots a VM from the box, checks it, and saves its memory beside the box; this takes as much disk
+    space as the VM uses memory. `create` and `rebuild` then restore VMs from it instead of booting
+    them, if they have the same processors, memory and root disk. `box build` does this by itself.
+    """  # fmt: skip
+    from devvm.operations.box import boxes
+    from devvm.operations.vm import requirements
+
+    session = Session.of(context)
+    services = session.services()
+    golden = requirements.require_box(services, release)
+    if remove:
+        done = boxes.cool(services, golden.release, session.run("box warm --remove"))
+        session.output.result(
+            {"release": golden.release, "removed": done},
+            lambda: session.output.line(
+                f"{golden.release} is not warm {'any more' if done else 'anyway'}"
+            ),
+        )
+        return
+    boxes.make_warm(services, golden.release, session.run("box warm"))
+    _result(session, services, golden.release)
 
 
 def remove(

@@ -43,6 +43,7 @@ def create(
     root_disk: options.RootDisk = None,
     data_disk: options.DataDisk = None,
     driver: options.Driver = None,
+    cold: options.Cold = False,
     keep: Annotated[
         bool,
         typer.Option("--keep", help="If create fails, keep what it made for inspection."),
@@ -68,7 +69,8 @@ def create(
     own = vm_name if invoker.login == "root" else invoker.login
     login = own if engineer is None else engineer
     person = invoker.engineer(login, ssh_key or ())
-    config = session.config(options.machine_overrides(cpus, memory, root_disk, data_disk, driver))
+    machine = options.machine_overrides(cpus, memory, root_disk, data_disk, driver, cold=cold)
+    config = session.config(machine)
     readiness.ensure(session, config, yes=yes)
     services = wiring.build_services(config)
     operation.check(services, vm_name)  # before spending minutes on a box

@@ -26,6 +26,7 @@ def rebuild(
     name: options.Name = None,
     release: options.Release = None,
     newest: options.Newest = False,
+    cold: options.Cold = False,
     yes: options.Yes = False,
     quiet: options.Quiet = False,
     json: options.Json = False,
@@ -44,7 +45,7 @@ def rebuild(
     vm_name = session.vm_name(name)
     if release is not None:
         releases.validate_release(release)
-    config = session.config()
+    config = session.config(options.machine_overrides(None, None, None, None, None, cold=cold))
     readiness.ensure(session, config, yes=yes)
     services = wiring.build_services(config)
     lifecycle.check(services, vm_name)

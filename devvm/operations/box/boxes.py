@@ -8,16 +8,19 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from devvm import __version__
 from devvm.domain.box import Box
 from devvm.domain.check import Report
 from devvm.domain.errors import (
+    DevvmError,
     HostNotReadyError,
     LockedError,
     NotFoundError,
     OperationError,
+    ParityError,
     UsageError,
 )
 from devvm.domain.release.identity import (
@@ -26,15 +29,16 @@ from devvm.domain.release.identity import (
     release_hash,
     validate_release,
 )
-from devvm.domain.saved_state import Purpose
-from devvm.operations.box import in_hand, reimport
+from devvm.domain.saved_state import Purpose, SavedState
+from devvm.operations.box import in_hand, reimport, warm
 from devvm.operations.box import packages as box_packages
 from devvm.operations.box.check import check
 from devvm.operations.box.pipeline import BoxBuild
 from devvm.operations.box.stages import StageLog
 from devvm.operations.core import working_tree
+from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
-from devvm.operations.storage import saved_states
+from devvm.operations.storage import saved_states, warm_boxes
 from devvm.operations.verify import gate
 from devvm.parity.packages import moved
 from devvm.ports.box import BuildServices
@@ -176,6 +180,48 @@ def verify(services: Services, release: str, run: Run) -> Report:
         return check(services, box, run)
 
 
+def warm_box(services: Services, box: Box) -> SavedState | None:
+    """The warm box of a box; None if it has none."""
+    return warm_boxes.find(services, box.release)
+
+
+def make_warm(services: Services, release: str, run: Run) -> SavedState:
+    """Check a box like `verify`, and save the memory of the VM that this is done in.
+
+    Replaces the warm box that there is.
+
+    Raises:
+        UsageError: there is no such box.
+        ParityError: the VM did not pass.
+        OperationError: its memory could not be saved.
+    """
+    box = show(services, release)
+    made: list[SavedState] = []
+    with _lock(services, box.content, run):
+        report = check(services, box, run, then=lambda vm: made.append(warm.freeze(vm, run)))
+    if not made:
+        gate.demand_passed(
+            services, report, run,
+            what="the box", against=f"on the release {box.release}", outcome="it is not warm",
+            resolution=f"devvm box verify {box.release}", kind=ParityError,
+        )  # fmt: skip
+    return made[0]
+
+
+def cool(services: Services, release: str, run: Run) -> bool:
+    """Remove the warm box of a release, if it has one; the VMs that were made of it stay.
+
+    Returns:
+        Whether there was one.
+    """
+    box = show(services, release)
+    with _lock(services, box.content, run):
+        found = warm_boxes.of(services, box.release)
+        for one in found:
+            warm_boxes.remove(services, one)
+    return bool(found)
+
+
 def remove(services: Services, tools: BuildServices, release: str, run: Run) -> None:
     """Remove a box from Vagrant and from the pool, and delete its files.
 
@@ -248,7 +294,7 @@ def _verify_candidate(services: Services, candidate: Box, run: Run) -> Report:
         services.boxes.remove(old)  # the two have the same name, so they can't coexist
     _withdraw(services, candidate)  # left by a killed build: another image of the same name
     try:
-        report = check(services, candidate, run)
+        report = check(services, candidate, run, then=partial(_make_warm, run=run))
         _demand_passed(services, report, run)
     except BaseException:
         _withdraw(services, candidate)
@@ -263,14 +309,36 @@ def _demand_passed(services: Services, report: Report, run: Run) -> None:
     )  # fmt: skip
 
 
+def _make_warm(machine: Machine, run: Run) -> None:
+    """Make a warm box too, as a build does; a box is good without one."""
+    services = machine.services
+    if not services.config.vm.warm:
+        return
+    needed = 3 * services.config.vm.memory_mib * 1024**2  # the memory, its root, and some for VMs
+    if services.volumes.free_bytes() < needed:
+        run.note(
+            f"No warm box is made: {services.config.pool_path} should have "
+            f"{needed / _GIB:.0f} GiB free"
+        )
+        return
+    try:
+        warm.freeze(machine, run)
+    except DevvmError as error:
+        run.note(f"There is no warm box: {error.details or error.brief}")
+
+
 def _withdraw(services: Services, box: Box) -> None:
-    """Remove a box from Vagrant and from the pool; its files stay."""
+    """Remove a box from Vagrant and from the pool, with its warm box; its files stay."""
+    for one in warm_boxes.of(services, box.release):
+        warm_boxes.remove(services, one)
     services.vagrant.remove_box(box)
     services.volumes.remove(services.vagrant.volume_name(box))
 
 
 def _refuse_if_used(services: Services, box: Box, what: str) -> None:
-    users = services.volumes.users_of(services.vagrant.volume_name(box))
+    own = {saved_states.domain_of(services, one) for one in warm_boxes.of(services, box.release)}
+    found = services.volumes.users_of(services.vagrant.volume_name(box))
+    users = [user for user in found if user not in own]
     if not users:
         return
     commands = []

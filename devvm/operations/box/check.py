@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -17,6 +18,7 @@ from devvm.domain.vm import Metadata
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.provision import provision
+from devvm.operations.storage import saved_states
 from devvm.operations.verify.verify import packages_of
 from devvm.ports.services import Services
 
@@ -25,8 +27,16 @@ _NAME = re.compile(rf"{BOX_CHECK}[0-9a-f]{{8}}")
 _DATA_GIB = 2
 
 
-def check(services: Services, box: Box, run: Run) -> Report:
+def check(
+    services: Services, box: Box, run: Run, *, then: Callable[[Machine], object] | None = None
+) -> Report:
     """Create a VM from the box, run every check of the suite in it, and remove it.
+
+    Args:
+        services: The adapters to use.
+        box: The box.
+        run: Reports the phases.
+        then: What to do with the VM if it passed, before it is removed.
 
     Raises:
         DevvmError: the VM could not be created, or the suite did not run.
@@ -40,6 +50,7 @@ def check(services: Services, box: Box, run: Run) -> Report:
         root_gib=config.root_gib,
         data_gib=_DATA_GIB,
         driver=config.driver,
+        warm=False,  # the box is checked as it is
     )
     metadata = Metadata(
         name=name,
@@ -62,16 +73,19 @@ def check(services: Services, box: Box, run: Run) -> Report:
                     log=run.log(services.state),
                     packages=packages,
                 )
+            report = Report(
+                vm=name, release=box.release, checks=checks, packages_from=packages_from,
+                seconds=round(time.monotonic() - start, 2),
+            )  # fmt: skip
+            if then is not None and report.passed:
+                then(machine)
         finally:
             provision.take_down(machine)
-    seconds = round(time.monotonic() - start, 2)
-    return Report(
-        vm=name, release=box.release, checks=checks, seconds=seconds, packages_from=packages_from
-    )
+    return report
 
 
 def _remove_leftovers(services: Services, run: Run) -> None:
-    """Remove the VMs of killed checks: those that are not locked.
+    """Remove the VMs and volumes of killed checks: those that are not locked.
 
     A VM that is ready is a person's: older versions of devvm allowed such names.
     """
@@ -82,3 +96,14 @@ def _remove_leftovers(services: Services, run: Run) -> None:
             with suppress(LockedError), services.state.lock(name, run.command):
                 run.detail(f"removing {name}, left over from a killed check")
                 provision.take_down(Machine(services, name))
+    there = {vm.name for vm in services.domains.vms()}
+    saved_states.release(  # of a warm box whose removal was killed
+        services,
+        (
+            volume.path
+            for volume in services.volumes.unused()
+            if _NAME.fullmatch(name := volume.name.partition(".")[0])
+            and name not in there
+            and services.state.holder(name) is None
+        ),
+    )

@@ -1,4 +1,4 @@
-"""Bring a VM up from a box, and take it down: for create, box checks and others.
+"""Bring a VM up from a box, warm or not, and take it down: for create, box checks and others.
 
 `bring_up` leaves a journal open. The caller closes it if all is well; otherwise `take_down` undoes
 everything, now or when the next command finds the journal.
@@ -16,13 +16,14 @@ from pathlib import Path
 from devvm.config import VmConfig
 from devvm.domain.box import Box
 from devvm.domain.disk import DATA, ROOT
+from devvm.domain.saved_state import DomainChange
 from devvm.domain.vm import Driver, Engineer, Metadata, Target, Vm, VmState
 from devvm.operations.core import naming
 from devvm.operations.core.journal import CREATE
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
-from devvm.operations.provision import certificate, personalise
+from devvm.operations.provision import certificate, personalise, thaw
 from devvm.operations.storage import base_image, saved_states
 from devvm.ports.services import Services
 
@@ -38,7 +39,7 @@ def bring_up(
     run: Run,
     engineer: Engineer | None = None,
 ) -> Target:
-    """Create a VM and boot it, until devvm can log in.
+    """Create a VM and boot or restore it, until devvm can log in.
 
     The caller holds the VM's lock, and has made sure that nothing of this name exists.
 
@@ -76,12 +77,32 @@ def bring_up(
         for_boot = personalise.for_boot(engineer) if engineer else {}
         identity = _place_data_disk(machine, volumes[DATA], vm_config.data_gib, for_boot)
         metadata = known_by(services, metadata, identity)
-    with run.phase("boot", "Starting the VM"):
         driver, reason = services.host.driver(vm_config.driver)
         if driver is Driver.QEMU and vm_config.driver == "auto":
             run.note(f"The VM runs with {reason}")
         public_key = ssh.new_key(machine)
         ssh.write_ssh_files(services, metadata, lease)
+    warm = vm_config.warm and thaw.usable(
+        services, box.release, run, driver=driver, cpus=vm_config.cpus,
+        memory_mib=vm_config.memory_mib, root_bytes=vm_config.root_gib * 1024**3,
+        disks={ROOT, *volumes},
+    )  # fmt: skip
+    if warm:
+        target = thaw.start_new(
+            machine, warm, run, token=token,
+            change=DomainChange(
+                name=fqdn,
+                uuid=identifier,
+                title=f"devvm {machine}",
+                mac=lease.mac,
+                disks={DATA: services.config.pool_path / volumes[DATA]},
+                facts=metadata,
+                oem_string=ssh.oem_string(public_key),
+            ),
+        )  # fmt: skip
+        if target is not None:
+            return target
+    with run.phase("boot", "Starting the VM"):
         extra = {disk.name: disk.size_gib for disk in vm_config.extra_disks}
         ssh.write_vagrantfile(
             services,

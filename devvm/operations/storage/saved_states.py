@@ -274,5 +274,6 @@ def title_of(kept: SavedState) -> str:
         Purpose.SNAPSHOT: f"snapshot {kept.label}",
         Purpose.TRASH: f"in the trash: {kept.label}",
         Purpose.PREVIOUS: f"as it was before: {kept.label}",
+        Purpose.WARM: kept.label,
     }[kept.purpose]
     return f"devvm {kept.vm.name}, {what}; not to be started"

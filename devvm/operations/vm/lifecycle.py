@@ -168,15 +168,21 @@ def power_on(machine: Machine, run: Run) -> Target:
         OperationError: it does not come up.
     """
     services, vm = machine.services, machine.require()
-    with run.phase("network", "Preparing the network"), services.state.wait_lock("network"):
-        services.network.ensure()
-        services.network.reserve(vm.name, vm.mac)
-        services.volumes.ensure()
+    prepare(machine, run)
     with run.phase("boot", "Starting the VM"):
         services.domains.start(vm)
         target = ssh.wait(machine, run)
     certificate.keep_valid(machine, run)
     return target
+
+
+def prepare(machine: Machine, run: Run) -> None:
+    """Make sure that the network, the VM's lease and the pool are there, as a phase."""
+    services, vm = machine.services, machine.require()
+    with run.phase("network", "Preparing the network"), services.state.wait_lock("network"):
+        services.network.ensure()
+        services.network.reserve(vm.name, vm.mac)
+        services.volumes.ensure()
 
 
 def bring_up(machine: Machine, run: Run) -> None:

@@ -20,7 +20,7 @@ from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import journal as guest_log
 from devvm.operations.guest import ssh
-from devvm.operations.provision import gc, personalise, provision, repair
+from devvm.operations.provision import certificate, gc, personalise, provision, repair, thaw
 from devvm.operations.storage import base_image, saved_states
 from devvm.operations.transaction import transaction
 from devvm.operations.transaction.transaction import Begun, Outcome
@@ -105,7 +105,7 @@ def carry_out(
             requirements.require_space(services, box)
         facts = _facts(vm.known, request.engineer, box)
         _replace_root(services, vm, box, facts, token, run)
-        lifecycle.power_on(machine, run)
+        _start(machine, token, run)
         with guest_log.kept_on_failure(machine, run):
             older = vm.known.release != box.release
             personalise.from_box(machine, facts.owner, box.release, run, older_data=older)
@@ -196,6 +196,29 @@ def _facts(metadata: Metadata, engineer: Engineer, box: Box) -> Metadata:
         update_by="",
         restore_point="",
     )
+
+
+def _start(machine: Machine, token: str, run: Run) -> None:
+    """Start a VM whose root is new: from the warm box of its release, if that fits."""
+    services, vm = machine.services, machine.require()
+    root = next(disk for disk in services.disks.of(vm.fqdn) if disk.role == ROOT)
+    warm = services.config.vm.warm and thaw.usable(
+        services, vm.known.release, run, driver=vm.driver, cpus=vm.cpus,
+        memory_mib=vm.memory_mib, root_bytes=root.size_bytes,
+        disks={disk.role for disk in vm.disks},
+    )  # fmt: skip
+    if warm:
+        definition = services.domains.definition(vm.fqdn)
+        image = next(v.below for v in services.volumes.all() if v.path == root.path)
+        assert image is not None
+        change = DomainChange(disks=thaw.put_root(machine, warm, token))
+        services.domains.define(definition, change)
+        lifecycle.prepare(machine, run)
+        if thaw.start(machine, warm, run) is not None:
+            certificate.keep_valid(machine, run)
+            return
+        saved_states.put_root(services, vm.fqdn, image, token, root.path)
+    lifecycle.power_on(machine, run)
 
 
 def _replace_root(

@@ -33,5 +33,5 @@ def test_a_bad_size_names_its_option(cli, services):
 
 def test_what_is_not_given_overrides_nothing():
     assert options.machine_overrides(None, None, None, None, None) == {
-        "vm": dict.fromkeys(("cpus", "memory_mib", "root_gib", "data_gib", "driver"))
+        "vm": dict.fromkeys(("cpus", "memory_mib", "root_gib", "data_gib", "driver", "warm"))
     }

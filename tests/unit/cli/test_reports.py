@@ -83,6 +83,7 @@ def test_a_box_keeps_what_was_newer_when_it_was_built(cli, services, monkeypatch
     from devvm.operations.box import boxes as operation
 
     fake(monkeypatch, operation, "show", golden)
+    fake(monkeypatch, operation, "warm_box", None)
     assert LINE in cli("box", "show", golden.release).stdout
     (told,) = cli("box", "show", golden.release, "--json").json["packages_moved"]
     assert told["newer"]

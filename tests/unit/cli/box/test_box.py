@@ -16,8 +16,8 @@ def test_box_list_and_show(cli, world):
     assert set(data) == documented_for("box list")
     assert set(data["boxes"][0]) == documented("Box") - {"packages", "packages_moved"}
     text = cli("box", "list").stdout
-    assert re.search(rf"^{RELEASE} .*1.0 GiB +12 +yes +current$", text, re.MULTILINE)
-    assert re.search(rf"^{NEW} .*1.0 GiB +12 +yes +other$", text, re.MULTILINE)
+    assert re.search(rf"^{RELEASE} .*1.0 GiB +12 +yes +no +current$", text, re.MULTILINE)
+    assert re.search(rf"^{NEW} .*1.0 GiB +12 +yes +no +other$", text, re.MULTILINE)
     assert set(cli("box", "show", RELEASE, "--json").json) == documented("Box")
     assert world.box.sha256 in cli("box", "show", RELEASE).stdout
     assert cli("box", "show", "2026.01.01-000000000000").code == 2
@@ -39,6 +39,27 @@ def test_box_verify(cli, world):
     assert differs.code == 3
     assert "unit/nginx.service" in differs.stdout
     assert world.host.domains == {}  # the VM that it was checked in
+
+
+def test_box_warm_and_back(cli, world):
+    made = cli("box", "warm", RELEASE, "--json")
+    assert made.code == 0
+    assert set(made.json) == documented("Box")
+    assert made.json["warm"]["fits"].startswith("QEMU 7.2, 2 CPUs, 2048 MiB")
+    assert re.search(rf"^{RELEASE} .* yes +yes +current$", cli("box", "list").stdout, re.MULTILINE)
+    assert "Warm       for QEMU 7.2" in cli("box", "show", RELEASE).stdout
+    gone = cli("box", "warm", "--remove", "--json")
+    assert gone.json == {"release": RELEASE, "removed": True}
+    assert cli("box", "warm", RELEASE, "--remove").stdout == f"{RELEASE} is not warm anyway\n"
+    assert f"no; to make it so: devvm box warm {RELEASE}" in cli("box", "show", RELEASE).stdout
+
+
+def test_box_warm_of_one_that_does_not_pass(cli, world):
+    world.verifier.failing.add(("*", None))
+    done = cli("box", "warm", RELEASE)
+    assert done.code == 3
+    assert "it is not warm" in done.stderr
+    assert cli("box", "warm", "2026.01.01-000000000000").code == 2
 
 
 def test_box_remove(cli, world, monkeypatch):

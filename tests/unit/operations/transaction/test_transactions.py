@@ -12,6 +12,7 @@ from devvm.domain.errors import OperationError
 from devvm.domain.saved_state import Purpose
 from devvm.domain.vm import VmState
 from devvm.operations import recovery
+from devvm.operations.box import boxes
 from devvm.operations.doctor import doctor
 from devvm.operations.provision import gc
 from devvm.operations.storage import saved_states
@@ -71,6 +72,11 @@ def do_resize(world):
 def with_vm(world):
     world.create()
     world.write("dev1", "home/note", "mine")
+
+
+def with_warm_box(world):
+    with_vm(world)
+    boxes.make_warm(world.services, RELEASE, world.run("box warm"))
 
 
 def with_vm_off(world):
@@ -182,6 +188,7 @@ def resized(world):
 OPERATIONS = {
     "rebuild": (with_vm, do_rebuild, rebuilt),
     "rebuild of one that is off": (with_vm_off, do_rebuild, rebuilt),
+    "rebuild from a warm box": (with_warm_box, do_rebuild, rebuilt),
     "destroy": (with_vm, do_destroy, destroyed),
     "destroy --purge": (with_snapshot, do_purge, purged),
     "recover": (with_trash, do_recover, recovered),

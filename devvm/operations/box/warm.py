@@ -1,0 +1,78 @@
+"""Make a warm box: save the memory of a VM that was booted from a box."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from devvm.domain.disk import MEMORY, ROOT, DomainDisk
+from devvm.domain.errors import OperationError
+from devvm.domain.saved_state import DomainChange, Purpose, SavedState
+from devvm.domain.vm import Vm
+from devvm.operations.core import naming
+from devvm.operations.core.machine import Machine
+from devvm.operations.core.progress import Run
+from devvm.operations.provision import provision, thaw
+from devvm.operations.storage import warm_boxes
+from devvm.operations.transaction import transaction
+
+#: Seconds for a guest to finish booting and to stop its services.
+_TIMEOUT = 600
+
+
+def freeze(machine: Machine, run: Run) -> SavedState:
+    """Make a warm box of a VM that has just been created from a box, and is nobody's.
+
+    Replaces the warm boxes of its release. The VM is off afterwards; its root and its memory belong
+    to the warm box, and the caller takes the rest down.
+
+    Raises:
+        OperationError: the VM could not be prepared or saved; there is no new warm box.
+    """
+    services, vm = machine.services, machine.require()
+    token = (machine.journal() or {})["token"]
+    with run.phase("restart", "Restarting the VM as one that can be copied"):
+        # The guest's kernel only watches the generation ID if it has one when it boots.
+        provision.power_off(services, vm, timeout=transaction.STOP_TIMEOUT)
+        definition = services.domains.definition(vm.fqdn)
+        services.domains.define(definition, DomainChange(generation_id=str(uuid.uuid4())))
+        services.domains.start(machine.require())
+        code, said = services.domains.run(vm.fqdn, [thaw.PROGRAM, "freeze"], timeout=_TIMEOUT)
+        if code:
+            lines = said.strip().splitlines() or [f"exit code {code}"]
+            raise OperationError(f"{thaw.PROGRAM} failed in {machine}", details=lines[-1])
+    with run.phase("save", "Saving the memory of the VM"):
+        older = warm_boxes.of(services, vm.known.release)
+        memory = services.memory.save(vm.fqdn, naming.volume_of(vm.fqdn, MEMORY, token))
+        root = next(disk for disk in services.disks.of(vm.fqdn) if disk.role == ROOT)
+        kept = _facts(machine, vm, token, root.size_bytes)
+        volumes = (
+            DomainDisk(device="vda", role=ROOT, path=root.path),
+            DomainDisk(device="vdb", role=MEMORY, path=memory),
+        )
+        services.domains.define_bare(
+            naming.kept_of(vm.fqdn, token), str(uuid.uuid4()), volumes, kept
+        )
+        for one in older:
+            warm_boxes.remove(services, one)
+    return replace(kept, disks=volumes)
+
+
+def _facts(machine: Machine, vm: Vm, token: str, root_bytes: int) -> SavedState:
+    return SavedState(
+        id=token,
+        purpose=Purpose.WARM,
+        label=f"warm box of {vm.known.release}",
+        kept_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        expires_at=None,
+        uuid=vm.uuid,
+        mac=vm.mac,
+        consistency="off",
+        vm=vm.known,
+        whole=False,
+        fits=warm_boxes.fits(
+            machine.services, driver=vm.driver, cpus=vm.cpus, memory_mib=vm.memory_mib,
+            root_bytes=root_bytes,
+        ),
+    )  # fmt: skip
