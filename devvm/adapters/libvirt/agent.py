@@ -18,8 +18,8 @@ from devvm.domain.errors import OperationError
 _TIMEOUT = 20
 #: Seconds; a guest that was just restored answers one of a few.
 _PING_TIMEOUT = 2
-#: Seconds between two looks at a program that runs.
-_POLL = 0.1
+#: Seconds between two looks at a program that runs; the guest logs each.
+_POLL = 0.3
 
 
 def run(domain: libvirt.virDomain, argv: Sequence[str], *, timeout: float) -> tuple[int, str]:

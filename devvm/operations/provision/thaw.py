@@ -131,7 +131,7 @@ def _restore(machine: Machine, warm: SavedState, run: Run) -> Target:
         if disk.role == DATA:  # the guest knows the size of the one that it was saved with
             services.disks.resize(vm, DATA, disk.size_bytes)
     run.detail("making it a machine of its own")
-    argv = [PROGRAM, "thaw", f"{time.time():.3f}", vm.mac, key]
+    argv = [PROGRAM, "thaw", f"{time.time():.3f}", vm.mac, machine.name, key]
     code, said = services.domains.run(vm.fqdn, argv, timeout=_TIMEOUT)
     if code:
         lines = said.strip().splitlines() or [f"exit code {code}"]
