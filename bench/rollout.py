@@ -12,17 +12,43 @@ import math
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
 from devvm.domain.rollout.plan import Terms  # noqa: E402
 from devvm.domain.rollout.state import VmState  # noqa: E402
+from devvm.domain.run import AnsibleResult  # noqa: E402
+from devvm.domain.vm import Target  # noqa: E402
 from devvm.operations.rollout import control  # noqa: E402
+from devvm.operations.rollout import plan as rollout_plan  # noqa: E402
 from devvm.operations.rollout.engine import Rollout  # noqa: E402
-from tests.support.fleet_world import NEW, FleetWorld  # noqa: E402
+from devvm.ports.services import Detail  # noqa: E402
+from tests.support.fleet_world import NEW, FleetProvisioner, FleetWorld  # noqa: E402
+
+
+class _Slow(FleetProvisioner):
+    """Takes a while to update a VM."""
+
+    def __init__(self, world: FleetWorld, delay: float) -> None:
+        super().__init__(world.host, world)
+        self._delay = delay
+
+    def apply(
+        self, playbook: str, target: Target, *, variables: Mapping[str, Any], detail: Detail,
+        log: Path, tags: Sequence[str] = (),
+    ) -> AnsibleResult:  # fmt: skip
+        """Sleep, if this is the update."""
+        if playbook == "update.yml":
+            time.sleep(self._delay)
+        return super().apply(
+            playbook, target, variables=variables, detail=detail, log=log, tags=tags
+        )
 
 
 def roll_out(size: int, parallel: int, delay: float) -> tuple[float, float]:
@@ -30,19 +56,11 @@ def roll_out(size: int, parallel: int, delay: float) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as folder:
         world = FleetWorld(Path(folder), watch_disks=False)
         world.fleet(size)
-        apply = world.provisioner.apply
-
-        def slow(playbook: str, *arguments: object, **more: object) -> object:
-            if playbook == "update.yml":
-                time.sleep(delay)
-            return apply(playbook, *arguments, **more)
-
-        world.provisioner.apply = slow
+        world.services = replace(world.services, provisioner=_Slow(world, delay))
         terms = Terms(release=NEW, canary=parallel, parallel=parallel)
         start = time.monotonic()
-        with control.started(
-            world.services, terms, by="bench", today=date(2026, 11, 30), command="bench"
-        ) as log:
+        plan, _ = rollout_plan.make(world.services, terms, by="bench", today=date(2026, 11, 30))
+        with control.started(world.services, plan, command="bench") as log:
             rollout = Rollout(services=world.services, log=log, by="bench",
                               messenger=world.messenger)  # fmt: skip
             rollout.carry_out()
