@@ -7,11 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from bench import contenders
+from bench.results import Results, sample_of
 from tests.vm import baseline, mirror, network
 
 HERE = Path(__file__).parent
@@ -30,10 +33,14 @@ class Result:
 
 
 class Devvm:
-    """Runs some checkout's `devvm` with the tests' configuration, as its own process."""
+    """Runs some checkout's `devvm` with the tests' configuration, as its own process.
+
+    `times` are those of the commands that bin/test compares with the benchmark's.
+    """
 
     def __init__(self, state: Path, log: Path, checkout: Path = REPOSITORY) -> None:
         self.state = state
+        self.times = Results()
         self._log = log
         self._checkout = checkout
 
@@ -42,6 +49,7 @@ class Devvm:
         return Devvm(self.state, self._log, checkout)
 
     def __call__(self, *args: str, code: int | None = 0, timeout: float = 3000, **env) -> Result:
+        begun = time.monotonic()
         done = subprocess.run(
             [sys.executable, "-m", "devvm", *args],
             cwd=self._checkout,
@@ -56,7 +64,11 @@ class Devvm:
             log.write(f"$ devvm {' '.join(args)}\n{done.stdout}{done.stderr}[{done.returncode}]\n")
         assert "Traceback" not in done.stdout + done.stderr
         assert code is None or done.returncode == code, done.stdout + done.stderr
-        return Result(done.returncode, done.stdout, done.stderr)
+        result = Result(done.returncode, done.stdout, done.stderr)
+        if args[0] in ("create", "start") and "--json" in args and done.returncode == 0:
+            key = contenders.started_as(args[0], result.json.get("started"))
+            self.times.add(key, sample_of(result.json, time.monotonic() - begun))
+        return result
 
 
 def look(devvm):
@@ -84,6 +96,8 @@ def devvm(tmp_path_factory):
             for record in (command.state / records).iterdir():
                 shutil.rmtree(record)
         yield command
+        if "BENCH_RECORD" in os.environ:
+            command.times.write(Path(os.environ["BENCH_RECORD"]))
         _destroy_all(command)
 
 

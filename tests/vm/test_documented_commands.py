@@ -19,6 +19,7 @@ _ROLLOUT = "tests/vm/test_rollout.py::test_a_rollout_of_two_vms_and_back"
 _PUT_OFF = "tests/vm/test_rollout.py::_put_off_and_due"
 _BAD = "tests/vm/test_rollout.py::test_a_bad_release_is_stopped_at_the_canary_which_is_as_it_was"
 _PLAIN = "tests/vm/test_plain_vagrant.py::test_init_and_up"
+_BENCH = "tests/vm/test_bench.py::test_a_run_makes_a_report_and_leaves_nothing"
 #: Run for real by another test, with these words and options, because it takes minutes.
 _ELSEWHERE = {
     "bin/devvm create dev1": "tests/vm/conftest.py::made",
@@ -79,12 +80,19 @@ _ELSEWHERE = {
     " --unless container --output production/overlay/30-guest.yml": (
         "tests/vm/test_drift.py::test_the_shipped_layer_is_what_a_vm_is"
     ),
+    "bench/run --only version,list": _BENCH,
+    "bench/run --help": "tests/unit/bench/test_run.py::test_help_has_examples",
+    "bench/run --check bench/results.json bench-report/results.json": (
+        "tests/unit/bench/test_compare.py::test_check_warns_and_does_not_fail"
+    ),
     "vagrant init devvm/RELEASE": _PLAIN,
     "DEVVM_SSH_KEY=$HOME/.ssh/id_vagrant vagrant up": _PLAIN,
     'ssh-keygen -t ecdsa -m PEM -N "" -f $HOME/.ssh/id_vagrant': _PLAIN,
 }
 #: Runs these tests.
 _THIS = {"bin/test"}
+#: Takes an hour; another test runs a part of it.
+_WHOLE = {"bench/run", "bench/run --keep", "bench/run --other CHECKOUT"}
 #: In a sentence, these are a command's name rather than a command line: each needs arguments.
 _NAMES = {
     "devvm stop", "devvm destroy", "devvm ssh", "devvm box verify", "devvm rebuild",
@@ -108,8 +116,10 @@ def _documented() -> list[str]:
             lines = (line.strip() for line in block.splitlines())
             found |= {line for line in lines if line and not line.startswith("#")}
         text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
-        found |= set(re.findall(r"`((?:bin/)?devvm [a-z][^`]*|bin/test[^`]*)`", text))
-    commands = found - _NAMES - _THIS
+        found |= set(
+            re.findall(r"`((?:bin/)?devvm [a-z][^`]*|bin/test[^`]*|bench/run[^`]*)`", text)
+        )
+    commands = found - _NAMES - _THIS - _WHOLE
     return sorted(c for c in commands if not re.search(r"\b(NAME|COMMAND|FILE|CHECK)\b", c))
 
 

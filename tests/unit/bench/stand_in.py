@@ -1,0 +1,64 @@
+"""A checkout whose bin/devvm prints what devvm prints, and makes no VMs.
+
+It keeps the names of its VMs in a folder, so that tests see what is left.
+"""
+
+import json
+import sys
+import textwrap
+
+from tests.unit.bench.recorded import CHECKED, create, printed
+
+_PROGRAM = """\
+#!{python}
+import json, sys, time
+from pathlib import Path
+
+folder, words = Path({folder!r}), sys.argv[1:]
+answers = json.loads((folder / "answers.json").read_text())
+with (folder / "typed").open("a") as typed:
+    typed.write(" ".join(words) + "\\n")
+verb, name = words[0], next((w for w in words[1:] if not w.startswith("-")), "")
+vm = folder / "vms" / name
+if verb == "create" and "--help" in words:
+    print(answers["help"])
+    sys.exit()
+if "fail " + verb in answers:
+    print(json.dumps({{"error": answers["fail " + verb]}}))
+    sys.exit(1)
+if verb == "create":
+    vm.touch()
+elif verb == "destroy":
+    vm.unlink(missing_ok=True)
+cold = "--cold" in words or not answers["warm"]
+print(json.dumps(answers.get(f"{{verb}} {{'cold' if cold else 'warm'}}", answers.get(verb, {{}}))))
+"""
+
+
+def checkout(folder, *, warm=True, cold_option=True, **failing):
+    """Make one; return the folders of the checkout and of its VMs."""
+    state = folder / "state"
+    (state / "vms").mkdir(parents=True)
+    vm = {"vm": {"name": "bench-1", "fqdn": "bench-1.devvm.test"}, "ca_certificate": "/nowhere"}
+    disks = [{"role": "root", "used_bytes": 30 * 1024**2, "path": "/nowhere"},
+             {"role": "devvm-data", "used_bytes": 20 * 1024**2, "path": "/nowhere"}]  # fmt: skip
+    restored = printed("create bench-1", [("restore", 3.0), ("verify", 8.0)])
+    answers = {
+        "help": "--cold  Boot it." if cold_option else "",
+        "warm": warm,
+        "create cold": {**create(), **vm, "started": "booted"},
+        "create warm": {**restored, **vm, "started": "restored"},
+        "rebuild": {**restored, **vm, "started": "restored"},
+        "stop": printed("stop bench-1", [("stop", 6.0)]),
+        "start": printed("start bench-1", [("network", 0.1), ("boot", 30.0)]),
+        "verify": CHECKED,
+        "show": {"disks": disks},
+        **{f"fail {verb}": {"brief": brief, "details": None} for verb, brief in failing.items()},
+    }
+    (state / "answers.json").write_text(json.dumps(answers))
+    program = folder / "checkout" / "bin" / "devvm"
+    program.parent.mkdir(parents=True)
+    text = textwrap.dedent(_PROGRAM).format(python=sys.executable, folder=str(state))
+    program.write_text(text)
+    program.chmod(0o755)
+    return folder / "checkout", state
