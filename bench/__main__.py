@@ -95,6 +95,8 @@ def _measure(parser: argparse.ArgumentParser, options: argparse.Namespace) -> in
         machine=machine.describe(settings),
         not_run={key: "not asked for" for key in contenders.MEASURED if key not in wanted.only},
     )
+    if wanted.other is not None:
+        found.machine["other checkout"] = machine.commit(wanted.other)
     if not found.machine["driver"].startswith("kvm"):
         found.not_run["KVM"] = "this machine cannot run KVM guests; every guest was emulated"
     file = options.output / "results.json"

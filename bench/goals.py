@@ -37,7 +37,7 @@ def slowest_phases(results: Results, key: str, count: int = 3) -> str:
 
 def _of_the_floor(title: str, key: str, limit: float) -> Callable[[Results], Verdict]:
     def judge(results: Results) -> Verdict:
-        goal = f"{title} in at most {limit} x the floor"
+        goal = f"{title} in at most {limit:g} x the floor"
         mine = results.median(key)
         ratios = dict(_ratios(results, key))
         if mine is None or not ratios:
@@ -50,6 +50,20 @@ def _of_the_floor(title: str, key: str, limit: float) -> Callable[[Results], Ver
         return Verdict(goal, text if met else _and_why(text, results, key), met)
 
     return judge
+
+
+def _rebuild(results: Results) -> Verdict:
+    """The same goal, however the VM was started: a person can't choose."""
+    warm = results.spread(contenders.REBUILD_WARM)
+    if warm is None and "rebuild" in results.not_run:
+        return Verdict(
+            "rebuild, verified, in at most 0.3 x the floor",
+            f"not measured: {results.not_run['rebuild']}",
+            None,
+        )
+    booted = warm is None and results.spread(contenders.REBUILD_COLD) is not None
+    key = contenders.REBUILD_COLD if booted else contenders.REBUILD_WARM
+    return _of_the_floor("rebuild, verified,", key, 0.3)(results)
 
 
 def _ratios(results: Results, key: str) -> Iterator[tuple[str, float]]:
@@ -119,9 +133,9 @@ def _unknown(goal: str, results: Results, key: str) -> Verdict:
 
 
 _GOALS: tuple[Callable[[Results], Verdict], ...] = (
-    _of_the_floor("create (booted), verified", contenders.CREATE_COLD, 1.25),
-    _of_the_floor("create (restored), verified", contenders.CREATE_WARM, 0.3),
-    _of_the_floor("rebuild (restored), verified", contenders.REBUILD_WARM, 0.3),
+    _of_the_floor("create (booted), verified,", contenders.CREATE_COLD, 1.25),
+    _of_the_floor("create (restored), verified,", contenders.CREATE_WARM, 0.3),
+    _rebuild,
     _ssh,
     _at_most("verify", contenders.VERIFY, 8, "s"),
     _plain,

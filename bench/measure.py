@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import libvirt
+
 from bench import contenders, floor, machine
 from bench.answers import SshWatch
 from bench.command import CommandError, Ended, Runner, say
@@ -18,6 +20,7 @@ from bench.plain import Plain
 from bench.results import Results, Sample, sample_of
 from devvm.adapters.image.box_store import FolderBoxStore
 from devvm.config import Config
+from devvm.domain.errors import DevvmError
 from devvm.system.state import State
 
 #: The VM that most contenders use.
@@ -353,7 +356,7 @@ class Bench:
         say(f"{when}: {name}{stage.suffix}")
         try:
             found = measure()
-        except CommandError as error:
+        except (CommandError, DevvmError, libvirt.libvirtError, OSError) as error:
             say(f"  not measured: {error}")
             self._results.not_run[f"{name}{stage.suffix}"] = f"{when}: {_anonymous(str(error))}"
             stage.clear()

@@ -31,8 +31,8 @@ _DISK_GIB = 20
 
 _PACKAGES = (
     "ca-certificates", "dbus", "grub-pc-bin", "grub2-common", "initramfs-tools", "iproute2",
-    "linux-image-cloud-amd64", "openssh-server", "python3", "sudo", "systemd-resolved",
-    "systemd-sysv", "udev", "zstd",
+    "linux-image-cloud-amd64", "openssh-server", "python3", "python3-apt", "sudo",
+    "systemd-resolved", "systemd-sysv", "udev", "zstd",
 )  # fmt: skip
 _HOOKS = (
     "chroot \"$1\" useradd --create-home --shell /bin/bash --password '*' vagrant",

@@ -51,7 +51,7 @@ def put_into(document: Path, text: str) -> None:
 def _provenance(results: Results) -> str:
     machine = "; ".join(f"{key}: {value}" for key, value in results.machine.items())
     counts = [len(samples) for samples in results.samples.values()]
-    rounds = f" Each time is the median of {min(counts)} to {max(counts)}." if counts else ""
+    rounds = f" Each time is the median of up to {max(counts)}." if counts else ""
     return (
         f"Measured {results.at}, commit {results.commit}, by `bench/run`. {machine}.{rounds} "
         "Contenders took turns. x: divided by the floor of the same run, which is bare QEMU with a "
@@ -103,11 +103,15 @@ def _sizes(results: Results) -> str:
             shown = [_mib(fact) for fact in facts[:3]]
             rows.append((contenders.contender(key).title, *shown, _fact(facts[3])))
     titles = ("after", "own root layer", "own data disk", "memory of QEMU", "SSH answered after")
-    return _table(titles, rows)
+    table = _table(titles, rows)
+    return f"{table}\n\nSizes of several VMs are sums." if table else ""
 
 
 def _not_run(results: Results) -> str:
-    lines = [f"- {contenders.contender(key).title}: {why}" for key, why in results.not_run.items()]
+    reasons: dict[str, list[str]] = {}
+    for key, why in results.not_run.items():
+        reasons.setdefault(why, []).append(contenders.contender(key).title)
+    lines = [f"- {', '.join(titles)}: {why}" for why, titles in reasons.items()]
     for key in results.ordered():
         failed = results.fact(key, "failed_checks")
         if failed and failed.high:

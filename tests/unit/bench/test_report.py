@@ -44,6 +44,19 @@ def test_an_older_checkouts_floor_is_shown_as_well():
     assert verdict(found, "create (booted)").measured.endswith("0.39 x the other checkout's floor")
 
 
+def test_a_rebuild_that_was_booted_is_judged_all_the_same():
+    found = whole_run()
+    assert verdict(found, "rebuild").met is None
+    found.not_run["rebuild"] = "round 1 of 3: it failed"
+    assert verdict(found, "rebuild").measured == "not measured: round 1 of 3: it failed"
+    found.add(contenders.REBUILD_COLD, Sample(seconds=45.0, phases={"boot": 40.0}))
+    del found.not_run["rebuild"]
+    assert verdict(found, "rebuild").met is False
+    assert verdict(found, "rebuild").measured == "0.75 x (45.0 s): boot 40.0 s"
+    found.add(contenders.REBUILD_WARM, Sample(seconds=15.0))
+    assert verdict(found, "rebuild").met
+
+
 def test_plain_disk_and_ssh():
     found = whole_run()
     found.add(contenders.PLAIN, Sample(seconds=1600.0))
@@ -161,6 +174,18 @@ def test_a_scale_reaches_to_the_longest_bar_in_a_few_round_steps(most):
     assert ticks[0] == 0
     assert ticks[-1] >= most
     assert 3 <= len(ticks) <= 7
+
+
+def test_what_is_kept_is_in_the_document_and_beside_it(tmp_path, monkeypatch):
+    for name, file in (("_DOCUMENT", "a.md"), ("_CHART", "a.svg"), ("KEPT", "kept.json")):
+        monkeypatch.setattr(program, name, tmp_path / file)
+    (tmp_path / "a.md").write_text(f"{report.BEGIN}\n{report.END}\n")
+    whole_run().write(tmp_path / "results.json")
+    given = ["--report", str(tmp_path / "results.json"), "--output", str(tmp_path / "out")]
+    assert program.main([*given, "--keep"]) == 0
+    assert "(a.svg)" in (tmp_path / "a.md").read_text()
+    assert (tmp_path / "a.svg").read_text() == (tmp_path / "out" / "chart.svg").read_text()
+    assert (tmp_path / "kept.json").read_text() == (tmp_path / "results.json").read_text()
 
 
 def test_the_report_of_a_run_can_be_written_again(tmp_path, capsys):
