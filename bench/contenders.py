@@ -63,8 +63,8 @@ _KNOWN = (
 
 #: What `--only` takes, in the order of a round. A rebuild is filed by how the VM was started.
 MEASURED = (
-    BOX_BUILD, VERSION, LIST, CREATE_COLD, VERIFY, STOP, FLOOR, START, "rebuild", CREATE_WARM,
-    AT_ONCE, PLAIN,
+    VERSION, LIST, CREATE_COLD, VERIFY, STOP, FLOOR, START, "rebuild", CREATE_WARM, AT_ONCE,
+    BOX_BUILD, PLAIN,
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import signal
 import socket
 import subprocess
 import tempfile
@@ -19,6 +20,7 @@ from pathlib import Path
 from bench import answers, contenders
 from bench.command import CommandError
 from bench.results import Sample
+from devvm.system import process
 
 #: What libvirt's own QEMU runs as on Debian.
 _ACCOUNT = "libvirt-qemu"
@@ -56,6 +58,7 @@ def measure(guest: Guest, log: Path) -> Sample:
 
     Raises:
         CommandError: QEMU can't read the disks, ended, or the site was not healthy in time.
+        DevvmError: QEMU is not installed, or there is no room for the layers.
     """
     unreadable = [path for _, path in guest.disks if not os.access(path, os.R_OK)]
     if unreadable:
@@ -67,21 +70,16 @@ def measure(guest: Guest, log: Path) -> Sample:
         ]
         ssh_port, site_port = _free_ports()
         begun = time.monotonic()
-        with (
-            log.open("ab") as sink,
-            subprocess.Popen(
-                argv(guest, layers, ssh_port, site_port),
-                stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, process_group=0,
-            ) as qemu,
-        ):  # fmt: skip
-            try:
-                ssh = _wait(qemu, begun, lambda: answers.ssh("127.0.0.1", ssh_port, 2))
-                site = _wait(
-                    qemu, begun,
-                    lambda: answers.site("127.0.0.1", site_port, guest.fqdn, guest.ca, 5),
-                )  # fmt: skip
-            finally:
-                qemu.kill()  # its disks are thrown away
+        command = argv(guest, layers, ssh_port, site_port)
+        # Its disks are thrown away, so it may be killed; and it is, if this process dies.
+        kill = signal.SIGKILL
+        with process.background(command, log=log, stop_signal=kill, death_signal=kill) as qemu:
+            ssh = _wait(qemu, begun, lambda: answers.ssh("127.0.0.1", ssh_port, 2))
+            site = _wait(
+                qemu,
+                begun,
+                lambda: answers.site("127.0.0.1", site_port, guest.fqdn, guest.ca, 5),
+            )
     phases = {contenders.SSH: round(ssh, 2), contenders.SITE: round(site - ssh, 2)}
     return Sample(seconds=round(site, 3), phases=phases)
 
@@ -123,16 +121,12 @@ def _as_account() -> list[str]:
 
 
 def _layer(below: Path, path: Path) -> Path:
-    made = subprocess.run(
-        ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(below), "-F", "qcow2", str(path)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if made.returncode:
-        raise CommandError(f"no layer on {below.name}: {' '.join(made.stderr.split())}")
+    create = ["qemu-img", "create", "-q", "-f", "qcow2"]
+    process.run([*create, "-b", below, "-F", "qcow2", path])
     return path
 
 
-def _wait(qemu: subprocess.Popen[bytes], begun: float, there: Callable[[], bool]) -> float:
+def _wait(qemu: subprocess.Popen[str], begun: float, there: Callable[[], bool]) -> float:
     """Seconds from `begun` until `there`."""
     while True:
         if there():

@@ -12,7 +12,7 @@ from tests.vm.conftest import HERE, REPOSITORY, look
 pytestmark = pytest.mark.vm
 
 
-def test_a_run_makes_a_report_and_leaves_nothing(devvm, box, tmp_path):
+def test_a_run_makes_a_report_and_leaves_nothing(devvm, vm, tmp_path):
     before = look(devvm)
     done = subprocess.run(
         [

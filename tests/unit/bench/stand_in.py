@@ -28,6 +28,8 @@ if "fail " + verb in answers:
     sys.exit(1)
 if verb == "create":
     vm.touch()
+    if answers["hanging"] == verb:
+        time.sleep(600)
 elif verb == "destroy":
     vm.unlink(missing_ok=True)
 cold = "--cold" in words or not answers["warm"]
@@ -35,8 +37,11 @@ print(json.dumps(answers.get(f"{{verb}} {{'cold' if cold else 'warm'}}", answers
 """
 
 
-def checkout(folder, *, warm=True, cold_option=True, **failing):
-    """Make one; return the folders of the checkout and of its VMs."""
+def checkout(folder, *, warm=True, cold_option=True, hanging=None, **failing):
+    """Make one; return the folders of the checkout and of its state.
+
+    `hanging` is a verb that does not end by itself.
+    """
     state = folder / "state"
     (state / "vms").mkdir(parents=True)
     vm = {"vm": {"name": "bench-1", "fqdn": "bench-1.devvm.test"}, "ca_certificate": "/nowhere"}
@@ -46,6 +51,8 @@ def checkout(folder, *, warm=True, cold_option=True, **failing):
     answers = {
         "help": "--cold  Boot it." if cold_option else "",
         "warm": warm,
+        "hanging": hanging,
+        "box": {"release": "2026.11.23-1a2b3c4d5e6f"},
         "create cold": {**create(), **vm, "started": "booted"},
         "create warm": {**restored, **vm, "started": "restored"},
         "rebuild": {**restored, **vm, "started": "restored"},
