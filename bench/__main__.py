@@ -80,10 +80,9 @@ def _measure(parser: argparse.ArgumentParser, options: argparse.Namespace) -> in
     if options.keep and options.only:
         parser.error("--keep is for whole runs: leave --only out")
     settings = configuration.load()
-    left = measure.leftovers(settings, wanted)
-    if left:
+    if before := measure.leftovers(settings, wanted):
         say("Error: there are VMs with names that the benchmark uses")
-        for domain, command in left:
+        for domain, command in before:
             say(f"  {domain}\nNext: {command}")
         return ExitCode.USAGE
     options.output.mkdir(parents=True, exist_ok=True)
@@ -103,21 +102,22 @@ def _measure(parser: argparse.ArgumentParser, options: argparse.Namespace) -> in
     bench = measure.Bench(
         settings, CHECKOUT, found, Runner(log), wanted, save=lambda: found.write(file)
     )
+    found.write(file)
+    left = False
     try:
         with _interrupts():
             try:
                 bench.run()
             finally:
                 say("deleting what was made")
-                not_deleted = bench.clean()
+                for line in bench.clean():
+                    say(f"Error: {line}\nNext: bin/devvm list")
+                    left = True
     except KeyboardInterrupt:
-        say(f"Interrupted; what was measured is in {file}")
+        say(f"Interrupted\nNext: a report of what was measured: bench/run --report {file}")
         return ExitCode.INTERRUPTED
-    for line in not_deleted:
-        say(f"Error: {line}\nNext: bin/devvm list")
     _write(found, options.output, keep=options.keep)
-    failed = [key for key in found.not_run if key in wanted.only]
-    return ExitCode.FAILED if failed or not_deleted else ExitCode.DONE
+    return ExitCode.FAILED if bench.failed or left else ExitCode.DONE
 
 
 def _wanted(parser: argparse.ArgumentParser, options: argparse.Namespace) -> measure.Options:

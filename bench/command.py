@@ -25,6 +25,10 @@ class CommandError(Exception):
     """A command that is measured failed; the text is one line."""
 
 
+class UnavailableError(CommandError):
+    """This machine, this user or this devvm can't do it; the text is one line."""
+
+
 def say(text: str) -> None:
     """Tell the person what is going on."""
     sys.stderr.write(f"{text}\n")

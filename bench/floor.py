@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import answers, contenders
-from bench.command import CommandError
+from bench.command import CommandError, UnavailableError
 from bench.results import Sample
 from devvm.system import process
 
@@ -57,12 +57,13 @@ def measure(guest: Guest, log: Path) -> Sample:
     """Boot it; the phases are until SSH answers, and from then until the site is healthy.
 
     Raises:
-        CommandError: QEMU can't read the disks, ended, or the site was not healthy in time.
+        UnavailableError: this user can't read the disks.
+        CommandError: QEMU ended, or the site was not healthy in time.
         DevvmError: QEMU is not installed, or there is no room for the layers.
     """
     unreadable = [path for _, path in guest.disks if not os.access(path, os.R_OK)]
     if unreadable:
-        raise CommandError(f"only root can read {unreadable[0].name}: run it with sudo")
+        raise UnavailableError(f"only root can read {unreadable[0].name}: run it with sudo")
     with tempfile.TemporaryDirectory(prefix="bench-floor-", dir="/var/tmp") as folder:
         layers = [
             (serial, _layer(path, Path(folder) / f"{number}.qcow2"))

@@ -12,7 +12,7 @@ from pathlib import Path
 import libvirt
 
 from bench import contenders, machine
-from bench.command import CommandError, Runner, say
+from bench.command import CommandError, Runner, UnavailableError, say
 from bench.plain import NAME as PLAIN_NAME
 from bench.plain import Plain
 from bench.results import Results, Sample
@@ -71,6 +71,9 @@ class Bench:
         runner: Runs the commands.
         options: What to measure.
         save: Called after each measurement.
+
+    Attributes:
+        failed: Whether a contender failed that could have been measured.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class Bench:
         self._runner = runner
         self._options = options
         self._save = save
+        self.failed = False
         self._stages = [Stage(checkout, "", config, runner)]
         if options.other is not None:
             self._stages.append(Stage(options.other, contenders.OTHER, config, runner))
@@ -139,6 +143,7 @@ class Bench:
         except (CommandError, DevvmError, libvirt.libvirtError, OSError) as error:
             say(f"  not measured: {error}")
             self._results.not_run[f"{name}{stage.suffix}"] = f"{when}: {_anonymous(str(error))}"
+            self.failed = self.failed or not isinstance(error, UnavailableError)
             stage.clear()
         else:
             for key, sample in found:

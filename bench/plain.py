@@ -13,7 +13,7 @@ import sys
 import tarfile
 from pathlib import Path
 
-from bench.command import CommandError, Runner, say
+from bench.command import CommandError, Runner, UnavailableError, say
 from bench.results import Sample
 from devvm import wiring
 from devvm.adapters.image.disk_image import DiskImages
@@ -103,10 +103,11 @@ class Plain:
         """Build the box and add it to Vagrant, which no user does either.
 
         Raises:
-            CommandError: this isn't root, or a tool failed.
+            UnavailableError: this isn't root.
+            CommandError: a tool failed.
         """
         if os.geteuid() != 0:
-            raise CommandError("building its box needs root: run it with sudo")
+            raise UnavailableError("building its box needs root: run it with sudo")
         self._runner.run(
             ["ssh-keygen", "-q", "-t", "ecdsa", "-m", "PEM", "-N", "", "-f", str(self._key)]
         )

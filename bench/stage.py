@@ -9,7 +9,7 @@ from typing import Any
 
 from bench import contenders, floor, machine
 from bench.answers import SshWatch
-from bench.command import CommandError, Ended, Runner, say
+from bench.command import CommandError, Ended, Runner, UnavailableError, say
 from bench.results import Sample, sample_of
 from devvm.adapters.image.box_store import FolderBoxStore
 from devvm.config import Config
@@ -125,10 +125,12 @@ class Stage:
 
     def _create_warm(self) -> list[tuple[str, Sample]]:
         if not self._can_be_cold:
-            raise CommandError("this devvm always boots a new VM")
+            raise UnavailableError("this devvm always boots a new VM")
         key, sample = self._create("bench-2")[0]
         if key != contenders.CREATE_WARM:
-            raise CommandError("the VM was booted: there is no warm box that fits (devvm box warm)")
+            raise UnavailableError(
+                "the VM was booted: there is no warm box that fits (devvm box warm)"
+            )
         return [(key, sample)]
 
     def _create(self, vm: str, *more: str) -> list[tuple[str, Sample]]:
