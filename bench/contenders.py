@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -18,8 +19,8 @@ AT_ONCE = "at-once"
 
 #: Phases of the floor.
 SSH, SITE = "ssh", "site"
-#: The phase in which a VM starts.
-BOOT = "boot"
+#: The phases in which a VM starts.
+BOOT, RESTORE = "boot", "restore"
 
 
 class Group(StrEnum):
@@ -92,15 +93,14 @@ def position(key: str) -> tuple[int, str]:
     return (order.index(name) if name in order else len(order), key)
 
 
-def started_as(command: str, started: str | None) -> str:
+def started_as(command: str, phases: Collection[str]) -> str:
     """The contender that a run of `create`, `rebuild`, `stop` or `start` belongs to.
 
     Args:
         command: Its verb.
-        started: How its VM was started: `restored`, `booted`; None from an older devvm, which
-            always boots.
+        phases: Its phases. A VM that could not be restored was booted after all.
     """
-    restored = started == "restored"
+    restored = RESTORE in phases and BOOT not in phases
     match command:
         case "create":
             return CREATE_WARM if restored else CREATE_COLD

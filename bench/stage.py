@@ -228,5 +228,5 @@ class Stage:
         self, command: str, ended: Ended, facts: dict[str, float] | None = None
     ) -> list[tuple[str, Sample]]:
         sample = sample_of(ended.json, ended.seconds)
-        key = contenders.started_as(command, ended.json.get("started"))
+        key = contenders.started_as(command, sample.phases)
         return [(key, replace(sample, facts={**sample.facts, **(facts or {})}))]

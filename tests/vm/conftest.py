@@ -66,8 +66,8 @@ class Devvm:
         assert code is None or done.returncode == code, done.stdout + done.stderr
         result = Result(done.returncode, done.stdout, done.stderr)
         if args[0] in ("create", "start") and "--json" in args and done.returncode == 0:
-            key = contenders.started_as(args[0], result.json.get("started"))
-            self.times.add(key, sample_of(result.json, time.monotonic() - begun))
+            sample = sample_of(result.json, time.monotonic() - begun)
+            self.times.add(contenders.started_as(args[0], sample.phases), sample)
         return result
 
 

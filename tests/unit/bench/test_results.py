@@ -87,18 +87,18 @@ def test_a_bad_file_is_one_line(tmp_path, text, why):
 
 
 @pytest.mark.parametrize(
-    ("command", "started", "key"),
+    ("command", "phases", "key"),
     [
-        ("create", None, "create-cold"),
-        ("create", "booted", "create-cold"),
-        ("create", "restored", "create-warm"),
-        ("rebuild", "restored", "rebuild-warm"),
-        ("rebuild", None, "rebuild-cold"),
-        ("start", None, "start"),
+        ("create", ["disks", "boot"], "create-cold"),
+        ("create", ["disks", "restore"], "create-warm"),
+        ("create", ["restore", "boot"], "create-cold"),
+        ("rebuild", ["stop", "restore"], "rebuild-warm"),
+        ("rebuild", ["stop", "boot"], "rebuild-cold"),
+        ("start", ["network", "boot"], "start"),
     ],
 )
-def test_a_run_is_filed_by_how_its_vm_was_started(command, started, key):
-    assert contenders.started_as(command, started) == key
+def test_a_run_is_filed_by_how_its_vm_was_started(command, phases, key):
+    assert contenders.started_as(command, phases) == key
 
 
 def test_the_order_and_the_titles_of_a_report():
