@@ -156,7 +156,7 @@ def made(devvm, box, tmp_path_factory):
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
     created = devvm(
         "create", "dev1", "--engineer", "jane", "--ssh-key", f"{key}.pub", "--yes", "--json",
-        "--cpus", "2", "--memory", "1600M", "--root-disk", "21G", "--data-disk", "3G",
+        "--cpus", "2", "--memory", "1536M", "--root-disk", "20G", "--data-disk", "3G",
         **_other_sizes(tmp_path_factory),
     )  # fmt: skip
     devvm("exec", "dev1", "--", "sh", "-c", WORK)
@@ -171,7 +171,9 @@ def made(devvm, box, tmp_path_factory):
 def _other_sizes(tmp_path_factory) -> dict[str, str]:
     """A configuration that differs in every setting."""
     path = tmp_path_factory.mktemp("sizes") / "config.toml"
-    path.write_text((HERE / "config.toml").read_text().replace("[vm]\n", "[vm]\ncpus = 1\n"))
+    text = (HERE / "config.toml").read_text()
+    sizes = "cpus = 1\nmemory_mib = 1024\nroot_gib = 21"
+    path.write_text(text.replace("memory_mib = 1536", sizes))
     return {"DEVVM_CONFIG": str(path)}
 
 

@@ -51,13 +51,13 @@ def test_what_newer_packages_brought_is_told_with_them(vm, devvm, news):
 
 
 def test_create_takes_the_sizes_that_were_asked_for(vm, devvm):
-    assert (vm["vm"]["cpus"], vm["vm"]["memory_mib"]) == (2, 1600)
+    assert (vm["vm"]["cpus"], vm["vm"]["memory_mib"]) == (2, 1536)
     disks = devvm("show", "dev1", "--json").json["disks"]
     sizes = {disk["role"]: disk["size_bytes"] // 1024**3 for disk in disks}
-    assert sizes == {"root": 21, "devvm-data": 3}
+    assert sizes == {"root": 20, "devvm-data": 3}
     df = ["df", "--output=size", "-BM", "/", "/data"]
     shown = devvm("exec", "dev1", "--", *df).stdout.replace("M", "").split()[1:]
-    assert [round(int(size) / 1024) for size in shown[-2:]] == [21, 3]
+    assert [round(int(size) / 1024) for size in shown[-2:]] == [20, 3]
 
 
 def test_the_site_is_open_under_its_dns_name_with_a_certificate_of_devvms_ca(site):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 
 from devvm.config import Config
-from devvm.domain.disk import DATA, ROOT
+from devvm.domain.disk import DATA, MEMORY, ROOT
 
 
 def fqdn_of(config: Config, name: str) -> str:
@@ -33,9 +33,10 @@ def new_token() -> str:
 
 
 def volume_of(fqdn: str, role: str, token: str) -> str:
-    """The name of a volume that an operation creates for one of a VM's disks."""
+    """The name of a volume that an operation creates for one of a VM's disks, or its memory."""
     part = {ROOT: "root", DATA: "data"}.get(role, role)
-    return f"{fqdn}-{part}.{token}.qcow2"
+    form = "save" if role == MEMORY else "qcow2"
+    return f"{fqdn}-{part}.{token}.{form}"
 
 
 def first_root_of(fqdn: str) -> str:
