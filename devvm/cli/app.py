@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import functools
-import inspect
 import os
 import signal
 import sys
@@ -16,16 +15,10 @@ from typing import Any
 
 import typer
 
-from devvm.cli import release
-from devvm.cli.box import box
-from devvm.cli.fleet import fleet
-from devvm.cli.host import config, doctor, setup, version
+from devvm.cli.commands import Commands
 from devvm.cli.logfile import personal_log
 from devvm.cli.output import Output
-from devvm.cli.production import production
-from devvm.cli.rollout import pin, rollout
 from devvm.cli.session import Session
-from devvm.cli.vm import access, create, rebuild, snapshots, trash, update, verify, vms
 from devvm.domain.errors import (
     DevvmError,
     ExitCode,
@@ -44,6 +37,7 @@ def build() -> typer.Typer:
     """Build the whole command line."""
     app = typer.Typer(
         name="devvm",
+        cls=Commands,
         help="A VM for every engineer, with the full application stack, as in production.",
         epilog=_EPILOG,
         no_args_is_help=True,
@@ -52,17 +46,14 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
     app.callback()(_root)
-    for module in (
-        create, vms, update, rebuild, snapshots, trash, access, verify, release, rollout, fleet,
-        pin, production, box, setup, doctor, config, version,
-    ):  # fmt: skip
-        module.register(app)
     return app
 
 
 def _show_version(context: typer.Context, value: bool) -> None:
     if value:
-        Session.of(context).output.line(version.short())
+        from devvm.cli.host.version import short
+
+        Session.of(context).output.line(short())
         raise typer.Exit
 
 
@@ -101,17 +92,7 @@ def main(argv: Sequence[str]) -> int:
 @functools.cache
 def _command() -> Any:  # noqa: ANN401 - Click's class, or Typer's own: by version
     """Build the whole command line once, ready to run."""
-    command = typer.main.get_command(build())
-    _unwrap_help(command)
-    return command
-
-
-def _unwrap_help(command: Any) -> None:  # noqa: ANN401 - as above
-    """Join the lines of each paragraph; Typer only does this for the first one."""
-    paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
-    command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-    for subcommand in getattr(command, "commands", {}).values():
-        _unwrap_help(subcommand)
+    return typer.main.get_command(build())
 
 
 def _invoke(session: Session, argv: Sequence[str]) -> int:

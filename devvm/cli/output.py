@@ -2,6 +2,8 @@
 
 Text from outside (a tool's output, a file name) is never parsed as Rich markup, and is printed
 without control characters.
+
+Rich is loaded when it has something to draw: it takes as long as a small command.
 """
 
 from __future__ import annotations
@@ -11,19 +13,16 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from rich.console import Console, RenderableType
-from rich.live import Live
-from rich.panel import Panel
-from rich.table import Table
-from rich.text import Text
-
-from devvm.cli import formatting, serializers
-from devvm.cli.progress import LiveReporter, PlainReporter, SilentReporter
+from devvm.cli import formatting
 from devvm.domain.errors import DevvmError, ExitCode
 
 if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from devvm.cli.progress import LiveReporter
     from devvm.operations.core.progress import Reporter
 
 #: Output to a file or pipe has no width to fit into: keep lines whole for grep and awk.
@@ -44,9 +43,16 @@ class Output:
         for stream in (sys.stdout, sys.stderr):
             with suppress(AttributeError, ValueError):  # test streams may lack it
                 stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-        self._stdout = _console(stderr=False)
-        self._stderr = _console(stderr=True)
         self._reporter: Reporter | None = None
+        self._moving: LiveReporter | None = None  # the same, if it draws
+
+    @cached_property
+    def _stdout(self) -> Console:
+        return _console(stderr=False)
+
+    @cached_property
+    def _stderr(self) -> Console:
+        return _console(stderr=True)
 
     # Results -----------------------------------------------------------------------------
 
@@ -62,6 +68,8 @@ class Output:
         self._write_json(data, indent=None)
 
     def _write_json(self, data: object, *, indent: int | None) -> None:
+        from devvm.cli import serializers
+
         plain = serializers.as_json(data)
         self.write(json.dumps(plain, indent=indent, ensure_ascii=False) + "\n")
 
@@ -72,10 +80,13 @@ class Output:
 
     def line(self, content: str = "") -> None:
         """Print a line of a result."""
-        self._stdout.print(Text(formatting.safe(content)), soft_wrap=True)
+        self.write(f"{formatting.safe(content)}\n")
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Print a table, without borders so that both people and `cut` can read it."""
+        from rich.table import Table
+        from rich.text import Text
+
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
         for column in columns:  # on a terminal, the last column takes the remaining width
             table.add_column(column, no_wrap=column != columns[-1], overflow="fold")
@@ -88,6 +99,10 @@ class Output:
 
         A row without a name continues the row above; an empty row is a gap.
         """
+        from rich.panel import Panel
+        from rich.table import Table
+        from rich.text import Text
+
         table = Table.grid(padding=(0, 3, 0, 0))
         table.add_column(style="dim", no_wrap=True)
         table.add_column(overflow="fold")
@@ -115,11 +130,15 @@ class Output:
 
     def note(self, content: str, *, style: str = "") -> None:
         """Print a line for people, to stderr."""
+        from rich.text import Text
+
         self._quieten()
         self._stderr.print(Text(formatting.safe(content), style=style), soft_wrap=True)
 
     def item(self, content: str) -> None:
         """Print one item of a list under a note; on a terminal, wrapped lines are indented."""
+        from rich.text import Text
+
         self._quieten()
         width = self._stderr.width - 1 if self._stderr.is_terminal else _UNLIMITED
         for line in textwrap.wrap(
@@ -130,11 +149,13 @@ class Output:
 
     def reporter(self) -> Reporter:
         """The reporter of a run's phases; one for the whole command."""
+        from devvm.cli.progress import LiveReporter, PlainReporter, SilentReporter
+
         if self._reporter is None:
             if self.quiet:
                 self._reporter = SilentReporter()
             elif self.shows_live:
-                self._reporter = LiveReporter(self._stderr)
+                self._reporter = self._moving = LiveReporter(self._stderr)
             else:
                 self._reporter = PlainReporter(self._stderr)
         return self._reporter
@@ -151,6 +172,8 @@ class Output:
         if not self.shows_live:
             yield
             return
+        from rich.live import Live
+
         self._quieten()
         with Live(picture, console=self._stderr, refresh_per_second=4, transient=True):
             yield
@@ -159,9 +182,13 @@ class Output:
         """Print an error: what happened, why, what to type next, where the raw output is."""
         self._quieten()
         if self.json:
+            from devvm.cli import serializers
+
             data = serializers.as_json({"error": serializers.error(error)})
             self.write(json.dumps(data, indent=2) + "\n")
             return
+        from rich.text import Text
+
         first = "Interrupted" if error.exit_code is ExitCode.INTERRUPTED else "Error"
         self._stderr.print(
             Text.assemble((f"{first}: ", "bold red"), (formatting.safe(error.brief), "bold")),
@@ -173,6 +200,8 @@ class Output:
         self._labelled("Log", str(error.log) if error.log else None, "dim")
 
     def _labelled(self, label: str, value: str | None, style: str) -> None:
+        from rich.text import Text
+
         if value:
             self._stderr.print(
                 Text.assemble((f"{label}: ", style), formatting.safe(value)), soft_wrap=True
@@ -192,17 +221,21 @@ class Output:
 
     def ask(self, prompt: str) -> str:
         """Ask for a line; end of input counts as `n`."""
+        from rich.text import Text
+
         self._quieten()
         self._stderr.print(Text(formatting.safe(prompt)), end="")
         line = sys.stdin.readline()
         return line.rstrip("\n") if line else "n"
 
     def _quieten(self) -> None:
-        if isinstance(self._reporter, LiveReporter):
-            self._reporter.close()
+        if self._moving is not None:
+            self._moving.close()
 
 
 def _console(*, stderr: bool) -> Console:
+    from rich.console import Console
+
     console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = _UNLIMITED
