@@ -6,13 +6,14 @@ The only module that imports both. Adapters are imported in the functions that n
 
 from __future__ import annotations
 
+import functools
 import os
 import pwd
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from devvm.config import Config
 from devvm.system import assets
@@ -20,18 +21,26 @@ from devvm.system.state import State
 
 if TYPE_CHECKING:
     from devvm.adapters.ansible import Ansible
+    from devvm.adapters.ca import LocalCa
     from devvm.adapters.host.invoker import Invoker
+    from devvm.adapters.image.box_store import FolderBoxStore
+    from devvm.adapters.image.data_disk import Ext4DataDisks
+    from devvm.adapters.openssh import OpenSsh
     from devvm.adapters.packages.apt import Apt
     from devvm.adapters.production_hosts import SshHosts
     from devvm.adapters.release_store import FolderReleaseStore
     from devvm.adapters.testinfra import Testinfra
+    from devvm.adapters.vagrant import LibvirtVagrant
     from devvm.operations.rollout.notify import Messenger
+    from devvm.operations.transaction.transaction import Ending
     from devvm.ports.box import BuildServices
     from devvm.ports.messenger import Sender
     from devvm.ports.services import Services
     from devvm.ports.setup import SetupStep
 
 _LOCAL = "qemu:///system"
+
+_Adapter = TypeVar("_Adapter")
 
 
 def build_services(config: Config) -> Services:
@@ -40,19 +49,13 @@ def build_services(config: Config) -> Services:
     Raises:
         HostNotReadyError: the state folder can't be written.
     """
-    from devvm.adapters.ca import LocalCa
-    from devvm.adapters.image.box_store import FolderBoxStore
-    from devvm.adapters.image.data_disk import Ext4DataDisks
     from devvm.adapters.libvirt import Libvirt
-    from devvm.adapters.openssh import OpenSsh
-    from devvm.adapters.vagrant import LibvirtVagrant
-    from devvm.operations import recovery
     from devvm.ports.services import Services
 
     state = State(config.state_dir)
     state.ensure()
-    store = _release_store(config, state)
     libvirt = Libvirt(config)
+    store = _when_used(lambda: _release_store(config, state))
     return Services(
         config=config,
         state=state,
@@ -62,17 +65,74 @@ def build_services(config: Config) -> Services:
         volumes=libvirt.volumes,
         disks=libvirt.disks,
         memory=libvirt.memory,
-        vagrant=LibvirtVagrant(),
-        shell=OpenSsh(),
-        provisioner=_ansible(assets.roles(), assets.playbooks()),
-        verifier=_verifier(production(config)),
-        ca=LocalCa(state, domain=config.network.domain),
-        boxes=FolderBoxStore(state),
-        data_disks=Ext4DataDisks(),
+        vagrant=_when_used(_vagrant),
+        shell=_when_used(_shell),
+        provisioner=_when_used(lambda: _ansible(assets.roles(), assets.playbooks())),
+        verifier=_when_used(lambda: _verifier(production(config))),
+        ca=_when_used(lambda: _ca(config, state)),
+        boxes=_when_used(lambda: _box_store(state)),
+        data_disks=_when_used(_data_disks),
         releases=store,
         stacks=_Stacks(store),
-        endings=recovery.ENDINGS,
+        endings=_when_used(_endings),
     )
+
+
+class _WhenUsed:
+    """Makes an adapter when it is first used.
+
+    A command uses few of them, and to import them all takes longer than most commands do.
+    """
+
+    def __init__(self, make: Callable[[], object]) -> None:
+        self._make = make
+
+    @functools.cached_property
+    def _made(self) -> object:
+        return self._make()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._made, name)
+
+
+def _when_used(make: Callable[[], _Adapter]) -> _Adapter:
+    return cast("_Adapter", _WhenUsed(make))
+
+
+def _vagrant() -> LibvirtVagrant:
+    from devvm.adapters.vagrant import LibvirtVagrant
+
+    return LibvirtVagrant()
+
+
+def _shell() -> OpenSsh:
+    from devvm.adapters.openssh import OpenSsh
+
+    return OpenSsh()
+
+
+def _ca(config: Config, state: State) -> LocalCa:
+    from devvm.adapters.ca import LocalCa
+
+    return LocalCa(state, domain=config.network.domain)
+
+
+def _box_store(state: State) -> FolderBoxStore:
+    from devvm.adapters.image.box_store import FolderBoxStore
+
+    return FolderBoxStore(state)
+
+
+def _data_disks() -> Ext4DataDisks:
+    from devvm.adapters.image.data_disk import Ext4DataDisks
+
+    return Ext4DataDisks()
+
+
+def _endings() -> Mapping[str, Ending]:
+    from devvm.operations.recovery import ENDINGS
+
+    return ENDINGS
 
 
 @dataclass(frozen=True)
@@ -135,7 +195,6 @@ def checks_of_the_suite(config: Config) -> tuple[str, ...]:
 
 def build_box_services(config: Config) -> BuildServices:
     """The additional services for building boxes."""
-    from devvm.adapters.image.box_store import FolderBoxStore
     from devvm.adapters.image.disk_image import DiskImages
     from devvm.adapters.image.mmdebstrap import Mmdebstrap
     from devvm.adapters.image.nspawn import Nspawn
@@ -154,7 +213,7 @@ def build_box_services(config: Config) -> BuildServices:
         trees=RootTrees(),
         containers=Nspawn(),
         images=DiskImages(),
-        writer=FolderBoxStore(State(config.state_dir)),
+        writer=_box_store(State(config.state_dir)),
     )
 
 
@@ -198,9 +257,7 @@ def local_zone() -> tzinfo:
 
 def releases(config: Config) -> list[str]:
     """The releases that have a box on this host. Reads files only."""
-    from devvm.adapters.image.box_store import FolderBoxStore
-
-    return [box.release for box in FolderBoxStore(State(config.state_dir)).list()]
+    return [box.release for box in _box_store(State(config.state_dir)).list()]
 
 
 def recorded_releases(config: Config) -> list[str]:

@@ -26,7 +26,6 @@ from devvm.domain.errors import HostNotReadyError, NotFoundError, OperationError
 from devvm.domain.package_set import PackageSet
 from devvm.domain.release import identity as naming
 from devvm.domain.release.stack import Release, Stack
-from devvm.parity.production import production
 from devvm.system import trees
 from devvm.system.state import State, write_atomic
 
@@ -267,6 +266,8 @@ def _production(folder: Path) -> dict[str, bytes]:
     Raises:
         OperationError: a file can't be read.
     """
+    from devvm.parity.production import production  # and YAML, which most commands don't read
+
     found = [*production.files(folder, "dev"), folder / "roles.yml", folder / "waivers.yml"]
     try:
         return {p.relative_to(folder).as_posix(): p.read_bytes() for p in found if p.is_file()}

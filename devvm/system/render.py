@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 
 def _ruby(value: object) -> str:
@@ -26,6 +28,12 @@ def render(template: Path, **data: object) -> str:
 @functools.cache
 def _environment(folder: Path) -> Environment:
     """The environment of a folder's templates; it recompiles a template only if it changed."""
+    from jinja2 import (  # most commands render nothing
+        Environment,
+        FileSystemLoader,
+        StrictUndefined,
+    )
+
     environment = Environment(
         loader=FileSystemLoader(folder),
         undefined=StrictUndefined,
