@@ -9,6 +9,7 @@ Rich is loaded when it has something to draw: it takes as long as a small comman
 from __future__ import annotations
 
 import json
+import os
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +17,7 @@ from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from devvm.cli import formatting
+from devvm.cli import formatting, table
 from devvm.domain.errors import DevvmError, ExitCode
 
 if TYPE_CHECKING:
@@ -84,15 +85,21 @@ class Output:
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Print a table, without borders so that both people and `cut` can read it."""
-        from rich.table import Table
+        cells = [[formatting.safe(cell) for cell in row] for row in (columns, *rows)]
+        if not (sys.stdout.isatty() or os.environ.get("FORCE_COLOR")):
+            widths = table.widths(cells)
+            lines = ("".join(line).rstrip() for row in cells for line in table.fold(row, widths))
+            self.write("".join(f"{line}\n" for line in lines))
+            return
         from rich.text import Text
 
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        for column in columns:  # on a terminal, the last column takes the remaining width
-            table.add_column(column, no_wrap=column != columns[-1], overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(formatting.safe(cell), style=_style(cell)) for cell in row))
-        self._print_result(table)
+        widths = table.widths(cells, self._stdout.width)
+        for row in cells:  # on a terminal, the last column takes the remaining width
+            styles = ["bold" if row is cells[0] else _style(cell) for cell in row]
+            for line in table.fold(row, widths):
+                text = Text.assemble(*zip(line, styles, strict=True))
+                text.rstrip()
+                self._stdout.print(text, soft_wrap=True)
 
     def facts(self, title: str, rows: Iterable[tuple[str, str]], *, good: bool = True) -> None:
         """Print named values: a panel on a terminal, plain lines elsewhere.
@@ -103,23 +110,23 @@ class Output:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table.grid(padding=(0, 3, 0, 0))
-        table.add_column(style="dim", no_wrap=True)
-        table.add_column(overflow="fold")
+        grid = Table.grid(padding=(0, 3, 0, 0))
+        grid.add_column(style="dim", no_wrap=True)
+        grid.add_column(overflow="fold")
         for name, value in rows:
-            table.add_row(Text(name), Text(formatting.safe(value)))
+            grid.add_row(Text(name), Text(formatting.safe(value)))
         heading = Text(formatting.safe(title), style="bold")
         if self._stdout.is_terminal:
             border = "green" if good else "yellow"
             self._stdout.print(
                 Panel(
-                    table, title=heading, title_align="left", border_style=border,
+                    grid, title=heading, title_align="left", border_style=border,
                     expand=False, padding=(0, 1),
                 )
             )  # fmt: skip
         else:
             self._stdout.print(heading)
-            self._print_result(table)
+            self._print_result(grid)
 
     def _print_result(self, content: RenderableType) -> None:
         with self._stdout.capture() as capture:

@@ -125,3 +125,16 @@ def test_a_closed_live_line_can_be_closed_again():
     reporter.close()
     reporter.detail("nobody sees this")
     reporter.phase_finished(_record())
+
+
+def test_a_terminal_shows_a_heading_and_states_in_colour(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    Output().table(("NAME", "STATE"), [("dev1", "running"), ("[red]", "\x1b[31mshut off")])
+    bold, green, dim, off = "\x1b[1m", "\x1b[32m", "\x1b[2m", "\x1b[0m"
+    assert [line.split("STATE")[0] for line in capsys.readouterr().out.splitlines()] == [
+        f"{bold}NAME   {off}{bold}",
+        f"dev1   {green}running{off}",
+        f"[red]  {dim}shut off{off}",
+    ]
