@@ -89,7 +89,7 @@ class Domains:
         """The VMs of this configuration, sorted by name, except those with unreadable metadata."""
         leases = self._network.leases()
         found = []
-        for xml, state in self._all():
+        for xml, state in self._all(with_facts=True):
             with suppress(OperationError):
                 vm = parse(xml, state, leases)
                 if vm is not None and self._is_ours(vm.disks):
@@ -113,7 +113,7 @@ class Domains:
     def saved_states(self) -> list[SavedState]:
         """All saved states, oldest first, except those with unreadable metadata."""
         found = []
-        for xml, _ in self._all():
+        for xml, _ in self._all(with_facts=True):
             with suppress(OperationError):
                 kept = _kept(xml)
                 if kept is not None and self._is_ours(kept.disks):
@@ -193,9 +193,9 @@ class Domains:
         found: dict[Path, set[str]] = {}
         for flags in (0, libvirt.VIR_DOMAIN_XML_INACTIVE):
             for xml, _ in self._all(flags):
-                name = ET.fromstring(xml).findtext("name", "")  # noqa: S314 - libvirt's own answer
-                for disk in definitions.disks_in(xml):
-                    found.setdefault(disk.path, set()).add(name)
+                domain = ET.fromstring(xml)  # noqa: S314 - libvirt's own answer
+                for disk in definitions.disks(domain):
+                    found.setdefault(disk.path, set()).add(domain.findtext("name", ""))
         return found
 
     def set_metadata(self, uuid: str, metadata: Metadata) -> None:
@@ -298,11 +298,14 @@ class Domains:
         """Authorize a key for an account through a running guest's agent; False if that fails."""
         return agent.authorize_key(self._known(fqdn), login, public_key)
 
-    def _all(self, flags: int = 0) -> Iterator[tuple[str, VmState]]:
+    def _all(self, flags: int = 0, *, with_facts: bool = False) -> Iterator[tuple[str, VmState]]:
+        """Definitions and states of all domains, or only of those with facts of devvm's."""
         with translated("the domains can't be listed"):
             for domain in self._connection.get().listAllDomains():
                 try:
-                    yield domain.XMLDesc(flags), _state(domain)
+                    xml = domain.XMLDesc(flags)
+                    if not with_facts or facts.NAMESPACE in xml:
+                        yield xml, _state(domain)
                 except libvirt.libvirtError as error:
                     if error.get_error_code() not in NOT_FOUND:  # deleted since it was listed
                         raise

@@ -1,5 +1,6 @@
 """Domains, on libvirt's own test driver."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ import pytest
 from devvm.adapters.libvirt.connection import Connection
 from devvm.domain.errors import ExitCode, HostNotReadyError, OperationError
 from devvm.domain.vm import Lease, Metadata, VmState
-from tests.support.libvirt_node import connect, define, domains_on
+from tests.support.libvirt_node import connect, define, domains_on, fleet
 
 DEV1 = Metadata(
     name="dev1",
@@ -59,6 +60,35 @@ def test_a_domain_of_somebody_else_is_seen_but_is_no_vm(connection, domains):
     assert domains.vm("other") is None
     assert domains.uuid("other.devvm.test") == foreign.UUIDString()
     assert domains.uuid("nothing.devvm.test") is None
+
+
+def test_a_list_asks_libvirt_about_each_domain_once(tmp_path, monkeypatch):
+    path = tmp_path / "node.xml"
+    path.write_text(fleet(30, "/pool"))
+    connection = Connection(f"test://{path}")
+    define(connection, "other.devvm.test")
+    asked = Counter()
+
+    def counted(kind, name):
+        method = getattr(kind, name)
+
+        def call(self, *arguments):
+            asked[name] += 1
+            return method(self, *arguments)
+
+        monkeypatch.setattr(kind, name, call)
+
+    for name in ("listAllDomains", "networkLookupByName", "lookupByName"):
+        counted(libvirt.virConnect, name)
+    for name in ("XMLDesc", "state", "metadata"):
+        counted(libvirt.virDomain, name)
+    vms = domains_on(connection).vms()
+    assert [vm.name for vm in vms] == [f"vm{number:04}" for number in range(30)]
+    assert vms[7].lease == Lease(
+        mac="52:54:00:00:00:07", address="10.219.0.9", fqdn="vm0007.devvm.test"
+    )
+    # Somebody else's domain isn't asked how it is.
+    assert asked == {"listAllDomains": 1, "networkLookupByName": 1, "XMLDesc": 31, "state": 30}
 
 
 def test_facts_can_be_written_again_on_a_running_vm(domains, dev1):
