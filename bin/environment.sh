@@ -91,7 +91,7 @@ new_log() {
 find_python() {
     for candidate in /usr/bin/python3 python3 python3.13 python3.12 python3.11; do
         python=$(command -v "$candidate" 2>/dev/null) || continue
-        if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        if "$python" -I -S -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             return 0
         fi
     done

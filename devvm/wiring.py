@@ -266,10 +266,8 @@ def recorded_releases(config: Config) -> list[str]:
 
 
 def vm_names(config: Config) -> list[str]:
-    """The names of the VMs on this host."""
-    from devvm.adapters.libvirt import Libvirt
-
-    return [vm.name for vm in Libvirt(config).domains.vms()]
+    """The names of the VMs on this host, or of their remnants. Reads a folder only."""
+    return State(config.state_dir).names()
 
 
 def invoker() -> Invoker:

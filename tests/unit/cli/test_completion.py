@@ -7,6 +7,7 @@ import pytest
 
 from devvm import wiring
 from devvm.cli import completion
+from devvm.config import Config
 from devvm.domain.errors import HostNotReadyError, UsageError
 
 REPOSITORY = Path(__file__).parents[3]
@@ -16,6 +17,12 @@ def test_names_begin_with_what_was_typed(monkeypatch):
     monkeypatch.setattr(wiring, "vm_names", lambda config: ["dev1", "dev2", "jane"])
     assert completion.vm_names("dev") == ["dev1", "dev2"]
     assert completion.vm_names("") == ["dev1", "dev2", "jane"]
+
+
+def test_names_are_those_of_the_state_folder_whether_or_not_libvirt_answers(tmp_path):
+    for name in ("dev2", "dev1", ".new"):
+        (tmp_path / "vms" / name).mkdir(parents=True)
+    assert wiring.vm_names(Config(uri="qemu:///nowhere", state_dir=tmp_path)) == ["dev1", "dev2"]
 
 
 @pytest.mark.parametrize(
