@@ -10,6 +10,7 @@ import pytest
 from devvm.domain.release import identity
 from devvm.parity.checks import catalogue
 from devvm.parity.collect import observe
+from devvm.system import sockets
 from tests.unit.parity_bench import LocalHost
 
 REPOSITORY = Path(__file__).parents[2]
@@ -68,3 +69,10 @@ def this_machine():
     seen = observe.observe(host, catalogue.wanted([]))
     assert len(host.commands) == 1
     return seen
+
+
+@pytest.fixture(autouse=True)
+def own_sockets(tmp_path_factory, monkeypatch):
+    """Keep the sockets of SSH connections out of the user's own folder."""
+    folder = tmp_path_factory.mktemp("s") / "devvm-%i"
+    monkeypatch.setattr(sockets, "FOLDERS", (str(folder),))

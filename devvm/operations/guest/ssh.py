@@ -6,6 +6,7 @@ They are all in the VM's folder, and can all be recreated from what libvirt know
 from __future__ import annotations
 
 import base64
+import hashlib
 import shlex
 from typing import Literal
 
@@ -15,13 +16,11 @@ from devvm.domain.vm import Driver, Lease, Metadata, Target, Vm, VmState
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.ports.services import Services
-from devvm.system import assets
+from devvm.system import assets, sockets
 from devvm.system.render import render
 from devvm.system.state import write_atomic
 
 _VAGRANT_HOME_IN_GUEST = "/var/lib/vagrant"
-#: A socket's path has at most 108 bytes, and ssh adds 17 while it creates one.
-_SOCKET_PATH_MAX = 90
 _KEY = "id_ecdsa"
 #: A copy of the domain's definition, in case somebody deletes the domain.
 DEFINITION = "domain.xml"
@@ -55,6 +54,7 @@ def target(machine: Machine, *, login: Literal["engineer", "vagrant"]) -> Target
             details=f"{ssh_config} is missing",
             resolution="devvm doctor --fix",
         )
+    sockets.prepare()
     return Target(
         ssh_config=ssh_config, alias=machine.name if login == "engineer" else f"{machine}-vagrant"
     )
@@ -146,8 +146,9 @@ def write_ssh_files(services: Services, metadata: Metadata, lease: Lease) -> Non
     folder = services.state.vm(metadata.name)
     key = " ".join(metadata.host_key.split()[:2])
     write_atomic(folder / "known_hosts", f"{lease.fqdn} {key}\n")
-    control_path = folder / "mux-%r"
-    too_long = len(str(control_path)) + len(metadata.engineer) > _SOCKET_PATH_MAX
+    sockets.prepare()
+    # A connection to a VM that had another host key is never used again.
+    socket = hashlib.sha256(f"{folder}\n{key}".encode()).hexdigest()[:16]
     text = render(
         assets.templates() / "ssh_config.j2",
         name=metadata.name,
@@ -155,7 +156,8 @@ def write_ssh_files(services: Services, metadata: Metadata, lease: Lease) -> Non
         address=lease.address,
         engineer=metadata.engineer,
         folder=str(folder),
-        control_path="" if too_long else str(control_path),
+        socket_folders=sockets.FOLDERS,
+        socket=socket,
     )
     write_atomic(folder / "ssh_config", text)
 

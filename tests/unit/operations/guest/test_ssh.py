@@ -12,6 +12,7 @@ from devvm.domain.vm import Metadata
 from devvm.operations.core.machine import Machine
 from devvm.operations.guest import ssh
 from devvm.operations.provision import provision
+from devvm.system import sockets
 from tests.support.world import RELEASE, World
 
 
@@ -93,12 +94,34 @@ def test_the_host_key_is_pinned_before_the_first_connection(folder):
     assert re.fullmatch(r"dev1\.devvm\.test ssh-ed25519 HOST-\d+\n", pinned)
 
 
-def test_a_folder_too_deep_for_a_socket_does_without_one(tmp_path):
-    world = World(tmp_path / ("x" * 80))
+def _control_path(config):
+    printed = subprocess.run(
+        ["ssh", "-G", "-F", config, "dev1"], check=True, capture_output=True, text=True
+    ).stdout
+    return next((line for line in printed.splitlines() if line.startswith("controlpath ")), "")
+
+
+def test_connections_are_shared_where_only_the_user_can_enter(folder):
+    shared = sockets.prepare()
+    assert re.fullmatch(
+        rf"controlpath {shared}/[0-9a-f]{{16}}-ann", _control_path(folder / "ssh_config")
+    )
+    shared.rmdir()
+    assert _control_path(folder / "ssh_config") == ""  # a plain connection, instead of an error
+
+
+def test_a_vm_with_another_host_key_never_gets_the_connection_of_the_last_one(world):
     lease = world.services.network.reserve("dev1")
     world.state.vm("dev1").mkdir()
-    metadata = Metadata(
-        name="dev1", engineer="ann", release=RELEASE, created_at="", host_key="ssh-ed25519 KEY"
-    )
-    ssh.write_ssh_files(world.services, metadata, lease)
-    assert "ControlPath" not in (world.state.vm("dev1") / "ssh_config").read_text()
+    paths = set()
+    for key in ("KEY1", "KEY2", "KEY2"):
+        metadata = Metadata(
+            name="dev1",
+            engineer="ann",
+            release=RELEASE,
+            created_at="",
+            host_key=f"ssh-ed25519 {key}",
+        )
+        ssh.write_ssh_files(world.services, metadata, lease)
+        paths.add(_control_path(world.state.vm("dev1") / "ssh_config"))
+    assert len(paths) == 2
