@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from devvm.domain.errors import OperationError
@@ -112,6 +113,16 @@ class OpenSsh:
         """Run a session, or `argv`, on this terminal and return the remote command's exit code."""
         terminal = sys.stdin.isatty() and sys.stdout.isatty()
         return process.interactive(_ssh(target, argv, terminal=terminal))
+
+    @contextmanager
+    def opening(self, target: Target) -> Iterator[None]:
+        """Open the connection that later commands share, beside what the block does.
+
+        It stays open after the block. If it isn't open by then, or can't be opened, nothing is
+        said: the next command opens one.
+        """
+        with process.background([*_ssh(target, [], batch=True), "-N", "-f"]):
+            yield
 
     def disconnect(self, target: Target) -> None:
         """Close the connection that is kept open for later commands, if there is one.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -67,6 +68,9 @@ class Shell(Protocol):
 
     def interactive(self, target: Target, argv: Sequence[str]) -> int:
         """Run a session on this terminal and return the remote command's exit code."""
+
+    def opening(self, target: Target) -> AbstractContextManager[None]:
+        """Open the connection that later commands share, beside what the block does."""
 
     def disconnect(self, target: Target) -> None:
         """Close the connection that is kept open for later commands, if there is one."""

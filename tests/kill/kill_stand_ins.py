@@ -9,7 +9,7 @@ import re
 import shutil
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -248,6 +248,9 @@ class Shell:
 
     def interactive(self, target: Target, argv: Sequence[str]) -> int:
         raise NotImplementedError
+
+    def opening(self, target: Target) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def disconnect(self, target: Target) -> None:
         pass

@@ -10,6 +10,7 @@ import json
 import re
 import tarfile
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,6 +134,9 @@ class Shell:
     def interactive(self, target: Target, argv: Sequence[str]) -> int:
         self.asked.append((target.alias, list(argv)))
         return 7
+
+    def opening(self, target: Target) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def disconnect(self, target: Target) -> None:
         self.host.step(f"disconnect {target.alias}")

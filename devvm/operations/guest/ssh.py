@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import shlex
+from contextlib import AbstractContextManager
 from typing import Literal
 
 from devvm.domain.disk import DATA, ROOT
@@ -65,6 +66,11 @@ def disconnect(machine: Machine) -> None:
     for alias in (machine.name, f"{machine}-vagrant"):
         ssh_config = machine.folder / "ssh_config"
         machine.services.shell.disconnect(Target(ssh_config=ssh_config, alias=alias))
+
+
+def opening(machine: Machine) -> AbstractContextManager[None]:
+    """Open the engineer's connection beside the block, so that their first command is quick."""
+    return machine.services.shell.opening(target(machine, login="engineer"))
 
 
 def wait(machine: Machine, run: Run) -> Target:

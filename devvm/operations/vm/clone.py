@@ -91,7 +91,8 @@ def clone(
             with provision.recorded(machine, run):
                 _make(machine, first, snapshot, run)
         found = machine.require()
-        report = examine(machine, release=found.known.release, run=run)
+        with ssh.opening(machine):
+            report = examine(machine, release=found.known.release, run=run)
     return Cloned(vm=found, report=report, url=machine.url)
 
 

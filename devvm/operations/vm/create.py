@@ -16,6 +16,7 @@ from devvm.domain.vm import Engineer, Metadata, Vm
 from devvm.operations.core import journal
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
+from devvm.operations.guest import ssh
 from devvm.operations.provision import personalise, provision, repair
 from devvm.operations.storage import saved_states
 from devvm.operations.transaction import transaction
@@ -94,7 +95,8 @@ def create(services: Services, request: CreateRequest, run: Run) -> CreateResult
                 metadata=metadata, run=run, engineer=request.engineer,
             )  # fmt: skip
             personalise.from_box(machine, request.engineer, box.release, run, older_data=False)
-            report = examine(machine, release=box.release, run=run)
+            with ssh.opening(machine):
+                report = examine(machine, release=box.release, run=run)
             _finish(machine)
             services.state.close_journal(machine.name)
             return _result(machine, report, run)

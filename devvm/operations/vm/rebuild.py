@@ -109,7 +109,8 @@ def carry_out(
         with guest_log.kept_on_failure(machine, run):
             older = vm.known.release != box.release
             personalise.from_box(machine, facts.owner, box.release, run, older_data=older)
-            report = examine_twice(machine, release=box.release, run=run)
+            with ssh.opening(machine):
+                report = examine_twice(machine, release=box.release, run=run)
             demand_passed(services, report, run)
         present = machine.require().known  # its certificate may have been renewed
         services.domains.set_metadata(vm.uuid, replace(present, ready=True))

@@ -351,5 +351,6 @@ def _checked(machine: Machine, run: Run) -> Recovered:
         repair.restore_ssh(services, vm, run)
     target = lifecycle.power_on(machine, run)
     repair.authorize_engineer(machine, target, vm.known)
-    report = examine(machine, release=vm.known.release, run=run)
+    with ssh.opening(machine):
+        report = examine(machine, release=vm.known.release, run=run)
     return Recovered(vm=machine.require(), report=report)

@@ -6,6 +6,7 @@ import re
 import shutil
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -150,3 +151,21 @@ def test_a_stale_socket_is_replaced(server):
         dead.bind(str(socket_file))
     assert [server.say(text) for text in ("one", "two")] == ["one", "two"]
     assert server.logins() == 2
+
+
+def test_a_connection_can_be_opened_beside_something_else(server):
+    OpenSsh().disconnect(server.target)
+    folder = sockets.prepare()
+    with OpenSsh().opening(server.target):
+        while not any(folder.iterdir()):  # it opens by itself
+            time.sleep(0.05)
+    assert server.say("hello") == "hello"
+    assert server.logins() == 2
+
+
+def test_a_block_is_not_held_up_by_a_connection_that_can_not_be_opened(server):
+    OpenSsh().disconnect(server.target)
+    server.stop()
+    with OpenSsh().opening(server.target):
+        pass
+    assert list(sockets.prepare().iterdir()) == []
