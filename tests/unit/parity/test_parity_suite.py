@@ -229,7 +229,7 @@ def test_a_failing_and_a_hanging_collector_hide_nothing():
     assert found["good"]["data"] == {"g": {"i": {"v": 1}}}
     assert found["bad"]["error"] == "OSError: no such thing"
     assert found["broken"]["error"].startswith("SyntaxError")
-    assert found["slow"]["error"] == "no answer after 0.5 s"
+    assert found["slow"]["error"].startswith("no answer after ")
     seen = observe.Observation(collected=found, seconds=1)
     assert seen.areas == {"g": {"i": {"v": 1}}}
     seen.require_observed("g/i")
