@@ -18,28 +18,26 @@ from devvm.operations.guest import ssh
 from devvm.system import sockets
 from tests.support.world import RELEASE, World
 
-SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
-
-#: Gives sshd what the package's own scripts would: its user, and a folder. $0 is its passwd.
-_PREPARED = """
-getent passwd sshd >/dev/null || {
-    { cat /etc/passwd; echo sshd:x:65533:65534::/run/sshd:/usr/sbin/nologin; } >"$0"
-    mount --bind "$0" /etc/passwd
-}
-mount -t tmpfs none /run
-mkdir /run/sshd
-exec "$@"
+#: Starts the sshd of another root file system on this host's loopback: $1 is that root, and $2 a
+#: folder that both see.
+_IN_ROOT = """
+root=$1 shared=$2
+shift 2
+mount -t tmpfs none "$root/run"
+mkdir "$root/run/sshd"
+mkdir -p "$root$shared"
+mount --bind "$shared" "$root$shared"
+exec chroot "$root" /usr/sbin/sshd "$@"
 """
 
-pytestmark = pytest.mark.skipif(
-    SSHD is None or os.geteuid() != 0, reason="needs root, and sshd (openssh-server)"
-)
+pytestmark = pytest.mark.container
 
 
 class Server:
     """A VM's SSH server, with the VM's folder."""
 
-    def __init__(self, tmp_path):
+    def __init__(self, tmp_path, root):
+        self.root = root
         self.world = World(tmp_path / "world")
         self.folder = self.world.state.vm("dev1")
         self.folder.mkdir()
@@ -61,10 +59,9 @@ class Server:
             "PermitRootLogin": "yes", "UsePAM": "no", "LogLevel": "VERBOSE",
         }  # fmt: skip
         words = [f"-o{name}={value}" for name, value in options.items()]
-        passwd = self.private / "passwd"
         self.process = subprocess.Popen(
-            ["unshare", "--mount", "sh", "-euc", _PREPARED, passwd,
-             SSHD, "-D", "-E", self.log, "-f", "/dev/null", *words],
+            ["unshare", "--mount", "sh", "-euc", _IN_ROOT, "sh", self.root, self.private,
+             "-D", "-E", self.log, "-f", "/dev/null", *words],
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
         public = key.with_name(f"{host_key}.pub").read_text()
@@ -95,13 +92,16 @@ class Server:
 
 
 @pytest.fixture
-def server(tmp_path, monkeypatch):
+def server(tmp_path, root, monkeypatch):
     monkeypatch.setattr("devvm.adapters.openssh._PAUSE", 0.05)
-    made = Server(tmp_path)
+    # not the folder of this user, whose other connections are no business of a test
+    monkeypatch.setattr(sockets, "FOLDERS", (f"/tmp/devvm-test-{os.getpid()}-%i",))
+    made = Server(tmp_path, root)
     made.start("first")
     yield made
     OpenSsh().disconnect(made.target)
     made.stop()
+    shutil.rmtree(f"/tmp/devvm-test-{os.getpid()}-{os.getuid()}")
 
 
 def test_the_first_command_uses_the_connection_of_the_wait(server):
