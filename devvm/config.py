@@ -70,6 +70,12 @@ class VmConfig(_Strict):
     driver: Literal["auto", "kvm", "qemu"] = Field(
         "auto", description="auto: KVM if it can run guests, otherwise emulation"
     )
+    emulated_cpu: str = Field(
+        "qemu64",
+        pattern=r"^[A-Za-z0-9._-]{1,40}$",
+        description="QEMU's processor model for emulation; maximum: all that QEMU can emulate, "
+        "for software that needs AVX or SSE4; slower",
+    )
     warm: bool = Field(
         default=True,
         description="start new VMs and roots from the memory of a warm box, if there is one",

@@ -237,7 +237,7 @@ def write_vagrantfile(
         proxy_command=f"ssh -F {ssh_config} -W 127.0.0.1:22 {metadata.name}-vagrant",
         uri=config.uri,
         driver=driver.value,
-        cpu_mode="host-passthrough" if driver is Driver.KVM else "maximum",
+        cpu_model="" if driver is Driver.KVM else config.vm.emulated_cpu,
         uuid=uuid,
         title=f"devvm {metadata.name}",
         description=f"{lease.fqdn}, made by devvm from the box {box}",

@@ -40,6 +40,8 @@ def remove(services: Services, warm: SavedState) -> None:
 def fits(services: Services, *, driver: Driver, cpus: int, memory_mib: int, root_bytes: int) -> str:
     """Which VMs can be restored from a memory: those for which this text is the same."""
     emulator = services.host.emulator(driver)
+    if driver is Driver.QEMU:
+        emulator += f" with the processor {services.config.vm.emulated_cpu}"
     size = f"{root_bytes / 1024**3:g} GiB"
     return f"{emulator}, {cpus} CPUs, {memory_mib} MiB, root disk of {size}"
 

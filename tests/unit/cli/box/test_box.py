@@ -45,7 +45,9 @@ def test_box_warm_and_back(cli, world):
     made = cli("box", "warm", RELEASE, "--json")
     assert made.code == 0
     assert set(made.json) == documented("Box")
-    assert made.json["warm"]["fits"].startswith("QEMU 7.2, 2 CPUs, 2048 MiB")
+    assert made.json["warm"]["fits"].startswith(
+        "QEMU 7.2 with the processor qemu64, 2 CPUs, 2048 MiB"
+    )
     assert re.search(rf"^{RELEASE} .* yes +yes +current$", cli("box", "list").stdout, re.MULTILINE)
     assert "Warm       for QEMU 7.2" in cli("box", "show", RELEASE).stdout
     gone = cli("box", "warm", "--remove", "--json")

@@ -56,7 +56,7 @@ def of_vms(world):
 def test_it_has_a_root_and_a_memory_and_nothing_else_of_its_vm(world):
     made = warm(world)
     assert [disk.role for disk in warm_boxes.find(world.services, RELEASE).disks] == [ROOT, MEMORY]
-    assert made.fits == "QEMU 7.2, 2 CPUs, 2048 MiB, root disk of 20 GiB"
+    assert made.fits == "QEMU 7.2 with the processor qemu64, 2 CPUs, 2048 MiB, root disk of 20 GiB"
     assert of_vms(world) == []
     assert world.unused() == []
     assert doctor.examine(world.services).findings == ()
@@ -91,8 +91,8 @@ def test_rebuild_restores_it_with_the_data_of_the_vm(world):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"memory_mib": 4096}, "this VM has QEMU 7.2, 2 CPUs, 4096 MiB"),
-        ({"cpus": 4}, "this VM has QEMU 7.2, 4 CPUs"),
+        ({"memory_mib": 4096}, "this VM has QEMU 7.2 with the processor qemu64, 2 CPUs, 4096 MiB"),
+        ({"cpus": 4}, "this VM has QEMU 7.2 with the processor qemu64, 4 CPUs"),
         ({"root_gib": 40}, "root disk of 40 GiB"),
         ({"extra_disks": ({"name": "scratch", "size_gib": 1},)}, "other disks"),
     ],
