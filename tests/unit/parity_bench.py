@@ -73,8 +73,9 @@ class LocalHost:
             return types.SimpleNamespace(
                 rc=self.rc, stdout_bytes=self.stdout, stderr_bytes=self.stderr
             )
-        python = [sys.executable, "-c", *args[1:]]
-        done = subprocess.run(python, capture_output=True, check=False)
+        _, payload, program = args  # without becoming root
+        python = [sys.executable, "-c", program]
+        done = subprocess.run(python, input=payload.encode(), capture_output=True, check=False)
         return types.SimpleNamespace(
             rc=done.returncode, stdout_bytes=done.stdout, stderr_bytes=done.stderr
         )

@@ -1,4 +1,4 @@
-"""VMs that were restored from the warm box of the box, two at once: each is itself, and no other."""
+"""VMs restored from the warm box of the box, two at once: each is itself, and no other."""
 
 import json
 import os
