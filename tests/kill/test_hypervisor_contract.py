@@ -30,6 +30,7 @@ class LibvirtNode:
         self.domains: services.Domains = host.libvirt.domains
         self.volumes: services.Volumes = host.libvirt.volumes
         self.disks: services.Disks = host.libvirt.disks
+        self.memory: services.Memory = host.libvirt.memory
 
     def clear(self) -> None:
         self.volumes.ensure()

@@ -15,6 +15,7 @@ from tests.support.memory_host import (
     Domains,
     Hardware,
     Host,
+    Memory,
     Network,
     Volumes,
 )
@@ -40,6 +41,7 @@ class Node(Protocol):
     domains: services.Domains
     volumes: services.Volumes
     disks: services.Disks
+    memory: services.Memory
     pool: Path
     domain: str
 
@@ -74,47 +76,48 @@ class MemoryNode:
     """A host in memory."""
 
     def __init__(self) -> None:
-        self.memory = Host(agent=False)
+        self.state = Host(agent=False)
         self.pool, self.domain = POOL, "devvm.test"
-        self.host: services.Host = Hardware(self.memory, self.domain)
-        self.network: services.Network = Network(self.memory, self.domain)
-        self.domains: services.Domains = Domains(self.memory, self.domain)
-        self.volumes: services.Volumes = Volumes(self.memory, self.domain)
-        self.disks: services.Disks = Disks(self.memory, self.domain)
+        self.host: services.Host = Hardware(self.state, self.domain)
+        self.network: services.Network = Network(self.state, self.domain)
+        self.domains: services.Domains = Domains(self.state, self.domain)
+        self.volumes: services.Volumes = Volumes(self.state, self.domain)
+        self.disks: services.Disks = Disks(self.state, self.domain)
+        self.memory: services.Memory = Memory(self.state, self.domain)
 
     def base(self, name: str) -> Path:
-        self.memory.volumes[name] = Layer(size=GIB)
+        self.state.volumes[name] = Layer(size=GIB)
         return POOL / name
 
     def define(
         self, fqdn: str, uuid: str, mac: str, disks: dict[str, Path], *, answers: bool = True
     ) -> None:
-        self.memory.answers = answers
+        self.state.answers = answers
         found = (
             DomainDisk(device=f"vd{letter}", role=role, path=path)
             for letter, (role, path) in zip("ab", disks.items(), strict=False)
         )
-        self.memory.domains[fqdn] = Domain(name=fqdn, uuid=uuid, mac=mac, disks=tuple(found))
+        self.state.domains[fqdn] = Domain(name=fqdn, uuid=uuid, mac=mac, disks=tuple(found))
 
     def write(self, fqdn: str, role: str, place: int) -> None:
-        (path,) = (d.path for d in self.memory.domains[fqdn].live if d.role == role)
-        self.memory.volumes[path.name].files[str(place)] = "written"
+        (path,) = (d.path for d in self.state.domains[fqdn].live if d.role == role)
+        self.state.volumes[path.name].files[str(place)] = "written"
 
     def written(self, volume: Path, place: int) -> bool:
-        return str(place) in self.memory.read(volume)
+        return str(place) in self.state.read(volume)
 
     def image(self, path: Path) -> Path:
         path.write_bytes(b"QFI\xfb".ljust(24, b"\0") + GIB.to_bytes(8, "big"))
         return path
 
     def lose_pool(self) -> None:
-        self.memory.pool = False
+        self.state.pool = False
 
     def lose_network(self) -> None:
-        self.memory.network = False
+        self.state.network = False
 
     def fill(self) -> None:
-        self.memory.free = 0
+        self.state.free = 0
 
 
 _node: Node = MemoryNode()  # mypy checks it against the protocol

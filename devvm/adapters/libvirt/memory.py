@@ -30,13 +30,15 @@ class Memory:
         """Save a running domain's memory as a volume, which powers it off.
 
         Raises:
-            OperationError: it could not be saved; the domain runs on.
+            OperationError: it could not be saved, and the domain runs on; or devvm doesn't
+                understand what libvirt wrote.
         """
         path = self._volumes.path_for(name)
         with translated(f"the memory of {fqdn} can't be saved"):
             self._connection.get().lookupByName(fqdn).saveFlags(
                 str(path), None, libvirt.VIR_DOMAIN_SAVE_RUNNING
             )
+        self._start(path)  # devvm can read it, and the pool has it
         return path
 
     def definition(self, path: Path) -> str:

@@ -127,3 +127,23 @@ def test_volumes_alone_make_a_domain():
     volumes = (DomainDisk(device="vda", role=DATA, path=Path("/pool/data.qcow2")),)
     domain = ET.fromstring(definition.bare("dev1@x", "u", volumes))
     assert definition.disks(domain) == volumes
+
+
+def test_at_rest_a_definition_has_nothing_of_the_run_it_is_from():
+    ran = XML.replace("<domain type='qemu'>", "<domain type='qemu' id='7'>").replace(
+        "<interface",
+        "<channel type='unix'><source mode='bind' path='/run/7-dev1/agent'/>"
+        "<target type='virtio' name='org.qemu.guest_agent.0'/></channel><interface",
+    )
+    domain = ET.fromstring(definition.at_rest(ran))
+    assert domain.get("id") is None
+    channel = domain.find("devices/channel")
+    assert [child.tag for child in channel] == ["target"]
+    assert definition.disks(domain) == definition.disks_in(XML)
+
+
+def test_a_copy_gets_a_generation_of_its_own():
+    first = definition.changed(XML, DomainChange(generation_id="one"))
+    second = definition.changed(first, DomainChange(generation_id="two"))
+    assert [e.text for e in ET.fromstring(second).iterfind("genid")] == ["two"]
+    assert ET.fromstring(definition.changed(XML, DomainChange())).find("genid") is None

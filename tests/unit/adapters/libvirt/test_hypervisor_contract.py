@@ -316,6 +316,47 @@ class Contract:
         assert node.network.leases() == {}
         assert node.network.reserve("dev1").fqdn == dev1.fqdn
 
+    # memory
+
+    def test_a_memory_becomes_another_vm(self, node: Node, dev1: Vm) -> None:
+        """Twice, one after the other: the file is written to, and works again."""
+        runs = run(node, dev1)
+        saved = node.memory.save(runs.fqdn, "dev1-memory.0123abcd.save")
+        assert state(node) is VmState.SHUTOFF
+        assert node.volumes.exists(saved.name)
+        for number, name in enumerate(("dev2", "dev3")):
+            fqdn, uuid = f"{name}.{node.domain}", f"{number}1111111-3333-4333-8333-333333333333"
+            disks = {
+                disk.role: node.volumes.layer(f"{name}-{disk.role}", disk.path)
+                for disk in dev1.disks
+            }
+            change = DomainChange(
+                name=fqdn, uuid=uuid, title=name, mac=f"52:54:00:bb:00:0{number}", disks=disks,
+                facts=replace(DEV1, name=name),
+            )  # fmt: skip
+            node.domains.define(node.memory.definition(saved), change)
+            node.memory.restore(saved, change)
+            found = node.domains.vm(name)
+            assert found is not None
+            assert (found.state, found.uuid, found.mac) == (VmState.RUNNING, uuid, change.mac)
+            assert {disk.role: disk.path for disk in found.disks} == disks
+            node.write(fqdn, ROOT, 5)
+            node.domains.shutdown(found, timeout=1, force=True)
+            assert node.written(disks[ROOT], 5)
+            for disk in dev1.disks:
+                assert not node.written(disk.path, 5)
+
+    def test_memory_that_is_not_there(self, node: Node, dev1: Vm) -> None:
+        with pytest.raises(OperationError, match="can't be saved"):
+            node.memory.save(dev1.fqdn, "memory.save")  # it is off
+        assert not node.volumes.exists("memory.save")
+        for path in (node.pool / "nothing", node.pool / "base-root"):  # which is a disk
+            with pytest.raises(OperationError):
+                node.memory.definition(path)
+            with pytest.raises(OperationError):
+                node.memory.restore(path, DomainChange(name=dev1.fqdn, uuid=dev1.uuid))
+        assert state(node) is VmState.SHUTOFF
+
     # the pool
 
     def test_a_pool_that_is_gone(self, node: Node, dev1: Vm) -> None:
