@@ -57,7 +57,11 @@ def usable(
         services, driver=driver, cpus=cpus, memory_mib=memory_mib, root_bytes=root_bytes
     )
     if fits != warm.fits:
-        run.note(f"The VM boots: the warm box is for {warm.fits}; this VM has {fits}")
+        stale = not warm.fits.startswith(services.host.emulator(driver))
+        run.note(
+            f"The VM boots: the warm box is for {warm.fits}; this VM has {fits}"
+            + (f"; to make another: devvm box warm {release}" if stale else "")
+        )
         return None
     return warm
 

@@ -113,7 +113,8 @@ def test_another_emulator_does_not_fit(world, monkeypatch):
     monkeypatch.setattr(type(world.services.host), "emulator", lambda _self, _driver: "QEMU 8.0")
     make(world)
     assert "boot" in world.reporter.phases
-    assert any("the warm box is for QEMU 7.2" in note for note in world.reporter.notes)
+    (note,) = (note for note in world.reporter.notes if "the warm box is for QEMU 7.2" in note)
+    assert note.endswith(f"to make another: devvm box warm {RELEASE}")
 
 
 def test_with_the_setting_off_it_boots_without_a_word(world):
