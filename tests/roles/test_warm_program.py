@@ -30,7 +30,8 @@ def shell(script):
 def test_a_card_that_was_up_is_down_without_addresses_and_has_the_new_mac(tmp_path):
     (tmp_path / "card.py").write_text(_CARD)
     shown = shell(
-        "ip link add card0 type veth peer name card1; ip address add 10.9.9.9/24 dev card0; ip link set card0 up\n"
+        "ip link add card0 type veth peer name card1\n"
+        "ip address add 10.9.9.9/24 dev card0; ip link set card0 up\n"
         f"{sys.executable} {tmp_path}/card.py\n"
         "ip -brief link show card0; ip -brief address show card0"
     )
