@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.container.drifts_form import Drift, added, chmod, edited, folder, kept
+from tests.container.drifts_form import Drift, added, chmod, edited, folder, kept, locked
 
 _MAKE_CA = (
     "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9"
@@ -174,4 +174,11 @@ JOBS = (
     edited("job-does-something-else", "/etc/cron.daily/dpkg", "$a true"),
 )
 
-FILES = (*RIGHTS, *CONTENT, *TRUST, *JOBS)
+ATTRIBUTES = (
+    locked("file-that-cannot-be-changed", "/etc/login.defs", "i"),
+    locked("folder-that-only-grows", "/etc/skel/", "a"),
+    locked("unit-that-cannot-be-changed", "/usr/lib/systemd/system/fstrim.service", "i"),
+    locked("program-that-cannot-be-changed", "/usr/bin/last", "i", "package/util-linux"),
+)
+
+FILES = (*RIGHTS, *CONTENT, *TRUST, *JOBS, *ATTRIBUTES)

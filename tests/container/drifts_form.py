@@ -105,6 +105,12 @@ def chmod(name: str, path: str, mode: str, good: str, *also: str) -> Drift:
     return Drift(name, f"chmod {mode} {path}", f"chmod {good} {path}", (f"file{path}", *also))
 
 
+def locked(name: str, path: str, attribute: str, check: str = "") -> Drift:
+    """A file or folder with an attribute that keeps even root from changing it."""
+    undo = f"chattr -{attribute} {path}"
+    return Drift(name, f"chattr +{attribute} {path}", undo, (check or f"file{path}",))
+
+
 def sql(name: str, statement: str, undo: str, *expected: str) -> Drift:
     """A statement executed in the running database server."""
     return Drift(name, f'mariadb -e "{statement}"', f'mariadb -e "{undo}"', expected)

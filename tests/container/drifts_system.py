@@ -61,6 +61,20 @@ PACKAGES = (
         f"echo '# patched' >>{_PYTHON}/flask/app.py",
         ("package/python3-flask",),
     ),
+    kept(
+        "program-replaced-and-its-time-set-back",
+        "/usr/bin/dmesg",
+        "printf '#!/bin/sh\\n' >/usr/bin/dmesg; touch --date=@0 /usr/bin/dmesg",
+        ("package/util-linux",),
+    ),
+    kept(
+        "program-changed-in-place-and-its-time-set-back",
+        f"{_PYTHON}/jinja2/nodes.py",
+        f"touch -r {_PYTHON}/jinja2/nodes.py $kept.time;"
+        f"printf x | dd of={_PYTHON}/jinja2/nodes.py conv=notrunc status=none;"
+        f"touch -r $kept.time {_PYTHON}/jinja2/nodes.py; rm $kept.time",
+        ("package/python3-jinja2",),
+    ),
 )
 
 PYTHON = (

@@ -17,6 +17,11 @@ from tests.vm.conftest import REPOSITORY
 
 pytestmark = pytest.mark.vm
 
+#: Changes a program, and has its times say that it is as it was when the VM's disk was made.
+SET_BACK = (
+    "was=$(stat -c %Y /usr/bin/lsof); date -s @$(stat -c %Z /usr/bin/lsof) >/dev/null;"
+    "printf x | dd of=/usr/bin/lsof conv=notrunc status=none; touch -d @$was /usr/bin/lsof"
+)
 #: Commands to run on the VM as root, and the checks that must fail, and no others. All are applied
 #: at once, because one verification can tell them apart.
 DRIFTS = {
@@ -29,6 +34,10 @@ DRIFTS = {
     "a file of the overlay and a user": (
         "sed -i '$a # mine' /etc/systemd/network/80-guest.network; useradd mallory",
         {"file/etc/systemd/network/80-guest.network", "user/mallory", "group/mallory"},
+    ),
+    "a program, changed in the second in which the disk was made, with its old time": (
+        f"now=$(date +%s); {SET_BACK}; date -s @$now >/dev/null",
+        {"package/lsof"},
     ),
     "a server that is down": (
         "systemctl stop redis-server",

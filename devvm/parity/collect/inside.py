@@ -175,6 +175,7 @@ def prepare() -> None:
     """Find out what several collectors need, once, before they are forked."""
     with contextlib.suppress(Exception):  # each reports its own error
         sys.modules["common"].packaged(run)
+        sys.modules["common"].is_container(run)
 
 
 def _reason(error: Exception) -> str:

@@ -1,7 +1,8 @@
-"""What several collectors need: a file's owner, the package it is from, what is a secret."""
+"""What several collectors need: a file's rights, the package it is from, what is a secret."""
 
 from __future__ import annotations
 
+import fcntl
 import fnmatch
 import functools
 import grp
@@ -10,6 +11,7 @@ import os
 import pwd
 import re
 import stat
+import struct
 
 TYPE_CHECKING = False  # importing typing is slow in a guest
 if TYPE_CHECKING:
@@ -150,6 +152,29 @@ def _name(lookup: Callable[[int], pwd.struct_passwd | grp.struct_group], number:
         return str(number)
 
 
+#: ioctl_iflags(2): the request, and the flags that keep even root from changing a file.
+_GETFLAGS = 0x80086601
+_LOCKS = {0x20: "append only", 0x10: "immutable"}
+
+
+def attributes(path: str) -> list[str]:
+    """What `chattr` set on a file or folder that keeps it from being changed; mostly nothing.
+
+    Do not call it for other kinds of files: opening a device may have an effect.
+    """
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return []
+    try:
+        (flags,) = struct.unpack_from("i", fcntl.ioctl(file, _GETFLAGS, bytes(8)))
+    except OSError:  # the file system has no attributes
+        return []
+    finally:
+        os.close(file)
+    return [name for flag, name in _LOCKS.items() if flags & flag]
+
+
 def read(path: str, limit: int | None = None) -> bytes | None:
     """A file's bytes; None if it is gone or can't be read."""
     try:
@@ -222,6 +247,13 @@ def packaged(run: Run) -> Packaged:
         md5, _, path = rest.partition("  ")
         found[canonical(f"/{path}")] = (md5, name)
     return found
+
+
+@functools.cache
+def is_container(run: Run) -> bool:
+    """Whether this is a container, which has its host's kernel."""
+    code, out, _ = run(["systemd-detect-virt", "--container"])
+    return code == 0 and out.strip() != "none"
 
 
 def canonical(path: str) -> str:

@@ -98,9 +98,10 @@ LIMIT = 20_000
 def collect(wanted: Wanted, run: Run) -> Found:
     """By path (a directory's ends in `/`): `mode`, `owner`, and what is in it.
 
-    `package` if a package installed it and it is unchanged, else `sha256` of the text without its
-    secrets; `content` if it is not too large; `secret`, a hash over the secrets in it; `link`, a
-    link's target.
+    `attributes` if one keeps it from being changed (chattr(1)); `beyond-mode` if there are rights
+    that the mode doesn't show. `package` if a package installed it and it is unchanged, else
+    `sha256` of the text without its secrets; `content` if it is not too large; `secret`, a hash
+    over the secrets in it; `link`, a link's target.
     """
     known = common.packaged(run)
     found: Items = {}
@@ -141,6 +142,10 @@ def look(path: str, known: Packaged, found: Items) -> None:
             found[path] = {"link": target}
         return
     facts = _rights(path, status)
+    if stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode):
+        attributes = common.attributes(path)
+        if attributes:
+            facts["attributes"] = attributes
     if stat.S_ISDIR(status.st_mode):
         found[f"{path}/"] = facts
     elif stat.S_ISREG(status.st_mode):
@@ -228,7 +233,8 @@ def _vendor(folder: str, known: Packaged, found: Items) -> None:
         if stat.S_ISREG(status.st_mode):
             facts = _rights(path, status)
             rights = {"mode": "0644", "owner": "root:root"}
-            if facts == rights and common.origin_of(path, common.read(path) or b"", known):
+            usual = facts == rights and not common.attributes(path)
+            if usual and common.origin_of(path, common.read(path) or b"", known):
                 continue
         look(path, known, found)
     for path in known:

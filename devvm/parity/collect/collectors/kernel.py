@@ -102,8 +102,7 @@ def collect(wanted: Wanted, run: Run) -> Found:
     As evidence, `said_by`: the files that say so. A container has its host's kernel: only the
     settings of the network are its own, and only these are listed.
     """
-    code, out, _ = run(["systemd-detect-virt", "--container"])
-    container = code == 0 and out.strip() != "none"
+    container = common.is_container(run)
     configured = _configured()
     modules, loading = _modules()
     limits, limiting = _limits(run)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from devvm.parity.collect.collectors import common
+
 TYPE_CHECKING = False  # importing typing is slow in a guest
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +27,7 @@ _SIZES = re.compile(
 
 def collect(wanted: Wanted, run: Run) -> Found:
     """By mount point: `type`, `options` (without sizes), and `root` for a bind mount."""
-    code, out, _ = run(["systemd-detect-virt", "--container"])
-    container = code == 0 and out.strip() != "none"
+    container = common.is_container(run)
     found: Items = {}
     for point, root, options, kind, _ in mounts():
         if _FOREIGN.fullmatch(point) or (container and point == "/"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 
 from devvm.parity.collect.collectors import common
 
@@ -55,27 +56,75 @@ def collect(wanted: Wanted, run: Run) -> Found:
 def _changed(run: Run) -> dict[str, list[str]]:
     """`{package: paths}` of files that were changed since their package was installed.
 
-    dpkg gives files the times that they have in the package. So only files that are newer than the
-    machine's first installation of a package need to be hashed, and these are few.
+    A path is followed by the attributes that keep its file from being changed, if it has any.
+    Hashing every file would take too long. So only those are hashed that may have been changed, by
+    their times; these are few.
     """
-    lists = (f"{_INFO}/{name}" for name in os.listdir(_INFO) if name.endswith(".list"))
-    oldest = min(lists, key=os.path.getmtime)
-    _, out, _ = run(
-        ["find", *_CODE, "-xdev", "-type", "f", "-newer", oldest, "-not", "-name", "*.pyc"]
-    )
-    newer = {path.lstrip("/") for path in out.splitlines()}
-    newer |= {path.removeprefix("usr/") for path in newer}  # packages may list either
-    found: dict[str, list[str]] = {}
-    for name in os.listdir(_INFO):
+    lists = {
+        name[: -len(".list")]: os.stat(f"{_INFO}/{name}")
+        for name in os.listdir(_INFO)
+        if name.endswith(".list")
+    }
+    oldest = min(lists, key=lambda name: lists[name].st_mtime)
+    argv = ["find", *_CODE, "-xdev", "-type", "f", "-not", "-name", "*.pyc"]
+    newer = ["-newer", f"{_INFO}/{oldest}.list", "-printf", "newer %C@ %p\\n"]
+    _, out, _ = run([*argv, "(", *newer, "-o", "-printf", "older %C@ %p\\n", ")"])
+    times = {path: (age, float(time)) for age, time, path in _TIMES.findall(out)}
+    # Packages may list a file with or without usr/, which are the same folders.
+    listed = {path[1:]: path for path in times}
+    listed |= {path.removeprefix("/usr/"): path for path in times}
+    found: dict[str, list[tuple[str, str]]] = {}
+    good = set()
+    for name in os.listdir(_INFO) if times else ():
         if name.endswith(".md5sums"):
+            installed = lists.get(name[: -len(".md5sums")])
             text = (common.read(f"{_INFO}/{name}") or b"").decode("utf-8", "replace")
-            for md5, path in (line.split("  ", 1) for line in text.splitlines() if "  " in line):
+            for line in text.split("\n"):
+                file = listed.get(line[_PATH])
                 # Files in `VENDOR` are items of their own.
-                told = os.path.dirname(common.canonical(f"/{path}")) in common.VENDOR
-                if path in newer and not told and not _is(f"/{path}", md5):
+                if file and os.path.dirname(file) not in common.VENDOR:
+                    age, time = times[file]
+                    suspect = age == "newer" or not (installed and _is_left(time, installed))
                     package = name[: -len(".md5sums")].partition(":")[0]
-                    found.setdefault(package, []).append(f"/{path}")
-    return found
+                    if suspect and (state := _state(file, line[_MD5])):
+                        found.setdefault(package, []).append((file, state))
+                    else:
+                        good.add(file)
+    # Several packages list a file that one of them replaced or diverted.
+    changed = {
+        package: [state for file, state in states if file not in good]
+        for package, states in found.items()
+    }
+    return {package: states for package, states in changed.items() if states}
+
+
+#: A line of md5sums: the sum, two spaces, the path.
+_MD5, _PATH = slice(32), slice(34, None)
+#: What `find` prints: whether the file was written to after the first package was installed, its
+#: change time, and its path. Not if the change time is a whole second: such a file is as it was
+#: when the machine's disk was made. mke2fs writes whole seconds, and the kernel never does.
+_TIMES = re.compile(r"^(newer|older(?! \d+\.0+ )) (\d+\.\d{,6})\d* (.*)$", re.MULTILINE)
+#: Seconds between the change times of a file and of its package's list. dpkg writes the list just
+#: after the files, and may set their permissions then; a copy of a whole machine is not as quick.
+_BEFORE, _AFTER = 600.0, 60.0
+
+
+def _is_left(time: float, installed: os.stat_result) -> bool:
+    """Whether a file's change time shows that it was left alone since its package was installed.
+
+    Nobody can set a change time, except by setting the clock. That leaves fractions of a second,
+    which files on a disk made by mke2fs don't have.
+    """
+    copied = installed.st_ctime_ns % 1_000_000_000 == 0
+    return not copied and -_BEFORE <= time - installed.st_ctime <= _AFTER
+
+
+def _state(path: str, md5: str) -> str:
+    """The path and its attributes if the file is not as it was installed; else nothing."""
+    attributes = common.attributes(path)
+    if attributes:
+        return ", ".join([path, *attributes])
+    return "" if _is(path, md5) else path
 
 
 def _is(path: str, md5: str) -> bool:

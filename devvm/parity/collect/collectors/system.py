@@ -18,8 +18,7 @@ _JOB = re.compile(r"\s*(@\w+|(\S+\s+){5})")
 
 def collect(wanted: Wanted, run: Run) -> Found:
     """`system`: `os`, `kernel`, `locale`, `time`, `boot`. `cron`, by file: `jobs`."""
-    code, out, _ = run(["systemd-detect-virt", "--container"])
-    container = code == 0 and out.strip() != "none"
+    container = common.is_container(run)
     release = _values("/etc/os-release")
     found: Items = {
         "os": {

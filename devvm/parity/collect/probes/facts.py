@@ -6,6 +6,8 @@ import os
 import re
 import socket
 
+from devvm.parity.collect.collectors import common
+
 TYPE_CHECKING = False  # importing typing is slow in a guest
 if TYPE_CHECKING:
     from devvm.parity.collect.interface import Answers, Run, Wanted
@@ -15,12 +17,11 @@ _ENGINEER = "/etc/sudoers.d/engineer"
 
 def probe(wanted: Wanted, run: Run) -> Answers:
     """The host name, the engineer's login, and the conditions for `only_if` and `unless`."""
-    code, out, _ = run(["systemd-detect-virt", "--container"])
     return {
         "fqdn": socket.getfqdn(),
         "engineer": _engineer(),
         "conditions": {
-            "container": code == 0 and out.strip() != "none",
+            "container": common.is_container(run),
             "data_disk": os.path.exists("/dev/disk/by-id/virtio-devvm-data"),
             "identity": os.path.exists("/data/identity/site.crt"),
             "engineer": os.path.exists(_ENGINEER),

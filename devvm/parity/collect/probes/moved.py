@@ -26,8 +26,9 @@ _PATHS = (
 #: Where units are enabled, and where the packages' scripts record that they enabled them.
 _ENABLED = "/etc/systemd/system"
 _RECORDS = "/var/lib/systemd/deb-systemd-helper-enabled"
-#: Seconds allowed between a link and its record: one program makes both at once.
-_TOGETHER = 2.0
+#: Seconds allowed between a link and its record: one program makes both at once. They may be copied
+#: to another disk later, which takes longer.
+_TOGETHER, _COPIED_TOGETHER = 2.0, 600.0
 _NOLOGIN = "/usr/sbin/nologin"
 #: IDs below this are the same everywhere (collectors/accounts.py).
 _FIXED = 100
@@ -95,7 +96,7 @@ def _records() -> set[str]:
     """Units for which deb-systemd-helper made every link that enables them.
 
     It makes a record together with each link. A link that somebody else has removed and made again
-    is younger than its record.
+    is younger than its record, by its change time even if its time was set back.
     """
     links: dict[str, list[str]] = {}
     for folder in _names(_ENABLED):
@@ -107,10 +108,11 @@ def _records() -> set[str]:
 
 def _made_with_its_record(link: str) -> bool:
     try:
-        made = os.lstat(f"{_ENABLED}/{link}").st_mtime
-        return abs(made - os.lstat(f"{_RECORDS}/{link}").st_mtime) <= _TOGETHER
+        made, noted = os.lstat(f"{_ENABLED}/{link}"), os.lstat(f"{_RECORDS}/{link}")
     except OSError:
         return False
+    at_once = abs(made.st_mtime - noted.st_mtime) <= _TOGETHER
+    return at_once and abs(made.st_ctime - noted.st_ctime) <= _COPIED_TOGETHER
 
 
 def _names(folder: str) -> list[str]:

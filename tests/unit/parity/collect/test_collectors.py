@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
+import shutil
 import socket
+import subprocess
 import threading
+import types
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -207,8 +211,118 @@ def test_programs_that_were_changed_are_told_by_their_package(tmp_path):
     os.utime(info / "tool.list", (1, 1))
     packages._INFO, packages._CODE = str(info), (str(code),)
     assert packages._changed(inside.run) == {"tool": [f"{code}/bad"]}
-    os.utime(code / "bad", (0, 0))  # as from an archive: not hashed
+    os.utime(code / "bad", (0, 0))  # as from an archive, unpacked just before: not hashed
     assert packages._changed(inside.run) == {}
+
+
+MADE, LATER = 1_700_000_000.0, 1_760_000_000.25
+
+
+@pytest.mark.parametrize(
+    ("installed", "age", "changed", "suspect"),
+    [
+        pytest.param(MADE, "newer", MADE, True, id="written to since the disk was made"),
+        pytest.param(MADE, "older", MADE + 30, False, id="as on the disk when it was made"),
+        pytest.param(MADE, "older", LATER, True, id="its time was set back"),
+        pytest.param(MADE, "older", 0.5, True, id="the clock was set far back"),
+        pytest.param(MADE, "older", MADE + 0.25, True, id="the clock was set to that very time"),
+        pytest.param(LATER, "older", LATER - 5, False, id="installed on this machine"),
+        pytest.param(LATER, "newer", LATER - 5, True, id="its package brought a new time"),
+        pytest.param(LATER, "older", LATER + 90, True, id="changed after that"),
+        pytest.param(LATER, "older", 0.5, True, id="changed after that, with the clock set back"),
+    ],
+)
+def test_a_changed_program_is_found_by_its_change_time(
+    monkeypatch, tmp_path, installed, age, changed, suspect
+):
+    """Whatever its other times say. Only what may have been changed is hashed."""
+    (tmp_path / "tool.md5sums").write_text(f"{'0' * 32}  usr/bin/tool\n")
+    (tmp_path / "tool.list").touch()
+    monkeypatch.setattr(packages, "_INFO", str(tmp_path))
+    stat = types.SimpleNamespace(
+        st_mtime=1.0, st_ctime=installed, st_ctime_ns=int(installed * 1_000_000_000)
+    )
+    monkeypatch.setattr(os, "stat", lambda _: stat)
+    monkeypatch.setattr(packages, "_is", lambda *_: False)
+    found = packages._changed(lambda _: (0, f"{age} {changed:.10f} /usr/bin/tool\n", ""))
+    assert found == ({"tool": ["/usr/bin/tool"]} if suspect else {})
+
+
+@pytest.mark.skipif(not all(map(shutil.which, ("mke2fs", "debugfs"))), reason="no tools for ext4")
+def test_a_disk_made_by_mke2fs_has_change_times_in_whole_seconds(tmp_path):
+    """What the kernel wrote later is known by its fraction of a second."""
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "tool").touch()
+    disk = tmp_path / "disk"
+    with disk.open("wb") as file:
+        file.truncate(4 * 1024 * 1024)
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", tmp_path / "root", disk], check=True)
+    shown = subprocess.run(
+        ["debugfs", "-R", "stat /tool", disk], capture_output=True, text=True, check=True
+    ).stdout
+    assert re.search(r"^ ctime: 0x[0-9a-f]{8}:00000000 ", shown, re.MULTILINE), shown
+
+
+def test_a_program_whose_time_was_set_back_is_found(monkeypatch, tmp_path):
+    """On real files, which can't be older than the test: so no time at all is allowed."""
+    code = tmp_path / "bin"
+    code.mkdir()
+    (code / "tool").write_text("b\n")
+    (tmp_path / "tool.md5sums").write_text(f"60b725f10c9c85c70d97880dfe8191b3  {code}/tool\n"[:34]
+                                           + f"{str(code)[1:]}/tool\n")  # fmt: skip
+    (tmp_path / "tool.list").touch()
+    os.utime(code / "tool", (0, 0))
+    monkeypatch.setattr(packages, "_INFO", str(tmp_path))
+    monkeypatch.setattr(packages, "_CODE", (str(code),))
+    monkeypatch.setattr(packages, "_AFTER", -1.0)
+    assert packages._changed(inside.run) == {"tool": [f"{code}/tool"]}
+
+
+def test_a_file_that_another_package_replaced_or_diverted_is_as_that_one_has_it(
+    monkeypatch, tmp_path
+):
+    tool = tmp_path / "tool"
+    tool.write_text("a\n")
+    for package, md5 in (("old", "0" * 32), ("new", "60b725f10c9c85c70d97880dfe8191b3")):
+        (tmp_path / f"{package}.md5sums").write_text(f"{md5}  {str(tool)[1:]}\n")
+        (tmp_path / f"{package}.list").touch()
+    os.utime(tmp_path / "old.list", (1, 1))
+    monkeypatch.setattr(packages, "_INFO", str(tmp_path))
+    monkeypatch.setattr(packages, "_CODE", (str(tmp_path),))
+    assert packages._changed(inside.run) == {}
+    tool.write_text("b\n")
+    assert packages._changed(inside.run) == {"old": [str(tool)], "new": [str(tool)]}
+
+
+@pytest.fixture
+def locked(tmp_path):
+    """A file and a folder that even root can't change until `chattr` says otherwise."""
+    file, folder = tmp_path / "file", tmp_path / "folder"
+    file.touch()
+    folder.mkdir()
+    if os.geteuid() or subprocess.run(["chattr", "+i", file], capture_output=True).returncode:
+        pytest.skip("needs root and a file system with attributes")
+    subprocess.run(["chattr", "+a", folder], check=True)
+    yield file, folder
+    subprocess.run(["chattr", "-ia", file, folder], check=True)
+
+
+def test_attributes_that_lock_a_file_are_told(locked):
+    file, folder = locked
+    found = {}
+    for path in locked:
+        files.look(str(path), {}, found)
+    assert found[str(file)]["attributes"] == ["immutable"]
+    assert found[f"{folder}/"]["attributes"] == ["append only"]
+    empty = "d41d8cd98f00b204e9800998ecf8427e"
+    assert packages._state(str(file), empty) == f"{file}, immutable"
+
+
+def test_attributes_are_none_where_there_can_be_none(tmp_path):
+    (tmp_path / "plain").touch()
+    (tmp_path / "link").symlink_to("plain")
+    for path in ("/proc/version", f"{tmp_path}/plain", f"{tmp_path}/link", f"{tmp_path}/none"):
+        assert common.attributes(path) == []
 
 
 def test_where_packages_come_from():
