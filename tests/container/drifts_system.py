@@ -7,6 +7,22 @@ from tests.container.drifts_form import Drift, accounts, added, edited, folder, 
 _STATUS = "/var/lib/dpkg/status"
 _PYTHON = "/usr/lib/python3/dist-packages"
 _LOCAL = "/usr/local/lib/python3.11/dist-packages"
+#: Makes a table and a chain that drops what is forwarded, or deletes the table: netlink, because
+#: there need be no program. The arguments: linux/netfilter/nf_tables.h.
+NFTABLES = """
+import socket, struct, sys
+a = lambda n, v: struct.pack("=HH", len(v) + 4, n) + v + bytes(-len(v) % 4)
+m = lambda t, f, v=b"", s=0: (
+    struct.pack("=IHHIIBBH", 20 + len(v), t, f, 0, 0, s, 0, socket.htons(10)) + v)
+table = a(1, b"drift\\0")
+hook = a(0x8004, a(1, bytes([0, 0, 0, 2])) + a(2, bytes(4)))
+chain = table + a(3, b"c\\0") + hook + a(5, bytes(4)) + a(7, b"filter\\0")
+what = {0: table, 2: table, 3: chain}
+s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
+b = [m(2560 + n, 0x405, what[n], 2) for n in map(int, sys.argv[1:])]
+s.send(m(16, 1) + b"".join(b) + m(17, 1))
+assert struct.unpack_from("=i", s.recv(65536), 16) == (0,)
+"""
 _LOGS_IN = "/var/lib/systemd/linger"
 
 
@@ -228,6 +244,36 @@ SYSTEM = (
         "mount -o remount,noexec /tmp",
         "mount -o remount,exec /tmp",
         ("mount/tmp",),
+    ),
+    Drift(
+        "programs-of-other-users-in-shared-memory",
+        "mount -o remount,suid,dev /dev/shm",
+        "mount -o remount,nosuid,nodev /dev/shm",
+        ("api-mount/dev/shm",),
+    ),
+    Drift(
+        "processes-of-others-are-hidden",
+        "mount -o remount,hidepid=2 /proc",
+        "mount -o remount,hidepid=0 /proc",
+        ("api-mount/proc",),
+    ),
+    Drift(
+        "services-get-another-variable",
+        "systemctl set-environment DRIFT=yes",
+        "systemctl unset-environment DRIFT",
+        ("manager/environment/DRIFT",),
+    ),
+    Drift(
+        "systemd-logs-less",
+        "systemctl log-level err",
+        "systemctl log-level info",
+        ("manager/LogLevel",),
+    ),
+    Drift(
+        "packets-are-not-forwarded",
+        f"python3 -c '{NFTABLES}' 0 3",
+        f"python3 -c '{NFTABLES}' 2",
+        ("firewall/nft/ip drift",),
     ),
     Drift(
         "another-time-zone",

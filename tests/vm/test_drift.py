@@ -22,6 +22,7 @@ SET_BACK = (
     "was=$(stat -c %Y /usr/bin/lsof); date -s @$(stat -c %Z /usr/bin/lsof) >/dev/null;"
     "printf x | dd of=/usr/bin/lsof conv=notrunc status=none; touch -d @$was /usr/bin/lsof"
 )
+SWAP = "dd if=/dev/zero of=/swap bs=1M count=16 status=none; mkswap -q /swap; swapon /swap"
 #: Commands to run on the VM as root, and the checks that must fail, and no others. All are applied
 #: at once, because one verification can tell them apart.
 DRIFTS = {
@@ -34,6 +35,11 @@ DRIFTS = {
     "a file of the overlay and a user": (
         "sed -i '$a # mine' /etc/systemd/network/80-guest.network; useradd mallory",
         {"file/etc/systemd/network/80-guest.network", "user/mallory", "group/mallory"},
+    ),
+    "a file system of the kernel": ("mount -o remount,suid,dev /dev/shm", {"api-mount/dev/shm"}),
+    "a module and swap": (
+        f"modprobe dummy; {SWAP}",
+        {"loaded-module/dummy", "swap/swap"},
     ),
     "a program, changed in the second in which the disk was made, with its old time": (
         f"now=$(date +%s); {SET_BACK}; date -s @$now >/dev/null",

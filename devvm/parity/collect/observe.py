@@ -117,7 +117,9 @@ class Observation:
         found: dict[str, Any] = {"packages": self.collected.get(_MOVED, {}).get("data", {})}
         for entry in self.collected.values():
             if entry.get("areas") and "error" not in entry:
-                found |= entry["data"].get("evidence", {})
+                for name, one in entry["data"].get("evidence", {}).items():
+                    # Several collectors say which files say so, each for areas of its own.
+                    found[name] = {**found.get(name, {}), **one} if name == "said_by" else one
         return found
 
     @property

@@ -22,16 +22,21 @@ _SECRET = "secret"  # noqa: S105 (the name of a fact)
 _GONE = "config-files"
 #: By area: the noun for its items, and the verbs to create and remove one.
 _VERBS = {
+    "api-mount": ("file system of the kernel", "mount", "no longer mount"),
     "application": ("application", "deploy", "remove"),
     "certificate": ("certificate authority", "trust", "no longer trust"),
     "cron": ("cron jobs of", "add", "remove"),
+    "firewall": ("firewall table", "add", "remove"),
     "limit": ("limit", "set", "no longer set"),
+    "loaded-module": ("kernel module", "load", "no longer load"),
+    "manager": ("setting of systemd", "set", "no longer set"),
     "module": ("kernel module", "configure", "no longer configure"),
     "mount": ("file system", "mount", "no longer mount"),
     "python": ("Python package", "install", "remove"),
     "setting": ("setting", "set", "no longer set"),
     "socket": ("socket", "listen on", "no longer listen on"),
     "sudo": ("sudo rules of", "add", "remove"),
+    "swap": ("swap", "use", "no longer use"),
     "sysctl": ("sysctl", "set", "no longer set"),
 }
 #: If more directives than this changed, show a diff instead.

@@ -249,6 +249,27 @@ def packaged(run: Run) -> Packaged:
     return found
 
 
+def ask_mariadb(run: Run, *queries: str) -> list[list[list[str]]]:
+    """The rows that each query returns; one start of the client for all.
+
+    Raises:
+        RuntimeError: the server does not answer, or refuses.
+    """
+    end = "--- end of an answer"
+    client = ["mariadb", "--no-defaults", "--protocol=socket", "--user=root"]
+    text = "".join(f"{query};\nSELECT '{end}';\n" for query in queries)
+    code, out, err = run([*client, "--batch", "--skip-column-names", "--execute", text])
+    if code:
+        raise RuntimeError(err.strip())
+    answers: list[list[list[str]]] = [[]]
+    for line in out.split("\n"):
+        if line == end:
+            answers.append([])
+        elif line:
+            answers[-1].append(line.split("\t"))
+    return answers[:-1]
+
+
 @functools.cache
 def is_container(run: Run) -> bool:
     """Whether this is a container, which has its host's kernel."""

@@ -1,4 +1,4 @@
-"""The kernel: its current settings, and the configuration of its modules and of limits."""
+"""The kernel: its current settings, and the configuration of its modules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ TYPE_CHECKING = False  # importing typing is slow in a guest
 if TYPE_CHECKING:
     from devvm.parity.collect.interface import Found, Items, Run, Wanted
 
-AREAS = ("sysctl", "module", "limit")
+AREAS = ("sysctl", "module")
 
 #: Counters, states, identities, and what depends on the size of the machine or on the time.
 VOLATILE = (
@@ -97,7 +97,7 @@ _FOLDERS = ("/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib")
 
 
 def collect(wanted: Wanted, run: Run) -> Found:
-    """`sysctl`: `value`, and `configured` if a file sets it. `module`, `limit`: as the files say.
+    """`sysctl`: `value`, and `configured` if a file sets it. `module`: as the files say.
 
     As evidence, `said_by`: the files that say so. A container has its host's kernel: only the
     settings of the network are its own, and only these are listed.
@@ -105,16 +105,13 @@ def collect(wanted: Wanted, run: Run) -> Found:
     container = common.is_container(run)
     configured = _configured()
     modules, loading = _modules()
-    limits, limiting = _limits(run)
     return {
         "sysctl": _sysctls("/proc/sys/net" if container else "/proc/sys", configured),
         "module": modules,
-        "limit": limits,
         "evidence": {
             "said_by": {
                 "sysctl": {key: [path] for key, (_, path) in configured.items()},
                 "module": loading,
-                "limit": limiting,
             }
         },
     }
@@ -183,24 +180,4 @@ def _modules() -> tuple[Items, dict[str, list[str]]]:
                 files.setdefault(name, []).append(path)
     for name, told in verbs.items():
         found.setdefault(name, {}).update({verb: sorted(told[verb]) for verb in told})
-    return found, files
-
-
-def _limits(run: Run) -> tuple[Items, dict[str, list[str]]]:
-    """What is configured, and by which files."""
-    found: Items = {}
-    files: dict[str, list[str]] = {}
-    for path in ["/etc/security/limits.conf", *common.files_in("/etc/security/limits.d")]:
-        for line in common.lines(path):
-            words = line.split()
-            if len(words) == 4:
-                found[" ".join(words[:3])] = {"value": words[3]}
-                files.setdefault(" ".join(words[:3]), []).append(path)
-    names = "DefaultLimitNOFILE,DefaultLimitNPROC,DefaultLimitCORE,DefaultTasksMax"
-    _, out, _ = run(["systemctl", "show", f"--property={names}"])
-    for line in out.splitlines():
-        name, _, value = line.partition("=")
-        # The limits of tasks and processes depend on the size of the machine.
-        if name in ("DefaultLimitNOFILE", "DefaultLimitCORE"):
-            found[f"systemd {name}"] = {"value": value}
     return found, files

@@ -1,4 +1,4 @@
-"""Mounted file systems."""
+"""Mounted file systems, and swap."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ if TYPE_CHECKING:
 
     from devvm.parity.collect.interface import Found, Items, Run, Wanted
 
-AREAS = ("mount",)
+AREAS = ("mount", "api-mount", "swap")
 
-#: Mounted by the kernel and systemd on every machine, for a session, or by a container's host.
-_FOREIGN = re.compile(
-    r"/(dev|proc|sys)(/.*)?|/run/(user|credentials|host|lock|systemd|docker)(/.*)?"
-)
+#: Mounted by the kernel and systemd on every machine, as interfaces to them.
+_API = re.compile(r"/(dev|proc|sys)(/.*)?|/run/lock")
+#: Those that a container has for itself. The others are its host's, or as its manager wants them.
+_CONTAINERS = ("/dev/shm", "/proc", "/run/lock")  # noqa: S108 (looked for)
+#: Mounted for a session, a service or a container, or as soon as somebody looks there.
+_PASSING = re.compile(r"/run/(user|credentials|host|systemd|docker)(/.*)?|/sys/kernel/debug/.*")
+_ON_DEMAND = ("autofs", "binfmt_misc")  # types
 _BEFORE = ("ro", "rw")
 #: Options that depend on the machine: its size, its IDs, its kernel.
 _SIZES = re.compile(
@@ -26,17 +29,35 @@ _SIZES = re.compile(
 
 
 def collect(wanted: Wanted, run: Run) -> Found:
-    """By mount point: `type`, `options` (without sizes), and `root` for a bind mount."""
+    """By mount point: `type`, `options` (without sizes), and `root` for a bind mount.
+
+    `api-mount` has those of the kernel and systemd (`/proc`, `/dev/shm`), `mount` all others.
+    `swap`, by file or device: `type`, `priority`. A container has its host's.
+    """
     container = common.is_container(run)
-    found: Items = {}
+    found: dict[str, Items] = {area: {} for area in AREAS}
+    found["swap"] |= {} if container else swaps((common.read("/proc/swaps") or b"").decode())
     for point, root, options, kind, _ in mounts():
-        if _FOREIGN.fullmatch(point) or (container and point == "/"):
+        area = "api-mount" if _API.fullmatch(point) else "mount"
+        api = area == "api-mount"
+        hosts_own = point not in _CONTAINERS if api else point == "/"
+        passing = _PASSING.fullmatch(point) or (api and kind in _ON_DEMAND)
+        if passing or (container and hosts_own):
             continue
         kept = sorted(option for option in options if not _SIZES.fullmatch(option))
-        found[point] = {"type": kind, "options": kept}
+        found[area][point] = {"type": kind, "options": kept}
         if root != "/":
-            found[point]["root"] = root
-    return {"mount": found}
+            found[area][point]["root"] = root
+    return found
+
+
+def swaps(text: str) -> Items:
+    """What /proc/swaps lists."""
+    found: Items = {}
+    for line in text.splitlines()[1:]:
+        path, kind, *_, priority = line.split()
+        found[_unescape(path)] = {"type": kind, "priority": priority}
+    return found
 
 
 def mounts() -> Iterator[tuple[str, str, set[str], str, str]]:

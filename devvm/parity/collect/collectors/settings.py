@@ -101,12 +101,13 @@ def _fact(name: str, value: str | Facts) -> Facts:
 
 def _mariadb(run: Run) -> dict[str, str | Facts]:
     own = f"{socket.gethostname().partition('.')[0]}."  # log files are named after the machine
+    variables, accounts = common.ask_mariadb(run, "SHOW GLOBAL VARIABLES", _ACCOUNTS)
     found: dict[str, str | Facts] = {
         name: f"{{host}}.{value[len(own) :]}" if value.startswith(own) else value
-        for name, value in _query(run, "SHOW GLOBAL VARIABLES")
+        for name, value in variables
         if not any(fnmatch.fnmatchcase(name, pattern) for pattern in VOLATILE)
     }
-    for account, plugin, access, locked, databases in _query(run, _ACCOUNTS):
+    for account, plugin, access, locked, databases in accounts:
         found[f"account {account}"] = {
             "access": access,
             "databases": sorted(filter(None, databases.split(" "))),
@@ -129,14 +130,6 @@ FROM mysql.global_priv g
 """
 
 
-def _query(run: Run, query: str) -> list[list[str]]:
-    client = ["mariadb", "--no-defaults", "--protocol=socket", "--user=root"]
-    code, out, err = run([*client, "--batch", "--skip-column-names", "--execute", query])
-    if code:
-        raise RuntimeError(err.strip())
-    return [line.split("\t") for line in out.splitlines()]
-
-
 #: Where each variable's value comes from, and whether it is the compiled-in default.
 _VALUES = """
 SELECT LOWER(variable_name), global_value_origin, global_value <=> default_value
@@ -154,12 +147,9 @@ def _own_of_mariadb(run: Run) -> dict[str, list[str]]:
 
     `compiled`: the unset variables that have their compiled-in default.
     """
-    plugins = [name for (name,) in _query(run, _PLUGINS)]
-    values = [
-        row
-        for row in _query(run, _VALUES)
-        if not row[0].startswith(tuple(f"{p}_" for p in plugins))
-    ]
+    names, rows = common.ask_mariadb(run, _PLUGINS, _VALUES)
+    plugins = [name for (name,) in names]
+    values = [row for row in rows if not row[0].startswith(tuple(f"{p}_" for p in plugins))]
     return {
         "unset": [name for name, origin, _ in values if origin in ("COMPILE-TIME", "AUTO")],
         "compiled": [n for n, origin, same in values if origin == "COMPILE-TIME" and same == "1"],

@@ -6,6 +6,7 @@ mypy checks the modules below against the protocols; the tests check that none i
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -17,7 +18,10 @@ from devvm.parity.collect.collectors import (
     application,
     certificates,
     files,
+    firewall,
     kernel,
+    manager,
+    modules,
     mounts,
     offers,
     packages,
@@ -29,6 +33,7 @@ from devvm.parity.collect.collectors import (
 )
 from devvm.parity.collect.interface import Collector, Probe, Run
 from devvm.parity.collect.probes import certificate, commands, configs, facts, http, moved
+from devvm.system import assets
 
 COLLECT = Path(observe.__file__).parent
 RUN: Run = inside.run
@@ -37,7 +42,10 @@ COLLECTORS: Mapping[str, Collector] = {
     "application": application,
     "certificates": certificates,
     "files": files,
+    "firewall": firewall,
     "kernel": kernel,
+    "manager": manager,
+    "modules": modules,
     "mounts": mounts,
     "offers": offers,
     "packages": packages,
@@ -83,6 +91,14 @@ def test_every_collector_and_probe_is_held_against_its_protocol() -> None:
 def test_areas_have_one_collector_each() -> None:
     areas = [area for collector in COLLECTORS.values() for area in collector.AREAS]
     assert len(areas) == len(set(areas))
+
+
+def test_every_area_is_in_the_table_of_the_docs() -> None:
+    docs = (assets.parity_suite().parents[1] / "docs" / "parity.md").read_text(encoding="utf-8")
+    table = docs.partition("| area | an item |")[2].partition("\n\n")[0]
+    areas = {area for collector in COLLECTORS.values() for area in collector.AREAS}
+    first = [line.split(" | ")[0] for line in table.splitlines()[2:]]
+    assert {name for cell in first for name in re.findall("`(.*?)`", cell)} == areas
 
 
 def test_what_runs_in_a_guest_loads_where_devvm_is_not_and_imports_nothing_dear() -> None:
