@@ -55,6 +55,46 @@ SETTINGS = (
         "CREATE USER drift@'%'; GRANT ALL ON *.* TO drift@'%'",
         "DROP USER drift@'%'",
         "setting/mariadb/account drift@%",
+        "database/mariadb/account drift@%",
+    ),
+    sql(
+        "mariadb-account-without-a-password",
+        "UPDATE mysql.global_priv SET priv = JSON_SET(priv, '$.authentication_string', '')"
+        " WHERE user = 'mysql'",
+        "UPDATE mysql.global_priv SET priv = JSON_SET(priv, '$.authentication_string', 'invalid')"
+        " WHERE user = 'mysql'",
+        "database/mariadb/account mysql@localhost",
+    ),
+    sql(
+        "mariadb-account-may-read-a-table",
+        "GRANT SELECT ON about.people TO prometheus@localhost",
+        "REVOKE SELECT ON about.people FROM prometheus@localhost",
+        "database/mariadb/rights of prometheus@localhost",
+    ),
+    sql(
+        "table-among-the-servers-own",
+        "CREATE TABLE mysql.drift (a INT)",
+        "DROP TABLE mysql.drift",
+        "database/mariadb/tables mysql",
+    ),
+    sql(
+        "routine-among-the-servers-own",
+        "CREATE PROCEDURE sys.drift() SELECT 1",
+        "DROP PROCEDURE sys.drift",
+        "database/mariadb/routines sys",
+    ),
+    sql(
+        "job-of-the-database-server",
+        "CREATE EVENT mysql.drift ON SCHEDULE EVERY 1 YEAR DO DELETE FROM mysql.drift",
+        "DROP EVENT mysql.drift",
+        "database/mariadb/events mysql",
+    ),
+    sql(
+        "plugin-of-the-database-server",
+        "INSTALL SONAME 'auth_ed25519'",
+        "UNINSTALL SONAME 'auth_ed25519'",
+        "database/mariadb/plugins",
+        "database/mariadb/plugins at start",
     ),
     redis("redis-evicts-jobs", "maxmemory-policy", "allkeys-lru", "noeviction"),
     redis("redis-does-not-keep-jobs", "appendonly", "no", "yes"),

@@ -28,7 +28,8 @@ RUNNING = (
         "systemctl stop mariadb; systemctl restart memcached",  # memcached has the list of people
         "systemctl start mariadb",
         (
-            "unit/mariadb.service", "socket/tcp/3306", "setting/mariadb/*", "application/schema",
+            "unit/mariadb.service", "socket/tcp/3306", "setting/mariadb/*", "database/mariadb/*",
+            "application/schema",
             "site/healthz/database", "site/healthz/schema", "http/home/status", "http/people/*",
             "metrics/mysqld/*",
         ),

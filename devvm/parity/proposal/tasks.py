@@ -26,6 +26,7 @@ _VERBS = {
     "application": ("application", "deploy", "remove"),
     "certificate": ("certificate authority", "trust", "no longer trust"),
     "cron": ("cron jobs of", "add", "remove"),
+    "database": ("database item", "add", "remove"),
     "firewall": ("firewall table", "add", "remove"),
     "limit": ("limit", "set", "no longer set"),
     "loaded-module": ("kernel module", "load", "no longer load"),

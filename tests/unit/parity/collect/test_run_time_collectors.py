@@ -1,8 +1,9 @@
-"""Collectors of what was changed at run time: in files of the kernel, in systemd."""
+"""Collectors of what was changed at run time: in files of the kernel, in systemd, in MariaDB."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from devvm.parity.collect import inside
 from devvm.parity.collect.collectors import (
     common,
+    database,
     firewall,
     manager,
     modules,
@@ -238,6 +240,61 @@ def test_the_old_firewall():
 
 # MariaDB
 
+ROOT = {
+    "access": 1, "plugin": "mysql_native_password", "authentication_string": "invalid",
+    "auth_or": [{}, {"plugin": "unix_socket"}], "password_last_changed": 7,
+}  # fmt: skip
+
+
+def account(**properties):
+    return database._account(properties)
+
+
+def test_an_account_is_told_by_how_it_logs_in_and_never_by_its_password():
+    native = {"plugin": "mysql_native_password"}
+    assert account(**ROOT) == {"login": ["mysql_native_password, no password fits", "unix_socket"]}
+    assert account(**native, authentication_string="")["login"] == [
+        "mysql_native_password, no password"
+    ]
+    hashed = account(**native, authentication_string="*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19")
+    assert hashed == {"login": ["mysql_native_password, password"]}
+    assert account(plugin="unix_socket", ssl_type=1, is_role=True) == {
+        "login": ["unix_socket"], "ssl_type": "1", "is_role": "True",
+    }  # fmt: skip
+
+
+def answers(monkeypatch, *rows):
+    monkeypatch.setattr(database, "_SERVER", os.devnull)
+    text = "\n--- end of an answer\n".join(["\n".join(one) for one in rows])
+    return lambda argv: (0, f"{text}\n--- end of an answer\n", "")
+
+
+def test_what_mariadb_keeps_about_itself(monkeypatch):
+    escaped = json.dumps({**ROOT, "x": '"'}).replace("\\", "\\\\")
+    run = answers(
+        monkeypatch,
+        [f"root@localhost\t{escaped}"],
+        ["tables mysql\tdb\ttable", "tables sys\tversion\ttable"],
+        ["routines sys\tps\tprocedure, 01"],
+        [],
+    )
+    found = database.collect({}, run)["database"]
+    assert set(found) == {
+        "mariadb/account root@localhost", "mariadb/tables mysql", "mariadb/tables sys",
+        "mariadb/routines sys",
+    }  # fmt: skip
+    assert found["mariadb/tables mysql"] == {"db": "table"}
+    assert found["mariadb/routines sys"] == {"ps": "procedure, 01"}
+    moved = database.collect({"moved": ["mariadb-server"]}, run)["database"]
+    assert moved["mariadb/routines sys"] == {"ps": None}, "a newer server's may be another"
+
+
+def test_mariadb_that_does_not_answer_is_an_error_of_its_items_only(monkeypatch):
+    monkeypatch.setattr(database, "_SERVER", os.devnull)
+    found = database.collect({}, lambda argv: (1, "", "ERROR 2002: no socket\n"))
+    assert found["database"] == {}
+    assert found["errors"] == {"database/mariadb/": "mariadb: ERROR 2002: no socket"}
+
 
 def test_answers_of_mariadb_are_told_apart():
     out = "a\t1\n--- end of an answer\n--- end of an answer\nb\t\n--- end of an answer\n"
@@ -248,7 +305,7 @@ def test_answers_of_mariadb_are_told_apart():
 # All of them, on this machine
 
 
-@pytest.mark.parametrize("name", ["mounts", "modules", "manager"])
+@pytest.mark.parametrize("name", ["mounts", "modules", "manager", "database"])
 def test_they_run_on_this_machine(name):
     found = collect(name)
     areas = {area: found[area] for area in sys.modules[f"{common.__package__}.{name}"].AREAS}
