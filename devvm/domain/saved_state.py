@@ -77,7 +77,6 @@ class DomainChange:
         facts: Its metadata: a VM's or a saved state's.
         read_only: Whether to make its disks read-only, so that starting it by hand does no harm.
         oem_string: The SMBIOS string that systemd reads as a credential.
-        generation_id: A UUID that tells the guest's kernel, when it changes, that it is a copy.
     """
 
     name: str | None = None
@@ -88,4 +87,3 @@ class DomainChange:
     facts: Metadata | SavedState | None = None
     read_only: bool = False
     oem_string: str | None = None
-    generation_id: str | None = None

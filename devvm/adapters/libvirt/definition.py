@@ -49,8 +49,6 @@ def changed(xml: str, change: DomainChange) -> str:
         _change_disk(disk, change)
     if change.facts is not None:
         _set_facts(domain, change.facts)
-    if change.generation_id is not None:
-        _child(domain, "genid").text = change.generation_id
     if change.oem_string is not None:
         _set_oem_string(domain, change.oem_string)
     return ET.tostring(domain, encoding="unicode")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
-from dataclasses import replace
 from pathlib import Path
 
 import libvirt
@@ -63,8 +61,7 @@ class Memory:
             OperationError: it could not be restored; the domain is off.
         """
         start = self._start(path)
-        another = replace(change, generation_id=str(uuid.uuid4()))
-        xml = definition.changed(definition.at_rest(start.xml), another)
+        xml = definition.changed(definition.at_rest(start.xml), change)
         self._volumes.write_start(path, save_file.changed(start, xml))
         with translated(f"{change.name} can't be restored from {path.name}"):
             self._connection.get().restoreFlags(str(path), None, libvirt.VIR_DOMAIN_SAVE_RUNNING)

@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 
 from devvm.domain.disk import MEMORY, ROOT, DomainDisk
 from devvm.domain.errors import OperationError
-from devvm.domain.saved_state import DomainChange, Purpose, SavedState
+from devvm.domain.saved_state import Purpose, SavedState
 from devvm.domain.vm import Vm
 from devvm.operations.core import naming
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
-from devvm.operations.provision import provision, thaw
+from devvm.operations.guest import ssh
+from devvm.operations.provision import thaw
 from devvm.operations.storage import warm_boxes
-from devvm.operations.transaction import transaction
 
 #: Seconds for a guest to finish booting and to stop its services.
 _TIMEOUT = 600
@@ -32,17 +32,13 @@ def freeze(machine: Machine, run: Run) -> SavedState:
     """
     services, vm = machine.services, machine.require()
     token = (machine.journal() or {})["token"]
-    with run.phase("restart", "Restarting the VM as one that can be copied"):
-        # The guest's kernel only watches the generation ID if it has one when it boots.
-        provision.power_off(services, vm, timeout=transaction.STOP_TIMEOUT)
-        definition = services.domains.definition(vm.fqdn)
-        services.domains.define(definition, DomainChange(generation_id=str(uuid.uuid4())))
-        services.domains.start(machine.require())
+    with run.phase("save", "Saving the memory of the VM"):
+        run.detail("stopping its services")
+        ssh.disconnect(machine)
         code, said = services.domains.run(vm.fqdn, [thaw.PROGRAM, "freeze"], timeout=_TIMEOUT)
         if code:
             lines = said.strip().splitlines() or [f"exit code {code}"]
             raise OperationError(f"{thaw.PROGRAM} failed in {machine}", details=lines[-1])
-    with run.phase("save", "Saving the memory of the VM"):
         older = warm_boxes.of(services, vm.known.release)
         memory = services.memory.save(vm.fqdn, naming.volume_of(vm.fqdn, MEMORY, token))
         root = next(disk for disk in services.disks.of(vm.fqdn) if disk.role == ROOT)

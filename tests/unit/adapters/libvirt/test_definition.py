@@ -140,10 +140,3 @@ def test_at_rest_a_definition_has_nothing_of_the_run_it_is_from():
     channel = domain.find("devices/channel")
     assert [child.tag for child in channel] == ["target"]
     assert definition.disks(domain) == definition.disks_in(XML)
-
-
-def test_a_copy_gets_a_generation_of_its_own():
-    first = definition.changed(XML, DomainChange(generation_id="one"))
-    second = definition.changed(first, DomainChange(generation_id="two"))
-    assert [e.text for e in ET.fromstring(second).iterfind("genid")] == ["two"]
-    assert ET.fromstring(definition.changed(XML, DomainChange())).find("genid") is None

@@ -60,7 +60,6 @@ def test_phases_are_those_of_the_documentation(world):
         "disks",
         "boot",
         "verify",
-        "restart",
         "save",
         "register",
     ]
