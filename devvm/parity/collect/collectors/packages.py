@@ -60,7 +60,7 @@ def _changed(run: Run) -> dict[str, list[str]]:
     Hashing every file would take too long. So only those are hashed that may have been changed, by
     their times; these are few.
     """
-    lists = {
+    lists = {  # dpkg writes it when it installs a package
         name[: -len(".list")]: os.stat(f"{_INFO}/{name}")
         for name in os.listdir(_INFO)
         if name.endswith(".list")
@@ -70,6 +70,7 @@ def _changed(run: Run) -> dict[str, list[str]]:
     newer = ["-newer", f"{_INFO}/{oldest}.list", "-printf", "newer %C@ %p\\n"]
     _, out, _ = run([*argv, "(", *newer, "-o", "-printf", "older %C@ %p\\n", ")"])
     times = {path: (age, float(time)) for age, time, path in _TIMES.findall(out)}
+    copied = _COPIED.search(out) is not None
     # Packages may list a file with or without usr/, which are the same folders.
     listed = {path[1:]: path for path in times}
     listed |= {path.removeprefix("/usr/"): path for path in times}
@@ -84,7 +85,7 @@ def _changed(run: Run) -> dict[str, list[str]]:
                 # Files in `VENDOR` are items of their own.
                 if file and os.path.dirname(file) not in common.VENDOR:
                     age, time = times[file]
-                    suspect = age == "newer" or not (installed and _is_left(time, installed))
+                    suspect = copied or age == "newer" or not _fits(time, installed)
                     package = name[: -len(".md5sums")].partition(":")[0]
                     if suspect and (state := _state(file, line[_MD5])):
                         found.setdefault(package, []).append((file, state))
@@ -101,22 +102,19 @@ def _changed(run: Run) -> dict[str, list[str]]:
 #: A line of md5sums: the sum, two spaces, the path.
 _MD5, _PATH = slice(32), slice(34, None)
 #: What `find` prints: whether the file was written to after the first package was installed, its
-#: change time, and its path. Not if the change time is a whole second: such a file is as it was
-#: when the machine's disk was made. mke2fs writes whole seconds, and the kernel never does.
+#: change time, and its path. Nobody can set a change time, except with the clock, and then it has a
+#: fraction of a second. mke2fs writes whole seconds. So on a disk that it made, a file whose change
+#: time is a whole second was left alone since then, and any other may have been changed.
 _TIMES = re.compile(r"^(newer|older(?! \d+\.0+ )) (\d+\.\d{,6})\d* (.*)$", re.MULTILINE)
+_COPIED = re.compile(r"^older \d+\.0+ ", re.MULTILINE)
 #: Seconds between the change times of a file and of its package's list. dpkg writes the list just
 #: after the files, and may set their permissions then; a copy of a whole machine is not as quick.
 _BEFORE, _AFTER = 600.0, 60.0
 
 
-def _is_left(time: float, installed: os.stat_result) -> bool:
-    """Whether a file's change time shows that it was left alone since its package was installed.
-
-    Nobody can set a change time, except by setting the clock. That leaves fractions of a second,
-    which files on a disk made by mke2fs don't have.
-    """
-    copied = installed.st_ctime_ns % 1_000_000_000 == 0
-    return not copied and -_BEFORE <= time - installed.st_ctime <= _AFTER
+def _fits(time: float, installed: os.stat_result | None) -> bool:
+    """Whether a file was changed for the last time when its package was installed."""
+    return installed is not None and -_BEFORE <= time - installed.st_ctime <= _AFTER
 
 
 def _state(path: str, md5: str) -> str:

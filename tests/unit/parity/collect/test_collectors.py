@@ -219,32 +219,31 @@ MADE, LATER = 1_700_000_000.0, 1_760_000_000.25
 
 
 @pytest.mark.parametrize(
-    ("installed", "age", "changed", "suspect"),
+    ("copied", "age", "changed", "suspect"),
     [
-        pytest.param(MADE, "newer", MADE, True, id="written to since the disk was made"),
-        pytest.param(MADE, "older", MADE + 30, False, id="as on the disk when it was made"),
-        pytest.param(MADE, "older", LATER, True, id="its time was set back"),
-        pytest.param(MADE, "older", 0.5, True, id="the clock was set far back"),
-        pytest.param(MADE, "older", MADE + 0.25, True, id="the clock was set to that very time"),
-        pytest.param(LATER, "older", LATER - 5, False, id="installed on this machine"),
-        pytest.param(LATER, "newer", LATER - 5, True, id="its package brought a new time"),
-        pytest.param(LATER, "older", LATER + 90, True, id="changed after that"),
-        pytest.param(LATER, "older", 0.5, True, id="changed after that, with the clock set back"),
+        pytest.param(True, "newer", MADE, True, id="written to since its package was installed"),
+        pytest.param(True, "older", MADE + 30, False, id="as on the disk when it was made"),
+        pytest.param(True, "older", LATER, True, id="its time was set back, and its list touched"),
+        pytest.param(True, "older", 0.5, True, id="the clock was set far back"),
+        pytest.param(True, "older", MADE + 0.25, True, id="the clock was set to that very time"),
+        pytest.param(False, "older", LATER - 5, False, id="installed on this machine"),
+        pytest.param(False, "newer", LATER - 5, True, id="its package brought a new time"),
+        pytest.param(False, "older", LATER + 90, True, id="changed after that"),
+        pytest.param(False, "older", 0.5, True, id="changed after that, with the clock set back"),
     ],
 )
 def test_a_changed_program_is_found_by_its_change_time(
-    monkeypatch, tmp_path, installed, age, changed, suspect
+    monkeypatch, tmp_path, copied, age, changed, suspect
 ):
     """Whatever its other times say. Only what may have been changed is hashed."""
     (tmp_path / "tool.md5sums").write_text(f"{'0' * 32}  usr/bin/tool\n")
     (tmp_path / "tool.list").touch()
     monkeypatch.setattr(packages, "_INFO", str(tmp_path))
-    stat = types.SimpleNamespace(
-        st_mtime=1.0, st_ctime=installed, st_ctime_ns=int(installed * 1_000_000_000)
-    )
-    monkeypatch.setattr(os, "stat", lambda _: stat)
+    monkeypatch.setattr(os, "stat", lambda _: types.SimpleNamespace(st_mtime=1, st_ctime=LATER))
     monkeypatch.setattr(packages, "_is", lambda *_: False)
-    found = packages._changed(lambda _: (0, f"{age} {changed:.10f} /usr/bin/tool\n", ""))
+    others = f"older {MADE if copied else LATER:.10f} /usr/bin/other\n"
+    out = f"{others}{age} {changed:.10f} /usr/bin/tool\n"
+    found = packages._changed(lambda _: (0, out, ""))
     assert found == ({"tool": ["/usr/bin/tool"]} if suspect else {})
 
 
