@@ -12,6 +12,9 @@ import libvirt
 from devvm.adapters.libvirt.network import leases
 from devvm.config import Config
 
+#: Seconds until a server that took a connection says who it is. To try again sooner would only keep
+#: an emulated one busy.
+_PATIENCE = 5.0
 #: Bytes of a small answer.
 _ENOUGH = 65536
 
@@ -20,6 +23,7 @@ def ssh(address: str, port: int, timeout: float) -> bool:
     """Whether an SSH server says who it is."""
     try:
         with socket.create_connection((address, port), timeout=timeout) as connection:
+            connection.settimeout(_PATIENCE)
             return connection.recv(4) == b"SSH-"
     except OSError:
         return False

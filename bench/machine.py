@@ -28,7 +28,7 @@ def describe(config: Config) -> dict[str, str]:
         "processor": _value(Path("/proc/cpuinfo"), "model name"),
         "memory": f"{int(_value(Path('/proc/meminfo'), 'MemTotal').split()[0]) / 1024**2:.0f} GiB",
         "system": platform.freedesktop_os_release()["PRETTY_NAME"],
-        "kernel": platform.release(),
+        "kernel": platform.release().partition("-")[0],
         "driver": f"{driver.value} ({why})",
         "QEMU": _version(connection.getVersion()),
         "libvirt": _version(connection.getLibVersion()),

@@ -249,9 +249,10 @@ def kept_states(services: Services, busy: set[str]) -> Iterator[Finding]:
                 kind="kept",
                 subject=name,
                 problem=f"missing from the {what}: {', '.join(lost)}",
-                advice=f"devvm trash empty {kept.id}"
-                if kept.purpose is Purpose.TRASH
-                else f"devvm snapshot delete {name} {kept.label}",
+                advice={
+                    Purpose.TRASH: f"devvm trash empty {kept.id}",
+                    Purpose.WARM: f"devvm box warm {kept.vm.release}",
+                }.get(kept.purpose, f"devvm snapshot delete {name} {kept.label}"),
             )
 
 

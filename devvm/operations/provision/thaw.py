@@ -50,6 +50,13 @@ def usable(
     warm = warm_boxes.find(services, release)
     if warm is None:
         return None
+    lost = [disk.path.name for disk in warm.disks if not services.volumes.exists(disk.path.name)]
+    if lost:
+        run.note(
+            f"The VM boots: the warm box has lost {', '.join(lost)}; to make another: devvm box "
+            f"warm {release}"
+        )
+        return None
     if disks != {ROOT, DATA}:
         run.note("The VM boots: it has other disks than the warm box")
         return None
@@ -85,8 +92,13 @@ def start_new(
     services = machine.services
     root = put_root(machine, warm, token)
     change = replace(change, disks={**change.disks, **root})
-    services.domains.define(services.memory.definition(warm_boxes.memory_of(warm)), change)
-    target = start(machine, warm, run)
+    try:
+        services.domains.define(services.memory.definition(warm_boxes.memory_of(warm)), change)
+    except DevvmError as error:
+        _say_that_it_boots(error, run)
+        target = None
+    else:
+        target = start(machine, warm, run)
     if target is None:
         services.domains.remove(machine.fqdn)
         saved_states.release(services, root.values())
@@ -110,10 +122,14 @@ def start(machine: Machine, warm: SavedState, run: Run) -> Target | None:
         with run.phase("restore", "Restoring the VM from its warm box"):
             return _restore(machine, warm, run)
     except DevvmError as error:
-        reason = error.details or error.brief
-        run.note(f"The VM boots: it could not be restored from its warm box ({reason})")
+        _say_that_it_boots(error, run)
         machine.services.domains.shutdown(machine.require(), timeout=0, force=True)
         return None
+
+
+def _say_that_it_boots(error: DevvmError, run: Run) -> None:
+    reason = error.details or error.brief
+    run.note(f"The VM boots: it could not be restored from its warm box ({reason})")
 
 
 def _restore(machine: Machine, warm: SavedState, run: Run) -> Target:

@@ -146,6 +146,31 @@ def test_if_it_can_not_be_restored_the_vm_boots(world, act, broken):
     assert world.host.chain(world.vm().root)[1].name.startswith("box-")
 
 
+@pytest.mark.parametrize("act", [make, do_rebuild])
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda host, memory, _: host.volumes.pop(memory), "has lost"),
+        (lambda host, _, root: host.volumes.pop(root), "has lost"),
+        (lambda host, memory, _: setattr(host.volumes[memory], "saved", None), "could not be"),
+    ],
+)
+def test_a_damaged_one_is_not_used_and_doctor_says_what_to_type(world, act, harm, said):
+    if act is do_rebuild:
+        world.create()
+    made = warm(world)
+    harm(world.host, warm_boxes.memory_of(made).name, warm_boxes.root_of(made).name)
+    act(world)
+    assert world.vm().metadata.ready
+    assert "boot" in world.reporter.phases
+    assert any(said in note for note in world.reporter.notes)
+    assert world.unused() == []
+    found = [one.advice for one in doctor.examine(world.services).findings]
+    assert found == ([f"devvm box warm {RELEASE}"] if said == "has lost" else [])
+    warm(world)
+    assert doctor.examine(world.services).findings == ()
+
+
 @pytest.mark.parametrize("failure", [Killed(), OperationError("broken"), KeyboardInterrupt()])
 def test_a_create_that_ends_at_any_step_leaves_nothing_and_can_be_typed_again(tmp_path, failure):
     first = World(tmp_path / "first")
