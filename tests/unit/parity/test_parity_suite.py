@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 import time
 import types
@@ -257,6 +258,32 @@ def test_hashes_over_secrets_are_sealed_with_the_key_or_left_out():
     ]
     assert sealed[0] == sealed[1] != sealed[2]
     assert "ab" not in sealed
+
+
+@pytest.mark.parametrize("age", [0, 3600])
+def test_a_vm_that_was_just_restored_is_looked_at_when_it_has_started(monkeypatch, tmp_path, age):
+    """Of a VM that was restored an hour ago, nothing is awaited; nor what else is started."""
+    restored = tmp_path / "restored"
+    restored.write_text("db.service\nsite.service")
+    now = time.time()
+    os.utime(restored, (now - age, now - age))
+    queues = ["7 db.service start running\n8 site.service start waiting\n",
+              "8 site.service start running\n", "9 backup.service start running\n"]  # fmt: skip
+    asked = []
+
+    def run(argv, timeout=0.0):
+        asked.append(argv[1])
+        return 0, "running\n" if argv[1] == "is-system-running" else queues.pop(0), ""
+
+    monkeypatch.setattr(inside, "RESTORED", str(restored))
+    monkeypatch.setattr(inside, "run", run)
+    assert inside.wait_for_boot() == "running"
+    assert asked == ["is-system-running"] + ["list-jobs"] * (0 if age else 3)
+
+
+def test_a_machine_that_was_not_restored_is_not_awaited(monkeypatch, tmp_path):
+    monkeypatch.setattr(inside, "RESTORED", str(tmp_path / "nothing"))
+    assert inside.just_started() == set()
 
 
 def test_bad_commands_give_codes_instead_of_exceptions():
