@@ -144,15 +144,22 @@ class State:
     def lock(self, name: str, command: str) -> Iterator[None]:
         """Hold the lock of a VM (or `box-RELEASE`, `network`) while changing it.
 
-        The kernel releases the lock when its holder dies, so a dead holder never blocks anyone.
+        The kernel releases the lock when its holder dies, so a dead holder never blocks anyone. The
+        file of a VM that is gone by then is deleted.
 
         Raises:
             LockedError: another process holds it. The error says who, since when, doing what.
         """
-        descriptor = _open_lock(self.locks / f"{name}.lock")
+        path = self.locks / f"{name}.lock"
+        descriptor = _open_lock(path)
         try:
-            if not _taken(descriptor):
-                raise _locked(name, os.read(descriptor, 4096))
+            while True:
+                if not _taken(descriptor):
+                    raise _locked(name, os.read(descriptor, 4096))
+                if _is_at(descriptor, path):
+                    break
+                os.close(descriptor)  # its last holder has deleted it
+                descriptor = _open_lock(path)
             holder = {
                 "pid": os.getpid(),
                 "user": getpass.getuser(),
@@ -162,7 +169,11 @@ class State:
             with suppress(OSError):  # no space left: the lock is held anyway
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, json.dumps(holder).encode(), 0)
-            yield
+            try:
+                yield
+            finally:
+                if not self.vm(name).exists():
+                    path.unlink(missing_ok=True)
         finally:
             os.close(descriptor)
 
@@ -270,7 +281,10 @@ class State:
 
     def holder(self, name: str) -> str | None:
         """A sentence that says who holds a VM's lock; None if nobody does."""
-        descriptor = _open_lock(self.locks / f"{name}.lock")
+        path = self.locks / f"{name}.lock"
+        if not path.exists():  # to open it would make it
+            return None
+        descriptor = _open_lock(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -321,6 +335,14 @@ def _taken(descriptor: int) -> bool:
             time.sleep(_LOOKING / 10)
         else:
             return True
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file is the one at a path."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _read(path: Path, *keys: str, mend: str) -> dict[str, Any] | None:

@@ -110,6 +110,49 @@ def test_a_killed_holder_blocks_nobody(state):
         pass
 
 
+def test_the_lock_of_a_vm_that_is_gone_is_deleted(state):
+    state.vm("dev1").mkdir()
+    with state.lock("dev1", "create"):
+        assert "create" in state.holder("dev1")
+    assert [path.name for path in state.locks.iterdir()] == ["dev1.lock"]
+    with state.lock("dev1", "destroy"):
+        state.forget("dev1")
+    assert list(state.locks.iterdir()) == []
+    assert state.holder("dev1") is None
+    assert list(state.locks.iterdir()) == [], "to look at a lock makes none"
+
+
+def _take_turns(root, turns, errors):
+    state, inside = State(root), root / "inside"
+    while turns.value > 0:
+        try:
+            with state.lock("dev1", "x"):  # deleted at the end of each turn
+                try:
+                    inside.touch(exist_ok=False)
+                except FileExistsError:
+                    errors.value += 1
+                turns.value -= 1
+                inside.unlink(missing_ok=True)
+        except LockedError:
+            pass
+
+
+def test_a_lock_that_is_deleted_again_and_again_has_one_holder(state):
+    context = multiprocessing.get_context("fork")
+    turns, errors = context.Value("i", 1500), context.Value("i", 0)
+    workers = [
+        context.Process(target=_take_turns, args=(state.root, turns, errors)) for _ in range(4)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+        assert worker.exitcode == 0
+    assert errors.value == 0
+    assert turns.value <= 0
+    assert list(state.locks.iterdir()) == []
+
+
 def test_a_journal_is_there_until_it_is_closed(state):
     assert state.journal("dev1") is None
     state.open_journal("dev1", "create", {"uuid": "u"})
