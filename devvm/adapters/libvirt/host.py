@@ -79,9 +79,7 @@ class Host:
         version = f"QEMU {number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
         if not text:
             return version
-        processor = ET.fromstring(text).find("host/cpu")  # noqa: S314 - libvirt's own answer
-        found = b"" if processor is None else ET.tostring(processor)
-        return f"{version} with KVM on the processor {hashlib.sha256(found).hexdigest()[:8]}"
+        return f"{version} with KVM on {_processor(text)}"
 
     def memory_mib(self) -> tuple[int, int]:
         """The host's memory: total, and available to a new VM (caches count as free)."""
@@ -96,3 +94,14 @@ class Host:
                 return total, total
         free = stats["free"] + stats.get("buffers", 0) + stats.get("cached", 0)
         return stats["total"] // 1024, free // 1024
+
+
+def _processor(capabilities: str) -> str:
+    """The host's processor: its model, and a hash over the features that guests may use."""
+    found = ET.fromstring(capabilities).find("host/cpu")  # noqa: S314 - libvirt's own answer
+    if found is None:
+        return "an unknown processor"
+    # Not the frequency of its clock, which is measured anew at each boot of the host.
+    features = sorted(feature.get("name", "") for feature in found.iterfind("feature"))
+    digest = hashlib.sha256(" ".join(features).encode()).hexdigest()[:8]
+    return f"{found.findtext('model', 'an unknown processor')} ({digest})"
