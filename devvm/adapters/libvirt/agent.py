@@ -18,6 +18,8 @@ from devvm.domain.errors import OperationError
 _TIMEOUT = 20
 #: Seconds; a guest that was just restored answers one of a few.
 _PING_TIMEOUT = 2
+#: Seconds in which the agent of a guest that was just started or restored must answer.
+_START = 90
 #: Seconds between two looks at a program that runs; the guest logs each.
 _POLL = 0.3
 
@@ -28,13 +30,14 @@ def run(domain: libvirt.virDomain, argv: Sequence[str], *, timeout: float) -> tu
     Waits for the agent: that of a guest that was just restored answers a moment later.
 
     Raises:
-        OperationError: the agent doesn't answer, or the program doesn't end, within `timeout`
+        OperationError: the agent doesn't answer, or the program doesn't end within `timeout`
             seconds.
     """
     program, *arguments = argv
     deadline = time.monotonic() + timeout
+    answers = min(deadline, time.monotonic() + _START)
     while _ask(domain, "guest-ping", {}, timeout=_PING_TIMEOUT) is None:
-        _wait(domain, deadline, f"answer, to run {program}")
+        _wait(domain, answers, f"answer, to run {program}")
     with translated(f"{program} can't be run in {domain.name()}"):
         given = {"path": program, "arg": arguments, "capture-output": True}
         begun = _demand(domain, "guest-exec", given)

@@ -18,8 +18,6 @@ from devvm.ports.services import Services
 
 #: In a box; makes the machine itself when it is restored.
 PROGRAM = "/usr/lib/devvm/warm"
-#: Seconds; the first seed of a data disk is part of it.
-_TIMEOUT = 120
 
 
 def usable(
@@ -152,7 +150,8 @@ def _restore(machine: Machine, warm: SavedState, run: Run) -> Target:
             services.disks.resize(vm, DATA, disk.size_bytes)
     run.detail("making it a machine of its own")
     argv = [PROGRAM, "thaw", f"{time.time():.3f}", vm.mac, machine.name, key]
-    code, said = services.domains.run(vm.fqdn, argv, timeout=_TIMEOUT)
+    timeout = services.config.vm.boot_timeout_seconds  # a large disk may have to be checked
+    code, said = services.domains.run(vm.fqdn, argv, timeout=timeout)
     if code:
         lines = said.strip().splitlines() or [f"exit code {code}"]
         raise OperationError(f"{PROGRAM} failed in {machine}", details=lines[-1])
