@@ -73,20 +73,33 @@ class Command:
 
     def ended(self, seconds):
         """Wait up to this many seconds; return whether it has ended."""
-        self._process.join(seconds)
-        return self._process.exitcode is not None
+        deadline = time.monotonic() + seconds
+        while self._exit_code() is None:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        return True
 
     def finish(self, timeout=120):
         """Wait for it to end; kill it if it hangs."""
         hangs = not self.ended(timeout)
         if hangs:
             os.killpg(self.pid, signal.SIGKILL)
-            self._process.join()
-        output, code = Path(self._file).read_text(), self._process.exitcode
+            self.ended(timeout)
+        output, code = Path(self._file).read_text(), self._exit_code()
         Path(self._file).unlink()
         with _CHILDREN:
             self._process.close()
         return Done(code, f"{output}\n(no end after {timeout} s)" if hangs else output)
+
+    def _exit_code(self):
+        """Its exit code; None while it runs.
+
+        To start a process, multiprocessing looks after all others. If two threads look at one at
+        the same time, one of them reads nothing, and takes that for the exit code 255.
+        """
+        with _CHILDREN:
+            return self._process.exitcode
 
 
 @dataclass(frozen=True)
