@@ -47,6 +47,7 @@ _ELSEWHERE = {
     "devvm release lock --check": "tests/vm/test_rollout.py::releases",
     "devvm release lock --release 2026.11.23-1a2b3c4d5e6f": "tests/container/test_package_lock.py",
     "devvm box warm": "tests/vm/test_warm.py::test_it_can_be_made_again_under_vms",
+    "devvm box warm RELEASE": "tests/vm/test_warm.py::test_it_can_be_made_again_under_vms",
     "devvm box build --newest": "tests/vm/test_rollout.py::releases",
     # each would build a box from what the mirror has
     "devvm box build --release 2026.11.23-1a2b3c4d5e6f": "tests/unit/cli/test_package_lock.py",
