@@ -144,7 +144,7 @@ def _show_box(session: Session, golden: Box, warm: SavedState | None) -> None:
         ("Vagrant", golden.vagrant_name),
         (
             "Warm",
-            f"for {warm.fits}" if warm else f"no; to make it so: devvm box warm {golden.release}",
+            f"for {warm.fits}" if warm else f"no; to make one: devvm box warm {golden.release}",
         ),
     ]
     session.output.facts(golden.release, rows, good=golden.verified)
@@ -200,7 +200,7 @@ def warm(
         session.output.result(
             {"release": golden.release, "removed": done},
             lambda: session.output.line(
-                f"{golden.release} is not warm {'any more' if done else 'anyway'}"
+                f"{golden.release} has no warm box{' any more' if done else ''}"
             ),
         )
         return

@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from devvm.domain.disk import MEMORY, ROOT, DomainDisk
-from devvm.domain.errors import OperationError
 from devvm.domain.saved_state import Purpose, SavedState
 from devvm.domain.vm import Vm
 from devvm.operations.core import naming
@@ -16,9 +15,6 @@ from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
 from devvm.operations.provision import thaw
 from devvm.operations.storage import warm_boxes
-
-#: Seconds for a guest to finish booting and to stop its services.
-_TIMEOUT = 600
 
 
 def freeze(machine: Machine, run: Run) -> SavedState:
@@ -35,10 +31,7 @@ def freeze(machine: Machine, run: Run) -> SavedState:
     with run.phase("save", "Saving the memory of the VM"):
         run.detail("stopping its services")
         ssh.disconnect(machine)
-        code, said = services.domains.run(vm.fqdn, [thaw.PROGRAM, "freeze"], timeout=_TIMEOUT)
-        if code:
-            lines = said.strip().splitlines() or [f"exit code {code}"]
-            raise OperationError(f"{thaw.PROGRAM} failed in {machine}", details=lines[-1])
+        thaw.run_program(machine, "freeze")
         older = warm_boxes.of(services, vm.known.release)
         memory = services.memory.save(vm.fqdn, naming.volume_of(vm.fqdn, MEMORY, token))
         root = next(disk for disk in services.disks.of(vm.fqdn) if disk.role == ROOT)

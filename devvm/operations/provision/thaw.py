@@ -149,10 +149,19 @@ def _restore(machine: Machine, warm: SavedState, run: Run) -> Target:
         if disk.role == DATA:  # the guest knows the size of the one that it was saved with
             services.disks.resize(vm, DATA, disk.size_bytes)
     run.detail("making it a machine of its own")
-    argv = [PROGRAM, "thaw", f"{time.time():.3f}", vm.mac, machine.name, key]
-    timeout = services.config.vm.boot_timeout_seconds  # a large disk may have to be checked
-    code, said = services.domains.run(vm.fqdn, argv, timeout=timeout)
+    run_program(machine, "thaw", f"{time.time():.3f}", vm.mac, machine.name, key)
+    return ssh.wait(machine, run)
+
+
+def run_program(machine: Machine, *arguments: str) -> None:
+    """Run the box's program in a VM, for as long as a boot may take: it may check a large disk.
+
+    Raises:
+        OperationError: it failed, or the box has none.
+    """
+    services = machine.services
+    timeout = services.config.vm.boot_timeout_seconds
+    code, said = services.domains.run(machine.fqdn, [PROGRAM, *arguments], timeout=timeout)
     if code:
         lines = said.strip().splitlines() or [f"exit code {code}"]
         raise OperationError(f"{PROGRAM} failed in {machine}", details=lines[-1])
-    return ssh.wait(machine, run)

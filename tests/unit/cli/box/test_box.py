@@ -52,8 +52,8 @@ def test_box_warm_and_back(cli, world):
     assert "Warm       for QEMU 7.2" in cli("box", "show", RELEASE).stdout
     gone = cli("box", "warm", "--remove", "--json")
     assert gone.json == {"release": RELEASE, "removed": True}
-    assert cli("box", "warm", RELEASE, "--remove").stdout == f"{RELEASE} is not warm anyway\n"
-    assert f"no; to make it so: devvm box warm {RELEASE}" in cli("box", "show", RELEASE).stdout
+    assert cli("box", "warm", RELEASE, "--remove").stdout == f"{RELEASE} has no warm box\n"
+    assert f"no; to make one: devvm box warm {RELEASE}" in cli("box", "show", RELEASE).stdout
 
 
 def test_box_warm_of_one_that_does_not_pass(cli, world):
