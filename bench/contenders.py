@@ -10,7 +10,7 @@ from enum import StrEnum
 OTHER = "@other"
 
 FLOOR = "floor"
-CREATE_COLD, CREATE_WARM = "create-cold", "create-warm"
+CREATE_COLD, CREATE_WARM, CREATE_SPARE = "create-cold", "create-warm", "create-spare"
 REBUILD_COLD, REBUILD_WARM = "rebuild-cold", "rebuild-warm"
 VERIFY, STOP, START = "verify", "stop", "start"
 VERSION, LIST = "version", "list"
@@ -20,7 +20,7 @@ AT_ONCE = "at-once"
 #: Phases of the floor.
 SSH, SITE = "ssh", "site"
 #: The phases in which a VM starts.
-BOOT, RESTORE = "boot", "restore"
+BOOT, RESTORE, TAKE = "boot", "restore", "take"
 
 
 class Group(StrEnum):
@@ -51,6 +51,7 @@ _KNOWN = (
     Contender(FLOOR, "floor: bare QEMU, the same disks", Group.VM),
     Contender(CREATE_COLD, "create, booted", Group.VM),
     Contender(CREATE_WARM, "create, restored", Group.VM),
+    Contender(CREATE_SPARE, "create, a spare taken", Group.VM),
     Contender(REBUILD_COLD, "rebuild, booted", Group.VM),
     Contender(REBUILD_WARM, "rebuild, restored", Group.VM),
     Contender(VERIFY, "verify", Group.VM),
@@ -64,8 +65,8 @@ _KNOWN = (
 
 #: What `--only` takes, in the order of a round. A rebuild is filed by how the VM was started.
 MEASURED = (
-    VERSION, LIST, CREATE_COLD, VERIFY, STOP, FLOOR, START, "rebuild", CREATE_WARM, AT_ONCE,
-    BOX_BUILD, PLAIN,
+    VERSION, LIST, CREATE_COLD, VERIFY, STOP, FLOOR, START, "rebuild", CREATE_WARM, CREATE_SPARE,
+    AT_ONCE, BOX_BUILD, PLAIN,
 )  # fmt: skip
 
 
@@ -102,6 +103,8 @@ def started_as(command: str, phases: Collection[str]) -> str:
     """
     restored = RESTORE in phases and BOOT not in phases
     match command:
+        case "create" if TAKE in phases and not {RESTORE, BOOT} & set(phases):
+            return CREATE_SPARE
         case "create":
             return CREATE_WARM if restored else CREATE_COLD
         case "rebuild":

@@ -135,6 +135,7 @@ def _unknown(goal: str, results: Results, key: str) -> Verdict:
 _GOALS: tuple[Callable[[Results], Verdict], ...] = (
     _of_the_floor("create (booted), verified,", contenders.CREATE_COLD, 1.25),
     _of_the_floor("create (restored), verified,", contenders.CREATE_WARM, 0.3),
+    _of_the_floor("create (a spare taken), verified,", contenders.CREATE_SPARE, 0.3),
     _rebuild,
     _ssh,
     _at_most("verify", contenders.VERIFY, 8, "s"),

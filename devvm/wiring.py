@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import pwd
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from devvm.adapters.ansible import Ansible
     from devvm.adapters.ca import LocalCa
     from devvm.adapters.host.invoker import Invoker
+    from devvm.adapters.host.pool_timer import PoolTimer
     from devvm.adapters.image.box_store import FolderBoxStore
     from devvm.adapters.image.data_disk import Ext4DataDisks
     from devvm.adapters.openssh import OpenSsh
@@ -292,6 +294,22 @@ def setup_steps(config: Config) -> list[SetupStep]:
     if launcher is not None:
         steps.append(PathLink(launcher))
     return steps
+
+
+def pool_timer() -> PoolTimer:
+    """The timer that fills the pool, with this devvm, this user and this configuration."""
+    from devvm.adapters.host.pool_timer import PoolTimer
+
+    launcher = assets.launcher()
+    devvm = [str(launcher)] if launcher else [sys.executable, "-m", "devvm"]
+    named = {
+        key: os.environ[key] for key in ("DEVVM_CONFIG", "XDG_CONFIG_HOME") if key in os.environ
+    }
+    return PoolTimer(
+        [*devvm, "pool", "fill", "--quiet"],
+        login=pwd.getpwuid(os.geteuid()).pw_name,
+        environment={key: str(Path(value).absolute()) for key, value in named.items()},
+    )
 
 
 def groups_not_yet_in_force(config: Config) -> list[str]:

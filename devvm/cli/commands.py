@@ -107,6 +107,7 @@ TABLE = {
             "box.box",
             "Build, list, verify and remove boxes: the golden images that VMs are cloned from.",
         ),
+        "pool": ("pool.pool", "Keep spare VMs ready, so that `create` takes seconds."),
         "config": ("host.config", "Show the configuration."),
     },
 }

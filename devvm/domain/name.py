@@ -20,8 +20,10 @@ RESERVED_NAMES = frozenset(
 )  # fmt: skip
 
 
-#: Prefix of the VMs that a box's check creates, and that the next check removes.
-BOX_CHECK = "boxcheck-"
+#: Prefixes of VMs that are nobody's: those that check a box, and those that become spares.
+BOX_CHECK, SPARE = "boxcheck-", "spare-"
+OWN_PREFIXES = (BOX_CHECK, SPARE)
+_OWN = re.compile(rf"(?:{'|'.join(OWN_PREFIXES)})[0-9a-f]{{8}}")
 
 
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
@@ -59,16 +61,26 @@ def validate_name(name: str, *, what: str = "VM name") -> str:
     return name
 
 
+def is_own(name: str) -> bool:
+    """Whether devvm gives VMs such names that it makes for itself.
+
+    A person's VM may have one too, from an older devvm; that is ready, and these never are.
+    """
+    return _OWN.fullmatch(name) is not None
+
+
 def validate_new_name(name: str) -> str:
     """Return `name` if it is valid for a new VM.
 
     Raises:
         UsageError: as `validate_name`; also for names reserved for devvm's own VMs.
     """
-    if validate_name(name).startswith(BOX_CHECK):
+    validate_name(name)
+    reserved = next((prefix for prefix in OWN_PREFIXES if name.startswith(prefix)), None)
+    if reserved is not None:
         raise UsageError(
-            f"{name!r} can't be a VM name: {BOX_CHECK!r} is reserved",
-            details="VMs with such names are created to check a box, then deleted for good",
+            f"{name!r} can't be a VM name: {reserved!r} is reserved",
+            details="devvm creates VMs with such names for itself, and deletes them for good",
             resolution="choose another, for example: dev1",
         )
     return name

@@ -20,6 +20,8 @@ class Purpose(StrEnum):
     PREVIOUS = "previous"
     #: Of a VM that was made to be copied: a warm box.
     WARM = "warm"
+    #: Of a VM that was made to be somebody's, once: a spare.
+    SPARE = "spare"
 
 
 @dataclass(frozen=True, kw_only=True)

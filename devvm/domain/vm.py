@@ -8,6 +8,7 @@ from pathlib import Path
 
 from devvm.domain.disk import DATA, ROOT, DomainDisk
 from devvm.domain.errors import OperationError
+from devvm.domain.name import is_own
 
 
 class Driver(StrEnum):
@@ -115,6 +116,12 @@ class Vm:
     lease: Lease | None
     mac: str = ""  # of its network card, whether or not the network knows it
     disks: tuple[DomainDisk, ...] = ()
+
+    @property
+    def is_devvms_own(self) -> bool:
+        """Whether devvm makes it for itself right now: to check a box, or to become a spare."""
+        ready = self.metadata is not None and self.metadata.ready
+        return is_own(self.name) and not ready
 
     @property
     def known(self) -> Metadata:

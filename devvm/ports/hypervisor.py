@@ -109,8 +109,10 @@ class Domains(Protocol):
     def console(self, fqdn: str) -> int:
         """Attach this terminal to the guest's serial console; returns an exit code."""
 
-    def run(self, fqdn: str, argv: Sequence[str], *, timeout: float) -> tuple[int, str]:
-        """Run a program in a running guest through its agent, as root.
+    def run(
+        self, fqdn: str, argv: Sequence[str], *, timeout: float, stdin: str = ""
+    ) -> tuple[int, str]:
+        """Run a program in a running guest through its agent, as root, with `stdin` as its input.
 
         Returns:
             Its exit code, and what it wrote to standard error.

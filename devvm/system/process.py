@@ -277,6 +277,20 @@ def background(
             process.wait()
 
 
+def detached(argv: Sequence[str]) -> None:
+    """Start a devvm that goes on when this one has ended; it has no terminal and no output."""
+    variables = environment({k: v for k, v in os.environ.items() if k.startswith("DEVVM_")})
+    child = subprocess.Popen(
+        list(argv),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=variables,
+        start_new_session=True,
+    )
+    child.returncode = 0  # nobody waits for it
+
+
 def _argv(argv: Sequence[str | os.PathLike[str]], *, sudo: bool) -> list[str]:
     args = [os.fspath(a) for a in argv]
     return ["sudo", "-n", "--", *args] if sudo and os.geteuid() != 0 else args

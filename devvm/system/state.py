@@ -32,7 +32,7 @@ _RUNS_KEPT = 10
 _LOGS_KEPT = 2000
 #: The command in a log's name, before the VM's. Commands of two words are listed, or `stop my-dev1`
 #: would count as a command on dev1, and `box build` as one on a VM called build.
-_GROUPS = r"(?:box|production|release|snapshot|trash)-"
+_GROUPS = r"(?:box|pool|production|release|snapshot|trash)-"
 _ON_A_VM = rf"(?:snapshot-(?:create|restore|delete)|verify---fix|(?!{_GROUPS})[a-z]+)"
 #: Seconds to wait for a process that holds a lock only to see who has it.
 _LOOKING = 0.3

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -63,12 +64,95 @@ def test_only_files_in_a_folder_are_removed(tmp_path):
     assert not (tmp_path / "journal").exists()
 
 
+@pytest.fixture
+def process():
+    """Runs Python code that prints a line once it is ready; returns the process's number."""
+    with ExitStack() as started:
+
+        def run(code):
+            child = started.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-Sc", f"{code}\nprint(); input()"],
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                )
+            )  # fmt: skip
+            started.callback(child.kill)
+            child.stdout.readline()
+            return str(child.pid)
+
+        yield run
+
+
+#: No memory has the word itself, only what is made of it.
+_SECRET = "word = bytes(b ^ 1 for b in b'rq`sd,04b7'); assert len(word) == 10"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        _SECRET,
+        # over the end of a piece
+        f"{_SECRET}; import mmap; m = mmap.mmap(-1, 4 << 20); m[2097147:2097157] = word; del word",
+    ],
+)
+def test_a_process_that_has_a_word_in_its_memory_remembers_it(process, code):
+    word = bytes(b ^ 1 for b in b"rq`sd,04b7")
+    number = process(code)
+    assert program("warm").remembers(number, [b"never-there", word])
+    assert not program("warm").remembers(number, [word[::-1] + word])
+
+
+def test_memory_that_was_never_used_is_not_read(process):
+    """A server may reserve more than the machine has."""
+    number = process("import mmap; kept = mmap.mmap(-1, 64 << 30, flags=0x4022)")
+    before = rss(number)
+    assert not program("warm").remembers(number, [b"spare-0a1b2c3d"])
+    assert rss(number) - before < 1024
+
+
+def rss(number):
+    """KiB of memory that a process uses."""
+    status = Path(f"/proc/{number}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+
+
+def test_a_process_that_has_ended_remembers_nothing():
+    child = subprocess.Popen(["true"])
+    child.wait()
+    assert not program("warm").remembers(str(child.pid), [b"spare"])
+
+
+def test_units_that_know_the_machine_are_found_and_timers_and_ssh_with_them(process, monkeypatch):
+    found = program("warm")
+    knows = process("word = 'spare-' + 'fedcba98'")
+    ignorant = process("pass")
+    units = {knows: "site.service", ignorant: "cache.service"}
+    monkeypatch.setattr(found, "processes", lambda: [*units, "0"])
+    monkeypatch.setattr(found, "unit_of", lambda number: units.get(number, "other.service"))
+    stopped = found.knowing(
+        ["cache.service", "daily.timer", "site.service", "ssh.service"], [b"spare-fedcba98"]
+    )
+    assert stopped == ["daily.timer", "site.service", "ssh.service"]
+
+
+def test_an_identity_is_written_to_the_data_disk(tmp_path, monkeypatch):
+    found = program("warm")
+    monkeypatch.setattr(found, "IDENTITY_FILES", str(tmp_path / "identity"))
+    found.identify("")
+    assert not (tmp_path / "identity").exists()
+    found.identify('{"site.key": "SECRET", "../../etc/passwd": "x"}')
+    assert (tmp_path / "identity/site.key").read_text() == "SECRET"
+    assert (tmp_path / "identity/site.key").stat().st_mode & 0o777 == 0o600
+    assert sorted(path.name for path in (tmp_path / "identity").iterdir()) == ["passwd", "site.key"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "say: freeze, or: thaw"),
-        (["thaw"], "say: freeze, or: thaw"),
-        (["melt"], "say: freeze, or: thaw"),
+        ([], "say: freeze [--with-data], or: thaw"),
+        (["freeze", "--data"], "say: freeze [--with-data], or: thaw"),
+        (["thaw"], "say: freeze [--with-data], or: thaw"),
+        (["melt"], "say: freeze [--with-data], or: thaw"),
         (["thaw", "soon", "52:54:00:aa:bb:cc", "dev1", "key"], "could not convert"),
         (["thaw", "1", "52:54:00:aa:bb:cc", "dev1", "key"], "/run/devvm-frozen"),
     ],

@@ -5,6 +5,7 @@ fails a test if devvm would damage data: if a running VM writes to what somethin
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -228,11 +229,17 @@ class Domains(_Face):
     def console(self, fqdn: str) -> int:
         return 0
 
-    def run(self, fqdn: str, argv: Sequence[str], *, timeout: float) -> tuple[int, str]:
+    def run(
+        self, fqdn: str, argv: Sequence[str], *, timeout: float, stdin: str = ""
+    ) -> tuple[int, str]:
         self.host.step(f"agent_{argv[1]}")
         if self.host.guests.get(self._get(fqdn).uuid) is None or not self.host.agent:
             raise OperationError(f"the guest agent of {fqdn} did not answer")
-        return self.host.thaws, "it can't\n" if self.host.thaws else ""
+        if self.host.thaws:
+            return self.host.thaws, "it can't\n"
+        if stdin:  # an identity, for the data disk
+            self.host.identify(self._get(fqdn), json.loads(stdin))
+        return 0, ""
 
     def read_file(self, fqdn: str, path: str) -> str | None:
         guest = self.host.guests.get(self._get(fqdn).uuid)
@@ -446,9 +453,12 @@ class Memory(_Face):
         assert domain.state is VmState.SHUTOFF
         assert (domain.name, domain.mac) == (change.name, change.mac)
         assert {disk.role: disk.path for disk in domain.disks} == change.disks
-        (below,) = (disk.path for disk in saved.disks if disk.role == ROOT)
-        (root,) = (disk.path for disk in domain.disks if disk.role == ROOT)
-        assert self.host.chain(root)[1:2] == [below], "its memory does not fit its root"
+        frozen = {disk.role: disk.path for disk in saved.disks}
+        spare = "spare-" in saved.name  # its data disk is mounted
+        for disk in domain.disks:
+            below = self.host.chain(disk.path)[1:2]
+            if disk.role == ROOT or spare:
+                assert below == [frozen[disk.role]], f"its memory does not fit its {disk.role}"
         self.host.boot(domain)
 
     def _saved(self, path: Path) -> Domain:

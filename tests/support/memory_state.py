@@ -1,6 +1,7 @@
 """The state of a libvirt host in memory: everything that outlives a command."""
 
 import threading
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -143,6 +144,15 @@ class Host:
         started = replace(domain, state=VmState.RUNNING, live=domain.disks)
         self.domains[domain.name] = started
         self.refuse_damage()
+        self._identified(started)
+
+    def identify(self, domain: Domain, files: Mapping[str, str]) -> None:
+        """Have a guest write an identity to its data disk, and take it."""
+        (data,) = (disk.path for disk in domain.disks if disk.role == DATA)
+        self.volumes[data.name].files |= {f"identity/{name}": files[name] for name in files}
+        self._identified(domain)
+
+    def _identified(self, domain: Domain) -> None:
         data = next((disk.path for disk in domain.disks if disk.role == DATA), None)
         key = self.read(data).get(HOST_KEY, "")
         self.guests[domain.uuid] = Guest(

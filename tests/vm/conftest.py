@@ -102,6 +102,7 @@ def devvm(tmp_path_factory):
 
 
 def _destroy_all(command: Devvm) -> None:
+    command("pool", "set", "0")
     listed = command("list", "--json")
     for vm in listed.json["vms"]:
         with contextlib.suppress(AssertionError):

@@ -48,6 +48,10 @@ _ELSEWHERE = {
     "devvm release lock --release 2026.11.23-1a2b3c4d5e6f": "tests/container/test_package_lock.py",
     "devvm box warm": "tests/vm/test_warm.py::test_it_can_be_made_again_under_vms",
     "devvm box warm RELEASE": "tests/vm/test_warm.py::test_it_can_be_made_again_under_vms",
+    "devvm pool set 3": "tests/vm/test_pool.py::filled",
+    "devvm pool set 0": "tests/vm/test_pool.py::filled",
+    "devvm pool fill": "tests/vm/test_pool.py::test_who_is_quicker_than_the_pool_gets_a_vm_too",
+    "devvm list --pool": "tests/vm/test_pool.py::settled",
     "devvm box build --newest": "tests/vm/test_rollout.py::releases",
     # each would build a box from what the mirror has
     "devvm box build --release 2026.11.23-1a2b3c4d5e6f": "tests/unit/cli/test_package_lock.py",
@@ -107,7 +111,17 @@ _INTERACTIVE = {
     "devvm ssh dev1": ("", "jane@dev1", "exit\n"),
     "devvm console dev1": ("\n", "dev1 login:", "\x1d"),
 }
-_GROUPS = {"box", "config", "fleet", "production", "release", "rollout", "snapshot", "trash"}
+_GROUPS = {
+    "box",
+    "config",
+    "fleet",
+    "pool",
+    "production",
+    "release",
+    "rollout",
+    "snapshot",
+    "trash",
+}
 
 
 def _documented() -> list[str]:

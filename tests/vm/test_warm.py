@@ -51,7 +51,8 @@ print(json.dumps({
     "host keys": sorted(glob.glob("/etc/ssh/ssh_host_*")),
     "logged as": sorted({json.loads(line)["_HOSTNAME"] for line in journal.splitlines()}),
     "accounts": [e.split(":")[0] for e in read("/etc/passwd").splitlines() if ":2000:" in e],
-    "template": run("grep", "-rl", "boxcheck", "/etc", "/home", "/root", "/var/lib", "/data"),
+    "template": run("grep", "-rlE", "(boxcheck|spare)-[0-9a-f]{8}",
+                    "/etc", "/home", "/root", "/var/lib", "/data"),
     "left": os.path.exists("/run/devvm-frozen"),
     "state": run("systemctl", "is-system-running", "--wait"),
 }))

@@ -24,7 +24,9 @@ _START = 90
 _POLL = 0.3
 
 
-def run(domain: libvirt.virDomain, argv: Sequence[str], *, timeout: float) -> tuple[int, str]:
+def run(
+    domain: libvirt.virDomain, argv: Sequence[str], *, timeout: float, stdin: str
+) -> tuple[int, str]:
     """Run a program; return its exit code, and what it wrote to standard error.
 
     Waits for the agent: that of a guest that was just restored answers a moment later.
@@ -39,7 +41,12 @@ def run(domain: libvirt.virDomain, argv: Sequence[str], *, timeout: float) -> tu
     while _ask(domain, "guest-ping", {}, timeout=_PING_TIMEOUT) is None:
         _wait(domain, answers, f"answer, to run {program}")
     with translated(f"{program} can't be run in {domain.name()}"):
-        given = {"path": program, "arg": arguments, "capture-output": True}
+        given = {
+            "path": program,
+            "arg": arguments,
+            "input-data": base64.b64encode(stdin.encode()).decode(),
+            "capture-output": True,
+        }
         begun = _demand(domain, "guest-exec", given)
     while True:
         status = _ask(domain, "guest-exec-status", {"pid": begun["pid"]})

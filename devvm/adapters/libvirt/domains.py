@@ -278,8 +278,10 @@ class Domains:
         """Attach this terminal to the guest's serial console; returns virsh's exit code."""
         return process.interactive(["virsh", "-c", self._connection.uri, "console", fqdn])
 
-    def run(self, fqdn: str, argv: Sequence[str], *, timeout: float) -> tuple[int, str]:
-        """Run a program in a running guest through its agent, as root.
+    def run(
+        self, fqdn: str, argv: Sequence[str], *, timeout: float, stdin: str = ""
+    ) -> tuple[int, str]:
+        """Run a program in a running guest through its agent, as root, with `stdin` as its input.
 
         Returns:
             Its exit code, and what it wrote to standard error.
@@ -288,7 +290,7 @@ class Domains:
             OperationError: the agent doesn't answer, or the program doesn't end within `timeout`
                 seconds.
         """
-        return agent.run(self._known(fqdn), argv, timeout=timeout)
+        return agent.run(self._known(fqdn), argv, timeout=timeout, stdin=stdin)
 
     def read_file(self, fqdn: str, path: str) -> str | None:
         """Read a small file through a running guest's agent; None if that fails."""

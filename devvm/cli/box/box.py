@@ -9,6 +9,7 @@ import typer
 from devvm.cli import formatting, options, panels, reports, serializers
 from devvm.cli.box.build import build_box
 from devvm.cli.host import readiness
+from devvm.cli.pool import refill
 from devvm.cli.session import Session
 from devvm.domain.errors import ExitCode, UsageError
 from devvm.parity.packages import moved
@@ -73,6 +74,7 @@ def build(
     built = build_box(session, services, release=release, force=force, newest=newest, yes=yes)
     if not result:
         return
+    refill.start(session, services)
     built = built or requirements.find_box(services, release, newest=newest)
     assert built is not None
     _result(session, services, built.release)

@@ -9,6 +9,7 @@ import typer
 from devvm.cli import options, panels, reports, serializers
 from devvm.cli.box.build import release_with_box
 from devvm.cli.host import readiness
+from devvm.cli.pool import refill
 from devvm.cli.session import Session
 from devvm.domain.errors import ExitCode
 from devvm.domain.name import validate_new_name
@@ -78,6 +79,7 @@ def create(
     request = operation.CreateRequest(name=vm_name, engineer=person, release=release, keep=keep)
     run = session.run(f"create {vm_name}")
     result = operation.create(services, request, run)
+    refill.start(session, services)
     session.output.result(_data(result, run), lambda: _show(session, result))
     if not result.report.passed:
         raise typer.Exit(ExitCode.DIFFERS)

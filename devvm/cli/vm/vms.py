@@ -37,19 +37,36 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel=panels.VM, epilog="Example:  devvm resize dev1 --data 40G")(resize)
 
 
-def list_vms(context: typer.Context, json: options.Json = False) -> None:
+def list_vms(
+    context: typer.Context,
+    pool: Annotated[
+        bool, typer.Option("--pool", help="List the spare VMs of the pool instead.")
+    ] = False,
+    json: options.Json = False,
+) -> None:
     """List the VMs on this host."""
     from devvm.operations.fleet import status
     from devvm.operations.vm import lifecycle
 
     session = Session.of(context)
     services = session.services()
+    if pool:
+        _list_pool(session, services)
+        return
     machines = lifecycle.list_vms(services)
     stands = status.of(services, machines)
     session.output.result(
         {"vms": [fleet_serializers.vm(machine, stands[machine.name]) for machine in machines]},
         lambda: _show_list(session, machines, stands),
     )
+
+
+def _list_pool(session: Session, services: Services) -> None:
+    from devvm.cli.pool import show
+    from devvm.operations.pool import pool
+
+    found = pool.look(services)
+    session.output.result(show.data(found), lambda: show.pool(session, found))
 
 
 def _show_list(session: Session, machines: list[Vm], stands: dict[str, Standing]) -> None:

@@ -30,7 +30,7 @@ from devvm.domain.release.identity import (
     validate_release,
 )
 from devvm.domain.saved_state import Purpose, SavedState
-from devvm.operations.box import in_hand, reimport, warm
+from devvm.operations.box import in_hand, reimport
 from devvm.operations.box import packages as box_packages
 from devvm.operations.box.check import check
 from devvm.operations.box.pipeline import BoxBuild
@@ -38,7 +38,8 @@ from devvm.operations.box.stages import StageLog
 from devvm.operations.core import working_tree
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
-from devvm.operations.storage import saved_states, warm_boxes
+from devvm.operations.provision import freeze
+from devvm.operations.storage import frozen, saved_states
 from devvm.operations.verify import gate
 from devvm.parity.packages import moved
 from devvm.ports.box import BuildServices
@@ -182,7 +183,7 @@ def verify(services: Services, release: str, run: Run) -> Report:
 
 def warm_box(services: Services, box: Box) -> SavedState | None:
     """The warm box of a box; None if it has none."""
-    return warm_boxes.find(services, box.release)
+    return frozen.warm_box(services, box.release)
 
 
 def make_warm(services: Services, release: str, run: Run) -> SavedState:
@@ -198,7 +199,7 @@ def make_warm(services: Services, release: str, run: Run) -> SavedState:
     box = show(services, release)
     made: list[SavedState] = []
     with _lock(services, box.content, run):
-        report = check(services, box, run, then=lambda vm: made.append(warm.freeze(vm, run)))
+        report = check(services, box, run, then=lambda vm: made.append(_freeze(vm, run)))
     if not made:
         gate.demand_passed(
             services, report, run,
@@ -216,9 +217,9 @@ def cool(services: Services, release: str, run: Run) -> bool:
     """
     box = show(services, release)
     with _lock(services, box.content, run):
-        found = warm_boxes.of(services, box.release)
+        found = frozen.warm_boxes(services, box.release)
         for one in found:
-            warm_boxes.remove(services, one)
+            frozen.remove(services, one)
     return bool(found)
 
 
@@ -314,7 +315,7 @@ def _make_warm(machine: Machine, run: Run) -> None:
     services = machine.services
     if not services.config.vm.warm:
         return
-    needed = 3 * services.config.vm.memory_mib * 1024**2  # the memory, its root, and some for VMs
+    needed = frozen.room_needed(services)
     if services.volumes.free_bytes() < needed:
         run.note(
             f"No warm box is made: {services.config.pool_path} should have "
@@ -322,21 +323,31 @@ def _make_warm(machine: Machine, run: Run) -> None:
         )
         return
     try:
-        warm.freeze(machine, run)
+        _freeze(machine, run)
     except DevvmError as error:
         run.note(f"There is no warm box: {error.details or error.brief}")
 
 
+def _freeze(machine: Machine, run: Run) -> SavedState:
+    """Make a warm box, which replaces those of its release."""
+    services = machine.services
+    older = frozen.warm_boxes(services, machine.require().known.release)
+    kept = freeze.freeze(machine, run, Purpose.WARM)
+    for one in older:
+        frozen.remove(services, one)
+    return kept
+
+
 def _withdraw(services: Services, box: Box) -> None:
-    """Remove a box from Vagrant and from the pool, with its warm box; its files stay."""
-    for one in warm_boxes.of(services, box.release):
-        warm_boxes.remove(services, one)
+    """Remove a box from Vagrant and from the pool, with all that is frozen; its files stay."""
+    for one in frozen.of(services, box.release):
+        frozen.remove(services, one)
     services.vagrant.remove_box(box)
     services.volumes.remove(services.vagrant.volume_name(box))
 
 
 def _refuse_if_used(services: Services, box: Box, what: str) -> None:
-    own = {saved_states.domain_of(services, one) for one in warm_boxes.of(services, box.release)}
+    own = {saved_states.domain_of(services, one) for one in frozen.of(services, box.release)}
     found = services.volumes.users_of(services.vagrant.volume_name(box))
     users = [user for user in found if user not in own]
     if not users:

@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from devvm.domain.disk import DATA, ROOT
-from devvm.domain.name import BOX_CHECK
+from devvm.domain.errors import OperationError
+from devvm.domain.name import OWN_PREFIXES, is_own
 from devvm.domain.saved_state import Purpose
 from devvm.domain.vm import Vm, VmState
 from devvm.operations.core import naming
@@ -20,7 +21,8 @@ from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.doctor import fixes
 from devvm.operations.guest import ssh
-from devvm.operations.provision import certificate, repair
+from devvm.operations.pool import pool as pool_of_spares
+from devvm.operations.provision import certificate, repair, throwaway
 from devvm.operations.storage import base_image
 from devvm.ports.services import Services
 
@@ -175,7 +177,9 @@ def gone(services: Services, busy: set[str]) -> Iterator[Finding]:
         if name is not None:
             orphans.setdefault(name, []).append(volume.name)
     for name in sorted((set(services.state.names()) | set(orphans)) - busy):
-        if services.state.journal(name) is not None or name.startswith(BOX_CHECK):
+        if services.state.journal(name) is not None:
+            continue
+        if name.startswith(OWN_PREFIXES):
             continue
         if name in there:
             if name in orphans:
@@ -191,6 +195,19 @@ def gone(services: Services, busy: set[str]) -> Iterator[Finding]:
                 fix=partial(fixes.forget, services, name),
                 locked=name,
             )
+
+
+def leftovers(services: Services, busy: set[str]) -> Iterator[Finding]:
+    """VMs that devvm made for itself, and volumes of them, that nothing will use."""
+    names = {path.name.partition(".")[0] for path in throwaway.leftover_volumes(services)}
+    names |= {name for name in services.state.names() if is_own(name)}
+    for name in sorted(names - busy):
+        yield Finding(
+            kind="leftover",
+            subject=name,
+            problem="devvm made this VM for itself, and was killed before it had removed it",
+            fix=partial(throwaway.remove_leftovers, services),
+        )
 
 
 def stray_snapshots(services: Services, busy: set[str]) -> Iterator[Finding]:
@@ -252,6 +269,7 @@ def kept_states(services: Services, busy: set[str]) -> Iterator[Finding]:
                 advice={
                     Purpose.TRASH: f"devvm trash empty {kept.id}",
                     Purpose.WARM: f"devvm box warm {kept.vm.release}",
+                    Purpose.SPARE: "devvm pool fill",
                 }.get(kept.purpose, f"devvm snapshot delete {name} {kept.label}"),
             )
 
@@ -300,6 +318,38 @@ def pool(services: Services, _busy: set[str]) -> Iterator[Finding]:
         )
 
 
+def spares(services: Services, _busy: set[str]) -> Iterator[Finding]:
+    """A pool of spare VMs that lacks some, or has some that are of no use any more."""
+    try:
+        found = pool_of_spares.look(services)
+    except OperationError as error:
+        yield Finding(
+            kind="spares",
+            subject=services.config.pool,
+            problem=f"{error.brief}: {error.details}",
+            advice=error.resolution or "",
+        )
+        return
+    if found.right or found.filling:
+        return
+    why = f"; {found.failure}" if found.failure else ""
+    for release, count in found.missing.items():
+        yield Finding(
+            kind="spares",
+            subject=release,
+            problem=f"{count} of {found.wanted[release]} spare VMs are missing{why}",
+            fix=partial(pool_of_spares.fill, services),
+        )
+    for one in found.spares:
+        if one.stale:
+            yield Finding(
+                kind="spares",
+                subject=one.kept.id,
+                problem=f"the spare VM is of no use any more: {one.stale}",
+                fix=partial(pool_of_spares.drop_stale, services),
+            )
+
+
 def strangers(services: Services, busy: set[str]) -> Iterator[Finding]:
     """Domains that are named like a VM of devvm's but are not one.
 
@@ -332,8 +382,8 @@ def strangers(services: Services, busy: set[str]) -> Iterator[Finding]:
 
 
 CHECKS = (
-    unfinished, strangers, vms, certificates, gone, stray_snapshots, kept_states, stale_leases,
-    box_images, pool,
+    unfinished, strangers, vms, certificates, gone, leftovers, stray_snapshots, kept_states,
+    stale_leases, box_images, pool, spares,
 )  # fmt: skip
 
 

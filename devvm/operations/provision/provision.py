@@ -9,13 +9,14 @@ from __future__ import annotations
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from devvm.config import VmConfig
 from devvm.domain.box import Box
 from devvm.domain.disk import DATA, ROOT
+from devvm.domain.errors import DevvmError
 from devvm.domain.saved_state import DomainChange
 from devvm.domain.vm import Driver, Engineer, Metadata, Target, Vm, VmState
 from devvm.operations.core import naming
@@ -23,11 +24,12 @@ from devvm.operations.core.journal import CREATE
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
-from devvm.operations.provision import certificate, personalise, thaw
-from devvm.operations.storage import base_image, saved_states
+from devvm.operations.provision import certificate, personalise, spares, thaw
+from devvm.operations.storage import base_image, frozen, saved_states
 from devvm.ports.services import Services
 
 _HOST_KEY = "ssh_host_ed25519_key"
+_GIB = 1024**3
 
 
 def bring_up(
@@ -67,43 +69,62 @@ def bring_up(
     )  # fmt: skip
     with run.phase("network", "Preparing the network"):
         lease = machine.reserve_lease()
-    with run.phase("disks", "Creating the disks"):
-        base_image.place(services, box, run)
-        run.detail("creating the data disk")
-        volumes = {
-            role: naming.volume_of(fqdn, role, token)
-            for role in (DATA, *(disk.name for disk in vm_config.extra_disks))
-        }
-        for_boot = personalise.for_boot(engineer) if engineer else {}
-        identity = _place_data_disk(machine, volumes[DATA], vm_config.data_gib, for_boot)
-        metadata = known_by(services, metadata, identity)
-        driver, reason = services.host.driver(vm_config.driver)
-        if driver is Driver.QEMU and vm_config.driver == "auto":
-            run.note(f"The VM runs with {reason}")
-        public_key = ssh.new_key(machine)
-        ssh.write_ssh_files(services, metadata, lease)
+    with ExitStack() as held:
+        with run.phase("disks", "Creating the disks"):
+            base_image.place(services, box, run)
+            identity = new_identity(services, fqdn)
+            metadata = known_by(services, metadata, identity)
+            files = {**identity, **(personalise.for_boot(engineer) if engineer else {})}
+            driver, reason = services.host.driver(vm_config.driver)
+            if driver is Driver.QEMU and vm_config.driver == "auto":
+                run.note(f"The VM runs with {reason}")
+            public_key = ssh.new_key(machine)
+            ssh.write_ssh_files(services, metadata, lease)
+            extra = {disk.name: disk.size_gib for disk in vm_config.extra_disks}
+            volumes = {role: naming.volume_of(fqdn, role, token) for role in (DATA, *extra)}
+            data = services.config.pool_path / volumes[DATA]
+            fits = frozen.fits(
+                services, driver=driver, cpus=vm_config.cpus, memory_mib=vm_config.memory_mib,
+                root_bytes=vm_config.root_gib * _GIB,
+            )  # fmt: skip
+            spare = None
+            if vm_config.warm and engineer and not extra:
+                spare = held.enter_context(
+                    spares.held(
+                        services, box.release, run,
+                        fits=fits, data_bytes=vm_config.data_gib * _GIB,
+                    )
+                )  # fmt: skip
+            if spare is None:
+                _place_data_disk(machine, volumes[DATA], vm_config.data_gib, files)
+        change = DomainChange(
+            name=fqdn,
+            uuid=identifier,
+            title=f"devvm {machine}",
+            mac=lease.mac,
+            facts=metadata,
+            oem_string=ssh.oem_string(public_key),
+        )
+        if spare is not None:
+            target = thaw.start_new(
+                machine, spare, run, token=token, change=change,
+                data_bytes=vm_config.data_gib * _GIB, identity=files,
+            )  # fmt: skip
+            if target is not None:
+                with suppress(DevvmError):  # it is in use now, and will be removed as stale
+                    frozen.remove(services, spare)
+                return target
+            with run.phase("disks", "Creating the data disk"):
+                _place_data_disk(machine, volumes[DATA], vm_config.data_gib, files)
     warm = vm_config.warm and thaw.usable(
-        services, box.release, run, driver=driver, cpus=vm_config.cpus,
-        memory_mib=vm_config.memory_mib, root_bytes=vm_config.root_gib * 1024**3,
-        disks={ROOT, *volumes},
-    )  # fmt: skip
+        services, box.release, run, fits=fits, disks={ROOT, *volumes}, driver=driver
+    )
     if warm:
-        target = thaw.start_new(
-            machine, warm, run, token=token,
-            change=DomainChange(
-                name=fqdn,
-                uuid=identifier,
-                title=f"devvm {machine}",
-                mac=lease.mac,
-                disks={DATA: services.config.pool_path / volumes[DATA]},
-                facts=metadata,
-                oem_string=ssh.oem_string(public_key),
-            ),
-        )  # fmt: skip
+        change = replace(change, disks={DATA: data})
+        target = thaw.start_new(machine, warm, run, token=token, change=change)
         if target is not None:
             return target
     with run.phase("boot", "Starting the VM"):
-        extra = {disk.name: disk.size_gib for disk in vm_config.extra_disks}
         ssh.write_vagrantfile(
             services,
             metadata=metadata,
@@ -149,9 +170,10 @@ def take_down(machine: Machine) -> None:
     journal = machine.journal() or {}
     ssh.disconnect(machine)
     if _is_ours(machine, journal):
+        below = _layers_under(machine)  # those of a spare are nobody else's
         services.domains.remove(machine.fqdn)
         first = services.config.pool_path / naming.first_root_of(machine.fqdn)
-        saved_states.release(services, [first])
+        saved_states.release(services, [first, *below])
         if "token" in journal:
             saved_states.delete_created_by(machine, journal["token"])
     machine.release_lease()
@@ -208,18 +230,24 @@ def _is_ours(machine: Machine, journal: Mapping[str, object]) -> bool:
     return found is None or journal.get("uuid") == found or machine.vm() is not None
 
 
+def _layers_under(machine: Machine) -> set[Path]:
+    services = machine.services
+    if services.domains.uuid(machine.fqdn) is None:
+        return set()
+    disks = services.domains.disks_in(services.domains.definition(machine.fqdn))
+    return saved_states.layers_under(services, disks)
+
+
 def _place_data_disk(
-    machine: Machine, volume: str, size_gib: int, for_boot: Mapping[str, str]
-) -> Mapping[str, str]:
-    """Create the data disk with a new identity on it; return the identity.
+    machine: Machine, volume: str, size_gib: int, identity: Mapping[str, str]
+) -> None:
+    """Create the data disk with an identity on it.
 
     The private keys exist on the host only while the disk is created, in a private folder.
     """
     services = machine.services
-    identity = new_identity(services, machine.fqdn)
     # in the VM's folder, which is removed when a killed create is undone
     with tempfile.TemporaryDirectory(dir=machine.folder, prefix=".disk-") as folder:
         image = Path(folder) / "data.qcow2"
-        services.data_disks.make(image, size_gib, {**identity, **for_boot})
+        services.data_disks.make(image, size_gib, identity)
         services.volumes.upload(volume, image, lambda _text: None)
-    return identity

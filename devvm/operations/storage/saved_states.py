@@ -8,6 +8,7 @@ knows what needs each volume; a volume that no domain needs is garbage.
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -203,24 +204,35 @@ def domain_of(services: Services, kept: SavedState) -> str:
 
 def layers_under(services: Services, disks: Iterable[DomainDisk]) -> set[Path]:
     """The volumes of these disks, and all layers below them."""
-    below = {volume.path: volume.below for volume in services.volumes.all()}
+    return below(services, [disk.path for disk in disks])
+
+
+def below(services: Services, tops: Iterable[Path]) -> set[Path]:
+    """These volumes, and all layers below them."""
+    under = {volume.path: volume.below for volume in services.volumes.all()}
     found: set[Path] = set()
-    for disk in disks:
-        path: Path | None = disk.path
+    for top in tops:
+        path: Path | None = top
         while path is not None and path not in found:
             found.add(path)
-            path = below.get(path)
+            path = under.get(path)
     return found
 
 
 def release(services: Services, paths: Iterable[Path]) -> list[str]:
-    """Delete those of the volumes that no domain needs; return their names."""
+    """Delete those of the volumes that nothing needs; return their names.
+
+    Needed are those of a domain, and those below a volume that stays: it may be all that is left of
+    a VM whose domain somebody has deleted.
+    """
     candidates = set(paths)
+    layers = Counter(volume.below for volume in services.volumes.all())
     removed = []
     for volume in services.volumes.unused():
-        if volume.path in candidates:
+        if volume.path in candidates and not layers[volume.path]:
             services.volumes.remove(volume.name)
             removed.append(volume.name)
+            layers[volume.below] -= 1
     return removed
 
 
@@ -275,5 +287,6 @@ def title_of(kept: SavedState) -> str:
         Purpose.TRASH: f"in the trash: {kept.label}",
         Purpose.PREVIOUS: f"as it was before: {kept.label}",
         Purpose.WARM: kept.label,
+        Purpose.SPARE: kept.label,
     }[kept.purpose]
     return f"devvm {kept.vm.name}, {what}; not to be started"

@@ -38,12 +38,15 @@ class VmDetails:
 
 
 def list_vms(services: Services) -> list[Vm]:
-    """Every VM, by name; the state is `missing` if only remnants are left."""
+    """Every VM, by name; the state is `missing` if only remnants are left.
+
+    Not those that devvm makes for itself.
+    """
     found = {vm.name: vm for vm in services.domains.vms()}
     for name in services.state.names():
         if name not in found:
             found[name] = _missing(Machine(services, name))
-    return [found[name] for name in sorted(found)]
+    return [found[name] for name in sorted(found) if not found[name].is_devvms_own]
 
 
 def get(machine: Machine) -> Vm:

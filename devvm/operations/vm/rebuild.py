@@ -21,7 +21,7 @@ from devvm.operations.core.progress import Run
 from devvm.operations.guest import journal as guest_log
 from devvm.operations.guest import ssh
 from devvm.operations.provision import certificate, gc, personalise, provision, repair, thaw
-from devvm.operations.storage import base_image, saved_states
+from devvm.operations.storage import base_image, frozen, saved_states
 from devvm.operations.transaction import transaction
 from devvm.operations.transaction.transaction import Begun, Outcome
 from devvm.operations.verify import gate
@@ -203,10 +203,13 @@ def _start(machine: Machine, token: str, run: Run) -> None:
     """Start a VM whose root is new: from the warm box of its release, if that fits."""
     services, vm = machine.services, machine.require()
     root = next(disk for disk in services.disks.of(vm.fqdn) if disk.role == ROOT)
+    fits = frozen.fits(
+        services, driver=vm.driver, cpus=vm.cpus, memory_mib=vm.memory_mib,
+        root_bytes=root.size_bytes,
+    )  # fmt: skip
     warm = services.config.vm.warm and thaw.usable(
-        services, vm.known.release, run, driver=vm.driver, cpus=vm.cpus,
-        memory_mib=vm.memory_mib, root_bytes=root.size_bytes,
-        disks={disk.role for disk in vm.disks},
+        services, vm.known.release, run,
+        fits=fits, disks={disk.role for disk in vm.disks}, driver=vm.driver,
     )  # fmt: skip
     if warm:
         definition = services.domains.definition(vm.fqdn)

@@ -20,9 +20,13 @@ with (folder / "typed").open("a") as typed:
     typed.write(" ".join(words) + "\\n")
 verb, name = words[0], next((w for w in words[1:] if not w.startswith("-")), "")
 vm = folder / "vms" / name
-if verb == "create" and "--help" in words:
+if "--help" in words:
     print(answers["help"])
     sys.exit()
+pool = folder / "pool"
+if verb == "pool" and words[1] == "set":
+    pool.write_text(words[2])
+wanted = int(pool.read_text()) if pool.exists() else 0
 if "fail " + verb in answers:
     print(json.dumps({{"error": answers["fail " + verb]}}))
     sys.exit(1)
@@ -33,7 +37,11 @@ if verb == "create":
 elif verb == "destroy":
     vm.unlink(missing_ok=True)
 cold = "--cold" in words or not answers["warm"]
-print(json.dumps(answers.get(f"{{verb}} {{'cold' if cold else 'warm'}}", answers.get(verb, {{}}))))
+if "--pool" in words:
+    print(json.dumps({{"pool": {{"wanted": {{"R": wanted}} if wanted else {{}}}}}}))
+    sys.exit()
+how = "spare" if wanted else "cold" if cold else "warm"
+print(json.dumps(answers.get(f"{{verb}} {{how}}", answers.get(verb, {{}}))))
 """
 
 
@@ -48,13 +56,15 @@ def checkout(folder, *, warm=True, cold_option=True, hanging=None, **failing):
     disks = [{"role": "root", "used_bytes": 30 * 1024**2, "path": "/nowhere"},
              {"role": "devvm-data", "used_bytes": 20 * 1024**2, "path": "/nowhere"}]  # fmt: skip
     restored = printed("create bench-1", [("restore", 3.0), ("verify", 8.0)])
+    taken = printed("create bench-3", [("take", 2.0), ("verify", 8.0)])
     answers = {
-        "help": "--cold  Boot it." if cold_option else "",
+        "help": "--cold  Boot it. --pool  Show it." if cold_option else "",
         "warm": warm,
         "hanging": hanging,
         "box": {"release": "2026.11.23-1a2b3c4d5e6f"},
         "create cold": {**create(), **vm},
         "create warm": {**restored, **vm},
+        "create spare": {**taken, **vm},
         "rebuild": {**restored, **vm},
         "stop": printed("stop bench-1", [("stop", 6.0)]),
         "start": printed("start bench-1", [("network", 0.1), ("boot", 30.0)]),

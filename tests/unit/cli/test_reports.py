@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from devvm.cli.pool import refill
 from devvm.domain.check import CheckResult, MovedPackage, Outcome
 from devvm.operations.verify import verify
 from devvm.operations.vm import create, requirements
@@ -71,6 +72,7 @@ def test_create_says_it_in_a_line(cli, services, monkeypatch, vm, moved, box):
         vm=vm, report=moved, url="https://x", ssh_command="devvm ssh dev1", ca_certificate=CA
     )
     fake(monkeypatch, create, "create", made)
+    fake(monkeypatch, refill, "start", None)
     shown = cli("create", "dev1")
     assert shown.code == 0
     assert "1 of 3 checks passed, 2 ahead" in shown.stdout
@@ -110,6 +112,7 @@ def test_a_vm_that_fails_its_checks_says_what_to_try_and_whom_to_tell(
         log=Path("/x/log"), other_release="2026.11.01-abcdefabcdef",
     )  # fmt: skip
     fake(monkeypatch, create, "create", made)
+    fake(monkeypatch, refill, "start", None)
     done = cli("create", "dev1")
     assert done.code == 3
     for words in (

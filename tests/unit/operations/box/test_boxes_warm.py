@@ -4,7 +4,8 @@ import pytest
 
 from devvm.domain.errors import OperationError, UsageError
 from devvm.operations.box import boxes
-from devvm.operations.storage import warm_boxes
+from devvm.operations.pool import pool, sizes
+from devvm.operations.storage import frozen
 from devvm.operations.vm import create
 from tests.support.world import ANN
 from tests.unit.operations.box.building import GIB, build, leftovers
@@ -14,6 +15,17 @@ def test_a_build_makes_it_and_removing_the_box_removes_it(world):
     made = build(world)
     assert boxes.warm_box(world.services, made) is not None
     boxes.remove(world.services, world.tools, made.release, world.run("box remove"))
+    assert leftovers(world) == []
+
+
+def test_it_is_removed_with_its_spares(world):
+    made = build(world)
+    sizes.set_size(world.services, sizes.NEWEST, 1)
+    pool.fill(world.services, world.run("pool fill"))
+    assert len(frozen.spares(world.services)) == 1
+    boxes.remove(world.services, world.tools, made.release, world.run("box remove"))
+    assert frozen.spares(world.services) == []
+    assert pool.look(world.services).right
     assert leftovers(world) == []
 
 
@@ -39,7 +51,7 @@ def test_a_box_is_good_without_one(world, step):
     world.host.fail_at, world.host.failure = step, OperationError("broken", details="why")
     made = build(world)
     assert boxes.list_boxes(world.services) == [made]
-    assert warm_boxes.find(world.services, made.release) is None
+    assert frozen.warm_box(world.services, made.release) is None
     assert "There is no warm box: why" in world.reporter.notes
     assert world.unused() == []
 
@@ -48,4 +60,4 @@ def test_a_box_that_is_built_again_has_a_new_one(world):
     old = boxes.warm_box(world.services, build(world))
     new = boxes.warm_box(world.services, build(world, force=True))
     assert old.id != new.id
-    assert len(warm_boxes.of(world.services, new.vm.release)) == 1
+    assert len(frozen.warm_boxes(world.services, new.vm.release)) == 1

@@ -10,7 +10,7 @@ from devvm.domain.errors import NotFoundError, OperationError, ParityError
 from devvm.domain.vm import VmState
 from devvm.operations.box import boxes
 from devvm.operations.doctor import doctor
-from devvm.operations.storage import warm_boxes
+from devvm.operations.storage import frozen
 from devvm.operations.vm import create, rebuild, trash
 from tests.support.world import ANN, RELEASE, Killed, World
 
@@ -44,7 +44,7 @@ def is_ready(world):
 def of_vms(world):
     """All that there is of VMs, other than the warm box and the box's image."""
     found = [*world.host.volumes, *world.host.domains, *world.host.leases, *world.state.names()]
-    kept = warm_boxes.find(world.services, RELEASE)
+    kept = frozen.warm_box(world.services, RELEASE)
     own = {disk.path.name for disk in kept.disks} if kept else set()
     return [
         name
@@ -55,7 +55,7 @@ def of_vms(world):
 
 def test_it_has_a_root_and_a_memory_and_nothing_else_of_its_vm(world):
     made = warm(world)
-    assert [disk.role for disk in warm_boxes.find(world.services, RELEASE).disks] == [ROOT, MEMORY]
+    assert [disk.role for disk in frozen.warm_box(world.services, RELEASE).disks] == [ROOT, MEMORY]
     assert made.fits == "QEMU 7.2 with the processor qemu64, 2 CPUs, 2048 MiB, root disk of 20 GiB"
     assert of_vms(world) == []
     assert world.unused() == []
@@ -70,7 +70,7 @@ def test_create_restores_it_and_the_vm_is_like_any_other(world):
     ]  # fmt: skip
     assert "agent_thaw" in world.host.calls
     assert result.vm.metadata.ready
-    assert world.host.chain(result.vm.root)[1] == warm_boxes.root_of(made)
+    assert world.host.chain(result.vm.root)[1] == frozen.path_of(made, ROOT)
     assert (world.state.vm("dev1") / "Vagrantfile").is_file()
     trash.destroy(world.services, "dev1", world.run("destroy dev1"), purge=True)
     assert of_vms(world) == []
@@ -85,7 +85,7 @@ def test_rebuild_restores_it_with_the_data_of_the_vm(world):
     assert "restore" in world.reporter.phases
     assert "boot" not in world.reporter.phases
     assert world.read("dev1", "home/note") == "mine"
-    assert world.host.chain(world.vm().root)[1] == warm_boxes.root_of(made)
+    assert world.host.chain(world.vm().root)[1] == frozen.path_of(made, ROOT)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_a_damaged_one_is_not_used_and_doctor_says_what_to_type(world, act, harm
     if act is do_rebuild:
         world.create()
     made = warm(world)
-    harm(world.host, warm_boxes.memory_of(made).name, warm_boxes.root_of(made).name)
+    harm(world.host, frozen.path_of(made, MEMORY).name, frozen.path_of(made, ROOT).name)
     act(world)
     assert world.vm().metadata.ready
     assert "boot" in world.reporter.phases
@@ -207,7 +207,7 @@ def test_making_one_that_ends_at_any_step_leaves_the_old_one_or_the_new_one(tmp_
         make(world)  # with either
         assert "restore" in world.reporter.phases
         warm(world)
-        assert len(warm_boxes.of(world.services, RELEASE)) == 1
+        assert len(frozen.warm_boxes(world.services, RELEASE)) == 1
         trash.destroy(world.services, "dev1", world.run("destroy dev1"), purge=True)
         assert world.unused() == [], number
         assert of_vms(world) == [], number
@@ -217,18 +217,18 @@ def test_a_new_one_takes_the_place_of_the_old_one_under_vms(world):
     old = warm(world)
     make(world)
     new = warm(world)
-    assert [one.id for one in warm_boxes.of(world.services, RELEASE)] == [new.id]
-    assert world.services.volumes.exists(warm_boxes.root_of(old).name)
-    assert not world.services.volumes.exists(warm_boxes.memory_of(old).name)
+    assert [one.id for one in frozen.warm_boxes(world.services, RELEASE)] == [new.id]
+    assert world.services.volumes.exists(frozen.path_of(old, ROOT).name)
+    assert not world.services.volumes.exists(frozen.path_of(old, MEMORY).name)
     trash.destroy(world.services, "dev1", world.run("destroy dev1"), purge=True)
-    assert not world.services.volumes.exists(warm_boxes.root_of(old).name)
+    assert not world.services.volumes.exists(frozen.path_of(old, ROOT).name)
 
 
 def test_a_vm_that_does_not_pass_makes_none(world):
     world.verifier.outcome = Outcome.FAILED
     with pytest.raises(ParityError, match="the box fails 1 of 1 checks on the release"):
         warm(world)
-    assert warm_boxes.find(world.services, RELEASE) is None
+    assert frozen.warm_box(world.services, RELEASE) is None
     assert of_vms(world) == []
 
 
@@ -236,7 +236,7 @@ def test_a_guest_that_can_not_be_prepared_makes_none(world):
     world.host.thaws = 1
     with pytest.raises(OperationError, match="warm failed in boxcheck-"):
         warm(world)
-    assert warm_boxes.find(world.services, RELEASE) is None
+    assert frozen.warm_box(world.services, RELEASE) is None
     assert of_vms(world) == []
     assert world.unused() == []
 

@@ -216,11 +216,21 @@ def test_a_snapshot_never_expires_whatever_is_written_in_it(dev1):
     assert gc.expired(dev1.services) == []
 
 
+def test_nothing_is_deleted_below_a_vm_whose_domain_is_lost(dev1):
+    """Its disks may be all that is left of it."""
+    lifecycle.stop(dev1.services, "dev1", dev1.run("stop dev1"))
+    one = snapshots.find(dev1.machine(), "one")
+    dev1.services.domains.undefine("dev1.devvm.test")
+    assert gc.purge(dev1.services, one) == []
+
+
 def test_purging_says_what_is_gone_and_leaves_what_is_needed(dev1):
     kept = snapshots.find(dev1.machine(), "two")
     assert gc.purge(dev1.services, kept) == []  # all of it is below the VM's layers
     assert everything(dev1) == ["one", "two", "three"]
     lifecycle.stop(dev1.services, "dev1", dev1.run("stop dev1"))
     one = snapshots.find(dev1.machine(), "one")
+    layers = saved_states.layers_under(dev1.services, dev1.vm().disks)
     dev1.services.domains.undefine("dev1.devvm.test")
+    saved_states.release(dev1.services, layers)
     assert set(gc.purge(dev1.services, one)) == {disk.path.name for disk in one.disks}

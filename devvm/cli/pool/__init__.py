@@ -1,0 +1,1 @@
+"""`devvm pool ...`, and the pool in `devvm list`."""

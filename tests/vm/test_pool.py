@@ -1,0 +1,159 @@
+"""The pool: a VM that is made of a spare is itself, and the pool is filled beside other work."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.vm.baseline import virsh
+from tests.vm.conftest import HERE, REPOSITORY, look
+from tests.vm.test_killed import kill, start
+from tests.vm.test_warm import WHO_ARE_YOU
+
+pytestmark = pytest.mark.vm
+
+#: What a service remembers of its machine: the database server's idea of its host's name, and when
+#: each of the stack's services was started.
+SERVICES = """
+sudo mariadb --batch --skip-column-names --execute 'select @@hostname'
+systemctl show --property=Id,ActiveEnterTimestampMonotonic mariadb nginx redis-server memcached
+cat /proc/uptime
+"""
+
+
+def settled(devvm):
+    """The pool, once nobody fills it any more."""
+    deadline = time.monotonic() + 600
+    while time.monotonic() < deadline:
+        pool = devvm("list", "--pool", "--json").json["pool"]
+        good = [one for one in pool["spares"] if not one["stale"] and not one["busy"]]
+        if not pool["filling"] and len(good) == sum(pool["wanted"].values()):
+            return pool
+        assert pool["failure"] is None
+        time.sleep(2)
+    pytest.fail(f"the pool is not filled: {pool}")
+
+
+@pytest.fixture(scope="module")
+def filled(devvm, box, made):
+    """A pool of one, filled in the background; what there was before it; how it was shown."""
+    made.baseline.restore()
+    devvm("stop", "dev1")  # for its processors
+    before = look(devvm)
+    set_to = devvm("pool", "set", "1")
+    assert "There are no VMs" not in devvm("list").stdout
+    settled(devvm)
+    yield before, set_to
+    devvm("pool", "set", "0")
+    settled(devvm)
+    assert look(devvm) == before
+
+
+@pytest.fixture(scope="module")
+def taken(devvm, filled):
+    """A VM made of the spare: its JSON, who it is, and its services."""
+    (spare,) = devvm("list", "--pool", "--json").json["pool"]["spares"]
+    made = devvm("create", "heir", "--engineer", "heirer", "--json").json
+    made["spare"] = spare
+    script = ["sudo", "python3", "-c", WHO_ARE_YOU]
+    made["is"] = devvm("exec", "heir", "--", *script).json
+    made["services"] = devvm("exec", "heir", "--", "sh", "-c", SERVICES).stdout.splitlines()
+    yield made
+    devvm("destroy", "heir", "--purge", "heir")
+
+
+def test_a_spare_is_filled_in_the_background_and_shown(filled, devvm):
+    _, set_to = filled
+    assert "0 of 1 are ready" in set_to.stdout
+    shown = devvm("list", "--pool").stdout
+    assert " ready " in shown
+    assert "1 of 1 are ready" in shown
+    assert "spare" not in devvm("list").stdout.lower()
+    assert devvm("doctor", "--json").json["healthy"]
+
+
+def test_create_takes_it_and_the_vm_passes_every_check(taken):
+    phases = [phase["name"] for phase in taken["run"]["phases"]]
+    assert "take" in phases
+    assert not {"boot", "restore"} & set(phases)
+    assert taken["report"]["passed"], taken["report"]
+    assert taken["is"]["state"] == "running"
+
+
+def test_the_vm_is_itself(taken):
+    vm, found = taken["vm"], taken["is"]
+    assert found["own"]["host name"] == "heir"
+    assert found["own"]["MAC address"] == vm["mac"]
+    assert found["own"]["address"] == vm["address"]
+    assert found["own"]["engineer"] == "heirer"
+    assert found["own"]["journal"] == found["own"]["machine ID"]
+    assert found["own"]["D-Bus machine ID"] == found["own"]["machine ID"]
+    assert found["logged as"] == ["heir"]
+    assert found["accounts"] == ["heirer"]
+    assert not found["left"]
+    assert vm["uuid"] == virsh("domuuid", vm["fqdn"]).strip()
+    assert all(found["own"].values())
+
+
+def test_nothing_of_the_spare_is_left_in_it(taken):
+    assert taken["is"]["template"] == ""
+
+
+def test_services_that_knew_the_name_were_restarted_and_the_others_were_not(taken):
+    host_name, *lines = taken["services"]
+    assert host_name == "heir"
+    uptime = float(lines.pop().split()[0])
+    blocks = " ".join(lines).split("Id=")[1:]
+    started = {
+        block.split(".service")[0]: int(block.split("Monotonic=")[1]) / 1e6 for block in blocks
+    }
+    restarted = {name for name, at in started.items() if at > max(started.values()) - 30}
+    assert {"mariadb", "nginx"} <= restarted, (started, uptime)
+    assert not {"redis-server", "memcached"} & restarted, (started, uptime)
+
+
+def test_the_pool_is_filled_again(taken, devvm):
+    (spare,) = settled(devvm)["spares"]
+    assert spare["id"] != taken["spare"]["id"]
+
+
+def test_one_that_is_killed_while_it_takes_the_spare_leaves_nothing(taken, devvm):
+    (spare,) = settled(devvm)["spares"]
+    there = look(devvm)
+    kill(start("create", "heir2", "--engineer", "joe"), "take: Taking")
+    made = devvm("create", "heir2", "--engineer", "joe", "--json").json
+    assert made["report"]["passed"]
+    assert spare["id"] not in [one["id"] for one in settled(devvm)["spares"]]
+    devvm("destroy", "heir2", "--purge", "heir2")
+    assert set(look(devvm)["domains"]) - set(there["domains"]) == {
+        name for name in look(devvm)["domains"] if "spare-" in name
+    }
+    assert len(look(devvm)["volumes"]) == len(there["volumes"])
+
+
+def test_who_is_quicker_than_the_pool_gets_a_vm_too(taken, devvm):
+    """A fill that is killed half way is made good by the next one."""
+    settled(devvm)
+    devvm("pool", "set", "0")
+    there = look(devvm)
+    environment = os.environ | {"DEVVM_CONFIG": str(HERE / "config.toml")}
+    devvm("pool", "set", "1")  # which starts to fill it
+    deadline = time.monotonic() + 60
+    while not devvm("list", "--pool", "--json").json["pool"]["filling"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    locked = devvm("pool", "fill", code=5)
+    process = int(locked.stderr.split("(process ")[1].split(")")[0])
+    os.kill(process, signal.SIGKILL)
+    made = subprocess.run(
+        [sys.executable, "-m", "devvm", "pool", "fill", "--json"],
+        cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert '"failure": null' in made.stdout
+    assert len(settled(devvm)["spares"]) == 1
+    devvm("pool", "set", "0")
+    assert look(devvm) == there
+    devvm("pool", "set", "1")
