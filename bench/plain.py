@@ -43,7 +43,15 @@ _HOOKS = (
     'chroot "$1" chown vagrant:vagrant /home/vagrant/.ssh/authorized_keys',
     "upload {network} /etc/systemd/network/80-dhcp.network",
     'chroot "$1" systemctl enable systemd-networkd.service systemd-resolved.service',
+    'mkdir -p "$1/etc/default/grub.d"',
+    "upload {grub} /etc/default/grub.d/serial.cfg",
 )
+#: Without a graphics card, GRUB needs another terminal; so do people who look at the console.
+_GRUB = """\
+GRUB_TIMEOUT=0
+GRUB_TERMINAL="console serial"
+GRUB_CMDLINE_LINUX="console=ttyS0"
+"""
 
 _VAGRANTFILE = """\
 Vagrant.configure("2") do |config|
@@ -180,7 +188,11 @@ class Plain:
         network = self._folder / "dhcp.network"
         network.write_text("[Match]\nType=ether\n\n[Network]\nDHCP=ipv4\n", encoding="utf-8")
         network.chmod(0o644)
-        hooks = [hook.format(key=f"{self._key}.pub", network=network) for hook in _HOOKS]
+        grub = self._folder / "grub.cfg"
+        grub.write_text(_GRUB, encoding="utf-8")
+        hooks = [
+            hook.format(key=f"{self._key}.pub", network=network, grub=grub) for hook in _HOOKS
+        ]
         process.stream(
             [
                 "mmdebstrap", "--mode=root", "--variant=minbase",

@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from devvm.domain.disk import DATA, MEMORY, ROOT
 from devvm.domain.errors import DevvmError, OperationError
@@ -86,11 +85,11 @@ def start_new(
         the VM has to be started in another way. A note says why.
     """
     services = machine.services
-    layers = put_root(machine, kept, token)
+    below = frozen.path_of(kept, ROOT)
+    layers = saved_states.put_root(services, machine.fqdn, below, token, None)
     if frozen.has_data(kept):
         volume = naming.volume_of(machine.fqdn, DATA, token)
-        below = frozen.path_of(kept, DATA)
-        layers[DATA] = services.volumes.layer(volume, below, data_bytes)
+        layers[DATA] = services.volumes.layer(volume, frozen.path_of(kept, DATA), data_bytes)
     change = replace(change, disks={**change.disks, **layers})
     try:
         memory = frozen.path_of(kept, MEMORY)
@@ -104,12 +103,6 @@ def start_new(
         services.domains.remove(machine.fqdn)
         saved_states.release(services, layers.values())
     return target
-
-
-def put_root(machine: Machine, kept: SavedState, token: str) -> dict[str, Path]:
-    """Create a root on that of a frozen VM; nothing uses it yet."""
-    below = frozen.path_of(kept, ROOT)
-    return saved_states.put_root(machine.services, machine.fqdn, below, token, None)
 
 
 def start(

@@ -36,10 +36,15 @@ def put_root(
     services: Services, fqdn: str, image: Path, token: str, old_root: Path | None
 ) -> dict[str, Path]:
     """Create a root on a box's image, as large as the old root; nothing uses it yet."""
-    sizes = {volume.path: volume.size_bytes for volume in services.volumes.all()}
-    size = max(sizes.get(image, 0), sizes.get(old_root, 0) if old_root else 0)
+    size = root_bytes(services, image, old_root)
     name = naming.volume_of(fqdn, ROOT, token)
     return {ROOT: services.volumes.layer(name, image, size or None)}
+
+
+def root_bytes(services: Services, image: Path, old_root: Path | None) -> int:
+    """The size of a root on a box's image that takes the place of an old one."""
+    sizes = {volume.path: volume.size_bytes for volume in services.volumes.all()}
+    return max(sizes.get(image, 0), sizes.get(old_root, 0) if old_root else 0)
 
 
 def keep(

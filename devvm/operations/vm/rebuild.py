@@ -104,8 +104,8 @@ def carry_out(
                 requirements.require_memory(services, vm.memory_mib)
             requirements.require_space(services, box)
         facts = _facts(vm.known, request.engineer, box)
-        _replace_root(services, vm, box, facts, token, run)
-        _start(machine, token, run)
+        warm = _replace_root(services, vm, box, facts, token, run)
+        _start(machine, warm, box, token, run)
         with guest_log.kept_on_failure(machine, run):
             older = vm.known.release != box.release
             personalise.from_box(machine, facts.owner, box.release, run, older_data=older)
@@ -199,42 +199,24 @@ def _facts(metadata: Metadata, engineer: Engineer, box: Box) -> Metadata:
     )
 
 
-def _start(machine: Machine, token: str, run: Run) -> None:
-    """Start a VM whose root is new: from the warm box of its release, if that fits."""
-    services, vm = machine.services, machine.require()
-    root = next(disk for disk in services.disks.of(vm.fqdn) if disk.role == ROOT)
-    fits = frozen.fits(
-        services, driver=vm.driver, cpus=vm.cpus, memory_mib=vm.memory_mib,
-        root_bytes=root.size_bytes,
-    )  # fmt: skip
-    warm = services.config.vm.warm and thaw.usable(
-        services, vm.known.release, run,
-        fits=fits, disks={disk.role for disk in vm.disks}, driver=vm.driver,
-    )  # fmt: skip
-    if warm:
-        definition = services.domains.definition(vm.fqdn)
-        image = next(v.below for v in services.volumes.all() if v.path == root.path)
-        assert image is not None
-        change = DomainChange(disks=thaw.put_root(machine, warm, token))
-        services.domains.define(definition, change)
-        lifecycle.prepare(machine, run)
-        if thaw.start(machine, warm, run) is not None:
-            certificate.keep_valid(machine, run)
-            return
-        saved_states.put_root(services, vm.fqdn, image, token, root.path)
-    lifecycle.power_on(machine, run)
-
-
 def _replace_root(
     services: Services, vm: Vm, box: Box, facts: Metadata, token: str, run: Run
-) -> None:
+) -> SavedState | None:
+    """Set the old root aside, and give the VM one on that of a warm box if one fits.
+
+    Returns:
+        The warm box; None if the new root is on the box's image, so that the VM has to boot.
+    """
     with run.phase("stop", "Shutting the VM down"):
         provision.power_off(services, vm, timeout=transaction.STOP_TIMEOUT)
     with run.phase("disks", "Setting the old root aside"):
         image = base_image.place(services, box, run)
+        size = saved_states.root_bytes(services, image, vm.root)
+        warm = _warm_box(services, vm, box, size, run)
         persistent = [disk for disk in vm.disks if disk.role != ROOT]
         disks = saved_states.put_layers(services, vm.fqdn, persistent, token)
-        disks |= saved_states.put_root(services, vm.fqdn, image, token, vm.root)
+        below = frozen.path_of(warm, ROOT) if warm else image
+        disks |= saved_states.put_root(services, vm.fqdn, below, token, vm.root)
         saved_states.keep(
             services,
             vm,
@@ -244,6 +226,30 @@ def _replace_root(
         )
         change = DomainChange(disks=disks, facts=facts)
         services.domains.define(services.domains.definition(vm.fqdn), change)
+    return warm
+
+
+def _warm_box(services: Services, vm: Vm, box: Box, root_bytes: int, run: Run) -> SavedState | None:
+    if not services.config.vm.warm:
+        return None
+    fits = frozen.fits(
+        services, driver=vm.driver, cpus=vm.cpus, memory_mib=vm.memory_mib, root_bytes=root_bytes
+    )
+    roles = {disk.role for disk in vm.disks}
+    return thaw.usable(services, box.release, run, fits=fits, disks=roles, driver=vm.driver)
+
+
+def _start(machine: Machine, warm: SavedState | None, box: Box, token: str, run: Run) -> None:
+    """Start a VM whose root is new: from the warm box that the root is on, if it is on one."""
+    services = machine.services
+    if warm is not None:
+        lifecycle.prepare(machine, run)
+        if thaw.start(machine, warm, run) is not None:
+            certificate.keep_valid(machine, run)
+            return
+        vm, image = machine.require(), base_image.place(services, box, run)
+        saved_states.put_root(services, vm.fqdn, image, token, vm.root)
+    lifecycle.power_on(machine, run)
 
 
 def demand_passed(services: Services, report: Report, run: Run) -> None:
