@@ -41,6 +41,26 @@ def test_a_card_that_was_up_is_down_without_addresses_and_has_the_new_mac(tmp_pa
     assert address.split() == ["card0@card1", "DOWN"]
 
 
+def test_a_machine_is_known_by_its_name_its_machine_id_and_its_addresses(tmp_path):
+    """Not by the words that `ip` prints beside an address that was leased."""
+    (tmp_path / "names.py").write_text(
+        _CARD.partition("warm.take_down")[0]
+        + """
+warm.read = {warm.HOST_NAME: "spare-1", warm.MACHINE_ID: "0123abcd"}.get
+warm.cards = lambda: ["card0"]
+print(warm.names())
+"""
+    )
+    shown = shell(
+        "ip link add card0 type veth peer name card1; ip link set card1 up\n"
+        "ip address add 10.9.9.9/24 metric 1024 dev card0; ip link set card0 up\n"
+        f"{sys.executable} {tmp_path}/names.py"
+    )
+    assert shown.startswith("[b'spare-1', b'0123abcd', b'10.9.9.9'")
+    assert "metric" not in shown
+    assert "1024" not in shown
+
+
 def test_who_uses_a_file_system_is_named(monkeypatch):
     found = program("warm")
     monkeypatch.chdir("/dev/shm")

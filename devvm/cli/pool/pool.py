@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -71,8 +72,10 @@ def set_size(
     sizes.set_size(services, release or sizes.NEWEST, count)
     pool.drop_stale(services, session.run("pool set"))
     refill.set_timer(session, on=bool(sizes.read(services).spares))
-    refill.start(session, services)
+    started = refill.start(session, services)
     result = pool.look(services)
+    if started:  # it takes a moment to get the lock
+        result = replace(result, filling="devvm pool fill", failure="")
     session.output.result(show.data(result), lambda: show.pool(session, result))
 
 

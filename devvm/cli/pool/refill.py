@@ -12,20 +12,26 @@ if TYPE_CHECKING:
     from devvm.ports.services import Services
 
 
-def start(session: Session, services: Services) -> None:
-    """Start to fill the pool in the background, if something is left to do and nobody does it."""
+def start(session: Session, services: Services) -> bool:
+    """Start to fill the pool in the background, if something is left to do and nobody does it.
+
+    Returns:
+        Whether it was started.
+    """
     from devvm.operations.pool import pool, sizes
     from devvm.system import process
 
     try:
         if not sizes.read(services).spares:
-            return
+            return False
         found = pool.look(services)
     except DevvmError as error:
         session.output.note(f"The pool is not filled: {error}")
-        return
-    if not found.right and not found.filling:
-        process.detached([sys.executable, "-m", "devvm", "pool", "fill", "--quiet"])
+        return False
+    if found.right or found.filling:
+        return False
+    process.detached([sys.executable, "-m", "devvm", "pool", "fill", "--quiet"])
+    return True
 
 
 def set_timer(session: Session, *, on: bool) -> None:

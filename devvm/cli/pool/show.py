@@ -55,7 +55,7 @@ def pool(session: Session, found: Pool) -> None:
     for release, count in found.wanted.items():
         output.line(f"{found.ready(release)} of {count} are ready for {release}")
     if found.filling:
-        output.note("The pool is being filled")
+        output.note("The pool is being filled. Next: devvm list --pool")
     elif found.failure:
         output.note(f"The pool could not be filled: {found.failure}. Next: devvm pool fill")
     elif not found.right:

@@ -64,6 +64,7 @@ def test_set_starts_to_fill_it_in_the_background(cli, world, started, timer):
     newest = world.boxes.list()[0].release
     assert done.json["pool"]["wanted"] == {newest: 2}
     assert started == [FILL]
+    assert done.json["pool"]["filling"]
     assert timer.on
     assert cli("pool", "set", "0").code == 0
     assert started == [FILL]
