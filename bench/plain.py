@@ -190,9 +190,7 @@ class Plain:
         network.chmod(0o644)
         grub = self._folder / "grub.cfg"
         grub.write_text(_GRUB, encoding="utf-8")
-        hooks = [
-            hook.format(key=f"{self._key}.pub", network=network, grub=grub) for hook in _HOOKS
-        ]
+        hooks = [hook.format(key=f"{self._key}.pub", network=network, grub=grub) for hook in _HOOKS]
         process.stream(
             [
                 "mmdebstrap", "--mode=root", "--variant=minbase",
