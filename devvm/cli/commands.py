@@ -107,7 +107,7 @@ TABLE = {
             "box.box",
             "Build, list, verify and remove boxes: the golden images that VMs are cloned from.",
         ),
-        "pool": ("pool.pool", "Keep spare VMs ready, so that `create` takes seconds."),
+        "pool": ("pool.pool", "Keep spare VMs, created and checked in advance."),
         "config": ("host.config", "Show the configuration."),
     },
 }

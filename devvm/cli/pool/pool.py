@@ -22,7 +22,7 @@ _MOST = 50
 def register(parent: typer.Typer) -> None:
     """Add the group of commands."""
     app = panels.group(
-        parent, "pool", "Keep spare VMs ready, so that `create` takes seconds.", panels.HOST
+        parent, "pool", "Keep spare VMs, created and checked in advance.", panels.HOST
     )
     app.command("set", epilog="Example:  devvm pool set 3")(set_size)
     app.command(epilog="Example:  devvm pool fill")(fill)
