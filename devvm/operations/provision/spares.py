@@ -33,8 +33,8 @@ def held(
                 for kept in frozen.spares(services)
                 if kept.vm.release == release
                 and kept.fits == fits
-                and _is_held(services, kept, run, lock)
                 and data_bytes_of(services, kept) <= data_bytes
+                and _is_held(services, kept, run, lock)
             ),
             None,
         )

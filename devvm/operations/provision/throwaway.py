@@ -17,7 +17,7 @@ from devvm.domain.name import is_own
 from devvm.domain.vm import Metadata
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
-from devvm.operations.provision import provision
+from devvm.operations.provision import new_vm, provision
 from devvm.operations.storage import saved_states
 from devvm.operations.verify.verify import packages_of
 from devvm.ports.services import Services
@@ -60,7 +60,7 @@ def checked(
     start = time.monotonic()
     with services.state.lock(name, run.command):
         try:
-            target = provision.bring_up(
+            target = new_vm.bring_up(
                 machine, box=box, vm_config=vm_config, metadata=metadata, run=run
             )
             with run.phase("verify", title):

@@ -17,7 +17,7 @@ from devvm.operations.core import journal
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
-from devvm.operations.provision import personalise, provision, repair
+from devvm.operations.provision import new_vm, personalise, provision, repair
 from devvm.operations.storage import saved_states
 from devvm.operations.transaction import transaction
 from devvm.operations.transaction.transaction import Begun, Outcome
@@ -90,7 +90,7 @@ def create(services: Services, request: CreateRequest, run: Run) -> CreateResult
             provision.recorded(machine, run),
             _undone(machine, metadata, run, keep=request.keep),
         ):
-            provision.bring_up(
+            new_vm.bring_up(
                 machine, box=box, vm_config=services.config.vm,
                 metadata=metadata, run=run, engineer=request.engineer,
             )  # fmt: skip

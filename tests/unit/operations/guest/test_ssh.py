@@ -11,7 +11,7 @@ from devvm.config import ExtraDiskConfig
 from devvm.domain.vm import Metadata
 from devvm.operations.core.machine import Machine
 from devvm.operations.guest import ssh
-from devvm.operations.provision import provision
+from devvm.operations.provision import new_vm
 from devvm.system import sockets
 from tests.support.world import RELEASE, World
 
@@ -29,7 +29,7 @@ def folder(world):
     metadata = Metadata(
         name="dev1", engineer="ann", release=RELEASE, created_at="",
     )  # fmt: skip
-    provision.bring_up(
+    new_vm.bring_up(
         Machine(services, "dev1"), box=world.box, vm_config=services.config.vm, metadata=metadata,
         run=world.run("create dev1"),
     )  # fmt: skip
