@@ -98,8 +98,10 @@ def test_the_vm_is_itself(taken):
     assert all(found["own"].values())
 
 
-def test_nothing_of_the_spare_is_left_in_it(taken):
-    assert taken["is"]["template"] == ""
+def test_nothing_of_the_spare_is_left_in_it_but_what_the_application_stored(taken):
+    """Its worker was registered in Redis, which appends to its file."""
+    left = taken["is"]["template"].splitlines()
+    assert [path for path in left if "/var/lib/redis/" not in path] == []
 
 
 def test_services_that_knew_the_name_were_restarted_and_the_others_were_not(taken):
@@ -115,22 +117,16 @@ def test_the_pool_is_filled_again(taken, devvm):
     assert spare["id"] != taken["spare"]["id"]
 
 
-def test_one_that_is_killed_while_it_takes_the_spare_leaves_nothing(taken, devvm):
+def test_one_that_is_killed_while_it_takes_the_spare_leaves_it_there(taken, devvm):
     (spare,) = settled(devvm)["spares"]
     there = look(devvm)
     kill(start("create", "heir2", "--engineer", "joe"), "take: Taking")
-    made = devvm("create", "heir2", "--engineer", "joe", "--json").json
-    assert made["report"]["passed"]
-    assert spare["id"] not in [one["id"] for one in settled(devvm)["spares"]]
-    devvm("destroy", "heir2", "--purge", "heir2")
-    assert set(look(devvm)["domains"]) - set(there["domains"]) == {
-        name for name in look(devvm)["domains"] if "spare-" in name
-    }
-    assert len(look(devvm)["volumes"]) == len(there["volumes"])
+    devvm("doctor", "--fix")
+    assert look(devvm) == there
+    assert settled(devvm)["spares"] == [spare]
 
 
-def test_who_is_quicker_than_the_pool_gets_a_vm_too(taken, devvm):
-    """A fill that is killed half way is made good by the next one."""
+def test_a_fill_that_is_killed_is_made_good_by_the_next_one(taken, devvm):
     settled(devvm)
     devvm("pool", "set", "0")
     there = look(devvm)
@@ -151,4 +147,3 @@ def test_who_is_quicker_than_the_pool_gets_a_vm_too(taken, devvm):
     assert len(settled(devvm)["spares"]) == 1
     devvm("pool", "set", "0")
     assert look(devvm) == there
-    devvm("pool", "set", "1")
