@@ -50,7 +50,9 @@ _ELSEWHERE = {
     "devvm box warm RELEASE": "tests/vm/test_warm.py::test_it_can_be_made_again_under_vms",
     "devvm pool set 3": "tests/vm/test_pool.py::filled",
     "devvm pool set 0": "tests/vm/test_pool.py::filled",
-    "devvm pool fill": "tests/vm/test_pool.py::test_a_fill_that_is_killed_is_made_good_by_the_next_one",
+    "devvm pool fill": (
+        "tests/vm/test_pool.py::test_a_fill_that_is_killed_is_made_good_by_the_next_one"
+    ),
     "devvm list --pool": "tests/vm/test_pool.py::settled",
     "devvm box build --newest": "tests/vm/test_rollout.py::releases",
     # each would build a box from what the mirror has
