@@ -198,6 +198,10 @@ class State:
         """
         return _read(self._journal(name), "operation", "started_at", mend="devvm doctor --fix")
 
+    def has_journal(self, name: str) -> bool:
+        """Whether an operation on the VM is unfinished, whether or not its journal can be read."""
+        return self._journal(name).exists()
+
     def journal_is_damaged(self, name: str) -> str | None:
         """Why a VM's journal can't be read; None if it can, or if there is none."""
         try:

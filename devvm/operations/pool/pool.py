@@ -11,6 +11,7 @@ from devvm.domain.box import Box
 from devvm.domain.errors import DevvmError, HostNotReadyError, OperationError
 from devvm.domain.name import SPARE
 from devvm.domain.saved_state import Purpose, SavedState
+from devvm.operations.core import naming
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.pool import sizes
@@ -33,7 +34,7 @@ class Spare:
         kept: The saved state that it is.
         used_bytes: What it takes on the host.
         stale: Why it is of no use any more, and will be dropped; empty if it is ready.
-        busy: Whether it is being made or taken right now.
+        busy: Whether it is being made or taken, or a command that took it was killed.
     """
 
     kept: SavedState
@@ -85,7 +86,7 @@ def look(services: Services) -> Pool:
     found: list[Spare] = []
     left = dict(wanted)
     for kept in reversed(frozen.spares(services)):  # of too many, the newest stay
-        busy = services.state.holder(kept.vm.name) is not None
+        busy = _is_busy(services, kept)
         stale = "" if busy else _stale(services, kept, wanted)
         if not stale:
             left[kept.vm.release] = left.get(kept.vm.release, 0) - 1
@@ -135,6 +136,14 @@ def drop_stale(services: Services, run: Run) -> int:
         with run.phase("drop", f"Removing a spare: {one.stale}"):
             dropped += spares.drop(services, one.kept, run)
     return dropped
+
+
+def _is_busy(services: Services, kept: SavedState) -> bool:
+    """Whether a spare is locked, or taken by a VM whose `create` has still to be ended."""
+    names = [naming.name_of(services.config, user) for user in spares.taken_by(services, kept)]
+    return services.state.holder(kept.vm.name) is not None or any(
+        services.state.has_journal(name) for name in names if name
+    )
 
 
 def _stale(services: Services, kept: SavedState, wanted: Mapping[str, int]) -> str:

@@ -53,11 +53,20 @@ def damage(services: Services, kept: SavedState) -> str:
     """Why a spare can't be used, whatever is asked for; empty if it can."""
     if lost := frozen.lost(services, kept):
         return f"it has lost {', '.join(lost)}"
-    own = saved_states.domain_of(services, kept)
-    for path in frozen.disks_of(kept).values():
-        if others := [user for user in services.volumes.users_of(path.name) if user != own]:
-            return f"{', '.join(others)} has its disks"
+    if others := taken_by(services, kept):
+        return f"{', '.join(others)} has its disks"
     return ""
+
+
+def taken_by(services: Services, kept: SavedState) -> list[str]:
+    """The domains whose disks are layers on a spare's: that of a create which was killed."""
+    own = saved_states.domain_of(services, kept)
+    found = {
+        user
+        for path in frozen.disks_of(kept).values()
+        for user in services.volumes.users_of(path.name)
+    }
+    return sorted(found - {own})
 
 
 def data_bytes_of(services: Services, kept: SavedState) -> int:

@@ -196,6 +196,25 @@ def test_a_fill_that_ends_at_any_step_can_be_typed_again(tmp_path, failure):
         assert doctor.examine(world.services).findings == ()
 
 
+def test_a_spare_that_a_killed_create_took_is_there_again_when_that_is_ended(world):
+    fill(world)
+    (spare,) = frozen.spares(world.services)
+    world.host.fail_once("agent_thaw", Killed())
+    with pytest.raises(Killed):
+        make(world)
+    world.again()
+    (shown,) = pool.look(world.services).spares
+    assert (shown.busy, shown.stale) == (True, "")
+    assert {one.kind for one in doctor.examine(world.services).findings} == {"unfinished"}
+    assert pool.fill(world.services, world.run("pool fill")).right
+    doctor.fix(world.services, world.run("doctor"))
+    assert frozen.spares(world.services) == [spare]
+    (shown,) = pool.look(world.services).spares
+    assert (shown.busy, shown.stale) == (False, "")
+    make(world)
+    assert "take" in world.reporter.phases
+
+
 def test_fewer_are_dropped_and_the_newest_stay(world):
     fill(world, 3)
     newest = frozen.spares(world.services)[-1]
