@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -153,6 +154,20 @@ def test_units_that_know_the_machine_are_found_and_timers_and_ssh_with_them(proc
         ["cache.service", "daily.timer", "site.service", "ssh.service"], [b"spare-fedcba98"]
     )
     assert stopped == ["daily.timer", "site.service", "ssh.service"]
+
+
+def test_a_unit_with_a_host_name_of_its_own_is_among_them(monkeypatch):
+    found = program("warm")
+    other = subprocess.Popen(["unshare", "--uts", "sleep", "60"])
+    try:
+        while Path(f"/proc/{other.pid}/comm").read_text() != "sleep\n":
+            time.sleep(0.01)
+        monkeypatch.setattr(found, "processes", lambda: [str(other.pid)])
+        monkeypatch.setattr(found, "unit_of", lambda number: "site.service")
+        assert found.knowing(["site.service"], [b"spare-fedcba98"]) == ["site.service"]
+    finally:
+        other.kill()
+        other.wait()
 
 
 def test_an_identity_is_written_to_the_data_disk(tmp_path, monkeypatch):
