@@ -1,5 +1,6 @@
 """What of the guest's `warm` can be tried outside a VM; tests/vm/test_warm.py has all of it."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -141,6 +142,17 @@ def test_a_process_that_has_ended_remembers_nothing():
     child = subprocess.Popen(["true"])
     child.wait()
     assert not program("warm").remembers(str(child.pid), [b"spare"])
+
+
+def test_memory_that_can_not_be_read_may_have_it(process, monkeypatch):
+    """A device's, for example, which this machine may not have."""
+    found = program("warm")
+
+    def pieces(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(found, "pieces", pieces)
+    assert found.remembers(process("pass"), [b"spare-0a1b2c3d"])
 
 
 def test_units_that_know_the_machine_are_found_and_timers_and_ssh_with_them(process, monkeypatch):

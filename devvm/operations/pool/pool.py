@@ -61,18 +61,21 @@ class Pool:
 
     def ready(self, release: str) -> int:
         """How many spares of a release are ready."""
-        return sum(one.kept.vm.release == release and not one.stale for one in self.spares)
+        return sum(not one.busy for one in self._good(release))
 
     @property
     def missing(self) -> dict[str, int]:
         """How many spares are missing, by release."""
-        found = {release: count - self.ready(release) for release, count in self.wanted.items()}
+        found = {one: count - len(self._good(one)) for one, count in self.wanted.items()}
         return {release: count for release, count in found.items() if count > 0}
 
     @property
     def right(self) -> bool:
         """Whether there is nothing to do."""
         return not self.missing and not any(one.stale for one in self.spares)
+
+    def _good(self, release: str) -> list[Spare]:
+        return [one for one in self.spares if one.kept.vm.release == release and not one.stale]
 
 
 def look(services: Services) -> Pool:
