@@ -106,7 +106,7 @@ _NAMES = {
     "devvm stop", "devvm destroy", "devvm ssh", "devvm box verify", "devvm rebuild",
     "devvm recover", "devvm resize", "devvm verify", "devvm production capture",
     "devvm production propose", "devvm start", "devvm restart", "devvm update",
-    "devvm verify --fix",
+    "devvm verify --fix", "devvm pool set",
 }  # fmt: skip
 #: For commands that open a session: what to type first, what the VM answers, what ends it.
 _INTERACTIVE = {
