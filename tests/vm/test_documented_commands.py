@@ -51,7 +51,7 @@ _ELSEWHERE = {
     "devvm pool set 3": "tests/vm/test_pool.py::filled",
     "devvm pool set 0": "tests/vm/test_pool.py::filled",
     "devvm pool fill": (
-        "tests/vm/test_pool.py::test_a_fill_that_is_killed_is_made_good_by_the_next_one"
+        "tests/vm/test_pool.py::test_the_pool_is_filled_again_even_if_whoever_does_that_is_killed"
     ),
     "devvm list --pool": "tests/vm/test_pool.py::settled",
     "devvm box build --newest": "tests/vm/test_rollout.py::releases",
