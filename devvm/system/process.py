@@ -263,18 +263,37 @@ def background(
     time cleaning up on SIGTERM, and so collide with the next command.
     """
     args = _argv(argv, sudo=sudo)
+    process = None
     with _log_file(log, args) as sink:
-        process = _start(args, env=env, merge=True, output=sink, death_signal=death_signal)
         try:
+            with _interrupted_later():  # when it can be stopped
+                process = _start(args, env=env, merge=True, output=sink, death_signal=death_signal)
             yield process
         finally:
-            if process.poll() is None:
-                process.send_signal(stop_signal)
-                deadline = time.monotonic() + stop_timeout
-                while process.poll() is None and time.monotonic() < deadline:
-                    time.sleep(0.1)
-            _kill_group(process)
-            process.wait()
+            if process is not None:
+                if process.poll() is None:
+                    process.send_signal(stop_signal)
+                    deadline = time.monotonic() + stop_timeout
+                    while process.poll() is None and time.monotonic() < deadline:
+                        time.sleep(0.1)
+                _kill_group(process)
+                process.wait()
+
+
+@contextmanager
+def _interrupted_later() -> Iterator[None]:
+    """Let Ctrl-C interrupt this thread, if it is the main one, only at the end of the block."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed: list[int] = []
+    previous = signal.signal(signal.SIGINT, lambda number, _frame: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 def detached(argv: Sequence[str]) -> None:
