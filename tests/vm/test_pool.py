@@ -122,4 +122,4 @@ def test_one_that_is_killed_while_it_takes_the_spare_leaves_it_there(taken, devv
     kill(start("create", "heir2", "--engineer", "joe"), "take: Taking")
     devvm("doctor", "--fix")
     assert look(devvm) == there
-    assert settled(devvm)["spares"] == [spare]
+    assert [one["id"] for one in settled(devvm)["spares"]] == [spare["id"]]
