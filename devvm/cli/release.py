@@ -238,6 +238,7 @@ def _compared_data(compared: Compared) -> dict[str, Any]:
         "packages": [{"name": p.name, "a": p.old, "b": p.new} for p in found.packages],
         "roles": [change.role for change in found.roles],
         "playbooks": found.playbooks,
+        "others": found.others,
     }
 
 

@@ -31,7 +31,8 @@ from tests.support.world import GIB, POOL, RELEASE, World
 
 NEW = "2026.11.30-aaaaaaaaaaaa"
 ROLE = "roles/nginx/templates/nginx.conf.j2"
-BASE_FILES = {"playbooks/site.yml": b"---\n", ROLE: b"http2 off;\n"}
+SITE = b"- {hosts: all, roles: [{role: nginx, tags: nginx}]}\n"
+BASE_FILES = {"playbooks/site.yml": SITE, ROLE: b"http2 off;\n"}
 
 
 class FleetShell(Shell):

@@ -36,7 +36,8 @@ class Stack:
     """A stack's content.
 
     Attributes:
-        files: The content of its files, by path: `roles/nginx/tasks/main.yml`.
+        files: The content of its files, by path: `roles/nginx/tasks/main.yml`,
+            `group_vars/all.yml`.
         packages: The versions of its box's packages, by name.
     """
 
@@ -56,9 +57,14 @@ class Stack:
 
     @property
     def playbooks(self) -> dict[str, bytes]:
-        """The playbooks, by name."""
+        """The playbooks and what is beside them, by path within `playbooks`."""
         return {p.removeprefix("playbooks/"): c for p, c in self.files.items()
                 if p.startswith("playbooks/")}  # fmt: skip
+
+    @property
+    def others(self) -> dict[str, bytes]:
+        """The files that belong to no role and are beside no playbook, by path."""
+        return {p: c for p, c in self.files.items() if not p.startswith(("roles/", "playbooks/"))}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,11 +95,12 @@ class Difference:
     new_roles: tuple[str, ...] = ()  # among `roles`
     gone_roles: tuple[str, ...] = ()  # among `roles`
     playbooks: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()  # paths of other files: group_vars, collections ...
 
     @property
     def any(self) -> bool:
         """Whether there is any difference."""
-        return bool(self.packages or self.roles or self.playbooks)
+        return bool(self.packages or self.roles or self.playbooks or self.others)
 
 
 def difference(old: Stack, new: Stack) -> Difference:
@@ -118,11 +125,11 @@ def difference(old: Stack, new: Stack) -> Difference:
         roles=tuple(c for c in changes if c.added or c.changed or c.removed),
         new_roles=tuple(sorted(after.keys() - before.keys())),
         gone_roles=tuple(sorted(before.keys() - after.keys())),
-        playbooks=tuple(
-            sorted(
-                name
-                for name in old.playbooks.keys() | new.playbooks.keys()
-                if old.playbooks.get(name) != new.playbooks.get(name)
-            )
-        ),
+        playbooks=_changed(old.playbooks, new.playbooks),
+        others=_changed(old.others, new.others),
     )
+
+
+def _changed(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> tuple[str, ...]:
+    """The paths of files that were added, changed or removed."""
+    return tuple(sorted(p for p in old.keys() | new.keys() if old.get(p) != new.get(p)))

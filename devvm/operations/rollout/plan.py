@@ -142,5 +142,6 @@ def notice(chosen: Strategy) -> str:
             "The VM restarts on a new system. Homes, checkouts and databases are on its data disk "
             "and stay; the rest goes to the trash."
         )
-    what = f"Services of {', '.join(chosen.roles) or 'changed packages'} may restart"
+    whose = "all roles" if chosen.every_role else ", ".join(chosen.roles) or "changed packages"
+    what = f"Services of {whose} may restart"
     return f"{what}; the VM itself restarts only if it has to be rebuilt."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from devvm.domain.errors import NotFoundError, UsageError
-from devvm.domain.release import stack
+from devvm.domain.release import applied_roles, stack
 from devvm.domain.release.identity import same_release
 from devvm.domain.release.stack import Release
 from devvm.domain.release.strategy import Kind, Strategy, choose
@@ -101,7 +101,7 @@ def by_release(services: Services, vm: Vm, release: Release) -> Strategy:
     if old is None:
         return Strategy.rebuild(f"there is no record of what changed since {has or 'its release'}")
     before, after = services.releases.stack(old.release), services.releases.stack(release.release)
-    return choose(stack.difference(before, after))
+    return choose(stack.difference(before, after), applied_roles.of(after.playbooks))
 
 
 def for_vm(services: Services, vm: Vm, release: Release, run: Run) -> Strategy:

@@ -175,8 +175,7 @@ def _converge(
             _back_on_failure(machine, release, kept, run),
             guest_log.kept_on_failure(machine, run),
         ):
-            roles = ", ".join(chosen.roles) or "package changes only"
-            with run.phase("converge", f"Applying {roles}"):
+            with run.phase("converge", f"Applying {_what(chosen)}"):
                 theirs.services.provisioner.apply(
                     _PLAYBOOK,
                     ssh.target(machine, login="vagrant"),
@@ -187,7 +186,7 @@ def _converge(
                     },
                     detail=run.detail,
                     log=run.log(services.state),
-                    tags=("packages", *chosen.roles),
+                    tags=() if chosen.every_role else ("packages", *chosen.roles),
                 )
             personalise.again(theirs, vm.known.owner, release.release, run)
             report = examine_twice(theirs, release=release.release, run=run)
@@ -196,6 +195,10 @@ def _converge(
         rollback.no_update(machine, release=release.release, mariadb=mariadb)
     vm = lifecycle.get(machine)
     return Updated(vm=vm, report=report, strategy=chosen, previous=kept.id)
+
+
+def _what(chosen: Strategy) -> str:
+    return "all roles" if chosen.every_role else ", ".join(chosen.roles) or "package changes only"
 
 
 def _rebuild(
