@@ -177,7 +177,7 @@ class Plain:
             "pool": config.pool,
             "network": config.network.name,
             "address": config.network.address,
-            "playbook": str(assets.playbooks() / "site.yml"),
+            "playbook": str(assets.reference_stack() / "playbooks" / "site.yml"),
             "variables": f"@{self._folder / 'variables.json'}",
         }
         return _VAGRANTFILE.format(**{key: json.dumps(value) for key, value in values.items()})
@@ -242,7 +242,7 @@ class Plain:
             env={
                 # ansible-playbook of this environment, and this stack's roles
                 "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
-                "ANSIBLE_ROLES_PATH": str(assets.roles()),
+                "ANSIBLE_ROLES_PATH": str(assets.reference_stack() / "roles"),
                 "ANSIBLE_HOME": str(self._folder / "ansible"),
                 "ANSIBLE_PIPELINING": "true",
                 "VAGRANT_HOME": str(self._folder / "vagrant.d"),

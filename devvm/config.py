@@ -294,10 +294,15 @@ class Config(_Strict):
         Path("/var/lib/libvirt/images/devvm"),
         description="folder where the pool stores its volumes",
     )
+    stack_dir: _OptionalPath = Field(
+        None,
+        description="folder of the stack: stack.yml, playbooks/, roles/ ...; unset: the reference "
+        "stack",
+    )
     production_dir: _OptionalPath = Field(
         None,
         description="folder that describes production: manifest.yml, overlay/, roles.yml, "
-        "waivers.yml; unset: the reference stack's",
+        "waivers.yml; unset: the stack's",
     )
     vm: VmConfig = VmConfig()
     network: NetworkConfig = NetworkConfig()
@@ -305,7 +310,7 @@ class Config(_Strict):
     trash: TrashConfig = TrashConfig()
     rollout: RolloutConfig = RolloutConfig()
 
-    @field_validator("state_dir", "pool_path", "production_dir")
+    @field_validator("state_dir", "pool_path", "production_dir", "stack_dir")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return _absolute_path(value)
@@ -349,12 +354,15 @@ def files() -> list[Path]:
     return [p for p in paths if p.is_file()]
 
 
-def load(overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Config:
+def load(
+    overrides: Mapping[str, Mapping[str, Any]] | None = None, *, stack_dir: Path | None = None
+) -> Config:
     """Load the configuration.
 
     Args:
         overrides: Values of command-line options by section: `{"vm": {"cpus": 4}}`. Those that
             are None are ignored.
+        stack_dir: The folder of the stack, if it isn't the configured one.
 
     Raises:
         UsageError: a file is not TOML, or has an invalid key or value. The error names both.
@@ -375,10 +383,12 @@ def load(overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Config:
             ) from None
         _validate(data, str(path))  # each file separately, so that the error can name it
         merged = _merge(merged, data)
-    given = {
+    given: dict[str, Any] = {
         section: {key: value for key, value in values.items() if value is not None}
         for section, values in (overrides or {}).items()
     }
+    if stack_dir is not None:
+        given["stack_dir"] = stack_dir
     return _validate(_merge(merged, given), "the command line")
 
 

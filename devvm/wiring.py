@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from devvm.ports.messenger import Sender
     from devvm.ports.services import Services
     from devvm.ports.setup import SetupStep
+    from devvm.stack.folder import StackFolder
 
 _LOCAL = "qemu:///system"
 
@@ -56,10 +57,12 @@ def build_services(config: Config) -> Services:
 
     state = State(config.state_dir)
     state.ensure()
+    folder = stack(config)
     libvirt = Libvirt(config)
     store = _when_used(lambda: _release_store(config, state))
     return Services(
         config=config,
+        stack=folder,
         state=state,
         host=libvirt.host,
         network=libvirt.network,
@@ -69,7 +72,7 @@ def build_services(config: Config) -> Services:
         memory=libvirt.memory,
         vagrant=_when_used(_vagrant),
         shell=_when_used(_shell),
-        provisioner=_when_used(lambda: _ansible(assets.roles(), assets.playbooks())),
+        provisioner=_when_used(lambda: _ansible(folder)),
         verifier=_when_used(lambda: _verifier(production(config))),
         ca=_when_used(lambda: _ca(config, state)),
         boxes=_when_used(lambda: _box_store(state)),
@@ -144,28 +147,22 @@ class _Stacks:
     store: FolderReleaseStore
 
     def provisioner(self, release: str) -> Ansible:
-        roles, playbooks, _ = self.store.folders(release)
-        return _ansible(roles, playbooks)
+        return _ansible(self.store.folders(release)[0])
 
     def verifier(self, release: str) -> Testinfra:
-        return _verifier(self.store.folders(release)[2])
+        return _verifier(self.store.folders(release)[1])
 
 
 def _release_store(config: Config, state: State) -> FolderReleaseStore:
     from devvm.adapters.release_store import FolderReleaseStore
 
-    return FolderReleaseStore(
-        state,
-        roles=assets.roles(),
-        playbooks=assets.playbooks(),
-        production=production(config),
-    )
+    return FolderReleaseStore(state, stack=stack(config), production=production(config))
 
 
-def _ansible(roles: Path, playbooks: Path) -> Ansible:
+def _ansible(folder: StackFolder) -> Ansible:
     from devvm.adapters.ansible import Ansible
 
-    return Ansible(playbooks=playbooks, roles=roles, callback_plugins=assets.callback_plugins())
+    return Ansible(folder, callback_plugins=assets.callback_plugins())
 
 
 def _verifier(production_dir: Path) -> Testinfra:
@@ -175,15 +172,34 @@ def _verifier(production_dir: Path) -> Testinfra:
 
 
 def production(config: Config) -> Path:
-    """The folder that describes production: the configured one, or the reference stack's."""
-    return config.production_dir or assets.production()
+    """The folder that describes production: the configured one, or the stack's."""
+    return config.production_dir or stack(config).production
 
 
-def production_hosts(*, overlay: str, ssh_config: Path | None, inventory: Path | None) -> SshHosts:
+def stack(config: Config) -> StackFolder:
+    """The stack that devvm works with: the configured one, or the reference stack.
+
+    Raises:
+        UsageError: the configured folder is not a stack's.
+    """
+    from devvm.stack import folder
+
+    if config.stack_dir is None:
+        root, fixed = assets.reference_stack(), assets.is_packaged()
+    else:
+        root, fixed = folder.demand(config.stack_dir), False
+    return folder.StackFolder(root, overlay=assets.overlay(), fixed=fixed)
+
+
+def production_hosts(
+    config: Config, *, overlay: str, ssh_config: Path | None, inventory: Path | None
+) -> SshHosts:
     """Production's hosts, by SSH names or from an Ansible inventory."""
     from devvm.adapters.production_hosts import SshHosts
 
-    return SshHosts(overlay=overlay, ssh_config=ssh_config, inventory=inventory)
+    return SshHosts(
+        checks=stack(config).checks, overlay=overlay, ssh_config=ssh_config, inventory=inventory
+    )
 
 
 def checks_of_the_suite(config: Config) -> tuple[str, ...]:
@@ -192,7 +208,7 @@ def checks_of_the_suite(config: Config) -> tuple[str, ...]:
     Raises:
         OperationError: a file of expectations or waivers is invalid.
     """
-    return _verifier(production(config)).names()
+    return _verifier(production(config)).names(stack(config).checks)
 
 
 def build_box_services(config: Config) -> BuildServices:
@@ -207,7 +223,7 @@ def build_box_services(config: Config) -> BuildServices:
     from devvm.ports.box import BuildServices
 
     return BuildServices(
-        declarations=RoleDeclarations(assets.roles()),
+        declarations=RoleDeclarations(*stack(config).roles),
         archive=_archive(config),
         cache=PackageCache(State(config.state_dir)),
         repositories=FlatRepositories(),

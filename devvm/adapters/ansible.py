@@ -1,13 +1,15 @@
 """Runs playbooks on one machine, with Ansible.
 
 The user's own Ansible configuration (`~/.ansible.cfg`, `ANSIBLE_*`, collections) is ignored: all
-settings come from here, and files are in a private folder that is removed afterwards. What happened
-is read from events (`devvm/ansible_plugins/callback/devvm_events.py`), never from Ansible's output.
+settings come from here, collections from the stack. Files are in a private folder that is removed
+afterwards. What happened is read from events (`devvm/ansible_plugins/callback/devvm_events.py`),
+never from Ansible's output.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,6 +21,9 @@ from devvm.domain.errors import OperationError
 from devvm.domain.run import AnsibleResult
 from devvm.domain.vm import Target
 from devvm.ports.services import Detail
+from devvm.stack import variables as stack_variables
+from devvm.stack.description import DEVELOPMENT
+from devvm.stack.folder import StackFolder
 from devvm.system import process, tempdir
 from devvm.system.jsonlines import following
 
@@ -36,14 +41,16 @@ class Ansible:
     """Implements `Provisioner`.
 
     Args:
-        playbooks: The folder of playbooks.
-        roles: The folder of roles.
+        stack: The stack whose roles, playbooks and values to use.
+        groups: The inventory groups that the machine is in; None for those of a VM.
         callback_plugins: The folder of devvm's callback plugin.
     """
 
-    def __init__(self, *, playbooks: Path, roles: Path, callback_plugins: Path) -> None:
-        self._playbooks = playbooks
-        self._roles = roles
+    def __init__(
+        self, stack: StackFolder, *, groups: Sequence[str] | None = None, callback_plugins: Path
+    ) -> None:
+        self._stack = stack
+        self._groups = groups
         self._callback_plugins = callback_plugins
 
     def apply(
@@ -56,7 +63,9 @@ class Ansible:
         log: Path,
         tags: Sequence[str] = (),
     ) -> AnsibleResult:
-        """Run `playbooks/PLAYBOOK` on one machine. Variables are passed in a private file.
+        """Run a playbook of the stack, or of devvm, on one machine.
+
+        Variables are passed in a private file.
 
         As in Ansible's own summary, the result's `ok` includes tasks that changed something.
 
@@ -90,6 +99,8 @@ class Ansible:
         tags: Sequence[str],
     ) -> list[str]:
         inventory = private / "inventory.yml"
+        if self._stack.group_vars.is_dir():  # Ansible looks for it beside the inventory
+            (private / "group_vars").symlink_to(self._stack.group_vars.absolute())
         ssh_args = ["-F", str(target.ssh_config), *_KEEPALIVE]
         host = {
             "ansible_connection": "ssh",
@@ -97,10 +108,15 @@ class Ansible:
             "ansible_python_interpreter": "/usr/bin/python3",
         }
         # JSON is valid YAML, and does the quoting for us.
-        inventory.write_text(json.dumps({"all": {"hosts": {target.alias: host}}}), encoding="utf-8")
+        described = self._stack.description()
+        names = (DEVELOPMENT, *described.groups) if self._groups is None else self._groups
+        groups = {name: {"hosts": {target.alias: None}} for name in names}
+        everything: Any = {"all": {"hosts": {target.alias: host}, "children": groups}}
+        inventory.write_text(json.dumps(everything), encoding="utf-8")
         extra = private / "variables.json"
         extra.touch(mode=0o600)
-        extra.write_text(json.dumps(variables), encoding="utf-8")
+        own = {"devvm_site": str(self._stack.playbook("site.yml")), **stack_variables.of(described)}
+        extra.write_text(json.dumps({**own, **variables}), encoding="utf-8")
         program = Path(sys.executable).parent / "ansible-playbook"
         return [
             # Run by this interpreter, because a script's `#!` line can't hold a long path.
@@ -111,16 +127,16 @@ class Ansible:
             "--extra-vars",
             f"@{extra}",
             *(("--tags", ",".join(tags)) if tags else ()),
-            str(self._playbooks / playbook),
+            str(self._stack.playbook(playbook)),
         ]
 
     def _environment(self, private: Path, events: Path) -> dict[str, str]:
-        nothing = private / "empty"
+        collections, nothing = self._stack.collections, private / "empty"
         nothing.mkdir()
         (private / "ansible.cfg").touch()
         return {
             "ANSIBLE_CALLBACK_PLUGINS": str(self._callback_plugins),
-            "ANSIBLE_COLLECTIONS_PATH": str(nothing),
+            "ANSIBLE_COLLECTIONS_PATH": str(collections if collections.is_dir() else nothing),
             "ANSIBLE_COLLECTIONS_SCAN_SYS_PATH": "false",
             "ANSIBLE_CONFIG": str(private / "ansible.cfg"),
             "ANSIBLE_DUPLICATE_YAML_DICT_KEY": "error",
@@ -135,8 +151,10 @@ class Ansible:
             "ANSIBLE_NOCOLOR": "true",
             "ANSIBLE_NOCOWS": "true",
             "ANSIBLE_PIPELINING": "true",
+            # The stack's playbook is imported by devvm's; values beside either count.
+            "ANSIBLE_PLAYBOOK_VARS_ROOT": "all",
             "ANSIBLE_RETRY_FILES_ENABLED": "false",
-            "ANSIBLE_ROLES_PATH": str(self._roles),
+            "ANSIBLE_ROLES_PATH": os.pathsep.join(str(folder) for folder in self._stack.roles),
             "ANSIBLE_SSH_RETRIES": "2",
             "ANSIBLE_STDOUT_CALLBACK": "devvm_events",
             "ANSIBLE_TASK_TIMEOUT": str(_TASK_TIMEOUT),

@@ -28,6 +28,7 @@ class SshHosts:
     """Implements `ProductionHosts`.
 
     Args:
+        checks: The folder of the stack's checks, which name more paths and programs to look at.
         overlay: The kind of machine to inspect them as: `none` for production.
         ssh_config: An OpenSSH configuration file; None for the user's own.
         inventory: An Ansible inventory that says how to reach hosts; None to use SSH names.
@@ -36,10 +37,12 @@ class SshHosts:
     def __init__(
         self,
         *,
+        checks: Path,
         overlay: str = "none",
         ssh_config: Path | None = None,
         inventory: Path | None = None,
     ) -> None:
+        self._checks = checks
         self._overlay = overlay
         self._ssh_config = ssh_config
         self._inventory = inventory
@@ -81,7 +84,10 @@ class SshHosts:
             spec = f"ansible://{host}?ansible_inventory={self._inventory}"
         else:
             spec = f"ssh://{host}?controlpersist=0&timeout={_CONNECT}"
-        argv = self._python("observe", f"--overlay={self._overlay}", f"--host={spec}")
+        argv = self._python(
+            "observe", f"--overlay={self._overlay}", f"--expectations={self._checks}",
+            f"--host={spec}",
+        )  # fmt: skip
         argv += [f"--ssh-config={self._ssh_config}"] if self._ssh_config else []
         try:
             done = process.run(argv, env=self._environment(), timeout=timeout, check=False)

@@ -1,9 +1,10 @@
 """The releases recorded on this host: a folder for each release.
 
-`releases/RELEASE/` has `release.json`, `stack/roles`, `stack/playbooks`, `packages.lock` and
-`production/HASH`. A release is recorded if it has a `release.json`, which is written last,
-atomically. That file also says which folder in `production/` is current, so replacing production is
-atomic too; the previous folder stays for processes that are reading it.
+`releases/RELEASE/` has `release.json`, `stack` (a stack's folder, with devvm's own roles and
+playbooks in it), `packages.lock` and `production/HASH`. A release is recorded if it has a
+`release.json`, which is written last, atomically. That file also says which folder in `production/`
+is current, so replacing production is atomic too; the previous folder stays for processes that are
+reading it.
 
 Everything belongs to the state folder's group, and nothing is secret: the key that proves secrets
 equal (`manifest.key`) stays with whoever captured production.
@@ -26,6 +27,7 @@ from devvm.domain.errors import HostNotReadyError, NotFoundError, OperationError
 from devvm.domain.package_set import PackageSet
 from devvm.domain.release import identity as naming
 from devvm.domain.release.stack import Release, Stack
+from devvm.stack.folder import DESCRIPTION, StackFolder
 from devvm.system import trees
 from devvm.system.state import State, write_atomic
 
@@ -38,14 +40,13 @@ class FolderReleaseStore:
 
     Args:
         state: The host's state folder.
-        roles: The roles of the working tree.
-        playbooks: The playbooks of the working tree.
+        stack: The stack in the working tree.
         production: The folder that describes production.
     """
 
-    def __init__(self, state: State, *, roles: Path, playbooks: Path, production: Path) -> None:
+    def __init__(self, state: State, *, stack: StackFolder, production: Path) -> None:
         self._folder = state.releases
-        self._stack = {"roles": roles, "playbooks": playbooks}
+        self._in_hand = stack
         self._production = production
 
     def list(self) -> list[Release]:
@@ -92,7 +93,7 @@ class FolderReleaseStore:
         Raises:
             OperationError: it can't be read.
         """
-        files = {name: content for name, content, _ in self._in_hand()}
+        files = {name: content for name, content, _ in self._files_in_hand()}
         return Stack(files=files, packages=packages)
 
     def package_set(self, release: str) -> PackageSet | None:
@@ -127,8 +128,8 @@ class FolderReleaseStore:
         """
         return _sha256(_production(self._production))
 
-    def folders(self, release: str) -> tuple[Path, Path, Path]:
-        """The folders of a recorded release's roles, playbooks and production.
+    def folders(self, release: str) -> tuple[StackFolder, Path]:
+        """The folders of a recorded release's stack and production.
 
         Raises:
             NotFoundError: the release is not recorded.
@@ -136,7 +137,23 @@ class FolderReleaseStore:
         """
         record, production_sha256 = self._record(release)
         folder = self._folder / record.release
-        return *_roots(folder), _kept_production(folder, production_sha256)
+        return _stack(folder), _kept_production(folder, production_sha256)
+
+    def folder(self, release: str) -> StackFolder | None:
+        """The folder of a recorded release's stack.
+
+        Returns:
+            None if the release is not recorded, or was by an older devvm, which did not keep all
+            of a stack.
+
+        Raises:
+            OperationError: a record can't be read.
+        """
+        record = self.find(release)
+        if record is None:
+            return None
+        kept = _stack(self._folder / record.release)
+        return kept if _is_whole(kept) else None
 
     def write(self, release: Release, packages: PackageSet | None = None) -> None:
         """Record a release, with the working tree's stack and current production, all or nothing.
@@ -167,7 +184,7 @@ class FolderReleaseStore:
                 raise OperationError(
                     f"the release {release.release} was not put on record: the stack changed "
                     "meanwhile",
-                    details="what is in roles/ and playbooks/ now is another release",
+                    details=f"what is in {self._in_hand.root} now is another release",
                     resolution="devvm release create",
                 )
             self._save(release, sha256)
@@ -195,24 +212,22 @@ class FolderReleaseStore:
             )
         return _read(self._folder / found.release / _RECORD)
 
-    def _in_hand(self) -> Iterator[tuple[str, bytes, bool]]:
+    def _files_in_hand(self) -> Iterator[tuple[str, bytes, bool]]:
         """The files of the working tree's stack: path, content, and whether it is executable."""
-        for name, root in self._stack.items():
-            try:
-                for path in naming.files(root):
-                    inside = f"{name}/{path.relative_to(root).as_posix()}"
-                    yield inside, path.read_bytes(), bool(path.stat().st_mode & 0o100)
-            except OSError as error:
-                raise OperationError(
-                    "the working tree can't be read",
-                    details=f"{error.filename}: {error.strerror}",
-                    resolution="fix that, then: devvm release create",
-                ) from None
+        try:
+            for name, path in self._in_hand.files():
+                yield name, path.read_bytes(), bool(path.stat().st_mode & 0o100)
+        except OSError as error:
+            raise OperationError(
+                "the working tree can't be read",
+                details=f"{error.filename}: {error.strerror}",
+                resolution="fix that, then: devvm release create",
+            ) from None
 
     def _copy_stack(self, folder: Path) -> None:
         _make(folder)
         _make(folder / "stack")
-        for path, content, executable in self._in_hand():
+        for path, content, executable in self._files_in_hand():
             # Modes as in a checkout, for roles that copy them; others can't enter this folder.
             _write(folder / "stack" / path, content, 0o755 if executable else 0o644)
 
@@ -247,13 +262,18 @@ class FolderReleaseStore:
 
 def _is_of(folder: Path, release: str, packages: PackageSet | None) -> bool:
     """Whether the content of a folder matches the hash in the release's name."""
-    content = naming.content_hash(_roots(folder))
+    content = _stack(folder).content()
     expected = naming.release_hash(content, packages) if packages else content
     return expected == naming.hash_of(release)
 
 
-def _roots(folder: Path) -> tuple[Path, Path]:
-    return folder / "stack" / "roles", folder / "stack" / "playbooks"
+def _stack(folder: Path) -> StackFolder:
+    return StackFolder(folder / "stack")
+
+
+def _is_whole(stack: StackFolder) -> bool:
+    """Whether a devvm that keeps a stack's description and checks recorded it."""
+    return (stack.root / DESCRIPTION).exists() or stack.checks.exists()
 
 
 def _kept_production(folder: Path, sha256: str) -> Path:

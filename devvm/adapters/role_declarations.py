@@ -1,4 +1,4 @@
-"""What roles declare in their `vars/main.yml`: packages and state paths.
+"""What roles declare in their `vars/main.yml`: packages, state paths and secrets.
 
 The role itself uses the same lists that devvm reads here, so the two can't drift apart.
 """
@@ -16,16 +16,17 @@ from devvm.domain.errors import OperationError
 
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _DIRECTORY = re.compile(r"(/(?!\.\.?(/|$))[A-Za-z0-9._@-]+)+")
+_SECRET = re.compile(r"(/(?!\.\.?(/|$))[A-Za-z0-9._@*-]+)+")
 
 
 class RoleDeclarations:
-    """Implements `RoleDeclarations` for the roles in a folder.
+    """Implements `RoleDeclarations` for the roles in some folders.
 
     All of them count, also those applied later: their packages must be in the box, because a VM may
     have no access to a mirror.
     """
 
-    def __init__(self, roles: Path) -> None:
+    def __init__(self, *roles: Path) -> None:
         self._roles = roles
 
     def packages(self) -> tuple[str, ...]:
@@ -66,8 +67,23 @@ class RoleDeclarations:
                 )
         return tuple(sorted(str(p) for p in found))
 
+    def secret_paths(self) -> tuple[str, ...]:
+        """Files that each machine makes for itself, sorted; `*` stands for a part of a name.
+
+        Raises:
+            OperationError: a path is not absolute.
+        """
+        found: set[str] = set()
+        for path, items in self._declared("secret_paths"):
+            for item in items:
+                text = item.get("path") if isinstance(item, dict) else None
+                if not isinstance(text, str) or not _SECRET.fullmatch(text):
+                    raise _bad(path, f"{item!r} has no absolute `path`")
+                found.add(text)
+        return tuple(sorted(found))
+
     def _declared(self, what: str) -> Iterator[tuple[Path, list[Any]]]:
-        for path in sorted(self._roles.glob("*/vars/main.yml")):
+        for path in sorted(p for folder in self._roles for p in folder.glob("*/vars/main.yml")):
             try:
                 variables = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
             except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

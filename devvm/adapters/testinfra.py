@@ -47,6 +47,7 @@ class Testinfra:
         self,
         target: Target,
         *,
+        checks: Path,
         detail: Detail,
         log: Path,
         packages: Mapping[str, str] | None = None,
@@ -58,6 +59,7 @@ class Testinfra:
 
         Args:
             target: The machine.
+            checks: The folder of what must work, by the machine's stack; it may not exist.
             detail: Called with what is being checked.
             log: File to append pytest's output to.
             packages: The versions of packages in the machine's release, if known.
@@ -78,7 +80,7 @@ class Testinfra:
                 with following(results, story.tell) as follow:
                     process.stream(
                         [
-                            *self._argv(target, private, results, junit),
+                            *self._argv(target, checks, private, results, junit),
                             f"--release-packages={versions}",
                         ],
                         lambda _: follow(),
@@ -90,14 +92,18 @@ class Testinfra:
                     raise story.failure(error) from None
             return story.sorted()
 
-    def names(self) -> tuple[str, ...]:
+    def names(self, checks: Path) -> tuple[str, ...]:
         """The names of all checks.
 
         Raises:
             OperationError: a file of expectations is invalid.
         """
         argv = [sys.executable, "-B", "-m", "devvm.parity", "names"]
-        argv += [f"--overlay={self._overlay}", f"--production={self._production}"]
+        argv += [
+            f"--overlay={self._overlay}",
+            f"--production={self._production}",
+            f"--expectations={checks}",
+        ]
         try:
             out = process.run(argv, env=self._path()).stdout
         except process.ProcessError as error:
@@ -108,7 +114,9 @@ class Testinfra:
         """Variables that let Python find devvm, which most of the suite is part of."""
         return {"PYTHONPATH": str(Path(devvm.__file__).parent.parent)}
 
-    def _argv(self, target: Target, private: Path, results: Path, junit: Path | None) -> list[str]:
+    def _argv(
+        self, target: Target, checks: Path, private: Path, results: Path, junit: Path | None
+    ) -> list[str]:
         settings = private / "pytest.ini"
         settings.write_text("[pytest]\njunit_family = xunit1\n", encoding="utf-8")
         # The SSH configuration decides about connection sharing; testinfra must not add its own.
@@ -123,6 +131,7 @@ class Testinfra:
             f"--overlay={self._overlay}",
             f"--results={results}",
             f"--production={self._production}",
+            f"--expectations={checks}",
             # pytest must not use settings that it finds near the suite or in the environment.
             f"-c={settings}",
             f"--rootdir={self._suite.parent}",

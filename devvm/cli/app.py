@@ -10,8 +10,9 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -57,11 +58,25 @@ def _show_version(context: typer.Context, value: bool) -> None:
         raise typer.Exit
 
 
+def _stack_wanted(context: typer.Context, value: Path | None) -> Path | None:
+    if value is not None:
+        Session.of(context).stack = value
+    return value
+
+
 def _root(
+    stack: Annotated[
+        Path | None,
+        typer.Option(
+            "--stack", metavar="FOLDER", callback=_stack_wanted, is_eager=True, show_default=False,
+            help="The stack to work with; defaults to the one that the current folder is in, then "
+            "to the setting stack_dir, then to the reference stack.",
+        ),
+    ] = None,
     show_version: bool = typer.Option(
         False, "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
     ),
-) -> None:
+) -> None:  # fmt: skip
     """Options of devvm itself."""
 
 

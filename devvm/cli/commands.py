@@ -98,7 +98,14 @@ TABLE = {
             "host.doctor",
             "Find what is unfinished, lost or damaged: VMs, disks, boxes, leases.",
         ),
-        "version": ("host.version", "Show the version of devvm and the hash of its stack."),
+        "version": (
+            "host.version",
+            "Show the version of devvm; `devvm stack show` shows the stack's.",
+        ),
+        "stack": (
+            "stack.stack",
+            "Show the stack that devvm works with, and find what is missing in it.",
+        ),
         "production": (
             "production.production",
             "Describe production, and allow VMs to differ from it.",
@@ -118,15 +125,19 @@ class Commands(TyperGroup):
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - Typer's
         super().__init__(**settings)
+        for option in self.params:
+            if not getattr(option, "is_flag", False):
+                _read_if_given(option)
         for panel, commands in TABLE.items():
             for name, (_, summary) in commands.items():
                 self.add_command(TyperCommand(name, help=summary, rich_help_panel=panel))
 
     def get_params(self, ctx: Any) -> Any:  # noqa: ANN401 - as above
-        """The root's options, all of them flags."""
+        """The root's options."""
         params = super().get_params(ctx)
-        for flag in params:
-            _decide(flag)
+        for option in params:
+            if getattr(option, "is_flag", False):
+                _decide(option)
         return params
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - as above
@@ -157,6 +168,12 @@ def _finish(command: Any, context: typer.Context) -> None:  # noqa: ANN401 - as 
     _decide(command.get_help_option(context))
     for subcommand in getattr(command, "commands", {}).values():
         _finish(subcommand, context)
+
+
+def _read_if_given(option: Any) -> None:  # noqa: ANN401 - as above
+    """Leave an option alone that isn't given; Typer needs pydantic to read that, too."""
+    read = option.process_value
+    option.process_value = lambda context, value: None if value is None else read(context, value)
 
 
 def _decide(flag: Any) -> None:  # noqa: ANN401 - as above

@@ -120,7 +120,12 @@ def lock(
         given = release_lock.of_release(wiring.build_services(config), tools.cache, release)
     run = session.run("release lock")
     locked = release_lock.lock(
-        tools.archive, tools.declarations.packages(), run, given=given, check=check
+        wiring.stack(config),
+        tools.archive,
+        tools.declarations.packages(),
+        run,
+        given=given,
+        check=check,
     )
     data = {**vars(locked), "packages": locked.packages.versions}
     session.output.result(data, lambda: _show_locked(session, locked))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -27,6 +28,8 @@ class Session:
     def __init__(self, output: Output, argv: Sequence[str] = ()) -> None:
         self.output = output
         self.argv = tuple(argv)
+        #: The folder given with `--stack`.
+        self.stack: Path | None = None
 
     @classmethod
     def of(cls, context: typer.Context) -> Session:
@@ -36,11 +39,23 @@ class Session:
             root.obj = cls(Output())
         return root.obj
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The arguments without the options before the command."""
+        words = list(self.argv)
+        while words and words[0].startswith("-"):
+            del words[: 2 if words[0] == "--stack" else 1]
+        return tuple(words)
+
     def config(self, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Config:
-        """The effective configuration."""
+        """The effective configuration.
+
+        Raises:
+            UsageError: it is invalid, or the current folder is in somebody else's stack.
+        """
         from devvm.config import load
 
-        return load(overrides)
+        return load(overrides, stack_dir=self._stack_dir())
 
     def services(self, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Services:
         """The services for operations, on a host that is ready to show and run VMs.
@@ -54,6 +69,20 @@ class Session:
         config = self.config(overrides)
         readiness.require(self, config)
         return wiring.build_services(config)
+
+    def _stack_dir(self) -> Path | None:
+        """The folder given with `--stack`, or the stack's that the current folder is in."""
+        from devvm.stack import folder
+
+        if self.stack is not None:
+            return self.stack.absolute()
+        try:
+            found = folder.around(Path.cwd())
+        except OSError:  # the current folder was deleted, or is not ours to see
+            return None
+        if found is not None:
+            folder.refuse_strangers(found)
+        return found
 
     def run(self, command: str) -> Run:
         """Start a run, whose progress is shown."""
@@ -73,7 +102,7 @@ class Session:
         if name is not None:
             return validate_name(name)
         login = wiring.invoker().login
-        verb = " ".join(self.argv[:1]) or "create"
+        verb = next(iter(self.words), "create")
         if login == "root":
             raise UsageError(
                 "which VM? The name defaults to your login, and you are root",

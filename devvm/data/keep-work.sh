@@ -2,9 +2,11 @@
 # Takes a person's work along when a VM goes back to an earlier state of its disks. Run by root in
 # a guest with a data disk, with nothing but a shell and GNU tar.
 #
-#   sh -s mark ID   note what is there now
-#   sh -s save ID   write what has changed since to standard output: an incremental archive of tar
+#   sh -s mark ID CHECKOUT...   note what is there now
+#   sh -s save ID CHECKOUT...   write what has changed since to standard output: an incremental
+#                               archive of tar
 #
+# What people write is in homes, in /srv/git and in the checkouts, which are absolute paths.
 # The archive also says what has been deleted and moved since.
 set -eu
 export LC_ALL=C
@@ -15,28 +17,33 @@ notes=/data/updates
 umask 077
 mkdir -p "$notes"
 cd "$state"
-set -- "$1" "$notes/$2"
-# Homes and checkouts: what people write. What services write goes back with the services.
-work=
-for path in home srv/git srv/about/checkout; do
-    if [ -d "$path" ]; then work="$work $path"; fi
+command=$1 note=$notes/$2
+shift 2
+# What services write goes back with the services.
+count=$#
+for path in /home /srv/git "$@"; do
+    if [ -d "./$path" ]; then set -- "$@" "${path#/}"; fi
 done
-archive() { # the numbers of devices are others after a boot
-    # shellcheck disable=SC2086
-    tar --create --acls --xattrs --no-check-device --listed-incremental="$1" --file="$2" $work
+shift "$count"
+archive() { # LISTING OUTPUT PATH...
+    listing=$1 output=$2
+    shift 2
+    # the numbers of devices are others after a boot
+    tar --create --acls --xattrs --no-check-device --listed-incremental="$listing" \
+        --file="$output" "$@"
 }
-case $1 in
+case $command in
     mark)
         # Of those before, the last three: a VM that goes back further takes nothing along.
         ls -t "$notes" | tail -n +4 | while IFS= read -r old; do rm -f "$notes/$old"; done
-        rm -f "$2"
-        archive "$2" /dev/null 2>/dev/null || [ $? -eq 1 ] # 1: a file changed meanwhile
+        rm -f "$note"
+        archive "$note" /dev/null "$@" 2>/dev/null || [ $? -eq 1 ] # 1: a file changed meanwhile
         ;;
     save)
-        [ -s "$2" ] || exit 4
-        cp "$2" "$2.now" # tar would write the present state into it
-        archive "$2.now" - || [ $? -eq 1 ]
-        rm -f "$2.now"
+        [ -s "$note" ] || exit 4
+        cp "$note" "$note.now" # tar would write the present state into it
+        archive "$note.now" - "$@" || [ $? -eq 1 ]
+        rm -f "$note.now"
         ;;
     *) exit 2 ;;
 esac

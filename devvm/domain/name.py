@@ -6,15 +6,15 @@ import re
 
 from devvm.domain.errors import UsageError
 
-#: Names that every Debian system or devvm itself uses for something else. A VM's name becomes a
-#: host name and the default login, so names of accounts that the guest already has are excluded.
+#: Names that every Debian system or devvm itself uses for something else; a stack reserves more. A
+#: VM's name becomes a host name and the default login, so names of accounts that the guest already
+#: has are excluded.
 RESERVED_NAMES = frozenset(
     {
-        "_apt", "_chrony", "about", "adm", "all", "backup", "bin", "broadcasthost", "chrony",
-        "daemon", "default", "devvm", "games", "gateway", "git", "gnats", "ip6-localhost", "irc",
-        "list", "localhost", "lp", "mail", "man", "mariadb", "memcache", "memcached",
-        "messagebus", "mysql", "news", "nginx", "nobody", "none", "prometheus", "proxy", "redis",
-        "root", "sshd", "staff", "sudo", "sync", "sys", "systemd-network", "systemd-resolve",
+        "_apt", "_chrony", "adm", "all", "backup", "bin", "broadcasthost", "chrony", "daemon",
+        "default", "devvm", "games", "gateway", "git", "gnats", "ip6-localhost", "irc", "list",
+        "localhost", "lp", "mail", "man", "messagebus", "news", "nobody", "none", "proxy", "root",
+        "sshd", "staff", "sudo", "sync", "sys", "systemd-network", "systemd-resolve",
         "systemd-timesync", "users", "uucp", "uuidd", "vagrant", "www-data",
     }
 )  # fmt: skip

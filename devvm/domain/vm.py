@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -78,8 +79,8 @@ class Metadata:
     host_key: str = ""
     #: The day its TLS certificate expires (ISO 8601, UTC); empty if unknown.
     certificate_until: str = ""
-    #: The newest MariaDB version that has run on its data; empty if unknown.
-    mariadb: str = ""
+    #: The newest version of each database's package that has run on its data, as far as known.
+    databases: Mapping[str, str] = field(default_factory=dict)
     #: The last day (ISO 8601) on which no rollout changes the VM; who pinned it, and why.
     pinned_until: str = ""
     pinned_by: str = ""

@@ -11,7 +11,6 @@ from testinfra.utils import ansible_runner
 from devvm.parity.checks import catalogue, expectations
 from devvm.parity.collect import observe
 from devvm.parity.production import manifest, production, waivers
-from devvm.system import assets
 
 _CAREFUL = (
     "-o BatchMode=yes -o StrictHostKeyChecking=yes -o ServerAliveInterval=10"
@@ -24,10 +23,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m devvm.parity", description=__doc__)
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--overlay", choices=("dev", "none"), default="dev")
-    common.add_argument("--expectations", type=Path, default=assets.parity_suite() / "expectations")
+    common.add_argument("--expectations", type=Path, required=True)
     commands = parser.add_subparsers(required=True)
     names = commands.add_parser("names", parents=[common])
-    names.add_argument("--production", type=Path, default=assets.production())
+    names.add_argument("--production", type=Path, required=True)
     names.set_defaults(run=_names)
     look = commands.add_parser("observe", parents=[common])
     look.add_argument("--host", required=True, help="as testinfra's --hosts")

@@ -23,6 +23,9 @@ class RoleDeclarations(Protocol):
     def state_paths(self) -> tuple[str, ...]:
         """The roles' state paths; none lies inside another."""
 
+    def secret_paths(self) -> tuple[str, ...]:
+        """Files that each machine makes for itself, so that no box may have them."""
+
 
 class RootFilesystems(Protocol):
     """Builds Debian root file systems."""
@@ -114,11 +117,14 @@ class RootTrees(Protocol):
     def remove(self, root: Path) -> None:
         """Delete a tree, if it exists."""
 
-    def anonymise(self, root: Path) -> None:
+    def anonymise(self, root: Path, secrets: Sequence[str]) -> None:
         """Remove credentials and everything else that must differ between machines."""
 
-    def secrets(self, root: Path) -> list[str]:
-        """Describe each secret in the tree in a sentence with the file's path."""
+    def secrets(self, root: Path, paths: Sequence[str]) -> list[str]:
+        """Describe each secret in the tree in a sentence with the file's path.
+
+        `paths` are those of secrets that have no form that could be recognised.
+        """
 
     def packages(self, root: Path) -> dict[tuple[str, str], str]:
         """The installed packages: `{(name, architecture): version}`."""

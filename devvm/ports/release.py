@@ -7,10 +7,11 @@ from typing import Protocol
 
 from devvm.domain.package_set import PackageSet
 from devvm.domain.release.stack import Release, Stack
+from devvm.stack.folder import StackFolder
 
 
 class ReleaseStore(Protocol):
-    """The releases recorded on this host, each with its roles, playbooks and production."""
+    """The releases recorded on this host, each with its stack and production."""
 
     def list(self) -> list[Release]:
         """All recorded releases, newest first, including retired ones."""
@@ -31,6 +32,9 @@ class ReleaseStore(Protocol):
         Raises:
             OperationError: it can't be read.
         """
+
+    def folder(self, release: str) -> StackFolder | None:
+        """The folder of a recorded release's stack; None if all of it isn't on record."""
 
     def package_set(self, release: str) -> PackageSet | None:
         """The exact packages of a recorded release; None if they weren't recorded."""

@@ -21,6 +21,7 @@ from devvm.domain.run import AnsibleResult
 from devvm.domain.vm import Target
 from devvm.ports.hypervisor import Detail, Disks, Domains, Host, Memory, Network, Volumes
 from devvm.ports.release import ReleaseStore
+from devvm.stack.folder import StackFolder
 from devvm.system.state import State
 
 __all__ = ["Detail", "Disks", "Domains", "Host", "Memory", "Network", "ReleaseStore", "Volumes"]
@@ -102,12 +103,17 @@ class Verifier(Protocol):
         self,
         target: Target,
         *,
+        checks: Path,
         detail: Detail,
         log: Path,
         packages: Mapping[str, str] | None = None,
         junit: Path | None = None,
     ) -> tuple[CheckResult, ...]:
-        """Run all checks against one machine; `packages` are the versions in its release."""
+        """Run all checks against one machine.
+
+        `checks` is the folder of those that its stack brings; `packages` are the versions in its
+        release.
+        """
 
 
 class CertificateAuthority(Protocol):
@@ -165,10 +171,10 @@ class Stacks(Protocol):
     """Provisioners and verifiers of recorded releases, instead of the working tree's."""
 
     def provisioner(self, release: str) -> Provisioner:
-        """Ansible with the release's roles and playbooks."""
+        """Ansible with the release's roles, playbooks and values."""
 
     def verifier(self, release: str) -> Verifier:
-        """The suite with production as recorded with the release."""
+        """The suite with production and checks as recorded with the release."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +182,8 @@ class Services:
     """Everything that an operation may use. Built by `devvm.wiring`."""
 
     config: Config
+    #: The stack in the working tree.
+    stack: StackFolder
     state: State
     host: Host
     network: Network

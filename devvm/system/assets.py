@@ -1,4 +1,6 @@
-"""Finds roles, playbooks, templates and the parity suite, in a checkout or in the package.
+"""Finds the reference stack, devvm's own roles, templates and the parity suite.
+
+They are in a checkout or, when devvm is installed, in the package.
 
 No other module builds these paths.
 """
@@ -16,19 +18,20 @@ def _find(name: str, *, in_checkout: str | None = None) -> Path:
     return packaged if packaged.exists() else _CHECKOUT / (in_checkout or name)
 
 
-def roles() -> Path:
-    """The folder of Ansible roles."""
-    return _find("roles")
+def reference_stack() -> Path:
+    """The folder of the reference stack."""
+    packaged = _PACKAGE / "_assets"
+    return packaged if packaged.exists() else _CHECKOUT
 
 
-def playbooks() -> Path:
-    """The folder of playbooks."""
-    return _find("playbooks")
+def is_packaged() -> bool:
+    """Whether devvm is installed as a package, whose files must not be edited."""
+    return (_PACKAGE / "_assets").exists()
 
 
-def package_lock() -> Path:
-    """The path of the stack's `packages.lock`, beside its roles; the file may not exist."""
-    return roles().with_name("packages.lock")
+def overlay() -> Path:
+    """The folder of devvm's own roles and playbooks, which go on top of any stack."""
+    return _PACKAGE / "overlay"
 
 
 def templates() -> Path:
@@ -49,11 +52,6 @@ def box_vagrantfile() -> Path:
 def parity_suite() -> Path:
     """The testinfra suite that `devvm verify` runs."""
     return _find("parity", in_checkout="tests/parity")
-
-
-def production() -> Path:
-    """The folder that describes the reference stack's production: manifest, layers, waivers ..."""
-    return _find("production")
 
 
 def callback_plugins() -> Path:
@@ -84,4 +82,4 @@ def people() -> Path:
 def launcher() -> Path | None:
     """`bin/devvm` of the checkout; None if devvm is installed as a package."""
     path = _CHECKOUT / "bin" / "devvm"
-    return path if path.is_file() and not (_PACKAGE / "_assets").exists() else None
+    return path if path.is_file() and not is_packaged() else None

@@ -22,9 +22,9 @@ from devvm.adapters.image.nspawn import remove_leftovers
 from devvm.adapters.image.root_tree import RootTrees
 from devvm.domain.check import CheckResult, Outcome
 from devvm.domain.run import AnsibleResult
-from devvm.system import assets
 from tests.container import reference
 from tests.container.reference import GUEST, OVERLAY, STATE, Machine
+from tests.support.reference_stack import REFERENCE
 
 NAME = "devvm-test-stack"
 DEV_NAME = "devvm-test-dev"
@@ -102,7 +102,7 @@ def production(converged, tmp_path_factory) -> Path:
     """Production, captured from the converged container today, on this host."""
     folder = tmp_path_factory.mktemp("production")
     # The shipped layers, and what varies in the shipped manifest; no waivers.
-    shutil.copytree(assets.production(), folder, dirs_exist_ok=True)
+    shutil.copytree(REFERENCE.production, folder, dirs_exist_ok=True)
     (folder / "waivers.yml").unlink()
     converged.machine.capture(folder / "manifest.yml")
     return folder
@@ -116,5 +116,7 @@ def development(state, log, mirrors) -> Iterator[Machine]:
         reference.booted(root, DEV_NAME, log) as machine,
     ):
         machine.apply("site.yml", **mirrors)
-        machine.apply("box.yml", "engineer")  # what isn't specific to virtual machines
+        machine.apply(
+            "box.yml", "engineer", "site_checkout"
+        )  # what isn't specific to virtual machines
         yield machine

@@ -39,11 +39,12 @@ from devvm.operations.core.progress import Run
 from devvm.operations.production import capture
 from devvm.parity.production.manifest import Condition
 from devvm.system import assets
+from tests.support.reference_stack import REFERENCE
 
 STATE = Path("/var/lib/devvm-test/container")
 
 #: Roles whose packages production's hosts don't have.
-OVERLAY = {"devtools", "engineer", "guest"}
+OVERLAY = {"devtools", "engineer", "guest", "site_checkout"}
 #: What turns a root file system into a virtual machine has no place in a container.
 GUEST = {"guest"}
 
@@ -61,10 +62,10 @@ class Machine:
     log: Path
 
     def apply(self, playbook: str, *tags: str, **variables) -> AnsibleResult:
-        """Apply one of devvm's playbooks, or only its tasks with these tags."""
+        """Apply a playbook, or only its tasks with these tags; `site.yml` as in production."""
         ansible = Ansible(
-            playbooks=assets.playbooks(),
-            roles=assets.roles(),
+            REFERENCE,
+            groups=() if playbook == "site.yml" else None,
             callback_plugins=assets.callback_plugins(),
         )
         return ansible.apply(
@@ -76,7 +77,9 @@ class Machine:
     ) -> tuple[CheckResult, ...]:
         """Run the shipped parity suite against a production folder."""
         suite = Testinfra(suite=assets.parity_suite(), production=production, overlay=overlay)
-        return suite.check(self.target, detail=quiet, log=self.log, packages=packages)
+        return suite.check(
+            self.target, checks=REFERENCE.checks, detail=quiet, log=self.log, packages=packages
+        )
 
     def packages(self) -> dict[str, str]:
         """The versions of the installed packages."""
@@ -88,6 +91,7 @@ class Machine:
     ) -> capture.Captured:
         """Capture a manifest, as `devvm production capture` does."""
         hosts = SshHosts(
+            checks=REFERENCE.checks,
             overlay="dev" if over else "none",
             ssh_config=self.target.ssh_config,
         )
@@ -124,7 +128,7 @@ def mirrors() -> dict[str, str]:
 def declared(without: set[str]) -> tuple[str, ...]:
     """The packages declared by all roles but these."""
     with tempfile.TemporaryDirectory() as folder:
-        for role in assets.roles().iterdir():
+        for role in (role for folder in REFERENCE.roles for role in folder.iterdir()):
             if role.is_dir() and role.name not in without:
                 (Path(folder) / role.name).symlink_to(role)
         return RoleDeclarations(Path(folder)).packages()
@@ -219,7 +223,7 @@ def quiet(text: str) -> None:
 
 def main() -> None:
     """Capture the shipped manifests, except what containers don't have."""
-    production = assets.production()
+    production = REFERENCE.production
     below = [production / name for name in (MANIFEST, DEVTOOLS, ENGINEER)]
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
@@ -228,7 +232,7 @@ def main() -> None:
             _captured(below[0], host.capture(below[0]))
         with unpacked(GUEST, log) as root, booted(root, "devvm-reference", log) as host:
             host.apply("site.yml", **mirrors())
-            host.apply("box.yml", "engineer")
+            host.apply("box.yml", "engineer", "site_checkout")
             _captured(below[1], host.capture(below[1], below[0]))
             host.apply("personalise.yml", **engineer(new_key(Path(folder) / "key")))
             layer = host.capture(below[2], *below[:2], only_if=("engineer",))

@@ -146,8 +146,8 @@ def check(services, candidate, run, then):
 
 
 def main(folder: Path, release: str | None = None) -> int:
-    assets.roles = lambda: folder / "stack/roles"
-    assets.playbooks = lambda: folder / "stack/playbooks"
+    assets.reference_stack = lambda: folder / "stack"
+    assets.overlay = lambda: folder / "none"
     box.check = check
     settings = config.load().model_copy(update={"state_dir": folder / "state"})
     libvirt = NoLibvirt()

@@ -3,9 +3,9 @@
 import pytest
 
 from devvm.parity.production import manifest
-from devvm.system import assets
 from tests.container.conftest import differences
 from tests.container.reference import OVERLAY, declared
+from tests.support.reference_stack import REFERENCE
 
 pytestmark = pytest.mark.container
 
@@ -30,11 +30,11 @@ def test_the_shipped_manifest_is_current(converged, production):
     proves it. Updates therefore neither fail this test nor require a new manifest.
     """
     machine = converged.machine
-    report = machine.check(assets.production(), packages=machine.packages())
+    report = machine.check(REFERENCE.production, packages=machine.packages())
     assert differences(report) == {}, "bin/test reference captures it anew"
     assert len(report) >= 2000
     shipped, found = (
-        manifest.load(folder / "manifest.yml") for folder in (assets.production(), production)
+        manifest.load(folder / "manifest.yml") for folder in (REFERENCE.production, production)
     )
     assert found.varies == shipped.varies
     then, now = shipped.areas["package"], found.areas["package"]

@@ -5,11 +5,11 @@ from functools import cached_property
 
 from devvm.adapters.release_store import FolderReleaseStore
 from devvm.domain.disk import DATA, ROOT
-from devvm.domain.release.identity import content_hash
 from devvm.domain.release.stack import Release
 from devvm.domain.rollout.state import VmState
 from devvm.domain.saved_state import Purpose
 from devvm.operations.rollout.store import RolloutLog
+from devvm.stack.folder import StackFolder
 from tests.kill import kill_guests
 from tests.kill.kill_host import Goldens
 from tests.kill.kill_stand_ins import WRITES
@@ -266,10 +266,10 @@ class Fleet:
         ):
             path.parent.mkdir(parents=True)
             path.write_text(text)
-        name = f"2026.02.0{day}-{content_hash((roles, playbooks))}"
+        name = f"2026.02.0{day}-{StackFolder(folder).content()}"
         self.host.make_box(name)
         store = FolderReleaseStore(
-            self.host.state, roles=roles, playbooks=playbooks, production=folder / "production"
+            self.host.state, stack=StackFolder(folder), production=folder / "production"
         )
         created_at = f"2026-02-0{day}T10:00:00+00:00"
         store.write(Release(release=name, created_at=created_at, created_by="ann", packages={}))

@@ -294,7 +294,7 @@ class Verifier:
         self._outcome = Outcome.PASSED if passes else Outcome.FAILED
 
     def check(
-        self, target: Target, *, detail: Detail, log: Path,
+        self, target: Target, *, checks: Path, detail: Detail, log: Path,
         packages: Mapping[str, str] | None = None, junit: Path | None = None,
     ) -> tuple[CheckResult, ...]:  # fmt: skip
         kill_guests.await_up(self._guest.of(target))

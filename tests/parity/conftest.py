@@ -20,7 +20,7 @@ from devvm.parity.packages import attribution
 from devvm.parity.production import manifest, production, waivers
 from devvm.system import assets
 
-_SUITE = Path(__file__).parent
+_REFERENCE = assets.reference_stack()
 _CHECKS = pytest.StashKey[list[catalogue.Check]]()
 _WANTED = pytest.StashKey[Wanted]()
 _WAIVERS = pytest.StashKey[tuple[waivers.Waiver, ...]]()
@@ -41,14 +41,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--expectations",
         type=Path,
-        default=_SUITE / "expectations",
-        help="folder of expectation files (default: those of the suite)",
+        default=_REFERENCE / "checks",
+        help="folder of expectation files (default: those of the reference stack)",
     )
     group.addoption(
         "--production",
         type=Path,
-        default=assets.production(),
-        help="folder that says what production is (default: the one that devvm ships)",
+        default=_REFERENCE / "production",
+        help="folder that says what production is (default: the reference stack's)",
     )
     group.addoption(
         "--release-packages",

@@ -10,7 +10,10 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-ROLES = sorted(path.parent.parent for path in ROOT.glob("roles/*/tasks/main.yml"))
+OVERLAY = ROOT / "devvm/overlay"
+ROLES = sorted(
+    path.parent.parent for root in (ROOT, OVERLAY) for path in root.glob("roles/*/tasks/main.yml")
+)
 # Read line by line by a program: no place for a header
 PLAIN_LISTS = {"guest/templates/etc/devvm/state-paths.j2"}
 PACKAGE_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")  # Debian policy 5.6.1
@@ -76,7 +79,9 @@ def test_the_readme_names_every_variable(role: Path) -> None:
 
 
 def test_the_index_names_the_role(role: Path) -> None:
-    assert f"[{role.name}]({role.name}/README.md)" in (ROOT / "roles/README.md").read_text()
+    index = (ROOT / "roles/README.md").read_text()
+    where = role.name if role.parent.parent == ROOT else f"../{role.relative_to(ROOT).as_posix()}"
+    assert f"[{role.name}]({where}/README.md)" in index
 
 
 def test_packages_are_literal_names(role: Path) -> None:
@@ -122,7 +127,7 @@ def test_a_configuration_file_says_who_manages_it(role: Path) -> None:
     """And never when: a file that differs on every run is changed on every run."""
     for template in (role / "templates").rglob("etc/**/*.j2"):
         text = template.read_text()
-        if template.relative_to(ROOT / "roles").as_posix() not in PLAIN_LISTS:
+        if template.relative_to(role.parent).as_posix() not in PLAIN_LISTS:
             assert "ansible_managed" in text, template
         assert "ansible_date_time" not in text, template
         assert "now(" not in text, template
@@ -143,8 +148,10 @@ def test_roles_know_nothing_of_virtual_machines(role: Path) -> None:
 
 
 def test_the_stack_is_one_list_in_a_fixed_order() -> None:
-    (play,) = load(ROOT / "playbooks/site.yml")
+    play, development = load(ROOT / "playbooks/site.yml")
     names = [entry["role"] for entry in play["roles"]]
     stack = ["base", "mariadb", "memcached", "redis", "nginx", "site", "worker", "metrics"]
     assert names == stack
     assert [entry["tags"] for entry in play["roles"]] == names
+    assert development["hosts"] == "development"
+    assert development["roles"] == [{"role": "site_checkout", "tags": "site_checkout"}]

@@ -10,7 +10,7 @@ import pytest
 
 from devvm.system import assets
 
-PROGRAMS = assets.roles() / "guest" / "files" / "usr" / "lib" / "devvm"
+PROGRAMS = assets.overlay() / "roles" / "guest" / "files" / "usr" / "lib" / "devvm"
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to others")
 

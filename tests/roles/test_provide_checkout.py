@@ -7,7 +7,7 @@ import pytest
 
 from devvm.system import assets
 
-PROGRAM = assets.roles() / "engineer/files/usr/lib/devvm/provide-checkout"
+PROGRAM = assets.overlay() / "roles/engineer/files/usr/lib/devvm/provide-checkout"
 
 #: Lays folders of the test's under /srv, /home and the files with the accounts. Arguments: the
 #: test's folder, and the command.
@@ -45,7 +45,8 @@ def run(machine, *argv):
 
 
 def provide(machine, repository="", branch="main"):
-    return run(machine, PROGRAM, "jane", repository, branch)
+    app = ("about", "/srv/about/checkout", "/srv/about/app")
+    return run(machine, PROGRAM, "jane", *app, repository, branch, "about")
 
 
 def as_jane(machine, script):
@@ -61,7 +62,7 @@ def test_the_deployed_code_becomes_a_repository_and_its_checkout(machine):
     assert (done.returncode, done.stderr) == (0, "")
     assert as_jane(
         machine, "cd /home/jane/about; git log --format=%s; git status --porcelain --branch"
-    ) == ("The site as it was deployed\n## main...origin/main\n")
+    ) == ("about as it was deployed\n## main...origin/main\n")
     checkout = machine / "srv/about/checkout"
     assert (checkout / "about/views.py").read_text() == "deployed\n"
     assert {path.name for path in checkout.iterdir()} == {".git", "about"}

@@ -128,7 +128,7 @@ class FleetVerifier(Verifier):
         self.meanwhile: Callable[[], object] | None = None  # done once, while a VM is being checked
 
     def check(
-        self, target: Target, *, detail: Detail, log: Path,
+        self, target: Target, *, checks: Path, detail: Detail, log: Path,
         packages: Mapping[str, str] | None = None, junit: Path | None = None,
     ) -> tuple[CheckResult, ...]:  # fmt: skip
         if (meanwhile := self.meanwhile) is not None:

@@ -22,9 +22,9 @@ from devvm.adapters.packages.apt import Apt
 from devvm.adapters.role_declarations import RoleDeclarations
 from devvm.domain import package_set
 from devvm.domain.package_set import PackageSet
-from devvm.system import assets
 from tests.support import debs
 from tests.support.mirror import Mirror
+from tests.support.reference_stack import REFERENCE
 
 #: Look for new packages in Debian only once in this many days. In between, what a run needs and the
 #: names of its boxes stay the same.
@@ -142,7 +142,7 @@ def _quiet(_text: str) -> None:
 
 def main() -> None:
     """Make a mirror in a folder, and print what is newer in it."""
-    made = ensure(Path(sys.argv[1]).resolve(), RoleDeclarations(assets.roles()).packages())
+    made = ensure(Path(sys.argv[1]).resolve(), RoleDeclarations(*REFERENCE.roles).packages())
     for name, version in sorted(made.news.items()):
         sys.stdout.write(f"{name} {version}\n")
 

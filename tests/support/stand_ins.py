@@ -26,6 +26,7 @@ from devvm.domain.run import AnsibleResult, PhaseRecord
 from devvm.domain.vm import Target
 from devvm.operations.provision import personalise
 from devvm.ports.services import Detail
+from devvm.stack.folder import StackFolder
 from tests.support.memory_host import GIB, POOL, Domain, Host, Layer, Volumes
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ class Verifier:
         self.packages: Mapping[str, str] | None = None
 
     def check(
-        self, target: Target, *, detail: Detail, log: Path,
+        self, target: Target, *, checks: Path, detail: Detail, log: Path,
         packages: Mapping[str, str] | None = None, junit: Path | None = None,
     ) -> tuple[CheckResult, ...]:  # fmt: skip
         self.host.step("verify")
@@ -270,6 +271,9 @@ class Releases:
 
     def configured_production_sha256(self) -> str:
         return self.production_in_hand
+
+    def folder(self, release: str) -> StackFolder | None:
+        return None  # as for a release of an older devvm: the one in the working tree counts
 
     def package_set(self, release: str) -> PackageSet | None:
         return self.sets.get(self._name(release))

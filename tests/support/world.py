@@ -15,7 +15,6 @@ from devvm.domain.box import Box
 from devvm.domain.disk import DATA, ROOT, DomainDisk
 from devvm.domain.vm import Engineer, Target, Vm, VmState
 from devvm.operations import recovery
-from devvm.operations.core import working_tree
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.vm import create
@@ -34,6 +33,7 @@ from tests.support.memory_host import (
     Memory,
     Network,
 )
+from tests.support.reference_stack import REFERENCE
 from tests.support.stand_ins import (
     Boxes,
     Ca,
@@ -71,7 +71,7 @@ class World:
         self.box = Box(
             release=RELEASE, path=Path("/boxes/devvm.box"), sha256="0" * 64, built_at="",
             size_bytes=GIB, verified=True, debian="12", image_sha256="1" * 64,
-            packages={"mariadb-server": "1:10.11.14-0+deb12u2"}, content=working_tree.content(),
+            packages={"mariadb-server": "1:10.11.14-0+deb12u2"}, content=REFERENCE.content(),
         )  # fmt: skip
         self.domain = self.config.network.domain
         self.shell, self.provisioner = Shell(self.host), Provisioner(self.host)
@@ -81,6 +81,7 @@ class World:
         self.pauses: list[float] = []  # in seconds; they take no time here
         self.services = Services(
             config=self.config,
+            stack=REFERENCE,
             state=self.state,
             host=Hardware(self.host, self.domain),
             network=Network(self.host, self.domain),

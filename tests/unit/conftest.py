@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from devvm.domain.release import identity
 from devvm.parity.checks import catalogue
 from devvm.parity.collect import observe
+from devvm.stack.folder import StackFolder
 from devvm.system import sockets
 from tests.unit.parity_bench import LocalHost
 
@@ -36,16 +36,15 @@ def fast_disk_and_hash():
     command hashes its stack; this checkout's doesn't change during the tests. A stack elsewhere is
     read each time.
     """
-    real = identity.content_hash
-    ours = functools.cache(lambda *roots: real(roots))
+    real = StackFolder.content
+    ours = functools.cache(real)
 
-    def content_hash(folders):
-        here = all(root.is_relative_to(REPOSITORY) for root in folders)
-        return ours(*folders) if here else real(folders)
+    def content(folder):
+        return ours(folder) if folder.root == REPOSITORY else real(folder)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _descriptor: None)
-        patch.setattr(identity, "content_hash", content_hash)
+        patch.setattr(StackFolder, "content", content)
         yield
 
 

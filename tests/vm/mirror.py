@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from devvm.adapters.role_declarations import RoleDeclarations
-from devvm.system import assets
 from tests.support import stack_mirror
+from tests.support.reference_stack import REFERENCE
 from tests.support.stack_mirror import StackMirror
 
 #: Kept between runs. config.toml has the same: a mirror's URL is part of a box.
@@ -21,7 +21,7 @@ ADDRESS, PORT = "192.168.218.1", 42180
 @contextmanager
 def served() -> Iterator[StackMirror]:
     """Serve it until the block ends."""
-    made = stack_mirror.ensure(FOLDER, RoleDeclarations(assets.roles()).packages())
+    made = stack_mirror.ensure(FOLDER, RoleDeclarations(*REFERENCE.roles).packages())
     here = os.environ.get("no_proxy", "")
     os.environ["no_proxy"] = ",".join(filter(None, (here, ADDRESS)))  # for every devvm of the tests
     with made.mirror.served(ADDRESS, PORT):

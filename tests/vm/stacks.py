@@ -11,7 +11,8 @@ import yaml
 from devvm.adapters.image.box_store import FolderBoxStore
 from devvm.adapters.release_store import FolderReleaseStore
 from devvm.domain.box import Box
-from devvm.domain.release.identity import content_hash, new_release, release_hash
+from devvm.domain.release.identity import new_release, release_hash
+from devvm.stack.folder import StackFolder
 from devvm.system.state import State
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -81,9 +82,10 @@ def give_box(state: Path, folder: Path, first_release: str) -> Box:
     image's contents.
     """
     there = State(state)
-    parts = {part: folder / part for part in ("roles", "playbooks", "production")}
-    content = content_hash((parts["roles"], parts["playbooks"]))
-    boxes, releases = FolderBoxStore(there), FolderReleaseStore(there, **parts)
+    stack = StackFolder(folder, overlay=folder / "devvm/overlay")
+    content = stack.content()
+    boxes = FolderBoxStore(there)
+    releases = FolderReleaseStore(there, stack=stack, production=stack.production)
     first = boxes.find(first_release)
     facts = {
         **boxes.details(first),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from devvm.domain.errors import OperationError
@@ -16,7 +16,6 @@ _REMOVED = (
     # identities and keys: each machine creates or gets its own at first boot
     "etc/ssh/ssh_host_*_key", "etc/ssh/ssh_host_*_key.pub",
     "etc/ssl/private/*", "etc/ssl/certs/site.crt", "etc/ssl/certs/ssl-cert-snakeoil.pem",
-    "var/lib/about/secret_key",
     "var/lib/dbus/machine-id", "var/lib/systemd/random-seed", "var/lib/systemd/credential.secret",
     "root/.ssh", "var/lib/vagrant/.ssh", "home/*/.ssh",
     # traces of the build
@@ -62,15 +61,19 @@ class RootTrees:
         """Delete a tree, if it exists."""
         trees.remove(root)
 
-    def anonymise(self, root: Path) -> None:
+    def anonymise(self, root: Path, secrets: Sequence[str]) -> None:
         """Remove credentials and everything else that must differ between machines.
+
+        Args:
+            root: The tree.
+            secrets: Paths of the stack's secrets, on the machine; `*` stands for a part of a name.
 
         Safe to repeat. The machine-id is emptied, not removed: each machine gets its own at first
         boot, but systemd doesn't reset which units are enabled (machine-id(5), "First Boot
         Semantics").
         """
         top = root.resolve()
-        for pattern in _REMOVED:
+        for pattern in (*_REMOVED, *(path.lstrip("/") for path in secrets)):
             for path in sorted(root.glob(pattern)):
                 # Followed from here, an absolute link in the box leads to the host's files.
                 if path.parent.resolve().is_relative_to(top):
@@ -82,16 +85,22 @@ class RootTrees:
         (root / "etc/machine-id").write_text("")
         (root / "etc/machine-id").chmod(0o444)
 
-    def secrets(self, root: Path) -> list[str]:
+    def secrets(self, root: Path, paths: Sequence[str]) -> list[str]:
         """Describe each secret in the tree in a sentence with the file's path.
 
-        Secrets are private and authorized keys, and accounts with a password or an empty one.
+        Secrets are private and authorized keys, accounts with a password or an empty one, and what
+        is at `paths`, which are like those of `anonymise`.
         """
         found = [f"{_inside(root, path)} holds a private key" for path in _private_keys(root)]
         found += [
             f"{_inside(root, path)} lets somebody log in"
             for path in _searched(root)
             if path.name.startswith("authorized_keys")
+        ]
+        found += [
+            f"{_inside(root, path)} is a secret of its machine, as a role declares"
+            for pattern in paths
+            for path in sorted(root.glob(pattern.lstrip("/")))
         ]
         for line in (root / "etc/shadow").read_text(encoding="utf-8").splitlines():
             name, _, rest = line.partition(":")

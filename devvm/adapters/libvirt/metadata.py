@@ -94,13 +94,14 @@ def _element(facts: Metadata | SavedState) -> ET.Element:
         _VM, name=facts.name, engineer=facts.engineer, release=facts.release,
         created_at=facts.created_at, ready=_word(facts.ready), generation=str(facts.generation),
         git_name=facts.git_name, git_email=facts.git_email, host_key=facts.host_key,
-        mariadb=facts.mariadb,
     )  # fmt: skip
     for name in _LATER:
         if value := getattr(facts, name):
             element.set(name, value)
     for key in facts.authorized_keys:
         ET.SubElement(element, "key").text = key
+    for package, version in sorted(facts.databases.items()):
+        ET.SubElement(element, "database", package=package, version=version)
     return element
 
 
@@ -117,9 +118,17 @@ def _metadata(element: ET.Element) -> Metadata:
         git_name=facts.get("git_name", ""),  # older VMs have none of these
         git_email=facts.get("git_email", ""),
         host_key=facts.get("host_key", ""),
-        mariadb=facts.get("mariadb", ""),
+        databases=_databases(element),
         **{name: facts[name] for name in _LATER if name in facts},
     )
+
+
+def _databases(element: ET.Element) -> dict[str, str]:
+    older = element.attrib.get("mariadb")  # an older devvm knew this one only
+    found = {"mariadb-server": older} if older else {}
+    for one in element.iterfind(f"{{{NAMESPACE}}}database"):
+        found[one.attrib["package"]] = one.attrib["version"]
+    return found
 
 
 def _word(value: bool) -> str:  # noqa: FBT001

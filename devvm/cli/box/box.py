@@ -83,12 +83,11 @@ def build(
 def list_boxes(context: typer.Context, json: options.Json = False) -> None:
     """List the boxes on this host."""
     from devvm.operations.box import boxes
-    from devvm.operations.core import working_tree
 
     session = Session.of(context)
     services = session.services()
     found = [(golden, boxes.warm_box(services, golden)) for golden in boxes.list_boxes(services)]
-    current = working_tree.content()
+    current = services.stack.content()
     session.output.result(
         {"stack": current, "boxes": [serializers.box(golden, warm) for golden, warm in found]},
         lambda: _show_list(session, found, current),

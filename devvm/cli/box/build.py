@@ -80,7 +80,7 @@ def build_box(
     command += ["--newest"] if newest else []
     command += ["--yes"] if yes else []
     command += ["--quiet"] if session.output.quiet else []
-    code = _as_root(command)
+    code = _as_root(session, command)
     if code:
         _give_up(session, code)
     return None
@@ -100,7 +100,7 @@ def refuse_both(release: str | None, *, newest: bool) -> None:
         )
 
 
-def _as_root(command: list[str]) -> int:
+def _as_root(session: Session, command: list[str]) -> int:
     """Run devvm as root on this terminal, with the user's configuration."""
     from devvm.system import process
 
@@ -108,10 +108,11 @@ def _as_root(command: list[str]) -> int:
         "XDG_CONFIG_HOME": os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config"),
         **{name: value for name, value in os.environ.items() if name.startswith("DEVVM_")},
     }
+    stack = ["--stack", str(session.stack.absolute())] if session.stack else []
     proxies = [name for name in ("http_proxy", "https_proxy", "no_proxy") if name in os.environ]
     preserved = f"--preserve-env={','.join([*kept, *proxies])}"
     return process.interactive(
-        ["sudo", preserved, "--", sys.executable, "-m", "devvm", *command], env=kept
+        ["sudo", preserved, "--", sys.executable, "-m", "devvm", *stack, *command], env=kept
     )
 
 

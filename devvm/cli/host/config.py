@@ -38,7 +38,7 @@ def show(context: typer.Context, json: options.Json = False) -> None:
     from devvm import config
 
     session = Session.of(context)
-    effective = config.load()
+    effective = session.config()
     files = [
         (str(path), tomllib.loads(path.read_text(encoding="utf-8"))) for path in config.files()
     ]

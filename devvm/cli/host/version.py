@@ -1,4 +1,4 @@
-"""`devvm version`: the versions of devvm, its stack and Python."""
+"""`devvm version`: the versions of devvm and Python."""
 
 from __future__ import annotations
 
@@ -22,21 +22,7 @@ def short() -> str:
 
 
 def version(context: typer.Context, json: options.Json = False) -> None:
-    """Show the version of devvm and the hash of its stack.
-
-    Also shows the hash of the release, if packages.lock fixes the packages.
-    """
-    from devvm.operations.core import working_tree
-
+    """Show the version of devvm; `devvm stack show` shows the stack's."""
     session = Session.of(context)
-    stack = working_tree.look()
-    data = {
-        "devvm": devvm.__version__,
-        "stack": stack.content,
-        "release": stack.hash,
-        "python": platform.python_version(),
-    }
-    fixed = f", release {stack.hash}" if stack.hash else ""
-    session.output.result(
-        data, lambda: session.output.line(f"{short()}, stack {stack.content}{fixed}")
-    )
+    data = {"devvm": devvm.__version__, "python": platform.python_version()}
+    session.output.result(data, lambda: session.output.line(short()))

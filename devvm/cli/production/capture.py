@@ -112,7 +112,7 @@ def capture(
         parallel=parallel,
     )
     hosts = wiring.production_hosts(
-        overlay="dev" if over else "none", ssh_config=ssh_config, inventory=inventory
+        config, overlay="dev" if over else "none", ssh_config=ssh_config, inventory=inventory
     )
     run = session.run("production capture")
     done = operation.capture(hosts, plan, run, datetime.now(UTC).date())
@@ -135,12 +135,11 @@ def _default_output(config: Config) -> Path:
     """
     from devvm import wiring
     from devvm.domain.errors import UsageError
-    from devvm.system import assets
 
-    if config.production_dir is None and assets.launcher() is None:
+    if config.production_dir is None and wiring.stack(config).fixed:
         raise UsageError(
             "which file? A manifest belongs in the repository of your stack",
-            resolution="--output FILE, or the setting production_dir",
+            resolution="--output FILE, or: devvm --stack FOLDER production capture",
         )
     return wiring.production(config) / "manifest.yml"
 

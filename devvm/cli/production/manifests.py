@@ -324,12 +324,12 @@ def propose(
     """
     from devvm import wiring
     from devvm.operations.production import manifests as operation
-    from devvm.system import assets
 
     session = Session.of(context)
-    production = wiring.production(session.config())
+    config = session.config()
+    production = wiring.production(config)
     base = old or production / operation.MANIFEST
-    found = operation.proposal(base, new, production, assets.roles())
+    found = operation.proposal(base, new, production, wiring.stack(config).root / "roles")
     data = {
         "from": base,
         "to": new,

@@ -110,7 +110,7 @@ def _show(session: Session, result: CreateResult) -> None:
     if passed:
         rows += [
             ("Next", f"devvm ssh {name}"),
-            ("", "then edit ~/about; the site shows changes at once"),
+            *(("", line) for line in result.welcome),
         ]
         session.output.facts(f"{name} is ready", rows)
     else:

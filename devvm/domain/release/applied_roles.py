@@ -86,7 +86,9 @@ def _tags(item: Mapping[str, Any]) -> frozenset[str]:
     tags = item.get("tags") or ()
     if isinstance(tags, str):
         tags = tags.split(",")
-    return frozenset(str(tag).strip() for tag in tags) if isinstance(tags, Iterable) else frozenset()
+    return (
+        frozenset(str(tag).strip() for tag in tags) if isinstance(tags, Iterable) else frozenset()
+    )
 
 
 def _list(value: object) -> list[Any]:

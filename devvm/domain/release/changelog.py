@@ -69,7 +69,9 @@ def _other(path: str, old: bytes | None, new: bytes | None) -> list[str]:
         for name in sorted(map(str, hidden))
         if before.get(name) != after.get(name)
     ]
-    plain = [{str(n): v for n, v in values.items() if n not in hidden} for values in (before, after)]
+    plain = [
+        {str(n): v for n, v in values.items() if n not in hidden} for values in (before, after)
+    ]
     lines += role_yaml.variable_changes(plain[0], plain[1], role="")
     if len(lines) > _VARIABLES + 1:  # "and 1 more" would be no shorter
         lines[_VARIABLES:] = [f"and {len(lines) - _VARIABLES} more changes"]

@@ -1,7 +1,8 @@
 """Names of releases.
 
 A release is named `DATE-HASH`: the day its box was built, for people, and a hash over everything
-that ends up in the box, packages included. Two releases are the same if their hashes are.
+that ends up in the box, packages included, and over what must work on it. Two releases are the same
+if their hashes are.
 
 The stack alone has a hash too, its *content*. One content becomes another release whenever its box
 gets other packages. (Boxes built by an older devvm are named after their content alone.)
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,21 +26,20 @@ _LEFT_BY_TOOLS = re.compile(r"__pycache__|\.git|\..*_cache")
 _RELEASE = re.compile(r"\d{4}\.\d{2}\.\d{2}-[0-9a-f]{12}")
 
 
-def content_hash(folders: Sequence[Path]) -> str:
-    """The stack's content hash: 12 hexadecimal digits over roles and playbooks.
+def content_hash(files: Iterable[tuple[str, Path]]) -> str:
+    """The stack's content hash: 12 hexadecimal digits over the files that make a release.
 
-    Files that never get onto a machine don't count. File modes do, because Ansible copies them.
+    File modes count, because Ansible copies them.
 
     Args:
-        folders: The stack's `roles` and `playbooks`.
+        files: Paths within the stack, such as `roles/nginx/tasks/main.yml`, and where the files
+            are.
     """
     digest = hashlib.sha256(f"format {BOX_FORMAT}\n".encode())
-    for root in folders:
-        for path in files(root):
-            name = f"{root.name}/{path.relative_to(root).as_posix()}"
-            executable = bool(path.stat().st_mode & 0o100)
-            digest.update(f"{name}\0{executable}\0".encode())
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    for name, path in files:
+        executable = bool(path.stat().st_mode & 0o100)
+        digest.update(f"{name}\0{executable}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:12]
 
 
@@ -79,12 +79,12 @@ def same_release(a: str, b: str) -> bool:
 
 
 def files(root: Path) -> Iterator[Path]:
-    """The files of a stack's folder that count, sorted; leftovers are skipped.
+    """The files of a stack's part that count, sorted; leftovers are skipped.
 
     Documentation and hidden files count only where a role copies them to machines.
 
     Args:
-        root: `roles` or `playbooks`.
+        root: `roles`, `playbooks` ...
     """
     for path in sorted(root.rglob("*")):
         parts = path.relative_to(root).parts
@@ -95,10 +95,9 @@ def files(root: Path) -> Iterator[Path]:
 
 
 def _is_brought(parts: Sequence[str]) -> bool:
-    """Whether a role copies this file to machines. The path is relative to `roles`."""
+    """Whether a role copies this file to machines."""
     return (
-        len(parts) > 2
-        and parts[1] in {"files", "templates"}
+        any(part in {"files", "templates"} for part in parts[1:-1])
         and not parts[-1].endswith(".pyc")
         and not any(_LEFT_BY_TOOLS.fullmatch(part) for part in parts)
     )

@@ -35,7 +35,6 @@ from devvm.operations.box import packages as box_packages
 from devvm.operations.box.check import check
 from devvm.operations.box.pipeline import BoxBuild
 from devvm.operations.box.stages import StageLog
-from devvm.operations.core import working_tree
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.provision import freeze
@@ -66,7 +65,7 @@ def show(services: Services, release: str) -> Box:
         raise NotFoundError(
             f"there is no box of release {release} on this host",
             details="boxes are built from the working tree, whose content is "
-            f"{working_tree.content()}",
+            f"{services.stack.content()}",
             resolution="devvm box list",
         )
     return found
@@ -106,7 +105,7 @@ def build(
         existing = services.boxes.find(validate_release(release))
         if existing:
             return _there_already(services, tools, existing, run)
-    content = working_tree.content()
+    content = services.stack.content()
     if not (release or force or newest) and in_hand.find(services) is None:
         tools.roots.check()
         with _lock(services, content, run):
@@ -279,7 +278,7 @@ def _discard(tools: BuildServices, folder: Path) -> None:
 
 def _drop_remains(services: Services, tools: BuildServices, run: Run) -> None:
     """Remove what is left of a build's folder if its removal was killed."""
-    content = working_tree.content()
+    content = services.stack.content()
     folder = services.state.build / content
     with suppress(LockedError, PermissionError):  # somebody is building, or only root can look
         if folder.exists() and not StageLog(folder).seconds():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from devvm.domain.box import Box
 from devvm.domain.release import identity
-from devvm.operations.core import working_tree
 from devvm.ports.services import Services
 
 
@@ -21,7 +20,7 @@ def find(services: Services, *, newest: bool = False) -> Box | None:
     Raises:
         UsageError: `packages.lock` can't be read.
     """
-    stack = working_tree.look()
+    stack = services.stack.look()
     if stack.hash is not None and not newest:
         return services.boxes.find(identity.new_release(stack.hash))
     return next((box for box in services.boxes.list() if box.content == stack.content), None)

@@ -11,12 +11,11 @@ from devvm.domain.errors import HostNotReadyError, NotFoundError, UsageError
 from devvm.domain.package_set import Package, PackageSet
 from devvm.domain.release import identity
 from devvm.operations.box import packages as box_packages
-from devvm.operations.core import working_tree
 from devvm.operations.core.progress import Run
 from devvm.parity.packages.debian import is_older
 from devvm.ports.box import PackageArchive, PackageCache
 from devvm.ports.services import Services
-from devvm.system import assets
+from devvm.stack.folder import StackFolder
 from devvm.system.state import write_atomic
 
 
@@ -63,6 +62,7 @@ class Locked:
 
 
 def lock(
+    stack: StackFolder,
     archive: PackageArchive,
     declared: Sequence[str],
     run: Run,
@@ -75,6 +75,7 @@ def lock(
     If the packages are the same, the file is not touched.
 
     Args:
+        stack: The stack in the working tree.
         archive: The mirrors.
         declared: The packages that the roles declare.
         run: Reports the phases.
@@ -82,18 +83,19 @@ def lock(
         check: Whether to only report, and write nothing.
 
     Raises:
-        UsageError: devvm is installed as a package, or the given set lacks what the roles declare.
+        UsageError: the stack is part of an installed package, or the given set lacks what the
+            roles declare.
         OperationError: the mirror can't be used.
         HostNotReadyError: the file can't be written.
     """
-    path = assets.package_lock()
-    if assets.launcher() is None and not check:
+    path = stack.package_lock
+    if stack.fixed and not check:
         raise UsageError(
             "this devvm's stack can't be changed",
             details=f"devvm is installed as a package, with its stack in {path.parent}",
-            resolution="in a checkout of the stack: bin/devvm release lock",
+            resolution="devvm --stack FOLDER release lock, with a folder of your own",
         )
-    old = _present(run)
+    old = _present(stack, run)
     if given is not None:
         lacking = given.lacks(declared)
         if lacking:
@@ -112,7 +114,7 @@ def lock(
     return Locked(
         path=path,
         packages=new,
-        hash=identity.release_hash(working_tree.content(), new),
+        hash=identity.release_hash(stack.content(), new),
         changes=changes(old, new) if old else (),
         first=old is None,
         written=written,
@@ -159,10 +161,10 @@ def _kind(old: Package | None, new: Package | None) -> Kind:
     return Kind.OLDER if is_older(new.version, old.version) else Kind.REPLACED
 
 
-def _present(run: Run) -> PackageSet | None:
+def _present(stack: StackFolder, run: Run) -> PackageSet | None:
     """The packages in the file; None if it doesn't exist, or can't be read and is replaced."""
     try:
-        return working_tree.lock()
+        return stack.packages()
     except UsageError as error:
         run.note(f"Replacing the existing packages.lock: {error.brief}")
         return None

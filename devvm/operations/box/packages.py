@@ -8,11 +8,10 @@ from pathlib import Path
 from devvm.domain.errors import OperationError, UsageError
 from devvm.domain.package_set import Package, PackageSet
 from devvm.domain.release import identity
-from devvm.operations.core import working_tree
 from devvm.operations.core.progress import Run
-from devvm.operations.core.working_tree import WorkingTree
 from devvm.ports.box import BuildServices
 from devvm.ports.services import Services
+from devvm.stack.folder import WorkingTree
 
 #: Days for which the packages of removed boxes and failed builds are kept.
 KEPT_DAYS = 90
@@ -43,7 +42,7 @@ def decide(
             can't be used.
         OperationError: the mirror can't be used.
     """
-    stack = working_tree.look()
+    stack = services.stack.look()
     if release is not None:
         return _of_release(services, tools, release, stack)
     declared = tools.declarations.packages()

@@ -98,7 +98,7 @@ class BoxBuild:
                 name="anonymise",
                 title="Removing keys, logs and machine IDs",
                 work=self._anonymise,
-                inputs={},
+                inputs={"secret_paths": declared.secret_paths()},
             ),
             Stage(
                 name="disk",
@@ -175,9 +175,10 @@ class BoxBuild:
         return named or [f"{result.changed} tasks"] * bool(result.changed)
 
     def _anonymise(self) -> None:
-        self._tools.trees.anonymise(self.tree)
+        secrets = self._tools.declarations.secret_paths()
+        self._tools.trees.anonymise(self.tree, secrets)
         self._run.detail("looking for secrets")
-        found = self._tools.trees.secrets(self.tree)
+        found = self._tools.trees.secrets(self.tree, secrets)
         if found:
             raise OperationError(
                 "the box would contain secrets",

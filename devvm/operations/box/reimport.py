@@ -17,11 +17,10 @@ from devvm.domain.errors import UsageError
 from devvm.domain.package_set import PackageSet
 from devvm.domain.release import identity
 from devvm.operations.box.check import check
-from devvm.operations.core import working_tree
 from devvm.operations.core.progress import Run
-from devvm.operations.core.working_tree import WorkingTree
 from devvm.ports.box import BuildServices
 from devvm.ports.services import Services
+from devvm.stack.folder import WorkingTree
 
 _RELEASE = re.compile(r"\d{4}\.\d{2}\.\d{2}-[0-9a-f]{12}")
 
@@ -39,7 +38,7 @@ def adopt(services: Services, tools: BuildServices, run: Run) -> Box | None:
     Raises:
         DevvmError: the VM for checking it could not be created.
     """
-    stack = working_tree.look()
+    stack = services.stack.look()
     lost = _lost(services, stack)
     if lost is None:
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from devvm.domain.errors import DevvmError
+from devvm.operations.core import own_stack
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
@@ -24,7 +25,10 @@ def mark(machine: Machine, identifier: str) -> None:
     target = ssh.target(machine, login="vagrant")
     script = assets.keep_work().read_text(encoding="utf-8")
     machine.services.shell.run(
-        target, ["sudo", "sh", "-s", "mark", identifier], stdin=script, timeout=1800
+        target,
+        ["sudo", "sh", "-s", "mark", identifier, *_checkouts(machine)],
+        stdin=script,
+        timeout=1800,
     )
 
 
@@ -39,7 +43,7 @@ def save(machine: Machine, identifier: str, run: Run) -> Path | None:
     try:
         machine.services.shell.transfer(
             ssh.target(machine, login="vagrant"),
-            ["sudo", "sh", "-s", "save", identifier],
+            ["sudo", "sh", "-s", "save", identifier, *_checkouts(machine)],
             source=assets.keep_work(),
             destination=unfinished,
         )
@@ -81,6 +85,11 @@ def _write(machine: Machine, saved: Path) -> None:
         source=saved,
     )  # fmt: skip
     saved.unlink()
+
+
+def _checkouts(machine: Machine) -> list[str]:
+    stack = own_stack.of(machine.services, machine.require().known.release).description()
+    return [one.checkout.path for one in stack.applications if one.checkout]
 
 
 def _file(machine: Machine, identifier: str) -> Path:

@@ -13,6 +13,7 @@ from typing import Any
 from devvm import __version__
 from devvm.domain.errors import OperationError
 from devvm.domain.vm import Engineer
+from devvm.operations.core import own_stack
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
@@ -112,7 +113,7 @@ def _by_program(machine: Machine, variables: dict[str, Any], run: Run) -> bool:
 
 
 def _by_ansible(machine: Machine, variables: dict[str, Any], run: Run) -> None:
-    machine.services.provisioner.apply(
+    own_stack.provisioner(machine.services, variables["devvm_stamp"]["release"]).apply(
         PLAYBOOK,
         ssh.target(machine, login="vagrant"),
         variables=variables,

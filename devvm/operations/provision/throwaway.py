@@ -15,6 +15,7 @@ from devvm.domain.check import Report
 from devvm.domain.errors import LockedError
 from devvm.domain.name import is_own
 from devvm.domain.vm import Metadata
+from devvm.operations.core import own_stack
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.provision import new_vm, provision
@@ -66,6 +67,7 @@ def checked(
             with run.phase("verify", title):
                 checks = services.verifier.check(
                     target,
+                    checks=own_stack.of(services, box.release).checks,
                     detail=run.detail,
                     log=run.log(services.state),
                     packages=packages,

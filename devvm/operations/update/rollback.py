@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -89,13 +90,15 @@ def report_back(machine: Machine, run: Run) -> None:
     )
 
 
-def no_update(machine: Machine, *, release: str | None = None, mariadb: str | None = None) -> None:
+def no_update(
+    machine: Machine, *, release: str | None = None, databases: Mapping[str, str] | None = None
+) -> None:
     """End an update in the VM's metadata, and set what the VM is now on."""
     vm = lifecycle.present(machine)
     changed = replace(
         vm.known,
         release=release or vm.known.release,
-        mariadb=mariadb or vm.known.mariadb,
+        databases=vm.known.databases if databases is None else databases,
         update_to="",
         update_by="",
         restore_point="",

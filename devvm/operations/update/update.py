@@ -29,7 +29,7 @@ from devvm.operations.transaction import transaction
 from devvm.operations.update import rollback, strategy
 from devvm.operations.update.strategy import Choice
 from devvm.operations.verify.verify import examine, examine_twice
-from devvm.operations.vm import lifecycle, rebuild, requirements, snapshots
+from devvm.operations.vm import databases, lifecycle, rebuild, requirements, snapshots
 from devvm.ports.services import Services
 
 #: Called when an update begins, with the VM, the strategy, and the token of the state to save.
@@ -169,7 +169,7 @@ def _converge(
             certificate.keep_valid(machine, run)
         vm = lifecycle.present(machine)
         requirements.require_space(services, None)
-        rebuild.refuse_older_data(services, vm, requirements.require_box(services, release.release))
+        databases.refuse_older(services, vm, requirements.require_box(services, release.release))
         kept = _restore_point(machine, vm, release, token, run)
         with (
             _back_on_failure(machine, release, kept, run),
@@ -191,8 +191,8 @@ def _converge(
             personalise.again(theirs, vm.known.owner, release.release, run)
             report = examine_twice(theirs, release=release.release, run=run)
             rebuild.demand_passed(services, report, run)
-        mariadb = release.packages.get("mariadb-server", "") or vm.known.mariadb
-        rollback.no_update(machine, release=release.release, mariadb=mariadb)
+        ran = databases.versions(services, release.release, release.packages, vm.known.databases)
+        rollback.no_update(machine, release=release.release, databases=ran)
     vm = lifecycle.get(machine)
     return Updated(vm=vm, report=report, strategy=chosen, previous=kept.id)
 

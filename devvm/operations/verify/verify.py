@@ -11,6 +11,7 @@ from devvm.domain.box import Box
 from devvm.domain.check import Report
 from devvm.domain.errors import NotFoundError, OperationError
 from devvm.domain.vm import Vm, VmState
+from devvm.operations.core import own_stack
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
@@ -81,6 +82,7 @@ def examine(machine: Machine, *, release: str, run: Run, junit: Path | None = No
     with run.phase("verify", f"Checking {machine}"):
         checks = services.verifier.check(
             target,
+            checks=own_stack.of(services, release).checks,
             detail=run.detail,
             log=run.log(services.state),
             packages=packages,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from devvm.domain.check import Report
 from devvm.domain.errors import OperationError
 from devvm.domain.name import validate_new_name
 from devvm.domain.vm import Engineer, Metadata, Vm
-from devvm.operations.core import journal
+from devvm.operations.core import journal, own_stack
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
@@ -23,7 +23,7 @@ from devvm.operations.transaction import transaction
 from devvm.operations.transaction.transaction import Begun, Outcome
 from devvm.operations.verify import gate
 from devvm.operations.verify.verify import examine
-from devvm.operations.vm import lifecycle, requirements
+from devvm.operations.vm import databases, lifecycle, requirements
 from devvm.ports.services import Services
 
 
@@ -50,6 +50,7 @@ class CreateResult:
         ca_certificate: Certificate of the CA that signed the VM's, for a browser.
         log: The full output of the tools.
         other_release: The newest other release that has a box; None if there is none.
+        welcome: What the stack tells its engineers, line by line.
     """
 
     vm: Vm
@@ -59,6 +60,7 @@ class CreateResult:
     ca_certificate: Path
     log: Path | None = None
     other_release: str | None = None
+    welcome: tuple[str, ...] = ()
 
 
 def create(services: Services, request: CreateRequest, run: Run) -> CreateResult:
@@ -68,7 +70,7 @@ def create(services: Services, request: CreateRequest, run: Run) -> CreateResult
     What a killed create left is undone first; if it had finished, the VM is only checked again.
 
     Raises:
-        UsageError: the name is invalid.
+        UsageError: the name is invalid, or the stack has an account of this name or the login.
         ExistsError: the VM exists, or a domain of its name that devvm didn't create.
         NotFoundError: there is no box.
         HostNotReadyError: the host lacks memory, disk space, or libvirt.
@@ -82,10 +84,11 @@ def create(services: Services, request: CreateRequest, run: Run) -> CreateResult
             return _check(machine, run)
         with run.phase("check", "Checking the host"):
             requirements.refuse_if_exists(machine)
+            requirements.refuse_reserved(services, request.engineer.login, what="login")
             box = requirements.require_box(services, request.release)
             requirements.require_memory(services, services.config.vm.memory_mib)
             requirements.require_space(services, box)
-        metadata = _metadata(request, box)
+        metadata = _metadata(services, request, box)
         with (
             provision.recorded(machine, run),
             _undone(machine, metadata, run, keep=request.keep),
@@ -122,7 +125,7 @@ def check(services: Services, name: str) -> None:
     """Fail early if `create` would, before a box is built for it.
 
     Raises:
-        UsageError: the name is invalid.
+        UsageError: the name is invalid, or the stack has an account of this name or the login.
         ExistsError: the VM exists, or a domain of its name that devvm didn't create.
         HostNotReadyError: the host lacks memory, or libvirt.
     """
@@ -157,7 +160,7 @@ def _has_domain(machine: Machine, metadata: Metadata) -> bool:
     return True
 
 
-def _metadata(request: CreateRequest, box: Box) -> Metadata:
+def _metadata(services: Services, request: CreateRequest, box: Box) -> Metadata:
     engineer = request.engineer
     return Metadata(
         name=request.name,
@@ -167,7 +170,7 @@ def _metadata(request: CreateRequest, box: Box) -> Metadata:
         authorized_keys=engineer.authorized_keys,
         git_name=engineer.git_name,
         git_email=engineer.git_email,
-        mariadb=box.packages.get("mariadb-server", ""),
+        databases=databases.versions(services, box.release, box.packages, {}),
     )
 
 
@@ -191,13 +194,22 @@ def _check(machine: Machine, run: Run) -> CreateResult:
 
 
 def _result(machine: Machine, report: Report, run: Run) -> CreateResult:
-    services = machine.services
+    services, vm = machine.services, machine.require()
+    welcome = own_stack.of(services, report.release).description().welcome
+    filled = {"{host}": machine.fqdn, "{login}": vm.known.engineer}
     return CreateResult(
-        vm=machine.require(),
+        vm=vm,
         report=report,
         url=machine.url,
         ssh_command=f"devvm ssh {machine}",
         ca_certificate=services.ca.ensure(),
         log=run.log(services.state),
         other_release=gate.another_release(services, report.release),
+        welcome=tuple(_filled(line, filled) for line in welcome),
     )
+
+
+def _filled(line: str, values: Mapping[str, str]) -> str:
+    for name, value in values.items():
+        line = line.replace(name, value)
+    return line

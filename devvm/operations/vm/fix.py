@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import yaml
-
 from devvm.domain.check import CheckResult, Report
 from devvm.domain.errors import OperationError
+from devvm.domain.release import applied_roles
+from devvm.operations.core import own_stack
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
@@ -16,9 +16,9 @@ from devvm.operations.transaction import transaction
 from devvm.operations.verify.verify import examine, require_running
 from devvm.operations.vm import lifecycle
 from devvm.ports.services import Services
-from devvm.system import assets
 
-_STACK = "site.yml"
+#: devvm's own roles, which `personalise` and the box bring, and waivers, which nobody can apply.
+_NOT_OF_THE_STACK = frozenset({"devtools", "engineer", "guest", "waivers"})
 #: Checks of the certificate that browsers see: whether it is trusted, and for how long.
 _TLS = "tls/"
 
@@ -70,31 +70,35 @@ def fix(services: Services, name: str, run: Run) -> Fixed:
             return Fixed(before=before, after=before)
         if any(check.name.startswith(_TLS) for check in before.failures()):
             certificate.keep_valid(machine, run, refused=True)
-        roles = _roles(before)
-        changed = _apply(machine, roles, run) if roles else 0
+        roles, alone = _roles(services, before)
+        changed = _apply(machine, release, roles, run, alone=alone) if roles else 0
         # The stack's roles don't know what personalise changed, and may have undone it.
         personalise.again(machine, vm.metadata.owner, release, run)
         after = examine(machine, release=release, run=run)
         return Fixed(before=before, after=after, roles=roles, changed=changed)
 
 
-def _roles(report: Report) -> tuple[str, ...]:
-    """The roles responsible for the failed checks, in the playbook's order."""
-    concerned = {check.role for check in report.failures()}
-    plays = yaml.safe_load((assets.playbooks() / _STACK).read_text(encoding="utf-8"))
-    every = [entry["role"] for play in plays for entry in play["roles"]]
-    return tuple(role for role in every if role in concerned)
+def _roles(services: Services, report: Report) -> tuple[tuple[str, ...], bool]:
+    """The roles to apply, in the playbook's order, and whether tags select just these.
+
+    Those responsible for the failed checks. If some checks name none of the stack's roles, or a
+    role can't be applied on its own, all roles.
+    """
+    concerned = {check.role for check in report.failures()} - _NOT_OF_THE_STACK
+    applied = applied_roles.of(own_stack.of(services, report.release).playbooks())
+    alone = all(applied.get(role, False) for role in concerned)
+    return tuple(role for role in applied if role in concerned or not alone), alone
 
 
-def _apply(machine: Machine, roles: tuple[str, ...], run: Run) -> int:
+def _apply(machine: Machine, release: str, roles: tuple[str, ...], run: Run, *, alone: bool) -> int:
     services = machine.services
-    with run.phase("converge", f"Applying {', '.join(roles)}"):
-        done = services.provisioner.apply(
-            _STACK,
+    with run.phase("converge", f"Applying {', '.join(roles) if alone else 'all roles'}"):
+        done = own_stack.provisioner(services, release).apply(
+            applied_roles.SITE,
             ssh.target(machine, login="vagrant"),
             variables=services.config.box.role_variables,
             detail=run.detail,
             log=run.log(services.state),
-            tags=roles,
+            tags=roles if alone else (),
         )
     return done.changed

@@ -6,13 +6,12 @@ failure before that restores the old VM.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 
 from devvm.domain.box import Box
 from devvm.domain.check import Report
 from devvm.domain.disk import ROOT
-from devvm.domain.errors import NotFoundError, ParityError, UsageError
+from devvm.domain.errors import NotFoundError, ParityError
 from devvm.domain.saved_state import DomainChange, Purpose, SavedState
 from devvm.domain.vm import Engineer, Metadata, Vm, VmState
 from devvm.operations.core import journal, naming
@@ -26,11 +25,8 @@ from devvm.operations.transaction import transaction
 from devvm.operations.transaction.transaction import Begun, Outcome
 from devvm.operations.verify import gate
 from devvm.operations.verify.verify import examine, examine_twice
-from devvm.operations.vm import lifecycle, requirements, restore
+from devvm.operations.vm import databases, lifecycle, requirements, restore
 from devvm.ports.services import Services
-
-_DATABASE = "mariadb-server"
-_SERIES = re.compile(r"(?:\d+:)?(\d+)\.(\d+)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,11 +95,11 @@ def carry_out(
     ):  # fmt: skip
         with run.phase("check", "Checking the host"):
             box = requirements.require_box(services, request.release)
-            refuse_older_data(services, vm, box)
+            databases.refuse_older(services, vm, box)
             if vm.state is VmState.SHUTOFF:
                 requirements.require_memory(services, vm.memory_mib)
             requirements.require_space(services, box)
-        facts = _facts(vm.known, request.engineer, box)
+        facts = _facts(services, vm.known, request.engineer, box)
         warm = _replace_root(services, vm, box, facts, token, run)
         _start(machine, warm, box, token, run)
         with guest_log.kept_on_failure(machine, run):
@@ -156,32 +152,7 @@ def _present(machine: Machine, run: Run) -> Vm:
     return machine.require()
 
 
-def refuse_older_data(services: Services, vm: Vm, box: Box) -> None:
-    """Make sure that the box's database server is not older than the one that wrote the data.
-
-    Raises:
-        UsageError: it is.
-    """
-    present = services.boxes.find(vm.known.release)
-    in_box = present.packages.get(_DATABASE, "") if present else ""
-    has = _series(vm.known.mariadb or in_box)
-    gets = _series(box.packages.get(_DATABASE, ""))
-    if has and gets and gets < has:
-        raise UsageError(
-            f"the data of {vm.name} can't go back to the release {box.release}",
-            details=f"MariaDB {'.'.join(map(str, has))} wrote it, and that release has "
-            f"{'.'.join(map(str, gets))}, which can't read it",
-            resolution="go back to the data as it was before, which is kept: devvm trash "
-            f"show {vm.name}",
-        )
-
-
-def _series(version: str) -> tuple[int, int] | None:
-    match = _SERIES.match(version)
-    return (int(match[1]), int(match[2])) if match else None
-
-
-def _facts(metadata: Metadata, engineer: Engineer, box: Box) -> Metadata:
+def _facts(services: Services, metadata: Metadata, engineer: Engineer, box: Box) -> Metadata:
     known = bool(metadata.authorized_keys or metadata.git_name)
     return replace(
         metadata,
@@ -192,7 +163,7 @@ def _facts(metadata: Metadata, engineer: Engineer, box: Box) -> Metadata:
         authorized_keys=metadata.authorized_keys if known else engineer.authorized_keys,
         git_name=metadata.git_name if known else engineer.git_name,
         git_email=metadata.git_email if known else engineer.git_email,
-        mariadb=box.packages.get(_DATABASE, "") or metadata.mariadb,
+        databases=databases.versions(services, box.release, box.packages, metadata.databases),
         update_to="",
         update_by="",
         restore_point="",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from devvm.domain.box import Box
-from devvm.domain.errors import ExistsError, HostNotReadyError, NotFoundError
+from devvm.domain.errors import ExistsError, HostNotReadyError, NotFoundError, UsageError
 from devvm.domain.saved_state import Purpose
 from devvm.operations.box import in_hand
 from devvm.operations.core import naming
@@ -41,13 +41,29 @@ def require_box(services: Services, release: str | None) -> Box:
     return box
 
 
+def refuse_reserved(services: Services, name: str, *, what: str) -> None:
+    """Make sure that a name is not that of an account of the stack.
+
+    Raises:
+        UsageError: it is.
+    """
+    if name in services.stack.description().reserved_logins:
+        raise UsageError(
+            f"{name!r} can't be a {what}: the name is reserved",
+            details="it is an account of the stack",
+            resolution="choose another",
+        )
+
+
 def refuse_if_exists(machine: Machine) -> None:
     """Make sure that nothing of this name exists, whoever created it.
 
     Raises:
         ExistsError: something does.
+        UsageError: the stack has an account of this name.
     """
     services = machine.services
+    refuse_reserved(services, machine.name, what="VM name")
     fqdn = machine.fqdn
     if machine.vm() is not None:
         raise ExistsError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import threading
 import time
@@ -15,6 +16,7 @@ from devvm.adapters.ansible import Ansible
 from devvm.domain.errors import OperationError
 from devvm.domain.run import AnsibleResult
 from devvm.domain.vm import Target
+from devvm.stack.folder import StackFolder
 from devvm.system import assets
 
 LOCAL = {"ansible_connection": "local"}
@@ -25,6 +27,7 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.overlay: Path | None = None
         self.playbooks = folder / "playbooks"
         self.roles = folder / "roles"
         self.log = folder / "run.log"
@@ -43,8 +46,8 @@ class Bench:
 
     def apply(self, **more) -> AnsibleResult:
         ansible = Ansible(
-            playbooks=self.playbooks,
-            roles=self.roles,
+            StackFolder(self.folder, overlay=self.overlay),
+            groups=more.pop("groups", None),
             callback_plugins=assets.callback_plugins(),
         )
         variables = {**LOCAL, **more.pop("variables", {})}
@@ -308,3 +311,60 @@ def _running(mark: str) -> list[str]:
         if f"sleep {mark}" in line or ("ansible" in line and str(os.getpid()) in line):
             found.append(line)
     return found
+
+
+def _says(bench, *names):
+    """The values of variables, in a run."""
+    says = [f"    - ansible.builtin.debug: {{msg: '{name}={{{{ {name} }}}}'}}\n" for name in names]
+    bench.play("  tasks:\n" + "".join(says))
+    bench.apply()
+    return re.findall(r'"msg": "(.*)"', bench.log.read_text())
+
+
+def test_values_are_those_of_the_stack_for_a_vm_and_for_every_group_it_is_in(bench):
+    for name, text in {
+        "stack.yml": "groups: [web]\n",
+        "group_vars/all.yml": "a: all\nb: all\nc: all\n",
+        "group_vars/development.yml": "b: development\n",
+        "group_vars/production.yml": "a: production\n",
+        "group_vars/web/main.yml": "c: web\n",
+        "playbooks/group_vars/all.yml": "d: beside\n",
+    }.items():
+        path = bench.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert _says(bench, "a", "b", "c", "d") == ["a=all", "b=development", "c=web", "d=beside"]
+
+
+def test_a_play_for_development_is_for_vms_only(bench):
+    play = "- hosts: development\n  gather_facts: false\n  tasks:\n    - {ansible.builtin.ping: }\n"
+    (bench.playbooks / "play.yml").write_text(play)
+    assert bench.apply().ok == 1
+    with pytest.raises(OperationError, match="did nothing"):
+        bench.apply(groups=())
+
+
+def test_collections_are_the_stacks(bench):
+    role = bench.folder / "collections/ansible_collections/acme/base/roles/motd/tasks/main.yml"
+    role.parent.mkdir(parents=True)
+    role.write_text("- {name: greet, ansible.builtin.command: 'true'}\n")
+    bench.play("  roles: [acme.base.motd]\n")
+    assert [task["task"] for task in bench.apply().tasks] == ["greet"]
+
+
+def test_devvms_playbooks_import_the_stacks(bench, tmp_path_factory):
+    overlay = tmp_path_factory.mktemp("overlay")
+    (overlay / "playbooks").mkdir()
+    (overlay / "playbooks/play.yml").write_text(
+        '- ansible.builtin.import_playbook: "{{ devvm_site }}"\n'
+        "- hosts: all\n  gather_facts: false\n  roles: [own, theirs]\n"
+    )
+    (overlay / "roles/own/tasks").mkdir(parents=True)
+    (overlay / "roles/own/tasks/main.yml").write_text("- {name: own, ansible.builtin.ping: }\n")
+    bench.role("theirs", "- {name: theirs, ansible.builtin.ping: }\n")
+    (bench.playbooks / "site.yml").write_text(
+        "- hosts: all\n  gather_facts: false\n  tasks: [{name: site, ansible.builtin.ping: }]\n"
+    )
+    bench.overlay = overlay
+    bench.apply()
+    assert bench.details == ["site", "own: own", "theirs: theirs"]

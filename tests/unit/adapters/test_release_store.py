@@ -15,11 +15,11 @@ from devvm.adapters.release_store import FolderReleaseStore
 from devvm.config import Config
 from devvm.domain.errors import HostNotReadyError, NotFoundError, OperationError
 from devvm.domain.package_set import PackageSet, parse
-from devvm.domain.release.identity import content_hash, new_release, release_hash
+from devvm.domain.release.identity import new_release, release_hash
 from devvm.domain.release.stack import Release
-from devvm.operations.core import working_tree
-from devvm.system import assets
+from devvm.stack.folder import StackFolder
 from devvm.system.state import State
+from tests.support.reference_stack import REFERENCE
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def hand(tmp_path):
 
 
 #: The release of the working tree, as an older devvm named it: by its content alone.
-IN_HAND = new_release(working_tree.content())
+IN_HAND = new_release(REFERENCE.content())
 
 
 @pytest.fixture
@@ -67,14 +67,12 @@ def state(tmp_path):
 
 @pytest.fixture
 def store(state, hand):
-    return FolderReleaseStore(
-        state, roles=hand / "roles", playbooks=hand / "playbooks", production=hand / "production"
-    )
+    return FolderReleaseStore(state, stack=StackFolder(hand), production=hand / "production")
 
 
 @pytest.fixture
 def release(hand):
-    content = content_hash((hand / "roles", hand / "playbooks"))
+    content = StackFolder(hand).content()
     return Release(
         release=f"2026.11.23-{content}",
         created_at="2026-11-23T10:00:00+00:00",
@@ -107,8 +105,7 @@ def test_the_stack_is_kept_without_what_does_not_count(store, release, hand):
     ]  # fmt: skip
     assert stack.packages == {"nginx": "1.22.1-9"}
     assert stack == store.working_tree_stack(release.packages)
-    roles, playbooks, _ = store.folders(release.release)
-    assert content_hash((roles, playbooks)) == content_hash((hand / "roles", hand / "playbooks"))
+    assert store.folders(release.release)[0].content() == StackFolder(hand).content()
 
 
 def test_the_stack_stays_when_the_one_in_hand_changes(store, release, hand):
@@ -118,9 +115,22 @@ def test_the_stack_stays_when_the_one_in_hand_changes(store, release, hand):
     assert store.stack(release.release).files["roles/nginx/tasks/main.yml"] == b"---\n"
 
 
+def test_what_an_older_devvm_recorded_is_not_a_whole_stack(store, release, hand):
+    store.write(release)
+    assert store.folder(release.release) is None
+    assert store.folder("2026.11.23-bbbbbbbbbbbb") is None
+    (hand / "stack.yml").write_text("name: acme\n")
+    (hand / "checks").mkdir()
+    (hand / "checks/web.yml").write_text("role: web\n")
+    newer = replace(release, release=new_release(StackFolder(hand).content()))
+    store.write(newer)
+    assert store.folder(newer.release).description().name == "acme"
+    assert tree(store.folder(newer.release).checks) == ["web.yml"]
+
+
 def test_production_is_kept_without_the_key_and_anything_private(store, release):
     store.write(release)
-    production = store.folders(release.release)[2]
+    production = store.folders(release.release)[1]
     assert tree(production) == ["manifest.yml", "overlay/10-dev.yml", "roles.yml", "waivers.yml"]
 
 
@@ -141,24 +151,22 @@ def test_the_group_may_read_and_replace_all_of_it_whatever_the_umask(store, rele
 
 def test_files_have_the_modes_of_a_checkout_for_roles_that_copy_them(store, release):
     store.write(release)
-    roles = store.folders(release.release)[0]
+    (roles,) = store.folders(release.release)[0].roles
     assert (roles / "guest/files/grow-root").stat().st_mode & 0o777 == 0o755
     assert (roles / "nginx/tasks/main.yml").stat().st_mode & 0o777 == 0o644
 
 
 def test_the_shipped_site_is_the_same_revision_in_the_copy(state, hand):
-    store = FolderReleaseStore(
-        state, roles=assets.roles(), playbooks=assets.playbooks(), production=hand / "production"
-    )
+    store = FolderReleaseStore(state, stack=REFERENCE, production=hand / "production")
     store.write(Release(release=IN_HAND, created_at="", created_by="jane"))
-    roles = store.folders(IN_HAND)[0]
+    (roles,) = store.folders(IN_HAND)[0].roles
     site = "site/files/about"
     revisions = [
         subprocess.run(
             [sys.executable, "-B", root / site / "about/revision.py"],
             check=True, capture_output=True,
         ).stdout
-        for root in (assets.roles(), roles)
+        for root in (REFERENCE.roles[0], roles)
     ]  # fmt: skip
     assert revisions[0] == revisions[1]
     assert (roles / site / ".gitignore").is_file()
@@ -170,12 +178,12 @@ def test_production_in_hand_takes_over_and_the_one_before_stays_for_its_readers(
     store, release, hand
 ):
     store.write(release)
-    first, first_hash = store.folders(release.release)[2], store.production_sha256(release.release)
+    first, first_hash = store.folders(release.release)[1], store.production_sha256(release.release)
     assert first_hash == store.configured_production_sha256()
     (hand / "production/waivers.yml").write_text("[another]\n")
     assert store.production_sha256(release.release) == first_hash
     store.write(release)
-    second = store.folders(release.release)[2]
+    second = store.folders(release.release)[1]
     assert store.production_sha256(release.release) == store.configured_production_sha256()
     assert (second / "waivers.yml").read_text() == "[another]\n"
     assert (first / "waivers.yml").read_text() == "[]\n"
@@ -206,7 +214,7 @@ def test_a_change_leaves_stack_and_production(store, release, hand):
 def test_the_newest_comes_first(store, release, hand):
     store.write(release)
     (hand / "playbooks/site.yml").write_text("---\n[]\n")
-    content = content_hash((hand / "roles", hand / "playbooks"))
+    content = StackFolder(hand).content()
     newer = replace(
         release, release=f"2026.11.24-{content}", created_at="2026-11-24T00:00:00+00:00"
     )
@@ -237,6 +245,7 @@ _KILLED = """
     from pathlib import Path
     from devvm.adapters import release_store
     from devvm.domain.release.stack import Release
+    from devvm.stack.folder import StackFolder
     from devvm.system.state import State
 
     left = int(sys.argv[2])
@@ -250,8 +259,7 @@ _KILLED = """
 
     hand = Path(sys.argv[1])
     store = release_store.FolderReleaseStore(
-        State(hand.parent / "state"), roles=hand / "roles", playbooks=hand / "playbooks",
-        production=hand / "production",
+        State(hand.parent / "state"), stack=StackFolder(hand), production=hand / "production"
     )
     release = Release(
         release=sys.argv[3], created_at="2026-11-23T10:00:00+00:00", created_by="jane"
@@ -272,7 +280,7 @@ def test_killed_at_any_step_it_is_on_record_whole_or_not_at_all(store, release, 
     assert code in (0, -signal.SIGKILL)
     if store.list():
         assert store.stack(release.release) == store.working_tree_stack({})
-        assert tree(store.folders(release.release)[2])
+        assert tree(store.folders(release.release)[1])
     store.write(release)
     assert store.stack(release.release).files == store.working_tree_stack({}).files
     assert store.production_sha256(release.release) == store.configured_production_sha256()
@@ -287,9 +295,9 @@ def test_killed_at_any_step_of_a_takeover_production_is_the_old_or_the_new(
     (hand / "production/waivers.yml").write_text("[another]\n")
     _write_killed_at(hand, release.release, step)
     assert store.production_sha256(release.release) in {old, store.configured_production_sha256()}
-    assert len(tree(store.folders(release.release)[2])) == 4
+    assert len(tree(store.folders(release.release)[1])) == 4
     store.write(release)
-    assert (store.folders(release.release)[2] / "waivers.yml").read_text() == "[another]\n"
+    assert (store.folders(release.release)[1] / "waivers.yml").read_text() == "[another]\n"
 
 
 @pytest.mark.parametrize(
@@ -364,8 +372,9 @@ def test_a_release_is_served_with_its_own_folders(tmp_path):
     services.releases.write(Release(release=IN_HAND, created_at="", created_by="jane"))
     folder = tmp_path / "state/releases" / IN_HAND
     provisioner = services.stacks.provisioner(IN_HAND)
-    assert provisioner._roles == folder / "stack/roles"
-    assert provisioner._playbooks == folder / "stack/playbooks"
+    assert provisioner._stack.root == folder / "stack"
+    assert services.releases.folder(IN_HAND).checks == folder / "stack/checks"
+    assert services.releases.folder(IN_HAND).description().name == "about"
     verifier = services.stacks.verifier(IN_HAND)
     assert verifier._production.parent == folder / "production"
 
@@ -376,7 +385,7 @@ PACKAGES = parse(f"nginx amd64 1.22.1-9 {64 * 'a'} 9 main other pool/nginx.deb\n
 @pytest.fixture
 def exact(hand, release):
     """A release whose name also covers its packages."""
-    content = content_hash((hand / "roles", hand / "playbooks"))
+    content = StackFolder(hand).content()
     return replace(release, release=new_release(release_hash(content, PACKAGES)))
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from devvm.adapters.role_declarations import RoleDeclarations
 from devvm.domain.errors import OperationError
-from devvm.system import assets
+from tests.support.reference_stack import REFERENCE
 
 
 @pytest.fixture
@@ -64,6 +64,6 @@ def test_what_is_no_plain_list_of_packages_is_refused(declare, text):
 
 
 def test_the_shipped_roles_declare_what_the_box_needs():
-    declarations = RoleDeclarations(assets.roles())
+    declarations = RoleDeclarations(*REFERENCE.roles)
     assert {"linux-image-cloud-amd64", "mariadb-server", "nginx"} <= set(declarations.packages())
     assert {"/home", "/var/lib/mysql", "/var/lib/redis"} <= set(declarations.state_paths())

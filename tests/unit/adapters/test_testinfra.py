@@ -14,6 +14,7 @@ from devvm.domain.vm import Target, VmState
 from devvm.operations.core.progress import Run
 from devvm.operations.verify import verify as operation
 from devvm.system.state import State
+from tests.support.reference_stack import REFERENCE
 
 #: The options and events of the real suite, without a machine.
 CONFTEST = """
@@ -25,6 +26,7 @@ def pytest_addoption(parser):
     parser.addoption("--results")
     parser.addoption("--release-packages")
     parser.addoption("--production")
+    parser.addoption("--expectations")
 
 @pytest.fixture
 def say(request):
@@ -52,6 +54,7 @@ class Bench:
         (self.suite / "test_it.py").write_text(text)
         return Testinfra(suite=self.suite, production=self.suite).check(
             Target(ssh_config=Path("/no such/config"), alias="dev1"),
+            checks=self.suite,
             detail=self.details.append,
             log=self.log,
             **more,
@@ -153,7 +156,8 @@ class World:
         self.state = State(root)
         self.state.ensure()
         self.domains = SimpleNamespace(vm=lambda name: vm)
-        self.verifier = self
+        self.verifier, self.stack = self, REFERENCE
+        self.releases = SimpleNamespace(folder=lambda release: None)
         self.boxes = SimpleNamespace(find=lambda release: SimpleNamespace(packages={"a": "1"}))
         self._checks = checks
         self.asked = []
@@ -161,7 +165,8 @@ class World:
         folder.mkdir()
         (folder / "ssh_config").touch()
 
-    def check(self, target, *, detail, log, packages=None, junit=None):
+    def check(self, target, *, checks, detail, log, packages=None, junit=None):
+        assert checks == REFERENCE.checks
         self.asked.append((target.alias, packages, junit))
         if isinstance(self._checks, Exception):
             raise self._checks

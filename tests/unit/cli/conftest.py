@@ -12,6 +12,7 @@ from devvm.config import Config
 from devvm.domain.box import Box
 from devvm.domain.check import CheckResult, Outcome, Report
 from devvm.domain.vm import Driver, Engineer, Lease, Metadata, Vm, VmState
+from tests.support.reference_stack import REFERENCE
 
 RELEASE = "2026.11.23-1a2b3c4d5e6f"
 
@@ -48,6 +49,7 @@ class FakeServices:
     """What commands themselves read; tests replace the operations."""
 
     config = Config()
+    stack = REFERENCE
 
 
 @pytest.fixture

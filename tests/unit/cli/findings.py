@@ -11,7 +11,7 @@ class Checks:
     def __init__(self, *checks):
         self.checks, self.junit = checks, []
 
-    def check(self, target, *, detail, log, packages=None, junit=None):
+    def check(self, target, *, checks, detail, log, packages=None, junit=None):
         self.junit.append(junit)
         return self.checks
 

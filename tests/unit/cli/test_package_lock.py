@@ -10,11 +10,12 @@ from devvm.cli import release as release_command
 from devvm.cli.box import build
 from devvm.domain.package_set import Package, PackageSet
 from devvm.domain.release import identity
-from devvm.operations.core import working_tree
 from devvm.operations.guest import unsaved_work
 from devvm.operations.release import releases
 from devvm.operations.vm import create, lifecycle, rebuild
+from devvm.stack.folder import StackFolder
 from devvm.system import assets
+from tests.support.reference_stack import REFERENCE
 from tests.unit.cli.documented import RELEASE, documented_for
 
 NEWEST = "2026.11.24-bbbbbbbbbbbb"
@@ -46,14 +47,14 @@ def mirror(monkeypatch, tmp_path):
         cache=SimpleNamespace(remembered=asked.of_release.get),
     )
     monkeypatch.setattr(wiring, "build_box_services", lambda config: tools)
-    monkeypatch.setattr(assets, "package_lock", lambda: asked.path)
+    monkeypatch.setattr(StackFolder, "package_lock", property(lambda folder: asked.path))
     return asked
 
 
 def test_the_first_lock(cli, mirror):
     done = cli("release", "lock")
     assert done.code == 0
-    assert working_tree.lock() == NEW
+    assert REFERENCE.packages() == NEW
     assert done.stdout == f"{mirror.path}: 2 packages, none locked before\n"
     assert "Next: add it to a pull request" in done.stderr
 
@@ -62,7 +63,7 @@ def test_what_changes_is_told_package_by_package(cli, mirror):
     mirror.path.write_text(OLD.text())
     checked = cli("release", "lock", "--check")
     assert checked.code == 3
-    assert working_tree.lock() == OLD
+    assert REFERENCE.packages() == OLD
     assert "Nothing was written. Next: devvm release lock" in checked.stderr
     head, *rows, last = cli("release", "lock").stdout.splitlines()
     assert head.split() == ["PACKAGE", "CHANGE", "OLD", "NEW"]
@@ -72,7 +73,7 @@ def test_what_changes_is_told_package_by_package(cli, mirror):
         ["nginx", "newer", "1.22-1", "1.22-2"],
     ]
     assert last.endswith("2 packages, 3 changed")
-    assert working_tree.lock() == NEW
+    assert REFERENCE.packages() == NEW
 
 
 def test_a_lock_that_says_it_already_stays_to_the_last_byte(cli, mirror):
@@ -92,7 +93,7 @@ def test_keys(cli, mirror):
     assert found["changes"][2] == {
         "name": "nginx", "kind": "newer", "old": "1.22-1", "new": "1.22-2",
     }  # fmt: skip
-    assert found["hash"] == working_tree.look().hash
+    assert found["hash"] == REFERENCE.look().hash
     assert (found["written"], found["first"]) == (True, False)
 
 
@@ -100,7 +101,7 @@ def test_a_broken_lock_is_replaced_and_that_is_said(cli, mirror):
     mirror.path.write_text("<<<<<<< HEAD\n")
     done = cli("release", "lock")
     assert "packages.lock:1: unresolved merge conflict" in done.stderr
-    assert working_tree.lock() == NEW
+    assert REFERENCE.packages() == NEW
 
 
 def test_of_a_release_that_was_built_here(cli, mirror, services):
@@ -110,19 +111,22 @@ def test_of_a_release_that_was_built_here(cli, mirror, services):
     assert f"this host doesn't know the exact packages of the release {RELEASE}" in unknown.stderr
     mirror.of_release[identity.hash_of(RELEASE)] = OLD
     assert cli("release", "lock", "--release", RELEASE).code == 0
-    assert working_tree.lock() == OLD
+    assert REFERENCE.packages() == OLD
     mirror.of_release[identity.hash_of(RELEASE)] = PackageSet(packages=(package("acl", "1"),))
     lacking = cli("release", "lock", "--release", RELEASE)
     assert lacking.code == 2
     assert "nginx" in lacking.stderr
-    assert working_tree.lock() == OLD
+    assert REFERENCE.packages() == OLD
 
 
-def test_a_devvm_that_is_installed_as_a_package_has_no_stack_to_change(cli, mirror, monkeypatch):
-    monkeypatch.setattr(assets, "launcher", lambda: None)
+def test_a_devvm_that_is_installed_as_a_package_has_no_stack_to_change(
+    cli, mirror, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(assets, "is_packaged", lambda: True)
     done = cli("release", "lock")
     assert done.code == 2
-    assert "bin/devvm release lock" in done.stderr
+    assert "devvm --stack FOLDER release lock" in done.stderr
     assert not mirror.path.exists()
     assert cli("release", "lock", "--check").code == 3
 
@@ -149,7 +153,7 @@ def asked(monkeypatch, services, box, mirror):
         seen.built.append((release, newest))
         there.append(replace(box, release=NEWEST, content=content))
 
-    content = working_tree.content()
+    content = REFERENCE.content()
     for module in (build, release_command):
         monkeypatch.setattr(module, "build_box", build_box)
     monkeypatch.setattr(create, "check", lambda *_: None)

@@ -8,8 +8,8 @@ import pytest
 from devvm.cli import release as command
 from devvm.domain.errors import OperationError
 from devvm.domain.release.identity import new_release
-from devvm.operations.core import working_tree
 from tests.support.fleet_world import NEW, ROLE
+from tests.support.reference_stack import REFERENCE
 from tests.support.world import RELEASE
 from tests.unit.cli.documented import documented, documented_for
 
@@ -22,9 +22,9 @@ def hand(world):
     """A working tree that differs from all recorded releases, and has a box."""
     world.releases.files_in_hand = {**world.releases.stacks[NEW].files, ROLE: b"http2 maybe;\n"}
     for box in world.boxes.boxes:
-        if box.content == working_tree.content():
+        if box.content == REFERENCE.content():
             world.boxes.boxes[world.boxes.boxes.index(box)] = replace(box, content="")
-    world.boxes.boxes.append(replace(world.box, release=HAND, content=working_tree.content()))
+    world.boxes.boxes.append(replace(world.box, release=HAND, content=REFERENCE.content()))
     return world
 
 

@@ -28,7 +28,7 @@ def test_bad_names_say_the_rule_and_a_next_step(name):
     assert len(caught.value.brief) < 200
 
 
-@pytest.mark.parametrize("name", ["root", "mysql", "about", "vagrant", "localhost", "www-data"])
+@pytest.mark.parametrize("name", ["root", "git", "vagrant", "localhost", "www-data"])
 def test_reserved_names_say_that_they_are(name):
     with pytest.raises(UsageError, match="reserved"):
         validate_name(name)

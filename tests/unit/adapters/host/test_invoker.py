@@ -31,7 +31,7 @@ def test_what_no_login_can_be(login):
         validate_login(login)
 
 
-@pytest.mark.parametrize("login", ["root", "vagrant", "mysql"])
+@pytest.mark.parametrize("login", ["root", "vagrant", "git"])
 def test_logins_that_the_vm_has_already(login):
     with pytest.raises(UsageError, match="the VM has an account of that name"):
         validate_login(login)

@@ -12,6 +12,8 @@ from devvm.domain.errors import OperationError
 PEM = "-----BEGIN {}PRIVATE KEY-----\nAAAA\n".format
 SHADOW = "root:*:19000:0:99999:7:::\ndaemon:!:19000::::::\nvagrant:!*:19000::::::\n"
 
+SECRETS = ("/var/lib/about/secret_key", "/var/lib/shop/*.secret")
+
 
 @pytest.fixture
 def root(tmp_path):
@@ -49,7 +51,7 @@ def root(tmp_path):
 
 def test_identities_and_traces_are_gone_and_the_rest_is_not(root):
     trees = RootTrees()
-    trees.anonymise(root)
+    trees.anonymise(root, SECRETS)
     left = {str(p.relative_to(root)) for p in root.rglob("*") if p.is_file()}
     assert left == {
         "etc/machine-id",
@@ -60,17 +62,17 @@ def test_identities_and_traces_are_gone_and_the_rest_is_not(root):
         "var/lib/mysql/ibdata1",
         "var/log/nginx/access.log",
     }
-    assert trees.secrets(root) == []
+    assert trees.secrets(root, SECRETS) == []
 
 
 def test_the_machine_id_is_empty_and_there(root):
     # If it were missing, systemd would reset which units are enabled.
-    RootTrees().anonymise(root)
+    RootTrees().anonymise(root, SECRETS)
     assert (root / "etc/machine-id").read_text() == ""
 
 
 def test_logs_are_empty_and_keep_their_place(root):
-    RootTrees().anonymise(root)
+    RootTrees().anonymise(root, SECRETS)
     assert (root / "var/log/nginx/access.log").read_text() == ""
 
 
@@ -78,11 +80,11 @@ def test_it_can_be_done_again(root):
     def there():
         return {path: path.is_file() and path.read_bytes() for path in root.rglob("*")}
 
-    RootTrees().anonymise(root)
+    RootTrees().anonymise(root, SECRETS)
     once = there()
-    RootTrees().anonymise(root)
+    RootTrees().anonymise(root, SECRETS)
     assert there() == once
-    assert RootTrees().secrets(root) == []
+    assert RootTrees().secrets(root, SECRETS) == []
 
 
 def test_a_link_out_of_the_tree_is_not_followed(root, tmp_path):
@@ -93,7 +95,7 @@ def test_a_link_out_of_the_tree_is_not_followed(root, tmp_path):
     (root / "var/lib/redis").rmdir()
     (root / "var/lib/redis").symlink_to(precious)
     (root / "var/log/away.log").symlink_to(precious / "dump.rdb")
-    RootTrees().anonymise(root)
+    RootTrees().anonymise(root, SECRETS)
     assert (precious / "dump.rdb").read_text() == "the host's own"
 
 
@@ -102,10 +104,10 @@ def test_a_link_out_of_the_tree_is_not_followed(root, tmp_path):
     "name", ["etc/app/key.pem", "srv/x", "usr/local/k", "var/lib/a/b", "root/k"]
 )
 def test_a_private_key_is_found_wherever_it_is_no_package_s(root, name, kind):
-    RootTrees().anonymise(root)
+    RootTrees().anonymise(root, SECRETS)
     (root / name).parent.mkdir(parents=True, exist_ok=True)
     (root / name).write_text("# comment\n" + PEM(kind))
-    assert RootTrees().secrets(root) == [f"/{name} holds a private key"]
+    assert RootTrees().secrets(root, SECRETS) == [f"/{name} holds a private key"]
 
 
 @pytest.mark.parametrize(
@@ -117,17 +119,19 @@ def test_a_private_key_is_found_wherever_it_is_no_package_s(root, name, kind):
     ],
 )
 def test_an_account_with_a_password_or_without_need_of_one_is_found(root, line, found):
-    RootTrees().anonymise(root)
+    RootTrees().anonymise(root, SECRETS)
     (root / "etc/shadow").write_text(f"{SHADOW}{line}\n")
-    assert RootTrees().secrets(root) == [f"/etc/shadow: {found}"]
+    assert RootTrees().secrets(root, SECRETS) == [f"/etc/shadow: {found}"]
 
 
 def test_an_authorised_key_is_found(root):
-    RootTrees().anonymise(root)
+    RootTrees().anonymise(root, SECRETS)
     path = root / "home/ada/.ssh/authorized_keys"
     path.parent.mkdir(parents=True)
     path.write_text("ssh-ed25519 AAAA\n")
-    assert RootTrees().secrets(root) == ["/home/ada/.ssh/authorized_keys lets somebody log in"]
+    assert RootTrees().secrets(root, SECRETS) == [
+        "/home/ada/.ssh/authorized_keys lets somebody log in"
+    ]
 
 
 def test_packages_are_read_from_dpkg_s_own_file(root):
@@ -161,3 +165,14 @@ def test_the_groups_of_the_state_folder_are_not_the_machines(tmp_path):
     RootTrees().unpack(tmp_path / "rootfs.tar", state / "tree", log=tmp_path / "log")
     for folder in ("", "root", "root/.ssh"):
         assert stat.S_IMODE((state / "tree" / folder).stat().st_mode) in (0o700, 0o755), folder
+
+
+def test_what_a_role_declares_as_secret_is_removed_and_looked_for(root):
+    for name in ("var/lib/about/secret_key", "var/lib/shop/a.secret", "var/lib/shop/b.txt"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("raw bytes")
+    said = "/var/lib/shop/a.secret is a secret of its machine, as a role declares"
+    assert said in RootTrees().secrets(root, SECRETS)
+    RootTrees().anonymise(root, SECRETS)
+    assert RootTrees().secrets(root, SECRETS) == []
+    assert [path.name for path in (root / "var/lib/shop").iterdir()] == ["b.txt"]

@@ -26,7 +26,7 @@ class Hosts:
 @pytest.fixture
 def hosts(monkeypatch):
     made = Hosts()
-    monkeypatch.setattr(wiring, "production_hosts", lambda **_: made)
+    monkeypatch.setattr(wiring, "production_hosts", lambda config, **_: made)
     return made
 
 
@@ -84,8 +84,9 @@ def test_what_can_be_no_host(cli, host):
     assert "can't be a host" in done.stderr
 
 
-def test_a_package_is_not_written_to(cli, hosts, monkeypatch):
-    monkeypatch.setattr(assets, "launcher", lambda: None)
+def test_a_package_is_not_written_to(cli, hosts, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(assets, "is_packaged", lambda: True)
     done = cli("production", "capture", "--host", "web1")
     assert done.code == 2
-    assert "production_dir" in done.stderr
+    assert "devvm --stack FOLDER production capture" in done.stderr

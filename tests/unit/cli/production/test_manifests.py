@@ -5,8 +5,8 @@ import stat
 
 import pytest
 
+from devvm import wiring
 from devvm.parity.production.manifest import Manifest, dump
-from devvm.system import assets
 
 ROLES = "default: base\nroles:\n  nginx: ['*nginx*']\n"
 OLD = {
@@ -39,7 +39,7 @@ def production(tmp_path, write, monkeypatch):
           varies={"package": {"linux": ["present"]}})  # fmt: skip
     folder = tmp_path / "production"
     (folder / "roles.yml").write_text(ROLES)
-    monkeypatch.setattr(assets, "production", lambda: folder)
+    monkeypatch.setattr(wiring, "production", lambda config: folder)
     return folder
 
 

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from devvm.system import assets
+from devvm import wiring
+from tests.support.reference_stack import REFERENCE
 from tests.unit.cli.documented import documented_for
 
 
@@ -13,8 +14,8 @@ from tests.unit.cli.documented import documented_for
 def file(tmp_path, monkeypatch):
     folder = tmp_path / "production"
     folder.mkdir()
-    shutil.copy(assets.production() / "manifest.yml", folder)
-    monkeypatch.setattr(assets, "production", lambda: folder)
+    shutil.copy(REFERENCE.production / "manifest.yml", folder)
+    monkeypatch.setattr(wiring, "production", lambda config: folder)
     return folder / "waivers.yml"
 
 

@@ -91,7 +91,8 @@ def test_yes_asks_nothing(cli, new_image):
 def test_a_new_root_may_be_asked_for(cli, dev):
     done = cli("update", "dev001", "--rebuild", "--json")
     assert done.json["way"] == {
-        "kind": "rebuild", "reason": "requested", "roles": [], "packages": [], "removed": [],
+        "kind": "rebuild", "reason": "requested", "roles": [], "every_role": False,
+        "packages": [], "removed": [],
     }  # fmt: skip
 
 

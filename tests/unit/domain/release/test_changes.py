@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from devvm.domain.release import identity
 from devvm.domain.release.changelog import words
 from devvm.domain.release.stack import Stack
-from devvm.system import assets
+from tests.support.reference_stack import REFERENCE
 
 NGINX = "roles/nginx/templates/etc/nginx/nginx.conf.j2"
 CONF = """\
@@ -371,11 +370,7 @@ def test_nothing_that_is_in_a_file_makes_it_fail(path, content):
 
 
 def shipped():
-    files = {}
-    for root in (assets.roles(), assets.playbooks()):
-        for path in identity.files(root):
-            files[f"{root.name}/{path.relative_to(root).as_posix()}"] = path.read_bytes()
-    return files
+    return {name: path.read_bytes() for name, path in REFERENCE.files()}
 
 
 def test_a_weekly_release_of_the_shipped_roles_reads_well():

@@ -7,19 +7,24 @@ import pytest
 
 from devvm.domain.errors import UsageError
 from devvm.domain.release import identity
-from devvm.operations.core import working_tree
-from devvm.system import assets
+from devvm.stack.folder import StackFolder
 
 
 @pytest.fixture
-def stack(tmp_path, monkeypatch):
+def stack(tmp_path):
     (tmp_path / "roles/nginx/tasks").mkdir(parents=True)
     (tmp_path / "roles/nginx/tasks/main.yml").write_text("- a\n")
     (tmp_path / "playbooks").mkdir()
     (tmp_path / "playbooks/site.yml").write_text("- b\n")
-    monkeypatch.setattr(assets, "roles", lambda: tmp_path / "roles")
-    monkeypatch.setattr(assets, "playbooks", lambda: tmp_path / "playbooks")
     return tmp_path
+
+
+def look(stack):
+    return StackFolder(stack).look()
+
+
+def content(stack):
+    return StackFolder(stack).content()
 
 
 def test_the_name_is_date_and_hash():
@@ -46,17 +51,17 @@ def test_the_day_is_not_part_of_the_identity():
     ],
 )
 def test_a_changed_stack_is_another_release(stack, change):
-    before = working_tree.content()
+    before = content(stack)
     change(stack)
-    assert working_tree.content() != before
+    assert content(stack) != before
 
 
 def test_documentation_and_caches_do_not_count(stack):
-    before = working_tree.content()
+    before = content(stack)
     (stack / "roles/nginx/README.md").write_text("words")
     (stack / "roles/nginx/__pycache__").mkdir()
     (stack / "roles/nginx/__pycache__/x.pyc").write_text("")
-    assert working_tree.content() == before
+    assert content(stack) == before
 
 
 @pytest.mark.parametrize("name", ["templates/.gitconfig.j2", "files/about/README.md"])
@@ -64,18 +69,54 @@ def test_what_a_role_brings_to_machines_counts(stack, name):
     path = stack / "roles/nginx" / name
     path.parent.mkdir(parents=True)
     path.write_text("before")
-    before = working_tree.content()
+    before = content(stack)
     path.write_text("after")
-    assert working_tree.content() != before
+    assert content(stack) != before
 
 
-def test_where_the_stack_lies_does_not_count(stack, tmp_path_factory, monkeypatch):
-    before = working_tree.content()
+def test_where_the_stack_lies_does_not_count(stack, tmp_path_factory):
+    before = content(stack)
     copy = tmp_path_factory.mktemp("copy") / "stack"
     shutil.copytree(stack, copy)
-    monkeypatch.setattr(assets, "roles", lambda: copy / "roles")
-    monkeypatch.setattr(assets, "playbooks", lambda: copy / "playbooks")
-    assert working_tree.content() == before
+    assert content(copy) == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "group_vars/all.yml", "group_vars/web/main.yml", "checks/web.yml", "stack.yml",
+        "playbooks/group_vars/all.yml",
+        "collections/ansible_collections/acme/web/plugins/modules/deploy.py",
+        "collections/ansible_collections/acme/web/roles/site/files/README.md",
+    ],
+)  # fmt: skip
+def test_every_part_of_a_stack_is_in_the_name(stack, name):
+    before = content(stack)
+    path = stack / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("a: 1\n")
+    present = content(stack)
+    path.write_text("a: 2\n")
+    assert len({before, present, content(stack)}) == 3
+
+
+@pytest.mark.parametrize("name", ["production/manifest.yml", "docs/x.yml", ".git/HEAD", "notes"])
+def test_what_is_no_part_of_a_stack_is_not(stack, name):
+    before = content(stack)
+    (stack / name).parent.mkdir(parents=True, exist_ok=True)
+    (stack / name).write_text("a: 1\n")
+    assert content(stack) == before
+
+
+def test_devvms_own_roles_are_in_the_name(stack, tmp_path_factory):
+    overlay = tmp_path_factory.mktemp("overlay")
+    (overlay / "roles/guest/tasks").mkdir(parents=True)
+    (overlay / "roles/guest/tasks/main.yml").write_text("- a\n")
+    both = StackFolder(stack, overlay=overlay)
+    before = both.content()
+    assert before != content(stack)
+    (overlay / "roles/guest/tasks/main.yml").write_text("- b\n")
+    assert both.content() != before
 
 
 @pytest.mark.parametrize("name", ["", "latest", "2026.11.23", "2026.11.23-XYZ", "../x"])
@@ -92,9 +133,9 @@ LINE = (
 
 
 def test_a_stack_whose_packages_are_not_fixed_is_no_release_yet(stack):
-    in_hand = working_tree.look()
+    in_hand = look(stack)
     assert (in_hand.content, in_hand.packages, in_hand.hash) == (
-        working_tree.content(),
+        content(stack),
         None,
         None,
     )
@@ -102,11 +143,11 @@ def test_a_stack_whose_packages_are_not_fixed_is_no_release_yet(stack):
 
 def test_a_lock_makes_the_stack_a_release_and_its_comments_do_not_count(stack):
     (stack / "packages.lock").write_text(LINE)
-    first = working_tree.look()
-    assert first.content == working_tree.content()
+    first = look(stack)
+    assert first.content == content(stack)
     assert first.hash not in (None, first.content)
     (stack / "packages.lock").write_text(f"# resolved on another day\n{LINE}")
-    assert working_tree.look().hash == first.hash
+    assert look(stack).hash == first.hash
 
 
 @pytest.mark.parametrize(
@@ -114,25 +155,25 @@ def test_a_lock_makes_the_stack_a_release_and_its_comments_do_not_count(stack):
 )
 def test_another_package_is_another_release_of_the_same_stack(stack, old, new):
     (stack / "packages.lock").write_text(LINE)
-    first = working_tree.look()
+    first = look(stack)
     (stack / "packages.lock").write_text(LINE.replace(old, new))
-    second = working_tree.look()
+    second = look(stack)
     assert first.content == second.content
     assert first.hash != second.hash
 
 
 def test_where_a_package_comes_from_is_not_part_of_the_release(stack):
     (stack / "packages.lock").write_text(LINE)
-    first = working_tree.look()
+    first = look(stack)
     (stack / "packages.lock").write_text(
         LINE.replace("main other pool/main", "security other pool/updates")
     )
-    assert working_tree.look().hash == first.hash
+    assert look(stack).hash == first.hash
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"nonsense\n", b""])
 def test_a_lock_that_can_not_be_read_is_named(stack, content):
     (stack / "packages.lock").write_bytes(content)
     with pytest.raises(UsageError, match=r"packages\.lock") as caught:
-        working_tree.look()
+        look(stack)
     assert "devvm release lock" in caught.value.resolution

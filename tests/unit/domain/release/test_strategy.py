@@ -58,7 +58,8 @@ def test_devtools_is_applied_by_the_playbook_of_updates():
 
 
 @pytest.mark.parametrize(
-    "path", ["group_vars__all", "playbooks__group_vars__all", "group_vars__web__main", "host_vars__a"]
+    "path",
+    ["group_vars__all", "playbooks__group_vars__all", "group_vars__web__main", "host_vars__a"],
 )
 def test_other_values_apply_every_role(path):
     strategy = chosen(**{path: "a: 2\n"})
@@ -146,7 +147,8 @@ def test_a_tag_that_other_roles_have_too_selects_none_alone():
     "site",
     [
         "", "- import_playbook: site.yml\n", "- import_playbook: gone.yml\n", "roles: [a]\n",
-        "- [a]\n", "- hosts: all\n  roles: {a: b}\n", "- hosts: all\n  roles: 3\n", "{", "- hosts: x\n  tags: 3\n",
+        "- [a]\n", "- hosts: all\n  roles: {a: b}\n", "- hosts: all\n  roles: 3\n", "{",
+        "- hosts: x\n  tags: 3\n",
     ],
 )  # fmt: skip
 def test_what_is_no_list_of_roles_applies_none(site):

@@ -11,7 +11,7 @@ from devvm.domain.run import AnsibleResult
 from devvm.domain.vm import Target
 from devvm.operations.box import boxes
 from devvm.ports.box import BuildServices
-from devvm.system import assets
+from devvm.stack.folder import StackFolder
 
 GIB = 1024**3
 
@@ -100,6 +100,9 @@ class Tools:
     def state_paths(self):
         return ("/home",)
 
+    def secret_paths(self):
+        return ("/var/lib/app/secret",)
+
     def check(self):
         self.step("check")
 
@@ -120,10 +123,10 @@ class Tools:
                 path.rmdir() if path.is_dir() else path.unlink()
             root.rmdir()
 
-    def anonymise(self, root):
+    def anonymise(self, root, secrets):
         self.step("anonymise")
 
-    def secrets(self, root):
+    def secrets(self, root, paths):
         return self.found_secrets
 
     def debian(self, root):
@@ -176,7 +179,7 @@ def lock(world, monkeypatch, packages):
     """Give the working tree a `packages.lock`."""
     path = world.state.root / "packages.lock"
     path.write_text(packages.text())
-    monkeypatch.setattr(assets, "package_lock", lambda: path)
+    monkeypatch.setattr(StackFolder, "package_lock", property(lambda folder: path))
 
 
 NEWER = package("nginx", "2")

@@ -10,7 +10,7 @@ from devvm.domain.errors import OperationError, UsageError
 from devvm.domain.package_set import PackageSet
 from devvm.domain.release.identity import hash_of
 from devvm.operations.box import boxes, in_hand
-from devvm.operations.core import working_tree
+from tests.support.reference_stack import REFERENCE
 from tests.unit.operations.box.building import KERNEL, NEWER, build, leftovers, lock, package
 
 OTHER = "2026.01.01-aaaaaaaaaaaa"
@@ -36,7 +36,7 @@ def test_a_mirror_that_has_moved_makes_another_release_of_the_same_stack(world):
 def test_a_box_of_an_older_devvm_is_a_box_of_the_stack(world):
     made = build(world)
     facts = {k: v for k, v in world.store.details(made).items() if k != "package_set"}
-    old = replace(made, release=f"2026.01.01-{working_tree.content()}")
+    old = replace(made, release=f"2026.01.01-{REFERENCE.content()}")
     boxes.remove(world.services, world.tools.services, made.release, world.run("box remove"))
     (world.state.boxes / "x").write_text("box")
     old = world.store.register(

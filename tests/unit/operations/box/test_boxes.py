@@ -18,8 +18,8 @@ from devvm.domain.package_set import PackageSet
 from devvm.domain.release.identity import hash_of, release_hash
 from devvm.domain.run import AnsibleResult
 from devvm.operations.box import boxes
-from devvm.operations.core import working_tree
 from tests.support.memory_state import Layer
+from tests.support.reference_stack import REFERENCE
 from tests.support.world import POOL
 from tests.unit.operations.box.building import GIB, KERNEL, NEWER, build, leftovers, lock, package
 
@@ -29,8 +29,8 @@ OTHER = "2026.01.01-aaaaaaaaaaaa"
 def test_a_built_box_is_registered_with_what_is_known_of_it(world):
     made = build(world)
     packages = world.tools.mirror.packages
-    assert hash_of(made.release) == release_hash(working_tree.content(), packages)
-    assert made.content == working_tree.content()
+    assert hash_of(made.release) == release_hash(REFERENCE.content(), packages)
+    assert made.content == REFERENCE.content()
     assert made.packages == packages.versions
     assert world.store.package_set(made) == packages
     assert world.tools.sources == world.tools.mirror.source_lines()
@@ -131,7 +131,7 @@ def test_a_box_that_does_not_pass_is_gone_from_everywhere(world):
 
 def test_a_build_killed_while_it_put_its_folder_away_leaves_nothing_after_the_next(world):
     build(world)
-    folder = world.state.build / working_tree.content()
+    folder = world.state.build / REFERENCE.content()
     (folder / "root").mkdir(parents=True)
     world.tools.calls.clear()
     build(world)  # the box exists
@@ -145,7 +145,7 @@ def test_a_build_that_goes_on_stays_where_an_older_box_of_the_stack_is_there(wor
     with pytest.raises(KeyboardInterrupt):
         build(world, force=True)
     build(world)
-    assert (world.state.build / working_tree.content() / "stages.json").exists()
+    assert (world.state.build / REFERENCE.content() / "stages.json").exists()
 
 
 @pytest.mark.parametrize("step", ["add_box", "upload_box", "define", "boot", "wait", "verify"])
@@ -183,7 +183,7 @@ def test_builds_of_other_stacks_are_cleared_away_unless_somebody_is_at_it(world)
 
 
 def test_only_one_builds_a_box(world):
-    lock = world.state.lock(f"box-{working_tree.content()}", "devvm box build")
+    lock = world.state.lock(f"box-{REFERENCE.content()}", "devvm box build")
     with lock, pytest.raises(LockedError):
         build(world)
 
@@ -200,7 +200,7 @@ def test_too_little_space_is_said_before_anything_is_done(world):
 def test_another_stack_s_box_can_not_be_built(world):
     with pytest.raises(UsageError, match="can't be built here") as caught:
         build(world, release=OTHER)
-    assert working_tree.content() in caught.value.details
+    assert REFERENCE.content() in caught.value.details
 
 
 def test_a_release_that_is_none_is_bad_input(world):

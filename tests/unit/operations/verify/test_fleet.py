@@ -33,7 +33,7 @@ class Verifier:
         self.most = 0
         self.threads = set()
 
-    def check(self, target, *, detail, log, packages=None, junit=None):
+    def check(self, target, *, checks, detail, log, packages=None, junit=None):
         with self._lock:
             self._now += 1
             self.most = max(self.most, self._now)
@@ -265,8 +265,8 @@ import json
 import pytest
 
 def pytest_addoption(parser):
-    for option in ("--overlay", "--production", "--release-packages", "--results"):
-        parser.addoption(option)
+    for name in ("overlay", "production", "expectations", "release-packages", "results"):
+        parser.addoption(f"--{name}")
 
 @pytest.fixture
 def say(request):

@@ -12,7 +12,7 @@ from devvm.parity.collect.capture import Seen
 from devvm.parity.differences.compare import Kind, Tokens, compare, extras
 from devvm.parity.production import manifest, production, roles
 from devvm.parity.production.manifest import Layers, Manifest, ManifestError
-from devvm.system import assets
+from tests.support.reference_stack import REFERENCE
 
 DAY = datetime.date(2026, 11, 25)
 NOBODY = Tokens()
@@ -35,21 +35,21 @@ def test_the_published_schema_is_the_format():
 
 @pytest.mark.parametrize("overlay", ["dev", "none"])
 def test_the_shipped_manifests_are_well_formed(overlay):
-    stated = production.load(assets.production(), overlay)
+    stated = production.load(REFERENCE.production, overlay)
     assert {"package", "unit", "file", "socket", "setting"} <= set(stated.layers.areas())
     assert len(stated.layers.names()) > 2000
 
 
 def test_a_vm_may_have_its_packages_from_another_mirror_than_production():
     """The mirror is part of the host's configuration (`box.mirror`)."""
-    layers = production.load(assets.production(), "dev").layers
+    layers = production.load(REFERENCE.production, "dev").layers
     vm = layers.of({"engineer": False, "identity": True, "container": False, "data_disk": True})
     assert set(vm.varying("file", "/etc/apt/sources.list")) == {"content", "sha256"}
     assert vm.areas["file"]["/etc/apt/sources.list"]["mode"] == "0644"
 
 
 def test_the_shipped_manifests_are_as_a_capture_writes_them():
-    for file in production.files(assets.production(), "dev"):
+    for file in production.files(REFERENCE.production, "dev"):
         text = file.read_text()
         comment = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
         body = text.removeprefix(comment)

@@ -9,7 +9,7 @@ from devvm.config import Config
 from devvm.domain.errors import OperationError, UsageError
 from devvm.operations.production.waivers import Waiver, waive
 from devvm.parity.production import waivers
-from devvm.system import assets
+from tests.support.reference_stack import REFERENCE
 from tests.unit.parity_bench import run_suite
 
 TODAY = datetime.now(UTC).date()
@@ -30,7 +30,7 @@ def load(folder, text):
 
 
 def test_the_shipped_file_is_well_formed():
-    assert waivers.load(assets.production() / "waivers.yml") == ()
+    assert waivers.load(REFERENCE.production / "waivers.yml") == ()
 
 
 def test_it_covers_the_checks_and_machines_that_it_names(tmp_path):

@@ -1,0 +1,98 @@
+"""`devvm stack ...`: show the stack that devvm works with, and check it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from devvm.cli import formatting, options, panels
+from devvm.cli.session import Session
+from devvm.domain.errors import ExitCode
+
+if TYPE_CHECKING:
+    from devvm.operations.stack.check import Finding
+
+SUMMARY = "Show the stack that devvm works with, and find what is missing in it."
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the group of commands."""
+    app = panels.group(parent, "stack", SUMMARY, panels.HOST)
+    app.command(epilog="Example:  devvm stack show")(show)
+    app.command(epilog="Example:  devvm --stack ~/acme-stack stack check")(check)
+
+
+def show(context: typer.Context, json: options.Json = False) -> None:
+    """Show the stack: its folder, its hash, its roles, and what stack.yml says.
+
+    The stack is the one given with --stack, or the one that the current folder is in, or the
+    configured one (stack_dir), or the reference stack.
+    """
+    from devvm import wiring
+    from devvm.domain.release import applied_roles
+
+    session = Session.of(context)
+    config = session.config()
+    stack = wiring.stack(config)
+    described, now = stack.description(), stack.look()
+    declared = wiring.build_box_services(config).declarations
+    data = {
+        "folder": stack.root,
+        "content": now.content,
+        "release": now.hash,
+        "roles": list(applied_roles.of(stack.playbooks())),
+        "state_paths": declared.state_paths(),
+        "secret_paths": declared.secret_paths(),
+        "description": described.model_dump(mode="json"),
+    }
+    session.output.result(data, lambda: _show(session, data))
+
+
+def _show(session: Session, data: dict[str, Any]) -> None:
+    described = data["description"]
+    applications = [one["name"] for one in described["applications"]]
+    databases = [f"{one['name']} ({one['package']})" for one in described["databases"]]
+    session.output.facts(
+        f"The stack {described['name']}",
+        [
+            ("Folder", str(data["folder"])),
+            ("Content", data["content"]),
+            ("Release", data["release"] or "not fixed: there is no packages.lock"),
+            ("Roles", ", ".join(data["roles"]) or "none"),
+            ("Groups", ", ".join(["development", *described["groups"]])),
+            ("Applications", ", ".join(applications) or "none"),
+            ("Databases", ", ".join(databases) or "none"),
+            ("State", ", ".join(data["state_paths"])),
+            ("Secrets", ", ".join(data["secret_paths"]) or "none"),
+        ],
+    )
+
+
+def check(context: typer.Context, json: options.Json = False) -> None:
+    """Find what is missing in the stack, or wrong; needs no VM and takes seconds.
+
+    Exits with 3 if something has to be done before a box can be built.
+    """
+    from devvm import wiring
+    from devvm.operations.stack import check as operation
+
+    session = Session.of(context)
+    config = session.config()
+    stack = wiring.stack(config)
+    found = operation.check(stack, wiring.build_box_services(config).declarations)
+    needed = sum(finding.needed for finding in found)
+    data = {"folder": stack.root, "findings": [vars(finding) for finding in found]}
+    session.output.result(data, lambda: _show_findings(session, found, needed))
+    if needed:
+        raise typer.Exit(ExitCode.DIFFERS)
+
+
+def _show_findings(session: Session, found: list[Finding], needed: int) -> None:
+    for finding in sorted(found, key=lambda one: not one.needed):
+        session.output.line(f"{finding.file}: {finding.text}")
+        session.output.line(f"  {'Next' if finding.needed else 'Better'}: {finding.next}")
+    if needed:
+        session.output.line(f"{formatting.plural(needed, 'thing')} to do before a box can be built")
+    else:
+        session.output.line("devvm can build a box of this stack. Next: devvm box build")

@@ -1,0 +1,1 @@
+"""The stack in the working tree: what it is, and whether devvm can use it."""

@@ -1,0 +1,188 @@
+"""`devvm stack check`: what is missing in a stack, or wrong. Reads files only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from devvm.domain.errors import DevvmError
+from devvm.domain.release import applied_roles, role_yaml
+from devvm.parity.checks import catalogue, expectations
+from devvm.parity.production import manifest, production, waivers
+from devvm.ports.box import RoleDeclarations
+from devvm.stack.description import Description
+from devvm.stack.folder import CHECKS, DESCRIPTION, StackFolder
+
+_INSTALLS = re.compile(rb"^\s*(?:- )?(?:ansible\.builtin\.)?(?:apt|package):", re.MULTILINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Something that is missing or wrong.
+
+    Attributes:
+        file: Where it is, relative to the stack's folder.
+        text: What it is.
+        next: What to do about it.
+        needed: Whether devvm can't use the stack until it is done.
+    """
+
+    file: str
+    text: str
+    next: str
+    needed: bool = True
+
+
+def check(stack: StackFolder, declared: RoleDeclarations) -> list[Finding]:
+    """Look for what is missing in a stack, or wrong."""
+    found = list(_roles(stack))
+    try:
+        description = stack.description()
+    except DevvmError as error:
+        found.append(_of(error, DESCRIPTION))
+        description = Description()
+    else:
+        if not (stack.root / DESCRIPTION).exists():
+            found.append(Finding(
+                file=DESCRIPTION, text="there is none, so devvm knows no application",
+                next="write one: docs/stacks.md", needed=False,
+            ))  # fmt: skip
+    packages: tuple[str, ...] = ()
+    try:
+        packages = declared.packages()
+        found += _declarations(stack, declared, description)
+    except DevvmError as error:
+        found.append(_of(error, "roles/"))
+    return found + list(_checks(stack)) + list(_production(stack)) + list(_lock(stack, packages))
+
+
+def _roles(stack: StackFolder) -> Iterator[Finding]:
+    playbooks = stack.playbooks()
+    site = f"playbooks/{applied_roles.SITE}"
+    if role_yaml.read(playbooks.get(applied_roles.SITE, b"")) is None:
+        yield Finding(
+            file=site, text="it is not YAML", next=f"ansible-playbook --syntax-check {site}"
+        )
+        return
+    applied = applied_roles.of(playbooks)
+    if not applied:
+        yield Finding(file=site, text="it applies no role", next="list the stack's roles in it")
+    for name in applied:
+        if "{{" not in name and not _has_role(stack, name):
+            yield Finding(
+                file=site, text=f"there is no role {name}",
+                next=f"add roles/{name}, or vendor its collection in collections/",
+            )  # fmt: skip
+    if stack.overlay is not None:
+        for path in sorted(stack.overlay.glob("roles/*")) + sorted(
+            stack.overlay.glob("playbooks/*")
+        ):
+            inside = path.relative_to(stack.overlay).as_posix()
+            if (stack.root / inside).exists():
+                yield Finding(
+                    file=inside, text="devvm has one of this name, which goes on top of any stack",
+                    next=f"rename {inside}",
+                )  # fmt: skip
+
+
+def _has_role(stack: StackFolder, name: str) -> bool:
+    namespace, _, rest = name.partition(".")
+    collection, _, role = rest.partition(".")
+    inside = f"ansible_collections/{namespace}/{collection}/roles/{role}"
+    return any((folder / name).is_dir() for folder in stack.roles) or (
+        bool(role) and (stack.collections / inside).is_dir()
+    )
+
+
+def _declarations(
+    stack: StackFolder, declared: RoleDeclarations, description: Description
+) -> Iterator[Finding]:
+    packages = set(declared.packages())
+    state = [PurePosixPath(path) for path in declared.state_paths()]
+    declared.secret_paths()
+    for role in sorted((stack.root / "roles").glob("*")):
+        tasks = [path.read_bytes() for path in sorted(role.glob("tasks/*.y*ml"))]
+        variables = role_yaml.variables(_variables_of(role))
+        if f"{role.name}_packages" not in variables and any(map(_INSTALLS.search, tasks)):
+            yield Finding(
+                file=f"roles/{role.name}/vars/main.yml",
+                text="the role installs packages and declares none, so no box has them",
+                next=f"list them as {role.name}_packages: docs/contracts.md",
+            )
+    for application in description.applications:
+        where = application.checkout and PurePosixPath(application.checkout.path)
+        if where and not any(where.is_relative_to(path) for path in state):
+            yield Finding(
+                file=DESCRIPTION,
+                text=f"the checkout {where} is in no state path, so a rebuild would lose it",
+                next="add it to ROLE_state_paths in a role's vars/main.yml",
+            )
+    for server in description.databases:
+        if server.package not in packages:
+            yield Finding(
+                file=DESCRIPTION, text=f"no role declares {server.package}, of {server.name}",
+                next="correct `package`, or add it to ROLE_packages in a role's vars/main.yml",
+            )  # fmt: skip
+
+
+def _variables_of(role: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(role).as_posix(): path.read_bytes()
+        for folder in ("defaults", "vars")
+        for path in role.glob(f"{folder}/*.y*ml")
+    }
+
+
+def _checks(stack: StackFolder) -> Iterator[Finding]:
+    for overlay in ("dev", "none"):
+        try:
+            catalogue.expand(expectations.load(stack.checks, overlay=overlay))
+        except expectations.ExpectationError as error:
+            yield Finding(file=f"{CHECKS}/", text=str(error), next="fix it: tests/parity/README.md")
+            return
+    if not any(stack.checks.glob("*.yml")):
+        yield Finding(
+            file=f"{CHECKS}/", text="nothing is expected to work, only to be as in production",
+            next="add checks: tests/parity/README.md", needed=False,
+        )  # fmt: skip
+
+
+def _production(stack: StackFolder) -> Iterator[Finding]:
+    file = stack.production / "manifest.yml"
+    if not file.exists():
+        yield Finding(
+            file="production/manifest.yml", text="there is none: devvm can't compare VMs with it",
+            next="devvm production capture --host HOST", needed=False,
+        )  # fmt: skip
+        return
+    try:
+        production.load(stack.production, "dev")
+    except (manifest.ManifestError, waivers.WaiverError) as error:
+        yield Finding(file="production/", text=str(error), next="devvm production lint")
+
+
+def _lock(stack: StackFolder, declared: Sequence[str]) -> Iterator[Finding]:
+    name = stack.package_lock.name
+    try:
+        packages = stack.packages()
+        lacking: Iterable[str] = packages.lacks(declared) if packages else ()
+    except DevvmError as error:
+        yield _of(error, name)
+        return
+    if packages is None:
+        yield Finding(
+            file=name, text="there is none: a box gets what the mirror has on its day",
+            next="devvm release lock", needed=False,
+        )  # fmt: skip
+    elif lacking:
+        yield Finding(
+            file=name, text=f"it lacks packages that the roles declare: {', '.join(lacking)}",
+            next="devvm release lock",
+        )  # fmt: skip
+
+
+def _of(error: DevvmError, file: str) -> Finding:
+    text = f"{error.brief}: {error.details}" if error.details else error.brief
+    return Finding(file=file, text=text, next=error.resolution or "fix it")

@@ -1,0 +1,223 @@
+"""`stack.yml`: what devvm has to know about a stack and can't see in its roles.
+
+Everything is optional. Packages, state paths and secrets are declared where they are used, in the
+roles (docs/contracts.md).
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from devvm.domain.errors import UsageError
+
+#: The inventory group that every VM is in, and no host of production.
+DEVELOPMENT = "development"
+
+_LOGIN = r"^[a-z_][a-z0-9_-]{0,30}$"
+_GROUP = r"^[A-Za-z_][A-Za-z0-9_]{0,62}$"
+_UNIT = r"^[A-Za-z0-9:_.@-]+\.(service|socket|target|timer|path)$"
+_PATH = re.compile(r"(/(?!\.\.?(/|$))[A-Za-z0-9._@+-]+)+")
+_BRANCH = re.compile(
+    r"(?![-/.])(?!.*(//|\.\.|@\{|\.lock(/|$)|/\.))[^\s~^:?*\[\\\x00-\x1f\x7f]+(?<![/.])"
+)
+
+
+def _command(value: object) -> object:
+    if isinstance(value, str):
+        raise ValueError(f"write it as a list of arguments: {value.split()}")  # noqa: TRY004
+    return value
+
+
+def _absolute(value: str) -> str:
+    if not _PATH.fullmatch(value):
+        raise ValueError(f"{value!r} is not an absolute path without special characters")
+    return value
+
+
+_Path = Annotated[str, AfterValidator(_absolute)]
+_Login = Annotated[str, Field(pattern=_LOGIN)]
+_Argv = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_command)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Program(_Strict):
+    """A command. It is run again whenever it may be needed, so a second run must do no harm."""
+
+    argv: _Argv = Field(description="the program and its arguments; there is no shell")
+    account: _Login = Field("root", description="the account that runs it")
+    chdir: _Path = Field("/tmp", description="the directory to run it in")  # noqa: S108
+    changed: str = Field(
+        "", description="text in its output that says that it changed something; empty: none does"
+    )
+
+
+class Checkout(_Strict):
+    """Where engineers work on an application, instead of the code that the stack deployed."""
+
+    path: _Path = Field(description="the checkout; a state path of a role, to survive rebuilds")
+    origin: str | None = Field(
+        None, description="the repository to clone; unset: one that is made from `code`"
+    )
+    branch: str = Field("main", description="the branch to check out")
+    code: _Path | None = Field(None, description="the deployed code, if there is no `origin`")
+    serve: _Path | None = Field(
+        None, description="the link that says which code runs; it is made to lead to the checkout"
+    )
+    home: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="name of a link to the checkout in the engineer's home directory",
+    )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _source(self) -> Checkout:
+        if self.origin is None and self.code is None:
+            raise ValueError(
+                "say where it comes from: `origin`, a repository, or `code`, a directory"
+            )
+        if self.origin is not None and (self.origin.startswith("-") or "\n" in self.origin):
+            raise ValueError(f"{self.origin!r} is not the address of a repository")
+        if not _BRANCH.fullmatch(self.branch):
+            raise ValueError(f"{self.branch!r} is not the name of a branch")
+        return self
+
+
+class Application(_Strict):
+    """An application that the stack runs."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,30}$", description="its name")
+    checkout: Checkout | None = Field(None, description="where engineers work on it")
+    units: tuple[Annotated[str, Field(pattern=_UNIT)], ...] = Field(
+        (), description="its systemd units, restarted if other code is served"
+    )
+    migrate: Program | None = Field(
+        None, description="brings its data to the deployed code; run if the data may be older"
+    )
+
+
+class Database(_Strict):
+    """A server whose files an older version of it can't use."""
+
+    name: str = Field(description="its name, for people")
+    package: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9+.-]+$", description="the Debian package whose version decides"
+    )
+    upgrade: Program | None = Field(
+        None, description="brings its files to the installed version; run if they may be older"
+    )
+
+
+class Description(_Strict):
+    """A stack's description."""
+
+    format: Literal[1] = Field(1, description="the version of this format")
+    name: str = Field(
+        "stack", pattern=r"^[a-z][a-z0-9-]{0,30}$", description="the stack's name, for people"
+    )
+    groups: tuple[Annotated[str, Field(pattern=_GROUP)], ...] = Field(
+        (), description=f"inventory groups that a VM is in, besides `{DEVELOPMENT}`"
+    )
+    applications: tuple[Application, ...] = Field((), description="the applications")
+    databases: tuple[Database, ...] = Field(
+        (), description="servers whose files can't go back a version"
+    )
+    reserved_logins: tuple[_Login, ...] = Field(
+        (), description="accounts of the stack, which no engineer's login can be"
+    )
+    welcome: tuple[str, ...] = Field(
+        (),
+        description="lines to show after `devvm create`; `{host}` is the VM's name, `{login}` the "
+        "engineer's",
+    )
+
+    @model_validator(mode="after")
+    def _unique(self) -> Description:
+        names = [one.name for one in self.applications]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two applications have the name {twice[0]}")
+        return self
+
+
+def load(file: Path) -> Description:
+    """Read a `stack.yml`; without one, everything has its default.
+
+    Raises:
+        UsageError: it can't be read, is not YAML, or has an unknown key or a bad value.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return Description()
+    except (OSError, UnicodeDecodeError) as error:
+        raise _bad(file, "it can't be read", str(error)) from None
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise _bad(file, "it is not YAML", " ".join(str(error).split())) from None
+    if data is None:
+        return Description()
+    if not isinstance(data, dict):
+        raise _bad(file, "it must be a mapping", "it begins, for example, with `name: acme`")
+    try:
+        return Description.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise _bad(file, *_reason(where, first)) from None
+
+
+def schema() -> dict[str, Any]:
+    """The format as a JSON schema."""
+    return Description.model_json_schema()
+
+
+def _reason(where: str, error: Mapping[str, Any]) -> tuple[str, str]:
+    if error["type"] == "extra_forbidden":
+        known = _keys(error["loc"][:-1])
+        near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
+        what = f"did you mean {near[0]}?" if near else f"the keys here are: {', '.join(known)}"
+        return f"{where}: unknown key", what
+    if error["type"] == "missing":
+        return f"{where}: missing", "this key is required"
+    if error["type"] == "value_error":
+        return f"{where}: bad value" if where else "bad value", str(error["ctx"]["error"])
+    return f"{where}: bad value", f"{error['msg']} (it is {error['input']!r})"
+
+
+def _keys(location: tuple[int | str, ...]) -> list[str]:
+    """The keys of the mapping at a place."""
+    model: type[BaseModel] = Description
+    for part in location:
+        field = model.model_fields.get(str(part))
+        if field is not None:
+            model = _model_in(field.annotation) or model
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 - any type
+    if isinstance(annotation, type):
+        return annotation if issubclass(annotation, BaseModel) else None
+    found = (_model_in(part) for part in getattr(annotation, "__args__", ()))
+    return next((model for model in found if model), None)
+
+
+def _bad(file: Path, what: str, details: str) -> UsageError:
+    return UsageError(f"{file}: {what}", details=details, resolution=f"fix {file}")

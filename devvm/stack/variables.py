@@ -1,0 +1,42 @@
+"""The variables that a stack's description gives to devvm's own roles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from devvm.stack.description import Application, Description, Program
+
+
+def of(description: Description) -> dict[str, Any]:
+    """The variables, by name."""
+    upgrades = [
+        _program(f"Upgrade the files of {server.name}", server.upgrade)
+        for server in description.databases
+        if server.upgrade
+    ] + [
+        _program(f"Migrate the data of {application.name}", application.migrate)
+        for application in description.applications
+        if application.migrate
+    ]
+    return {
+        "engineer_checkouts": [
+            _checkout(application)
+            for application in description.applications
+            if application.checkout
+        ],
+        "engineer_data_upgrades": upgrades,
+        "engineer_reserved_logins": list(description.reserved_logins),
+    }
+
+
+def _checkout(application: Application) -> dict[str, Any]:
+    assert application.checkout is not None
+    return {
+        "name": application.name,
+        **application.checkout.model_dump(),
+        "units": list(application.units),
+    }
+
+
+def _program(name: str, program: Program) -> dict[str, Any]:
+    return {"name": name, **program.model_dump(mode="json")}

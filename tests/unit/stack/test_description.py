@@ -1,0 +1,138 @@
+"""stack.yml: what it may say, and what is said about a bad one."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from devvm.domain.errors import UsageError
+from devvm.stack import description, variables
+from devvm.stack.description import Description
+
+REPOSITORY = Path(__file__).parents[3]
+
+WHOLE = """\
+format: 1
+name: acme
+groups: [web, db_servers]
+applications:
+  - name: shop
+    checkout:
+      path: /srv/shop/checkout
+      origin: git@git.acme.test:shop.git
+      branch: release/2.x
+      serve: /srv/shop/current
+      home: shop
+    units: [shop.service, "shop-worker@1.service"]
+    migrate: {argv: [php, artisan, migrate], account: shop, chdir: /srv/shop/app, changed: Migrated}
+  - name: blog
+    checkout: {path: /srv/blog, code: /usr/share/blog}
+  - name: cron
+databases:
+  - {name: PostgreSQL, package: postgresql-15}
+  - {name: MariaDB, package: mariadb-server, upgrade: {argv: [mariadb-upgrade]}}
+reserved_logins: [shop, _blog]
+welcome: ["https://{host}/"]
+"""
+
+
+def load(tmp_path, text):
+    file = tmp_path / "stack.yml"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return description.load(file)
+
+
+def test_everything_in_it_is_read(tmp_path):
+    found = load(tmp_path, WHOLE)
+    assert found.name == "acme"
+    assert [one.name for one in found.applications] == ["shop", "blog", "cron"]
+    assert found.applications[0].checkout.branch == "release/2.x"
+    assert found.databases[1].upgrade.argv == ("mariadb-upgrade",)
+
+
+@pytest.mark.parametrize("text", ["", "---\n", "# nothing yet\n"])
+def test_everything_has_a_default(tmp_path, text):
+    assert load(tmp_path, text) == Description()
+
+
+def test_there_need_not_be_one(tmp_path):
+    assert description.load(tmp_path / "stack.yml") == Description()
+
+
+@pytest.mark.parametrize(
+    ("text", "brief", "details"),
+    [
+        ("nmae: acme\n", "nmae: unknown key", "did you mean name?"),
+        ("xyz: 1\n", "xyz: unknown key", "the keys here are: format, name, groups"),
+        ("applications: [{name: a, chekout: {}}]\n", "applications.0.chekout", "mean checkout?"),
+        ("applications: [{name: a, checkout: {path: /a, cod: /b}}]\n", "checkout.cod", "code?"),
+        ("applications: [{}]\n", "applications.0.name: missing", "required"),
+        ("applications: [{name: a}, {name: a}]\n", "bad value", "two applications have the name a"),
+        ("applications: [{name: A B}]\n", "applications.0.name: bad value", "A B"),
+        ("applications: [{name: a, checkout: {path: /a}}]\n", "applications.0.checkout", "origin"),
+        ("applications: [{name: a, checkout: {path: a, code: /b}}]\n", "checkout.path", "absolute"),
+        ("applications: [{name: a, checkout: {path: /a/../b, code: /b}}]\n", ".path", "absolute"),
+        ("applications: [{name: a, checkout: {path: '/a b', code: /b}}]\n", ".path", "absolute"),
+        ("applications: [{name: a, checkout: {path: /a, origin: --x}}]\n", "checkout", "--x"),
+        ("applications: [{name: a, checkout: {path: /a, code: /b, branch: -f}}]\n", "out", "-f"),
+        ("applications: [{name: a, checkout: {path: /a, code: /b, home: ../x}}]\n", "home", "x"),
+        ("applications: [{name: a, units: [a.txt]}]\n", "applications.0.units.0", "a.txt"),
+        ("applications: [{name: a, units: ['--now.service ']}]\n", "units.0", "--now"),
+        ("databases: [{name: M, package: mm, upgrade: {argv: mariadb-upgrade}}]\n", "argv", "list"),
+        ("databases: [{name: M, package: mm, upgrade: {argv: []}}]\n", "argv", "at least 1"),
+        ("databases: [{name: M, package: 'a b'}]\n", "databases.0.package", "a b"),
+        ("format: 2\n", "format: bad value", "2"),
+        ("groups: [a-b]\n", "groups.0", "a-b"),
+        ("reserved_logins: [Root]\n", "reserved_logins.0", "Root"),
+        ("name: 7\n", "name: bad value", "7"),
+        ("- name\n", "it must be a mapping", "name: acme"),
+        ("name: [\n", "it is not YAML", "line 2"),
+        (b"\xff\xfe", "it can't be read", "utf-8"),
+    ],
+)
+def test_a_bad_one_is_said_in_one_line_with_its_key(tmp_path, text, brief, details):
+    with pytest.raises(UsageError) as caught:
+        load(tmp_path, text)
+    error = caught.value
+    assert error.brief.startswith(f"{tmp_path / 'stack.yml'}: ")
+    assert brief in error.brief
+    assert details in error.details
+    assert "\n" not in error.brief + error.details
+    assert error.resolution == f"fix {tmp_path / 'stack.yml'}"
+
+
+def test_a_folder_in_its_place_is_said(tmp_path):
+    (tmp_path / "stack.yml").mkdir()
+    with pytest.raises(UsageError, match="can't be read"):
+        description.load(tmp_path / "stack.yml")
+
+
+def test_devvms_roles_get_what_it_says(tmp_path):
+    found = variables.of(load(tmp_path, WHOLE))
+    shop, blog = found["engineer_checkouts"]
+    assert (shop["name"], shop["units"]) == ("shop", ["shop.service", "shop-worker@1.service"])
+    assert (blog["code"], blog["origin"], blog["branch"]) == ("/usr/share/blog", None, "main")
+    assert [one["name"] for one in found["engineer_data_upgrades"]] == [
+        "Upgrade the files of MariaDB", "Migrate the data of shop",
+    ]  # fmt: skip
+    assert found["engineer_data_upgrades"][0]["account"] == "root"
+    assert found["engineer_reserved_logins"] == ["shop", "_blog"]
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_the_published_schema_is_that_of_the_code():
+    published = json.loads((REPOSITORY / "docs/stack.schema.json").read_text())
+    assert published == description.schema()
+
+
+def test_the_document_names_every_key():
+    text = (REPOSITORY / "docs/stacks.md").read_text()
+
+    def keys(schema):
+        for name, one in schema.get("properties", {}).items():
+            yield name
+            yield from keys(one)
+        for one in schema.get("$defs", {}).values():
+            yield from keys(one)
+
+    assert [key for key in keys(description.schema()) if f"`{key}`" not in text] == []
