@@ -124,6 +124,18 @@ class Database(_Strict):
     )
 
 
+class Tls(_Strict):
+    """Where a VM's own TLS key and certificate belong."""
+
+    key: _Path = Field("/etc/ssl/private/site.key", description="the private key; root:root, 0600")
+    certificate: _Path = Field(
+        "/etc/ssl/certs/site.crt", description="the certificate, followed by its chain"
+    )
+    units: tuple[Annotated[str, Field(pattern=_UNIT)], ...] = Field(
+        (), description="units that use them; reloaded when the certificate is renewed"
+    )
+
+
 class Description(_Strict):
     """A stack's description."""
 
@@ -138,6 +150,7 @@ class Description(_Strict):
     databases: tuple[Database, ...] = Field(
         (), description="servers whose files can't go back a version"
     )
+    tls: Tls = Field(Tls(), description="where a VM's own TLS key and certificate belong")
     reserved_logins: tuple[_Login, ...] = Field(
         (), description="accounts of the stack, which no engineer's login can be"
     )

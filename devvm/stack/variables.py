@@ -26,6 +26,9 @@ def of(description: Description) -> dict[str, Any]:
         ],
         "engineer_data_upgrades": upgrades,
         "engineer_reserved_logins": list(description.reserved_logins),
+        "guest_tls_key": description.tls.key,
+        "guest_tls_certificate": description.tls.certificate,
+        "guest_tls_units": list(description.tls.units),
     }
 
 

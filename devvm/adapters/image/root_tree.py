@@ -15,7 +15,7 @@ from devvm.system import process, trees
 _REMOVED = (
     # identities and keys: each machine creates or gets its own at first boot
     "etc/ssh/ssh_host_*_key", "etc/ssh/ssh_host_*_key.pub",
-    "etc/ssl/private/*", "etc/ssl/certs/site.crt", "etc/ssl/certs/ssl-cert-snakeoil.pem",
+    "etc/ssl/private/*", "etc/ssl/certs/ssl-cert-snakeoil.pem",
     "var/lib/dbus/machine-id", "var/lib/systemd/random-seed", "var/lib/systemd/credential.secret",
     "root/.ssh", "var/lib/vagrant/.ssh", "home/*/.ssh",
     # traces of the build

@@ -98,7 +98,7 @@ class BoxBuild:
                 name="anonymise",
                 title="Removing keys, logs and machine IDs",
                 work=self._anonymise,
-                inputs={"secret_paths": declared.secret_paths()},
+                inputs={"secrets": self._secrets()},
             ),
             Stage(
                 name="disk",
@@ -175,7 +175,7 @@ class BoxBuild:
         return named or [f"{result.changed} tasks"] * bool(result.changed)
 
     def _anonymise(self) -> None:
-        secrets = self._tools.declarations.secret_paths()
+        secrets = self._secrets()
         self._tools.trees.anonymise(self.tree, secrets)
         self._run.detail("looking for secrets")
         found = self._tools.trees.secrets(self.tree, secrets)
@@ -186,6 +186,11 @@ class BoxBuild:
                 resolution="create them in the VM at first boot, not in a role; then: sudo "
                 "devvm box build --force",
             )
+
+    def _secrets(self) -> list[str]:
+        """Files that each machine gets or makes for itself."""
+        tls = self._services.stack.description().tls
+        return [*self._tools.declarations.secret_paths(), tls.key, tls.certificate]
 
     def _assemble(self) -> None:
         self._run.detail("filling the file system")

@@ -24,7 +24,7 @@ WARN_DAYS = 30
 
 _CHAIN = "/data/identity/site.crt"
 #: Run as root in the VM: replaces each file atomically, the CA first. The files are then installed
-#: as at boot, and nginx reloads them if it is running.
+#: as at boot, and the servers that use them reload them if they are running.
 _INSTALL = """set -eu
 umask 077
 put() {
@@ -39,7 +39,9 @@ put site.crt <<'END'
 END
 sync -f /data
 /usr/lib/devvm/identity
-systemctl try-reload-or-restart nginx.service
+# a box of an older devvm has no such list
+units=$(sed -n 's/^unit-[0-9]* //p' /usr/lib/devvm/tls 2>/dev/null || echo nginx.service)
+[ -z "$units" ] || systemctl try-reload-or-restart $units
 """
 
 
