@@ -174,6 +174,27 @@ class BoxConfig(_Strict):
         return found
 
 
+_VAULT_IDENTITY = re.compile(r"([A-Za-z0-9_.-]+@)?/[^,\x00-\x1f]+")
+
+
+class AnsibleConfig(_Strict):
+    """How roles are applied."""
+
+    vault_identities: _Texts = Field(
+        (),
+        description="files with the passwords of Ansible Vault, or programs that print them, as "
+        "FILE or ID@FILE",
+    )
+
+    @field_validator("vault_identities")
+    @classmethod
+    def _identities(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for identity in value:
+            if not _VAULT_IDENTITY.fullmatch(identity):
+                raise ValueError(f"{identity!r} is not an absolute path, or ID@ and one")
+        return value
+
+
 class TrashConfig(_Strict):
     """The trash: VMs that were destroyed or replaced and can be recovered."""
 
@@ -307,6 +328,7 @@ class Config(_Strict):
     vm: VmConfig = VmConfig()
     network: NetworkConfig = NetworkConfig()
     box: BoxConfig = BoxConfig()
+    ansible: AnsibleConfig = AnsibleConfig()
     trash: TrashConfig = TrashConfig()
     rollout: RolloutConfig = RolloutConfig()
 

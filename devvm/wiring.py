@@ -72,13 +72,13 @@ def build_services(config: Config) -> Services:
         memory=libvirt.memory,
         vagrant=_when_used(_vagrant),
         shell=_when_used(_shell),
-        provisioner=_when_used(lambda: _ansible(folder)),
+        provisioner=_when_used(lambda: _ansible(config, folder)),
         verifier=_when_used(lambda: _verifier(production(config))),
         ca=_when_used(lambda: _ca(config, state)),
         boxes=_when_used(lambda: _box_store(state)),
         data_disks=_when_used(_data_disks),
         releases=store,
-        stacks=_Stacks(store),
+        stacks=_Stacks(config, store),
         endings=_when_used(_endings),
     )
 
@@ -144,10 +144,11 @@ def _endings() -> Mapping[str, Ending]:
 class _Stacks:
     """Implements `Stacks`: tools that use a recorded release's own folders."""
 
+    config: Config
     store: FolderReleaseStore
 
     def provisioner(self, release: str) -> Ansible:
-        return _ansible(self.store.folders(release)[0])
+        return _ansible(self.config, self.store.folders(release)[0])
 
     def verifier(self, release: str) -> Testinfra:
         return _verifier(self.store.folders(release)[1])
@@ -159,10 +160,14 @@ def _release_store(config: Config, state: State) -> FolderReleaseStore:
     return FolderReleaseStore(state, stack=stack(config), production=production(config))
 
 
-def _ansible(folder: StackFolder) -> Ansible:
+def _ansible(config: Config, folder: StackFolder) -> Ansible:
     from devvm.adapters.ansible import Ansible
 
-    return Ansible(folder, callback_plugins=assets.callback_plugins())
+    return Ansible(
+        folder,
+        vault_identities=config.ansible.vault_identities,
+        callback_plugins=assets.callback_plugins(),
+    )
 
 
 def _verifier(production_dir: Path) -> Testinfra:

@@ -35,6 +35,8 @@ _CONNECT_TIMEOUT = 90
 _KEEPALIVE = ("-o", "ServerAliveInterval=20", "-o", "ServerAliveCountMax=9")
 #: Seconds for Ansible to stop its worker, which runs in another session.
 _STOP_GRACE = 5.0
+#: What Ansible says of an encrypted value without a password.
+_NO_VAULT = "no vault secrets found"
 
 
 class Ansible:
@@ -43,14 +45,22 @@ class Ansible:
     Args:
         stack: The stack whose roles, playbooks and values to use.
         groups: The inventory groups that the machine is in; None for those of a VM.
+        vault_identities: Files with passwords of Ansible Vault, or programs that print them, as
+            FILE or ID@FILE.
         callback_plugins: The folder of devvm's callback plugin.
     """
 
     def __init__(
-        self, stack: StackFolder, *, groups: Sequence[str] | None = None, callback_plugins: Path
+        self,
+        stack: StackFolder,
+        *,
+        groups: Sequence[str] | None = None,
+        vault_identities: Sequence[str] = (),
+        callback_plugins: Path,
     ) -> None:
         self._stack = stack
         self._groups = groups
+        self._vault_identities = vault_identities
         self._callback_plugins = callback_plugins
 
     def apply(
@@ -134,7 +144,9 @@ class Ansible:
         collections, nothing = self._stack.collections, private / "empty"
         nothing.mkdir()
         (private / "ansible.cfg").touch()
+        vault = {"ANSIBLE_VAULT_IDENTITY_LIST": ",".join(self._vault_identities)}
         return {
+            **(vault if self._vault_identities else {}),
             "ANSIBLE_CALLBACK_PLUGINS": str(self._callback_plugins),
             "ANSIBLE_COLLECTIONS_PATH": str(collections if collections.is_dir() else nothing),
             "ANSIBLE_COLLECTIONS_SCAN_SYS_PATH": "false",
@@ -211,6 +223,13 @@ class _Story:
     def failure(self, error: process.ProcessError) -> OperationError:
         """The error for a failed run."""
         event = self.last_failure
+        if _NO_VAULT in (error.details or "") + (event["message"] if event else ""):
+            return OperationError(
+                f"the playbook {self.playbook} uses Ansible Vault, and the password is unknown",
+                details=_NO_VAULT,
+                resolution="name the file with it: ansible.vault_identities (devvm config show)",
+                log=self.log,
+            )
         if event is None:  # no task failed: the playbook can't be read, or a role is missing
             return OperationError(
                 f"Ansible could not run the playbook {self.playbook}",

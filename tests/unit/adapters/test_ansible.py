@@ -6,6 +6,8 @@ import json
 import os
 import re
 import stat
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -28,6 +30,7 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.overlay: Path | None = None
+        self.identities: list[str] = []
         self.playbooks = folder / "playbooks"
         self.roles = folder / "roles"
         self.log = folder / "run.log"
@@ -48,6 +51,7 @@ class Bench:
         ansible = Ansible(
             StackFolder(self.folder, overlay=self.overlay),
             groups=more.pop("groups", None),
+            vault_identities=self.identities,
             callback_plugins=assets.callback_plugins(),
         )
         variables = {**LOCAL, **more.pop("variables", {})}
@@ -368,3 +372,40 @@ def test_devvms_playbooks_import_the_stacks(bench, tmp_path_factory):
     bench.overlay = overlay
     bench.apply()
     assert bench.details == ["site", "own: own", "theirs: theirs"]
+
+
+def _encrypted(folder, text, *, by):
+    """A file's text, encrypted by Ansible Vault with a password."""
+    (folder / "password").write_text(by)
+    program = Path(sys.executable).parent / "ansible-vault"
+    argv = [sys.executable, program, "encrypt", "--output=-", f"--vault-id=dev@{folder}/password"]
+    return subprocess.run(argv, input=text, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture
+def vault(bench):
+    """A bench whose values are encrypted, and the file with their password."""
+    (bench.folder / "group_vars").mkdir()
+    secret = _encrypted(bench.folder, "a: sesame\n", by="open")
+    (bench.folder / "group_vars/all.yml").write_text(secret)
+    return bench
+
+
+def test_values_in_a_vault_are_read_with_the_password(vault):
+    vault.identities = [f"dev@{vault.folder}/password"]
+    assert _says(vault, "a") == ["a=sesame"]
+
+
+def test_a_program_may_tell_the_password_of_a_vault(vault):
+    client = vault.folder / "tell"
+    client.write_text("#!/bin/sh\necho open\n")
+    client.chmod(0o755)
+    vault.identities = [str(client)]
+    assert _says(vault, "a") == ["a=sesame"]
+
+
+def test_without_the_password_it_is_said_what_to_set(vault):
+    vault.play("  tasks: [{ansible.builtin.debug: {msg: '{{ a }}'}}]\n")
+    error = vault.fail()
+    assert error.brief == "the playbook play.yml uses Ansible Vault, and the password is unknown"
+    assert "ansible.vault_identities" in error.resolution
