@@ -187,8 +187,12 @@ def demand(folder: Path) -> Path:
 
 
 def around(start: Path) -> Path | None:
-    """The innermost folder with a `stack.yml` that `start` is in; None if there is none."""
-    return next((p for p in (start, *start.parents) if (p / DESCRIPTION).is_file()), None)
+    """The innermost stack's folder that `start` is in, with a `stack.yml`; None if there is none.
+
+    Other programs have files of that name, too.
+    """
+    folders = (start, *start.parents)
+    return next((p for p in folders if all((p / f).is_file() for f in (DESCRIPTION, _SITE))), None)
 
 
 def refuse_strangers(folder: Path) -> None:

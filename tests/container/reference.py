@@ -38,6 +38,7 @@ from devvm.domain.vm import Target
 from devvm.operations.core.progress import Run
 from devvm.operations.production import capture
 from devvm.parity.production.manifest import Condition
+from devvm.stack.folder import StackFolder
 from devvm.system import assets
 from tests.support.reference_stack import REFERENCE
 
@@ -60,12 +61,17 @@ class Machine:
 
     target: Target
     log: Path
+    stack: StackFolder = REFERENCE
+    vault: tuple[str, ...] = ()
+    #: The groups that it is in where it stands for production.
+    groups: tuple[str, ...] = ()
 
     def apply(self, playbook: str, *tags: str, **variables) -> AnsibleResult:
         """Apply a playbook, or only its tasks with these tags; `site.yml` as in production."""
         ansible = Ansible(
-            REFERENCE,
-            groups=() if playbook == "site.yml" else None,
+            self.stack,
+            groups=self.groups if playbook == "site.yml" else None,
+            vault_identities=self.vault,
             callback_plugins=assets.callback_plugins(),
         )
         return ansible.apply(
@@ -78,7 +84,7 @@ class Machine:
         """Run the shipped parity suite against a production folder."""
         suite = Testinfra(suite=assets.parity_suite(), production=production, overlay=overlay)
         return suite.check(
-            self.target, checks=REFERENCE.checks, detail=quiet, log=self.log, packages=packages
+            self.target, checks=self.stack.checks, detail=quiet, log=self.log, packages=packages
         )
 
     def packages(self) -> dict[str, str]:
@@ -91,7 +97,7 @@ class Machine:
     ) -> capture.Captured:
         """Capture a manifest, as `devvm production capture` does."""
         hosts = SshHosts(
-            checks=REFERENCE.checks,
+            checks=self.stack.checks,
             overlay="dev" if over else "none",
             ssh_config=self.target.ssh_config,
         )
@@ -125,10 +131,10 @@ def mirrors() -> dict[str, str]:
     return config.load().box.role_variables
 
 
-def declared(without: set[str]) -> tuple[str, ...]:
-    """The packages declared by all roles but these."""
+def declared(without: set[str], stack: StackFolder) -> tuple[str, ...]:
+    """The packages declared by all roles of a stack but these."""
     with tempfile.TemporaryDirectory() as folder:
-        for role in (role for folder in REFERENCE.roles for role in folder.iterdir()):
+        for role in (role for folder in stack.roles for role in folder.iterdir()):
             if role.is_dir() and role.name not in without:
                 (Path(folder) / role.name).symlink_to(role)
         return RoleDeclarations(Path(folder)).packages()
@@ -147,9 +153,9 @@ def _debs(archive: Apt, packages: PackageSet, log: Path) -> dict[Package, Path]:
     return found
 
 
-def tarball(without: set[str], log: Path) -> Path:
+def tarball(without: set[str], log: Path, stack: StackFolder = REFERENCE) -> Path:
     """A Debian root with the packages that roles declare, kept between runs."""
-    packages = declared(without)
+    packages = declared(without, stack)
     box = config.load().box
     tool = Path(inspect.getfile(Mmdebstrap)).read_text(encoding="utf-8")
     made_of = json.dumps([packages, box.mirror, box.security_mirror, tool])
@@ -175,12 +181,12 @@ def tarball(without: set[str], log: Path) -> Path:
 
 
 @contextmanager
-def unpacked(without: set[str], log: Path) -> Iterator[Path]:
+def unpacked(without: set[str], log: Path, stack: StackFolder = REFERENCE) -> Iterator[Path]:
     """A root file system with the packages of all roles but these."""
     STATE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="root-", dir=STATE) as folder:
         root = Path(folder) / "root"
-        RootTrees().unpack(tarball(without, log), root, log=log)
+        RootTrees().unpack(tarball(without, log, stack), root, log=log)
         yield root
 
 

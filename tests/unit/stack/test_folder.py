@@ -24,6 +24,8 @@ def test_it_is_found_from_any_folder_in_it(stack):
     assert folder.around(stack) == stack
     assert folder.around(stack / "roles/web/tasks") == stack
     assert folder.around(stack.parent) is None
+    (stack / "roles/stack.yml").write_text("services: {}\n")  # of another program
+    assert folder.around(stack / "roles/web") == stack
 
 
 @pytest.mark.parametrize(

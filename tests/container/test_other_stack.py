@@ -1,0 +1,142 @@
+"""A company's stack that shares nothing with the reference: everything works for it, too."""
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from devvm.adapters.image.nspawn import remove_leftovers
+from devvm.stack.folder import StackFolder
+from devvm.system import assets
+from tests.container import reference
+from tests.container.conftest import differences
+from tests.container.reference import GUEST, engineer, new_key
+
+pytestmark = pytest.mark.container
+
+NAME = "devvm-test-acme"
+ACME = Path(__file__).parents[1] / "stacks" / "acme"
+
+
+_GET = """import ssl, sys, urllib.request
+unverified = ssl._create_unverified_context()
+print(urllib.request.urlopen(sys.argv[1], context=unverified).read().decode(), end="")
+"""
+
+
+def get(machine, path):
+    """What the machine's web server answers."""
+    return machine.sh(shlex.join(["python3", "-c", _GET, f"https://localhost{path}"]))
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
+    """The stack, with a password in a vault."""
+    folder = tmp_path_factory.mktemp("stacks") / "acme"
+    shutil.copytree(ACME, folder)
+    (folder.parent / "password").write_text("open sesame\n")
+    done = subprocess.run(
+        [
+            sys.executable, Path(sys.executable).parent / "ansible-vault", "encrypt",
+            f"--output={folder}/group_vars/all/vault.yml",
+            f"--vault-id=prod@{folder.parent}/password",
+        ],
+        input="shop_database_password: kept-in-a-vault\n",
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return StackFolder(folder, overlay=assets.overlay())
+
+
+@pytest.fixture(scope="module")
+def host(state, log, stack):
+    """A container with the stack as on a host of production."""
+    remove_leftovers(NAME)
+    with (
+        reference.unpacked(GUEST, log, stack) as root,
+        reference.booted(root, NAME, log) as booted,
+    ):
+        machine = replace(
+            booted, stack=stack, groups=("production", "web"),
+            vault=(f"prod@{stack.root.parent}/password",),
+        )  # fmt: skip
+        machine.apply("site.yml")
+        yield machine
+
+
+def test_production_has_the_values_of_production(host):
+    assert host.sh("cat /etc/motd") == "Acme production\n"
+    assert json.loads(get(host, "/shop/")) == {"name": "The shop", "orders": 0}
+    assert get(host, "/wiki/") == "The wiki"
+
+
+def test_its_roles_are_idempotent(host):
+    again = host.apply("site.yml")
+    assert again.changed == 0, again.tasks
+
+
+def test_no_password_is_in_the_log(host):
+    assert "kept-in-a-vault" in host.sh("cat /etc/shop.ini")
+    assert "kept-in-a-vault" not in host.log.read_text()
+
+
+@pytest.fixture(scope="module")
+def production(host):
+    """Production, captured from the container."""
+    folder = host.stack.production
+    folder.mkdir()
+    host.capture(folder / "manifest.yml")
+    return folder
+
+
+def test_what_was_captured_passes(host, production):
+    assert differences(host.check(production, packages=host.packages())) == {}
+
+
+@pytest.fixture(scope="module")
+def personal(host, production, tmp_path_factory):
+    """The same container as jane's, and the layer of what that adds."""
+    host.apply("box.yml", "engineer")
+    key = new_key(tmp_path_factory.mktemp("jane") / "key")
+    host.apply("personalise.yml", **engineer(key))
+    (production / "overlay").mkdir()
+    host.capture(production / "overlay/20-engineer.yml", production / "manifest.yml")
+    return host
+
+
+def test_the_engineer_has_a_checkout_of_each_application_which_is_served(personal):
+    assert personal.sh("git -C ~/shop log --format=%s", user="jane") == "shop as it was deployed\n"
+    assert personal.sh("readlink /srv/shop/current /srv/wiki/current").split() == [
+        "/srv/shop/checkout", "/srv/wiki/checkout",
+    ]  # fmt: skip
+    personal.sh("echo '<?php echo \"edited\";' >/srv/wiki/checkout/index.php", user="jane")
+    assert get(personal, "/wiki/") == "edited"
+    personal.sh("git -C /srv/wiki/checkout checkout --quiet .", user="jane")
+
+
+def test_migrations_run_with_the_accounts_of_the_stack(personal, tmp_path):
+    personal.sh("cd /tmp; runuser -u postgres -- psql --quiet shop --command 'DROP TABLE orders'")
+    key = new_key(tmp_path / "key")
+    personal.apply("personalise.yml", **engineer(key))
+    assert json.loads(get(personal, "/shop/"))["orders"] == 0
+
+
+def test_a_drift_is_found_by_the_stacks_own_checks_and_manifest(personal, production):
+    assert differences(personal.check(production, "dev", packages=personal.packages())) == {}
+    personal.sh("sed -i s/max_children.*/max_children=9/ /etc/php/8.2/fpm/pool.d/www.conf")
+    personal.sh("systemctl stop postgresql@15-main")
+    found = differences(personal.check(production, "dev", packages=personal.packages()))
+    assert "file/etc/php/8.2/fpm/pool.d/www.conf" in found
+    assert "unit/postgresql@15-main.service" in found
+    assert "http/shop/status" in found
+
+
+def test_what_has_drifted_is_repaired_by_its_roles(personal, production):
+    personal.apply("site.yml")
+    personal.sh("systemctl start postgresql@15-main")
+    assert differences(personal.check(production, "dev", packages=personal.packages())) == {}
