@@ -138,5 +138,4 @@ def test_a_drift_is_found_by_the_stacks_own_checks_and_manifest(personal, produc
 
 def test_what_has_drifted_is_repaired_by_its_roles(personal, production):
     personal.apply("site.yml")
-    personal.sh("systemctl start postgresql@15-main")
     assert differences(personal.check(production, "dev", packages=personal.packages())) == {}

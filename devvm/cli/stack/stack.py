@@ -20,7 +20,7 @@ def register(parent: typer.Typer) -> None:
     """Add the group of commands."""
     app = panels.group(parent, "stack", SUMMARY, panels.HOST)
     app.command(epilog="Example:  devvm stack show")(show)
-    app.command(epilog="Example:  devvm --stack ~/acme-stack stack check")(check)
+    app.command(epilog="Example:  devvm stack check")(check)
 
 
 def show(context: typer.Context, json: options.Json = False) -> None:

@@ -12,7 +12,7 @@ from devvm.domain.errors import OperationError
 PEM = "-----BEGIN {}PRIVATE KEY-----\nAAAA\n".format
 SHADOW = "root:*:19000:0:99999:7:::\ndaemon:!:19000::::::\nvagrant:!*:19000::::::\n"
 
-SECRETS = ("/var/lib/about/secret_key", "/var/lib/shop/*.secret")
+SECRETS = ("/var/lib/about/secret_key", "/var/lib/shop/*.secret", "/etc/ssl/certs/site.crt")
 
 
 @pytest.fixture
