@@ -104,7 +104,7 @@ TABLE = {
         ),
         "stack": (
             "stack.stack",
-            "Show the stack that devvm works with, and find what is missing in it.",
+            "Make, show and check the stack that devvm works with.",
         ),
         "production": (
             "production.production",

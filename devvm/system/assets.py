@@ -34,6 +34,11 @@ def overlay() -> Path:
     return _PACKAGE / "overlay"
 
 
+def new_stack() -> Path:
+    """A small stack that works, to begin with."""
+    return _PACKAGE / "data" / "new-stack"
+
+
 def templates() -> Path:
     """The folder of templates for the host."""
     return _find("templates")

@@ -1,8 +1,9 @@
-"""`devvm stack ...`: show the stack that devvm works with, and check it."""
+"""`devvm stack ...`: make a stack, show the one that devvm works with, and check it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,15 +13,73 @@ from devvm.domain.errors import ExitCode
 
 if TYPE_CHECKING:
     from devvm.operations.stack.check import Finding
+    from devvm.operations.stack.init import Made
 
-SUMMARY = "Show the stack that devvm works with, and find what is missing in it."
+SUMMARY = "Make, show and check the stack that devvm works with."
 
 
 def register(parent: typer.Typer) -> None:
     """Add the group of commands."""
     app = panels.group(parent, "stack", SUMMARY, panels.HOST)
+    app.command(epilog="Example:  devvm stack init acme-stack --from ~/ansible")(init)
     app.command(epilog="Example:  devvm stack show")(show)
     app.command(epilog="Example:  devvm stack check")(check)
+
+
+def init(
+    context: typer.Context,
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", show_default=False, help="A new or empty folder.")
+    ],
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="REPOSITORY", show_default=False,
+                     help="An Ansible repository to make it from; it stays as it is."),
+    ] = None,
+    playbook: Annotated[
+        str | None,
+        typer.Option("--playbook", metavar="FILE", show_default=False,
+                     help="The repository's playbook that lists the roles of all hosts."),
+    ] = None,
+    json: options.Json = False,
+) -> None:  # fmt: skip
+    """Make a stack: a small one that works, or one from an Ansible repository.
+
+    From a repository, copies roles, playbooks, values and collections, declares the packages that
+    the roles install, and lists what is left for you to do.
+    """
+    from devvm.operations.stack import init as operation
+
+    made = operation.init(folder, source=source, playbook=playbook)
+    found = made.found
+    data = {
+        "folder": made.folder,
+        "playbook": found and found.playbook,
+        "roles": found.roles if found else ("base",),
+        "packages": found.packages if found else {},
+        "units": found.units if found else {},
+        "todo": found.todo if found else [],
+    }
+    session = Session.of(context)
+    session.output.result(data, lambda: _show_made(session, made))
+
+
+def _show_made(session: Session, made: Made) -> None:
+    output, found = session.output, made.found
+    if found is not None:
+        packages = sum(len(names) for names in found.packages.values())
+        output.line(
+            f"{found.playbook}: {formatting.plural(len(found.roles), 'role')}, which install "
+            f"{formatting.plural(packages, 'package')}"
+        )
+        for role in found.roles:
+            names = found.packages.get(role, [])
+            output.line(f"  {role}: {', '.join(names) or 'no packages that could be read'}")
+        if found.todo:
+            output.line("Left for you:")
+        for sentence in found.todo:
+            output.line(f"  {sentence}")
+    output.line(f"Made {made.folder}. Next: devvm --stack {made.folder} stack check")
 
 
 def show(context: typer.Context, json: options.Json = False) -> None:

@@ -71,3 +71,31 @@ def test_what_is_missing_is_listed_and_the_needed_first(cli, acme):
     assert (found.code, set(found.json)) == (0, {"folder", "findings"})
     assert all(not one["needed"] for one in found.json["findings"])
     assert {"folder", "findings", *found.json["findings"][0]} == documented_for("stack check")
+
+
+def test_a_new_stack_is_made_and_shown(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = cli("stack", "init", "acme")
+    assert (done.code, done.stderr) == (0, "")
+    assert done.stdout == (
+        f"Made {tmp_path / 'acme'}. Next: devvm --stack {tmp_path / 'acme'} stack check\n"
+    )
+    checked = cli("--stack", "acme", "stack", "check")
+    assert checked.code == 0
+    assert checked.stdout.endswith("Next: devvm box build\n")
+    again = cli("stack", "init", "acme")
+    assert again.code == 2
+    assert "is not empty" in again.stderr
+
+
+def test_one_from_a_repository_says_what_is_left(cli, acme, tmp_path):
+    (acme / "roles/apache/tasks").mkdir()
+    tasks = "- {name: Apache, apt: {name: [apache2, '{{ more }}']}}\n- {get_url: {url: x}}\n"
+    (acme / "roles/apache/tasks/main.yml").write_text(tasks)
+    argv = ("stack", "init", str(tmp_path / "new"), "--from", str(acme))
+    said = cli(*argv).stdout
+    assert "playbooks/site.yml: 1 role, which install 1 package\n  apache: apache2\n" in said
+    assert "Left for you:\n  apache: list what 'Apache' installs in apache_packages\n" in said
+    found = cli(*argv[:2], str(tmp_path / "other"), *argv[3:], "--json").json
+    assert set(found) == documented_for("stack init")
+    assert found["packages"] == {"apache": ["apache2"]}

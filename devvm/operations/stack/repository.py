@@ -1,0 +1,293 @@
+"""Looks through an Ansible repository for what makes a stack. Reads files only."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from devvm.domain.errors import UsageError
+from devvm.domain.release import applied_roles, role_yaml
+
+#: Where playbooks, values and roles usually are.
+_PLAYBOOKS = ("", "playbooks")
+_USUAL = ("site.yml", "main.yml", "playbook.yml")
+_VALUES = ("group_vars", "playbooks/group_vars", "inventory/group_vars",
+           "inventories/production/group_vars", "production/group_vars")  # fmt: skip
+_BLOCKS = ("tasks", "pre_tasks", "post_tasks", "handlers", "block", "rescue", "always")
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+_VARIABLE = re.compile(r"\{\{\s*(\w+)\s*\}\}")
+_GROUP = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_EVERYWHERE = frozenset({"all", "localhost", "ungrouped"})
+_DATABASES = {"mariadb-server": "MariaDB", "mysql-server": "MySQL", "postgresql": "PostgreSQL"}
+_DATA = {
+    "MariaDB": "/var/lib/mysql",
+    "MySQL": "/var/lib/mysql",
+    "PostgreSQL": "/var/lib/postgresql",
+}
+_FROM_NETWORK = frozenset({"get_url", "uri", "git", "pip", "npm", "gem", "composer", "unarchive"})
+_OTHER_PACKAGES = frozenset({"yum", "dnf", "zypper", "apk", "pacman"})
+_SOURCES = frozenset({"apt_repository", "apt_key", "deb822_repository"})
+
+
+@dataclass(kw_only=True)
+class Found:
+    """What is in a repository.
+
+    Attributes:
+        playbook: The playbook that lists the roles, relative to the repository.
+        playbooks: It, the playbooks that it imports, and the files of variables that they name,
+            relative to the repository.
+        roles: The roles that it applies, in its order.
+        groups: The inventory groups that its plays name.
+        packages: The packages that each role installs, as far as they are literal.
+        units: The systemd units that each role starts.
+        repositories: Addresses of git repositories that roles clone, and to where.
+        databases: Names of database servers, by their packages.
+        values: Folders of variables, relative to the repository.
+        todo: What a person has to do, one sentence each.
+    """
+
+    playbook: str
+    playbooks: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    packages: dict[str, list[str]] = field(default_factory=dict)
+    units: dict[str, list[str]] = field(default_factory=dict)
+    repositories: dict[str, str] = field(default_factory=dict)
+    databases: dict[str, str] = field(default_factory=dict)
+    values: tuple[str, ...] = ()
+    todo: list[str] = field(default_factory=list)
+
+    @property
+    def state_paths(self) -> list[str]:
+        """Directories that the databases keep their files in."""
+        return sorted({_DATA[name] for name in self.databases.values()})
+
+
+def look(repository: Path, playbook: str | None = None) -> Found:
+    """Look through an Ansible repository.
+
+    Args:
+        repository: Its folder.
+        playbook: The playbook that lists the roles, relative to it; None to look for one.
+
+    Raises:
+        UsageError: it has no playbook, or several that could be meant.
+    """
+    playbooks = dict(_playbooks(repository))
+    found = Found(playbook=_chosen(repository, playbooks, playbook))
+    found.playbooks = tuple(_with_imports(repository, found.playbook, found, []))
+    contents = {path: (repository / path).read_bytes() for path in found.playbooks}
+    found.roles = tuple(applied_roles.of(contents, found.playbook))
+    found.groups = tuple(dict.fromkeys(_groups(contents)))
+    found.values = tuple(path for path in _VALUES if (repository / path).is_dir())
+    for role in found.roles:
+        _look_at_role(repository, role, found)
+    _look_at_the_rest(repository, found)
+    return found
+
+
+def _playbooks(repository: Path) -> Iterator[tuple[str, bytes]]:
+    for folder in _PLAYBOOKS:
+        for path in sorted((repository / folder).glob("*.y*ml")):
+            content = path.read_bytes()
+            plays = role_yaml.read(content)
+            if isinstance(plays, list) and any(
+                isinstance(play, dict) and any("hosts" in key or "import" in key for key in play)
+                for play in plays
+            ):
+                yield path.relative_to(repository).as_posix(), content
+
+
+def _chosen(repository: Path, playbooks: Mapping[str, bytes], wanted: str | None) -> str:
+    if wanted is not None:
+        if wanted in playbooks:
+            return wanted
+        reason = f"there is no playbook {wanted}"
+    else:
+        for name in _USUAL:
+            usual = [path for path in playbooks if path.rpartition("/")[2] == name]
+            if len(usual) == 1:
+                return usual[0]
+        if len(playbooks) == 1:
+            return next(iter(playbooks))
+        reason = "which playbook lists the roles of all hosts?"
+    if not repository.is_dir():
+        raise UsageError(
+            f"there is no folder {repository}", resolution="name a repository: --from FOLDER"
+        )
+    if not playbooks:
+        raise UsageError(
+            f"{repository} has no playbooks",
+            details="looked for *.yml with plays there and in playbooks/",
+            resolution="name the folder of an Ansible repository: --from FOLDER",
+        )
+    raise UsageError(
+        f"{repository}: {reason}",
+        details=f"its playbooks: {', '.join(playbooks)}",
+        resolution="name one of them: --playbook FILE",
+    )
+
+
+def _with_imports(repository: Path, name: str, found: Found, known: list[str]) -> list[str]:
+    """A playbook, those that it imports, and the files of variables that they name."""
+    known.append(name)
+    plays = role_yaml.read((repository / name).read_bytes())
+    for play in plays if isinstance(plays, list) else ():
+        if not isinstance(play, dict):
+            continue
+        imported = [v for key, v in play.items() if str(key).endswith("import_playbook")]
+        files = play.get("vars_files")
+        for path in [*imported, *(files if isinstance(files, list) else ())]:
+            inside = posixpath.normpath(posixpath.join(posixpath.dirname(name), str(path)))
+            if inside in known:
+                continue
+            if "{{" in inside or inside.startswith("..") or not (repository / inside).is_file():
+                found.todo.append(f"{name}: it names {path}, which could not be found")
+            else:
+                _with_imports(repository, inside, found, known)
+    return known
+
+
+def _groups(playbooks: Mapping[str, bytes]) -> Iterator[str]:
+    for content in playbooks.values():
+        plays = role_yaml.read(content)
+        for play in plays if isinstance(plays, list) else ():
+            hosts = play.get("hosts") if isinstance(play, dict) else None
+            for pattern in re.split(r"[,:]", hosts) if isinstance(hosts, str) else hosts or ():
+                word = str(pattern).strip()
+                if _GROUP.fullmatch(word) and word not in _EVERYWHERE:
+                    yield word
+
+
+def _look_at_role(repository: Path, role: str, found: Found) -> None:
+    folder = repository / "roles" / role
+    if not folder.is_dir():
+        where = "collections/" if role.count(".") == 2 else "roles/"
+        found.todo.append(f"the role {role} is not in the repository: put it into {where}")
+        return
+    files = {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for part in ("tasks", "handlers", "defaults", "vars")
+        for path in sorted((folder / part).rglob("*.y*ml"))
+    }
+    values = role_yaml.variables(files)
+    for path, content in files.items():
+        if path.startswith(("tasks/", "handlers/")):
+            for task in _tasks(role_yaml.read(content)):
+                _look_at_task(role, task, values, found)
+
+
+def _look_at_task(
+    role: str, task: Mapping[str, Any], values: Mapping[str, object], found: Found
+) -> None:
+    for key, given in task.items():
+        module = str(key).rpartition(".")[2]
+        arguments = _arguments(given)
+        if module in _OTHER_PACKAGES:
+            found.todo.append(f"{role}: it installs packages with {module}; a box is Debian's")
+        if arguments is None:
+            continue
+        if module in ("apt", "package"):
+            wanted = arguments.get("name", arguments.get("pkg"))
+            names, unclear = _names(wanted, values, task)
+            packages = found.packages.setdefault(role, [])
+            packages += [name for name in names if name not in packages]
+            if unclear or ("deb" in arguments):
+                found.todo.append(f"{role}: list what '{_title(task)}' installs in {role}_packages")
+            _note_databases(names, found)
+        elif module in ("service", "systemd", "systemd_service"):
+            names, _ = _names(arguments.get("name"), values, task)
+            units = found.units.setdefault(role, [])
+            units += [name for name in names if name not in units]
+        elif module in _SOURCES:
+            found.todo.append(
+                f"{role}: '{_title(task)}' adds a package source, and boxes have only Debian's"
+            )
+        elif module in _FROM_NETWORK and arguments.get("remote_src", True):
+            if module == "git" and isinstance(arguments.get("repo"), str):
+                found.repositories[arguments["repo"]] = str(arguments.get("dest", ""))
+            found.todo.append(
+                f"{role}: '{_title(task)}' needs the network, which a box is built without"
+            )
+
+
+def _arguments(given: object) -> Mapping[str, Any] | None:
+    """A module's arguments; also from the older form `name=x state=y`."""
+    if isinstance(given, str):
+        try:
+            return dict(word.split("=", 1) for word in shlex.split(given) if "=" in word)
+        except ValueError:  # a quote without an end
+            return None
+    return given if isinstance(given, dict) else None
+
+
+def _note_databases(names: list[str], found: Found) -> None:
+    for name in names:
+        for package, server in _DATABASES.items():
+            if name == package or (
+                server == "PostgreSQL" and re.fullmatch(r"postgresql-\d+", name)
+            ):
+                found.databases[name] = server
+
+
+def _names(
+    value: object, values: Mapping[str, object], task: Mapping[str, Any]
+) -> tuple[list[str], bool]:
+    """The names in an argument, as far as they are literal; and whether some are not."""
+    if isinstance(value, str) and value.strip() in ("{{ item }}", "{{item}}"):
+        value = task.get("loop", task.get("with_items"))
+    if isinstance(value, str) and (match := _VARIABLE.fullmatch(value.strip())):
+        value = values.get(match[1], value)
+    items = value.split(",") if isinstance(value, str) else value
+    names, unclear = [], False
+    for item in items if isinstance(items, list) else ():
+        name = str(item).partition("=")[0].strip()
+        if _PACKAGE.fullmatch(name) or re.fullmatch(r"[\w@.-]+", name):
+            names.append(name)
+        else:
+            unclear = True
+    return names, unclear or not isinstance(items, list | None)
+
+
+def _tasks(content: object) -> Iterator[Mapping[str, Any]]:
+    for task in content if isinstance(content, list) else ():
+        if isinstance(task, dict):
+            yield task
+            for key in _BLOCKS:
+                yield from _tasks(task.get(key))
+
+
+def _look_at_the_rest(repository: Path, found: Found) -> None:
+    for path in ("requirements.yml", "roles/requirements.yml", "collections/requirements.yml"):
+        if (repository / path).is_file():
+            found.todo.append(
+                f"{path}: vendor what it lists: ansible-galaxy install -r {path} "
+                "--roles-path roles; ansible-galaxy collection install -r "
+                f"{path} -p collections"
+            )
+    encrypted = [
+        path.relative_to(repository).as_posix()
+        for folder in found.values
+        for path in sorted((repository / folder).rglob("*"))
+        if path.is_file() and b"$ANSIBLE_VAULT" in path.read_bytes()
+    ]
+    if encrypted:
+        found.todo.append(
+            f"{encrypted[0]} is in a vault: name the password's file in ansible.vault_identities"
+        )
+    for address, destination in found.repositories.items():
+        found.todo.append(
+            f"{address} is cloned to {destination or 'somewhere'}: if engineers work on it, "
+            "describe it in stack.yml (applications)"
+        )
+    found.todo = list(dict.fromkeys(found.todo))
+
+
+def _title(task: Mapping[str, Any]) -> str:
+    return str(task.get("name") or "a task without a name")
