@@ -228,7 +228,7 @@ def build_box_services(config: Config) -> BuildServices:
     from devvm.ports.box import BuildServices
 
     return BuildServices(
-        declarations=RoleDeclarations(*stack(config).roles),
+        declarations=RoleDeclarations(*stack(config).declaring_roles),
         archive=_archive(config),
         cache=PackageCache(State(config.state_dir)),
         repositories=FlatRepositories(),

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from devvm.domain.errors import OperationError
+from devvm.domain.release import role_yaml
 
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _DIRECTORY = re.compile(r"(/(?!\.\.?(/|$))[A-Za-z0-9._@-]+)+")
@@ -88,7 +89,7 @@ class RoleDeclarations:
                 variables = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
             except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
                 raise _bad(path, str(error)) from None
-            name = f"{path.parent.parent.name}_{what}"
+            name = f"{role_yaml.prefix(path.parent.parent.name)}_{what}"
             value = variables.get(name, []) if isinstance(variables, dict) else None
             if not isinstance(value, list):
                 raise _bad(path, f"{name} is not a list")

@@ -72,8 +72,14 @@ class StackFolder:
 
     @property
     def roles(self) -> tuple[Path, ...]:
-        """The folders of roles."""
+        """The folders of roles, but for those in collections."""
         return tuple(root / "roles" for root in self._roots)
+
+    @property
+    def declaring_roles(self) -> tuple[Path, ...]:
+        """The folders of roles, with those in collections."""
+        found = sorted(self.collections.glob("ansible_collections/*/*/roles"))
+        return (*self.roles, *found)
 
     @property
     def group_vars(self) -> Path:

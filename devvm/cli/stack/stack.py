@@ -154,4 +154,4 @@ def _show_findings(session: Session, found: list[Finding], needed: int) -> None:
     if needed:
         session.output.line(f"{formatting.plural(needed, 'thing')} to do before a box can be built")
     else:
-        session.output.line("devvm can build a box of this stack. Next: devvm box build")
+        session.output.line("Nothing has to be done first. Next: devvm box build")

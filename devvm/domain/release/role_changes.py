@@ -68,7 +68,7 @@ class _Story:
 
     def _variables(self) -> Iterator[str]:
         before, after = role_yaml.variables(self.old), role_yaml.variables(self.new)
-        name = f"{self.change.role}_packages"
+        name = f"{role_yaml.prefix(self.change.role)}_packages"
         self.packages_named_anew = before.get(name) != after.get(name)
         for variables in (before, after):
             if isinstance(declared := variables.get(name), list):

@@ -44,9 +44,17 @@ def variables(files: Mapping[str, bytes]) -> dict[str, object]:
     return found
 
 
+def prefix(role: str) -> str:
+    """What the variables of a role begin with: `php_fpm` for `php-fpm` and `acme.web.php-fpm`.
+
+    The names of roles may have characters that those of variables can't have.
+    """
+    return re.sub(r"\W", "_", role.rpartition(".")[2])
+
+
 def packages(files: Mapping[str, bytes], role: str) -> frozenset[str]:
     """The packages that a role names."""
-    declared = variables(files).get(f"{role}_packages")
+    declared = variables(files).get(f"{prefix(role)}_packages")
     return frozenset(str(name) for name in declared) if isinstance(declared, list) else frozenset()
 
 

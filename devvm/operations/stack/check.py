@@ -105,11 +105,12 @@ def _declarations(
     for role in sorted((stack.root / "roles").glob("*")):
         tasks = [path.read_bytes() for path in sorted(role.glob("tasks/*.y*ml"))]
         variables = role_yaml.variables(_variables_of(role))
-        if f"{role.name}_packages" not in variables and any(map(_INSTALLS.search, tasks)):
+        name = f"{role_yaml.prefix(role.name)}_packages"
+        if name not in variables and any(map(_INSTALLS.search, tasks)):
             yield Finding(
                 file=f"roles/{role.name}/vars/main.yml",
                 text="the role installs packages and declares none, so no box has them",
-                next=f"list them as {role.name}_packages: docs/contracts.md",
+                next=f"list them as {name}: docs/contracts.md",
             )
     for application in description.applications:
         where = application.checkout and PurePosixPath(application.checkout.path)

@@ -112,14 +112,15 @@ def _declare(role: Path, packages: list[str], found: Found) -> None:
     text = file.read_text(encoding="utf-8") if file.is_file() else "---\n"
     known = role_yaml.variables({"vars/main.yml": text.encode()})
     more = ""
-    if packages and f"{role.name}_packages" not in known:
+    prefix = role_yaml.prefix(role.name)
+    if packages and f"{prefix}_packages" not in known:
         lines = "".join(f"  - {name}\n" for name in sorted(packages))
-        more += f"# What the tasks install, for devvm\n{role.name}_packages:\n{lines}"
+        more += f"# What the tasks install, for devvm\n{prefix}_packages:\n{lines}"
     databases = {found.databases[name] for name in packages if name in found.databases}
     paths = [path for path in found.state_paths if databases and path not in text]
-    if paths and f"{role.name}_state_paths" not in known:
+    if paths and f"{prefix}_state_paths" not in known:
         lines = "".join(f"  - path: {path}\n" for path in paths)
-        more += f"# What a rebuild of a VM keeps\n{role.name}_state_paths:\n{lines}"
+        more += f"# What a rebuild of a VM keeps\n{prefix}_state_paths:\n{lines}"
     if more:
         file.parent.mkdir(exist_ok=True)
         file.write_text(text.rstrip("\n") + "\n" + more, encoding="utf-8")

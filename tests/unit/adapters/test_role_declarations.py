@@ -30,6 +30,24 @@ def test_only_the_role_s_own_list_counts(declare):
     assert declare(web="db_packages: [mariadb-server]").packages() == ()
 
 
+def test_the_name_of_a_role_may_be_none_of_a_variable(declare):
+    declarations = declare(**{
+        "php-fpm": "php_fpm_packages: [php-fpm]", "geerlingguy.redis": "redis_packages: [redis]",
+    })  # fmt: skip
+    assert declarations.packages() == ("php-fpm", "redis")
+
+
+def test_secrets_may_be_patterns_and_must_be_absolute(declare):
+    declarations = declare(a="a_secret_paths: [{path: /var/lib/a/*.key}, {path: /etc/a}]")
+    assert declarations.secret_paths() == ("/etc/a", "/var/lib/a/*.key")
+
+
+@pytest.mark.parametrize("path", ["key", "/a/../b", "", "/"])
+def test_a_secret_that_could_mean_something_else_is_refused(declare, path):
+    with pytest.raises(OperationError, match="declaration"):
+        declare(a=f"a_secret_paths: [{{path: {path!r}}}]").secret_paths()
+
+
 def test_state_paths_are_sorted_and_each_there_once(declare):
     declarations = declare(
         db="db_state_paths: [{path: /var/lib/mysql}]",

@@ -82,7 +82,7 @@ def test_a_new_stack_is_made_and_shown(cli, tmp_path, monkeypatch):
     )
     checked = cli("--stack", "acme", "stack", "check")
     assert checked.code == 0
-    assert checked.stdout.endswith("Next: devvm box build\n")
+    assert checked.stdout.endswith("Nothing has to be done first. Next: devvm box build\n")
     again = cli("stack", "init", "acme")
     assert again.code == 2
     assert "is not empty" in again.stderr
