@@ -131,7 +131,7 @@ def mirrors() -> dict[str, str]:
     return config.load().box.role_variables
 
 
-def declared(without: set[str], stack: StackFolder) -> tuple[str, ...]:
+def declared(without: set[str], stack: StackFolder = REFERENCE) -> tuple[str, ...]:
     """The packages declared by all roles of a stack but these."""
     with tempfile.TemporaryDirectory() as folder:
         for role in (role for folder in stack.roles for role in folder.iterdir()):

@@ -199,9 +199,8 @@ def _look_at_task(
             packages = found.packages.setdefault(role, [])
             packages += [name for name in names if name not in packages]
             if unclear or ("deb" in arguments):
-                found.todo.append(
-                    f"{role}: list what '{_title(task)}' installs in {role_yaml.prefix(role)}_packages"
-                )
+                declared = f"{role_yaml.prefix(role)}_packages"
+                found.todo.append(f"{role}: list what '{_title(task)}' installs in {declared}")
             _note_databases(names, found)
         elif module in ("service", "systemd", "systemd_service"):
             names, _ = _names(arguments.get("name"), values, task)
