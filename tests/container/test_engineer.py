@@ -104,7 +104,7 @@ def test_the_program_says_what_it_would_do_and_does_what_is_left(personal, varia
     run = f"printf %s {given} | /usr/lib/devvm/personalise"
     assert json.loads(personal.sh(run)) == {"changed": []}
     personal.sh("rm ~jane/.gitconfig; ln -sfn /srv/about/app /srv/about/current")
-    left = ["Create .gitconfig", "Serve the checkout", "Restart the site"]
+    left = ["Create .gitconfig", "Serve the checkout of about", "Restart about"]
     assert json.loads(personal.sh(f"{run} --check")) == {"changed": left}
     assert (
         personal.sh("readlink /srv/about/current; ls -A ~jane").splitlines()[0] == "/srv/about/app"
