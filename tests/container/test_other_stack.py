@@ -128,12 +128,31 @@ def test_migrations_run_with_the_accounts_of_the_stack(personal, tmp_path):
 
 def test_a_drift_is_found_by_the_stacks_own_checks_and_manifest(personal, production):
     assert differences(personal.check(production, "dev", packages=personal.packages())) == {}
+    psql = "cd /tmp; runuser -u postgres -- psql --quiet --command"
+    personal.sh(f"{psql} 'ALTER ROLE shop SUPERUSER'")
+    personal.sh(f"{psql} 'ALTER SYSTEM SET log_connections = on'")
+    personal.sh(f"{psql} 'SELECT pg_reload_conf()'")
     personal.sh("sed -i s/max_children.*/max_children=9/ /etc/php/8.2/fpm/pool.d/www.conf")
+    personal.sh("rm /etc/apache2/mods-enabled/status.load /etc/apache2/mods-enabled/status.conf")
+    found = differences(personal.check(production, "dev", packages=personal.packages()))
+    assert set(found) >= {
+        "apache/modules", "file/etc/apache2/mods-enabled/status.load",
+        "file/etc/php/8.2/fpm/pool.d/www.conf", "php-fpm/8.2/www/pm.max_children",
+        "postgresql/15/main/log_connections", "postgresql/15/main/role shop",
+    }  # fmt: skip
+    personal.sh(f"{psql} 'ALTER ROLE shop NOSUPERUSER'")
+    personal.sh(f"{psql} 'ALTER SYSTEM RESET log_connections'")
+    personal.sh(f"{psql} 'SELECT pg_reload_conf()'")
+    personal.sh("a2enmod --quiet status")
+
+
+def test_a_server_that_is_down_is_an_error_of_its_settings(personal, production):
     personal.sh("systemctl stop postgresql@15-main")
     found = differences(personal.check(production, "dev", packages=personal.packages()))
-    assert "file/etc/php/8.2/fpm/pool.d/www.conf" in found
-    assert "unit/postgresql@15-main.service" in found
-    assert "http/shop/status" in found
+    assert {"unit/postgresql@15-main.service", "http/shop/status"} <= set(found)
+    assert found["postgresql/15/main/max_connections"] == (
+        "error: not observed: PostgreSQL 15/main is down"
+    )
 
 
 def test_what_has_drifted_is_repaired_by_its_roles(personal, production):

@@ -15,6 +15,7 @@ from pathlib import Path
 from devvm.parity.collect import inside, observe
 from devvm.parity.collect.collectors import (
     accounts,
+    apache,
     application,
     certificates,
     database,
@@ -24,8 +25,11 @@ from devvm.parity.collect.collectors import (
     manager,
     modules,
     mounts,
+    node,
     offers,
     packages,
+    php,
+    postgresql,
     python,
     settings,
     sockets,
@@ -40,6 +44,7 @@ COLLECT = Path(observe.__file__).parent
 RUN: Run = inside.run
 COLLECTORS: Mapping[str, Collector] = {
     "accounts": accounts,
+    "apache": apache,
     "application": application,
     "certificates": certificates,
     "database": database,
@@ -49,8 +54,11 @@ COLLECTORS: Mapping[str, Collector] = {
     "manager": manager,
     "modules": modules,
     "mounts": mounts,
+    "node": node,
     "offers": offers,
     "packages": packages,
+    "php": php,
+    "postgresql": postgresql,
     "python": python,
     "settings": settings,
     "sockets": sockets,
