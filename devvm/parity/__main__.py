@@ -60,7 +60,8 @@ def _observe(options: argparse.Namespace) -> None:
     wanted = catalogue.wanted(expectations.load(options.expectations, overlay=options.overlay))
     host = testinfra.get_host(options.host, ssh_config=options.ssh_config)
     _be_careful(host.backend)
-    seen = observe.observe(host, wanted, probes=False)
+    own = options.expectations / expectations.COLLECTORS
+    seen = observe.observe(host, wanted, probes=False, collectors=own)
     json.dump(
         {
             "areas": seen.raw,

@@ -133,12 +133,14 @@ def test_a_drift_is_found_by_the_stacks_own_checks_and_manifest(personal, produc
     personal.sh(f"{psql} 'ALTER SYSTEM SET log_connections = on'")
     personal.sh(f"{psql} 'SELECT pg_reload_conf()'")
     personal.sh("sed -i s/max_children.*/max_children=9/ /etc/php/8.2/fpm/pool.d/www.conf")
+    personal.sh("sed -i 's/^name = .*/name = \"Another\"/' /etc/shop.ini")
     personal.sh("rm /etc/apache2/mods-enabled/status.load /etc/apache2/mods-enabled/status.conf")
     found = differences(personal.check(production, "dev", packages=personal.packages()))
     assert set(found) >= {
         "apache/modules", "file/etc/apache2/mods-enabled/status.load",
         "file/etc/php/8.2/fpm/pool.d/www.conf", "php-fpm/8.2/www/pm.max_children",
         "postgresql/15/main/log_connections", "postgresql/15/main/role shop",
+        "shop/name",
     }  # fmt: skip
     personal.sh(f"{psql} 'ALTER ROLE shop NOSUPERUSER'")
     personal.sh(f"{psql} 'ALTER SYSTEM RESET log_connections'")

@@ -207,7 +207,10 @@ def _observation(config: pytest.Config, host: observe.Host) -> observe.Observati
     name = repr(host)
     if name not in cache:
         try:
-            cache[name] = observe.observe(host, config.stash[_WANTED], key=config.stash[_KEY])
+            cache[name] = observe.observe(
+                host, config.stash[_WANTED], key=config.stash[_KEY],
+                collectors=config.getoption("--expectations") / expectations.COLLECTORS,
+            )  # fmt: skip
         except observe.CannotObserveError as error:
             _write(config, {"event": "aborted", "message": str(error)})
             pytest.exit(f"can't look at {name}: {error}", returncode=3)

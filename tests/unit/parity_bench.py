@@ -48,16 +48,11 @@ def collect(name, **wanted):
     return collector.collect(wanted, inside.run)
 
 
-def install(folder, *areas):
-    """Install a company's collectors; return the folder for PYTHONPATH."""
-    (folder / "companys-1.dist-info").mkdir(parents=True)
-    (folder / "companys-1.dist-info" / "METADATA").write_text("Name: companys\nVersion: 1\n")
-    points = "".join(f"{area} = company_{area}\n" for area in areas)
-    (folder / "companys-1.dist-info" / "entry_points.txt").write_text(
-        f"[devvm.collectors]\n{points}"
-    )
+def own_collectors(folder, *areas):
+    """A folder of a stack's own collectors."""
+    folder.mkdir(parents=True)
     for area in areas:
-        (folder / f"company_{area}.py").write_text(COMPANYS.replace("@area@", area))
+        (folder / f"{area}.py").write_text(COMPANYS.replace("@area@", area))
     return folder
 
 
@@ -81,9 +76,9 @@ class LocalHost:
         )
 
 
-def run_suite(folder, *options, expectations="role: base\n", manifest=None, waivers=None, env=None):
+def run_suite(folder, *options, expectations="role: base\n", manifest=None, waivers=None):
     """Run the suite on this machine; return the finished process, and the results by check."""
-    (folder / "expectations").mkdir()
+    (folder / "expectations").mkdir(exist_ok=True)
     (folder / "expectations" / "x.yml").write_text(expectations)
     (folder / "pytest.ini").write_text("[pytest]\n")
     (folder / "production").mkdir()
@@ -95,10 +90,9 @@ def run_suite(folder, *options, expectations="role: base\n", manifest=None, waiv
         "-pno:cacheprovider", "--hosts=local://", f"--expectations={folder}/expectations",
         f"--production={folder}/production", f"--results={folder}/results", *options,
     ]  # fmt: skip
-    paths = [str(Path(__file__).parents[2]), *((env,) if env else ())]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=120,
-        env=os.environ | {"PYTHONPATH": ":".join(map(str, paths))},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
     )  # fmt: skip
     results = folder / "results"
     lines = results.read_text().splitlines() if results.exists() else []

@@ -16,6 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from devvm.parity.production.manifest import Condition
 
+#: Beside the files: a folder of the stack's own collectors.
+COLLECTORS = "collectors"
+
 
 class ExpectationError(Exception):
     """An expectation file is invalid; the message names the file, the key and the reason."""

@@ -7,8 +7,6 @@ nothing of the suite; so one round trip does everything. It runs as root, with s
 from __future__ import annotations
 
 import base64
-import importlib.metadata
-import importlib.util
 import json
 import time
 import zlib
@@ -25,8 +23,6 @@ from devvm.parity.packages.attribution import Attribution
 from devvm.parity.production.manifest import Areas, Layers, Manifest, check_name
 
 _HERE = Path(__file__).parent
-#: The entry point group of a company's own collectors.
-ENTRY_POINTS = "devvm.collectors"
 #: The probe that every observation needs: it finds the machine's name and conditions.
 _FACTS = "facts"
 #: The probe for packages that differ from production.
@@ -180,7 +176,12 @@ class Observation:
 
 
 def observe(
-    host: Host, wanted: Wanted, *, probes: bool = True, key: bytes | None = None
+    host: Host,
+    wanted: Wanted,
+    *,
+    probes: bool = True,
+    key: bytes | None = None,
+    collectors: Path | None = None,
 ) -> Observation:
     """Observe a machine in one round trip.
 
@@ -189,14 +190,17 @@ def observe(
         wanted: What expectations name (`catalogue.wanted`).
         probes: Whether to run the probes too. If not, everything runs at low priority.
         key: The key to seal hashes of secrets with.
+        collectors: The folder of the stack's own collectors; it may not exist.
 
     Raises:
-        CannotObserveError: the machine is unreachable, or can't run Python as root.
+        CannotObserveError: the stack's own collectors can't be used, or the machine is unreachable,
+            or can't run Python as root.
     """
     command = "sh -c %s sh %s python3 -c %s"
+    sent = payload(wanted, probes=probes, collectors=collectors)
     start = time.monotonic()
     try:
-        result = host.run(command, _AS_ROOT, payload(wanted, probes=probes), _BOOTSTRAP)
+        result = host.run(command, _AS_ROOT, sent, _BOOTSTRAP)
     except RuntimeError as error:  # raised by testinfra for ssh's exit code 255
         stderr = getattr(error.args[0], "stderr_bytes", b"") if error.args else b""
         reason = _last_line(stderr) or "the connection ended"
@@ -212,13 +216,13 @@ def observe(
     return Observation(collected=collected, seconds=seconds, key=key)
 
 
-def payload(wanted: Wanted, *, probes: bool = True) -> str:
+def payload(wanted: Wanted, *, probes: bool = True, collectors: Path | None = None) -> str:
     """The collectors and their input, encoded for a command line."""
-    collectors = _texts("collectors")
+    ours = _texts("collectors")
     package = {
         "inside": (_HERE / "inside.py").read_text(encoding="utf-8"),
-        "common": collectors.pop("common"),
-        "sources": collectors | _installed() | _chosen(_texts("probes"), every=probes),
+        "common": ours.pop("common"),
+        "sources": ours | _own(collectors) | _chosen(_texts("probes"), every=probes),
         "wanted": wanted,
         "nice": 0 if probes else 10,
     }
@@ -234,23 +238,20 @@ def _chosen(probes: dict[str, str], *, every: bool) -> dict[str, str]:
     return probes if every else {_FACTS: probes[_FACTS]}
 
 
-def _installed() -> dict[str, str]:
-    """A company's own collectors: modules that entry points name.
+def _own(folder: Path | None) -> dict[str, str]:
+    """A stack's own collectors.
 
     Raises:
-        CannotObserveError: an entry point names a module that doesn't exist.
+        CannotObserveError: one has the name of one of devvm's, or can't be read.
     """
     found = {}
-    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
+    for path in sorted(folder.glob("[!_]*.py")) if folder else ():
+        if any((_HERE / kind / path.name).exists() for kind in ("collectors", "probes")):
+            raise CannotObserveError(f"{path}: devvm has one of this name; rename it")
         try:
-            spec = importlib.util.find_spec(point.module)
-        except ImportError:
-            spec = None
-        if spec is None or spec.origin is None:
-            raise CannotObserveError(
-                f"the collector {point.name} is installed, and its module {point.module} is not"
-            )
-        found[point.name] = Path(spec.origin).read_text(encoding="utf-8")
+            found[path.stem] = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise CannotObserveError(f"{path}: {error}") from None
     return found
 
 

@@ -24,8 +24,8 @@ from tests.unit.parity_bench import (
     EXPECTED,
     SUITE,
     LocalHost,
-    install,
     needs_root,
+    own_collectors,
     run_suite,
 )
 
@@ -292,12 +292,17 @@ def test_bad_commands_give_codes_instead_of_exceptions():
     assert inside.run(["sh", "-c", "echo out; echo err >&2; exit 3"]) == (3, "out\n", "err\n")
 
 
-def test_a_collector_that_is_not_there_is_said(tmp_path, monkeypatch):
-    install(tmp_path, "ours")
-    (tmp_path / "company_ours.py").unlink()
-    monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(observe.CannotObserveError, match="company_ours is not"):
-        observe.payload(NOTHING)
+@pytest.mark.parametrize("name", ["packages", "http"])
+def test_a_collector_with_the_name_of_one_of_devvms_is_refused(tmp_path, name):
+    folder = own_collectors(tmp_path / "own", name)
+    with pytest.raises(observe.CannotObserveError, match=f"{name}.py: devvm has one of this name"):
+        observe.payload(NOTHING, collectors=folder)
+
+
+def test_a_collector_that_can_not_be_read_is_said(tmp_path):
+    (tmp_path / "ours.py").write_bytes(b"\xff")
+    with pytest.raises(observe.CannotObserveError, match=r"ours\.py: 'utf-8'"):
+        observe.payload(NOTHING, collectors=tmp_path)
 
 
 # The suite as people run it
@@ -329,9 +334,8 @@ class SuiteRun:
 def suite_run(tmp_path_factory):
     """A run of the suite on this machine, shared by all tests because it takes long.
 
-    It includes a company's two collectors, installed with entry points; most of what one of them
-    finds is waived. `tar` and `dpkg` have other versions than in production; `dpkg`'s is the
-    release's.
+    It includes a stack's two own collectors; most of what one of them finds is waived. `tar` and
+    `dpkg` have other versions than in production; `dpkg`'s is the release's.
     """
     folder = tmp_path_factory.mktemp("suite")
     versions = subprocess.run(
@@ -343,6 +347,7 @@ def suite_run(tmp_path_factory):
     items["dpkg"]["version"] = items["tar"]["version"] = "0.0.1"
     items["devvm-of-old"] = {"version": "1"}
     areas = {"package": items, "ours": EXPECTED, "theirs": EXPECTED}
+    own_collectors(folder / "expectations/collectors", "ours", "theirs")
     (folder / "packages.json").write_text(json.dumps({"dpkg": here["dpkg"], "tar": "0.1"}))
     done, results = run_suite(
         folder,
@@ -350,7 +355,6 @@ def suite_run(tmp_path_factory):
         f"--release-packages={folder}/packages.json",
         manifest=manifest.dump(manifest.Manifest(areas=areas)),
         waivers=WAIVERS,
-        env=install(folder / "site", "ours", "theirs"),
     )
     assert done.returncode == 1, done.stdout + done.stderr
     return SuiteRun(done, results, (folder / "junit.xml").read_text(), here)

@@ -11,8 +11,7 @@ seen: `{"setting/redis/": "redis does not answer"}`. The key `evidence` has what
 tells what caused a difference (devvm/parity/packages/attribution.py), such as the files that a
 setting comes from.
 
-A company's own collectors satisfy `Collector` too, and are installed as entry points of the group
-`devvm.collectors`.
+A company's own collectors satisfy `Collector` too, and are in its stack, in `checks/collectors`.
 
 Standard library only, and few imports (no pathlib, no typing): on an emulated processor each costs
 a tenth of a second.
