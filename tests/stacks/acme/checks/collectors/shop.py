@@ -1,10 +1,12 @@
 """What the shop is called."""
 
+from pathlib import Path
+
 AREAS = ("shop",)
 
 
 def collect(wanted, run):
     """`name`: `value`."""
-    with open("/etc/shop.ini", encoding="utf-8") as file:
-        settings = dict(line.rstrip("\n").split(" = ", 1) for line in file)
+    lines = Path("/etc/shop.ini").read_text(encoding="utf-8").splitlines()
+    settings = dict(line.split(" = ", 1) for line in lines)
     return {"shop": {"name": {"value": settings["name"].strip('"')}}}
