@@ -58,7 +58,7 @@ def init(
         "roles": found.roles if found else ("base",),
         "packages": found.packages if found else {},
         "units": found.units if found else {},
-        "todo": found.todo if found else [],
+        "todo": found.left if found else [],
     }
     session = Session.of(context)
     session.output.result(data, lambda: _show_made(session, made))
@@ -75,9 +75,9 @@ def _show_made(session: Session, made: Made) -> None:
         for role in found.roles:
             names = found.packages.get(role, [])
             output.line(f"  {role}: {', '.join(names) or 'no packages that could be read'}")
-        if found.todo:
+        if found.left:
             output.line("Left for you:")
-        for sentence in found.todo:
+        for sentence in found.left:
             output.line(f"  {sentence}")
     output.line(f"Made {made.folder}. Next: devvm --stack {made.folder} stack check")
 

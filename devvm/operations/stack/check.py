@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from devvm.domain.errors import DevvmError
 from devvm.domain.release import applied_roles, role_yaml
+from devvm.operations.stack import repository
 from devvm.parity.checks import catalogue, expectations
 from devvm.parity.production import manifest, production, waivers
 from devvm.ports.box import RoleDeclarations
@@ -69,11 +70,18 @@ def _roles(stack: StackFolder) -> Iterator[Finding]:
     applied = applied_roles.of(playbooks)
     if not applied:
         yield Finding(file=site, text="it applies no role", next="list the stack's roles in it")
+        return
     for name in applied:
         if "{{" not in name and not _has_role(stack, name):
             yield Finding(
                 file=site, text=f"there is no role {name}",
                 next=f"add roles/{name}, or vendor its collection in collections/",
+            )  # fmt: skip
+    for name, what in repository.look(stack.root, site).not_in_a_box.items():
+        for text in what:
+            yield Finding(
+                file=f"roles/{name}", text=text, needed=False,
+                next="use a package of Debian, or files in the role; or skip the task in a box",
             )  # fmt: skip
     if stack.overlay is not None:
         for path in sorted(stack.overlay.glob("roles/*")) + sorted(

@@ -50,6 +50,7 @@ class Found:
         databases: Names of database servers, by their packages.
         values: Folders of variables, relative to the repository.
         todo: What a person has to do, one sentence each.
+        not_in_a_box: What each role does that a box can't be built with, one clause each.
     """
 
     playbook: str
@@ -62,6 +63,13 @@ class Found:
     databases: dict[str, str] = field(default_factory=dict)
     values: tuple[str, ...] = ()
     todo: list[str] = field(default_factory=list)
+    not_in_a_box: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def left(self) -> list[str]:
+        """All that is left for a person, one sentence each."""
+        roles = (f"{role}: {text}" for role, all_of in self.not_in_a_box.items() for text in all_of)
+        return list(dict.fromkeys([*self.todo, *roles]))
 
     @property
     def state_paths(self) -> list[str]:
@@ -190,7 +198,7 @@ def _look_at_task(
         module = str(key).rpartition(".")[2]
         arguments = _arguments(given)
         if module in _OTHER_PACKAGES:
-            found.todo.append(f"{role}: it installs packages with {module}; a box is Debian's")
+            _note(found, role, f"it installs packages with {module}, and a box is Debian's")
         if arguments is None:
             continue
         if module in ("apt", "package"):
@@ -207,15 +215,13 @@ def _look_at_task(
             units = found.units.setdefault(role, [])
             units += [name for name in names if name not in units]
         elif module in _SOURCES:
-            found.todo.append(
-                f"{role}: '{_title(task)}' adds a package source, and boxes have only Debian's"
+            _note(
+                found, role, f"'{_title(task)}' adds a package source, and boxes have only Debian's"
             )
         elif module in _FROM_NETWORK and arguments.get("remote_src", True):
             if module == "git" and isinstance(arguments.get("repo"), str):
                 found.repositories[arguments["repo"]] = str(arguments.get("dest", ""))
-            found.todo.append(
-                f"{role}: '{_title(task)}' needs the network, which a box is built without"
-            )
+            _note(found, role, f"'{_title(task)}' needs the network, which a box is built without")
 
 
 def _arguments(given: object) -> Mapping[str, Any] | None:
@@ -287,7 +293,12 @@ def _look_at_the_rest(repository: Path, found: Found) -> None:
             f"{address} is cloned to {destination or 'somewhere'}: if engineers work on it, "
             "describe it in stack.yml (applications)"
         )
-    found.todo = list(dict.fromkeys(found.todo))
+
+
+def _note(found: Found, role: str, text: str) -> None:
+    noted = found.not_in_a_box.setdefault(role, [])
+    if text not in noted:
+        noted.append(text)
 
 
 def _title(task: Mapping[str, Any]) -> str:

@@ -98,7 +98,7 @@ def test_one_from_a_repository_has_its_roles_playbooks_and_values(tmp_path, repo
 
 
 def test_what_is_left_for_a_person_is_said(tmp_path, repository):
-    todo = "\n".join(init(tmp_path / "acme", source=repository).found.todo)
+    todo = "\n".join(init(tmp_path / "acme", source=repository).found.left)
     for part in (
         "common: list what 'Tools' installs in common_packages",
         "web: 'The repository of nginx' adds a package source",
@@ -115,7 +115,7 @@ def test_what_is_left_for_a_person_is_said(tmp_path, repository):
 
 def test_a_role_that_is_not_there_is_said(tmp_path, repository):
     (repository / "site.yml").write_text("- {hosts: all, roles: [geerlingguy.php, a.b.c]}\n")
-    todo = init(tmp_path / "acme", source=repository).found.todo
+    todo = init(tmp_path / "acme", source=repository).found.left
     assert "the role geerlingguy.php is not in the repository: put it into roles/" in todo
     assert "the role a.b.c is not in the repository: put it into collections/" in todo
 
