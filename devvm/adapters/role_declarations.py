@@ -50,13 +50,7 @@ class RoleDeclarations:
         Raises:
             OperationError: a path is not absolute, or lies inside another one.
         """
-        found: set[PurePosixPath] = set()
-        for path, items in self._declared("state_paths"):
-            for item in items:
-                text = item.get("path") if isinstance(item, dict) else None
-                if not isinstance(text, str) or not _DIRECTORY.fullmatch(text):
-                    raise _bad(path, f"{item!r} has no absolute `path`")
-                found.add(PurePosixPath(text))
+        found = {PurePosixPath(path) for path in self._paths("state_paths", _DIRECTORY)}
         for inner in found:
             # Seeding and bind-mounting the outer one would include the inner one.
             outer = found.intersection(inner.parents)
@@ -74,14 +68,18 @@ class RoleDeclarations:
         Raises:
             OperationError: a path is not absolute.
         """
-        found: set[str] = set()
-        for path, items in self._declared("secret_paths"):
+        return tuple(sorted(self._paths("secret_paths", _SECRET)))
+
+    def _paths(self, what: str, form: re.Pattern[str]) -> set[str]:
+        """The paths in a list of mappings with the key `path`."""
+        found = set()
+        for file, items in self._declared(what):
             for item in items:
                 text = item.get("path") if isinstance(item, dict) else None
-                if not isinstance(text, str) or not _SECRET.fullmatch(text):
-                    raise _bad(path, f"{item!r} has no absolute `path`")
+                if not isinstance(text, str) or not form.fullmatch(text):
+                    raise _bad(file, f"{item!r} has no absolute `path`")
                 found.add(text)
-        return tuple(sorted(found))
+        return found
 
     def _declared(self, what: str) -> Iterator[tuple[Path, list[Any]]]:
         for path in sorted(p for folder in self._roles for p in folder.glob("*/vars/main.yml")):

@@ -20,6 +20,12 @@ pytestmark = pytest.mark.container
 NAME = "dev1"
 FQDN = f"{NAME}.devvm.test"
 SCRIPT = "/usr/lib/devvm/identity"
+#: As the role writes it for the reference stack.
+TLS = """\
+key /etc/ssl/private/site.key
+certificate /etc/ssl/certs/site.crt
+unit-1 nginx.service
+"""
 #: Everything that the script changes on a machine.
 CHANGED = "/etc/ssl /etc/ssh /usr/local/share/ca-certificates"
 #: Restores it.
@@ -30,8 +36,9 @@ BEFORE = f"rm -rf {CHANGED}; tar -C / -xf /root/before.tar"
 def machine(development):
     """A machine with the VMs' script and a data disk; restored at the end."""
     development.sh(f"tar -cf /root/before.tar {CHANGED}; mkdir -p /usr/lib/devvm /data/identity")
-    script = (assets.roles() / f"guest/files{SCRIPT}").read_text()
+    script = (assets.overlay() / f"roles/guest/files{SCRIPT}").read_text()
     write(development, SCRIPT, script, mode="0755")
+    write(development, "/usr/lib/devvm/tls", TLS)
     yield development
     development.sh(f"{BEFORE}; rm -r /data /usr/lib/devvm /root/before.tar; systemctl reload nginx")
 

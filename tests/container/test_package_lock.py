@@ -39,6 +39,7 @@ from devvm.system import assets
 from devvm.system.state import State
 from tests.support import debs
 from tests.support.mirror import Mirror, Served
+from tests.support.reference_stack import REFERENCE
 from tests.support.stand_ins import Reporter
 
 pytestmark = pytest.mark.container
@@ -290,6 +291,7 @@ from devvm.domain import package_set
 from devvm.adapters.packages.apt import Apt
 from devvm.adapters.packages.package_cache import PackageCache
 from devvm.system.state import State
+from tests.support.reference_stack import REFERENCE
 state, mirror, text = sys.argv[1:]
 cache = PackageCache(State(Path(state)))
 found = package_set.parse(text, "x")
@@ -312,7 +314,7 @@ def test_a_killed_download_leaves_no_file_that_counts_and_loses_none_that_is_who
     some = PackageSet(packages=(whole, half))
     with half_a_file("b.deb") as (mirror, reached):
         argv = [sys.executable, "-c", _DOWNLOAD, host.services.state.root, mirror, some.text()]
-        with subprocess.Popen(argv, cwd=assets.package_lock().parent) as process:
+        with subprocess.Popen(argv, cwd=REFERENCE.root) as process:
             assert reached.wait(30)
             process.send_signal(signal.SIGKILL)
     assert host.debs == []
@@ -328,7 +330,7 @@ def checkout(day) -> Iterator:
     folder = day.folder / "checkout"
     shutil.copytree(
         assets.launcher().parent.parent / "devvm", folder / "devvm",
-        ignore=shutil.ignore_patterns("__pycache__"),
+        ignore=shutil.ignore_patterns("__pycache__", "overlay"),
     )  # fmt: skip
     (folder / "bin").mkdir()
     (folder / "bin/devvm").touch()

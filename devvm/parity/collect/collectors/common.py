@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from devvm.parity.collect.interface import Packaged, Run
+    from devvm.parity.production.manifest import Facts
 
 #: Files that are secret as a whole: at most a hash of them leaves the machine.
 SECRET_PATHS = (
@@ -247,6 +248,14 @@ def packaged(run: Run) -> Packaged:
         md5, _, path = rest.partition("  ")
         found[canonical(f"/{path}")] = (md5, name)
     return found
+
+
+def setting(name: str, value: str) -> Facts:
+    """The fact of a server's setting: its value, or a digest if the name or text is of a secret."""
+    text, secrets = redact(f"{name}={value}")
+    if secrets:
+        return {"secret": digest(value.encode())}
+    return {"value": text.partition("=")[2]}
 
 
 def ask_mariadb(run: Run, *queries: str) -> list[list[list[str]]]:

@@ -79,7 +79,4 @@ def _ini(run: Run, version: str) -> dict[str, Facts]:
 
 def _fact(name: str, value: str) -> Facts:
     inner = name.partition("[")[2].rstrip("]") or name  # of env[PASSWORD]
-    text, secrets = common.redact(f"{inner}={value}")
-    if secrets:
-        return {"secret": common.digest(value.encode())}
-    return {"value": text.partition("=")[2]}
+    return common.setting(inner, value)

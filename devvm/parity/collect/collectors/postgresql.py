@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from devvm.parity.collect.interface import Errors, Found, Items, Run, Wanted
-    from devvm.parity.production.manifest import Facts
 
 AREAS = ("postgresql",)
 
@@ -56,7 +55,7 @@ def collect(wanted: Wanted, run: Run) -> Found:
             errors[f"postgresql/{name}/"] = f"PostgreSQL {name} does not answer: {error}"
             continue
         for key, value in said["settings"].items():
-            found[f"{name}/{key}"] = _fact(key, value)
+            found[f"{name}/{key}"] = common.setting(key, value or "")
         found[f"{name}/access rules"] = {"rules": said["rules"] or []}
         for kind, items in (("role", said["roles"]), ("database", said["databases"])):
             found |= {f"{name}/{kind} {key}": facts for key, facts in (items or {}).items()}
@@ -71,10 +70,3 @@ def _ask(run: Run, owner: str, port: str) -> dict[str, Any]:
         raise RuntimeError(" ".join(err.split()) or f"exit code {code}")
     found = json.loads(out)
     return found if isinstance(found, dict) else {}
-
-
-def _fact(name: str, value: str | None) -> Facts:
-    text, secrets = common.redact(f"{name}={value or ''}")
-    if secrets:
-        return {"secret": common.digest((value or "").encode())}
-    return {"value": text.partition("=")[2]}

@@ -93,10 +93,9 @@ def collect(wanted: Wanted, run: Run) -> Found:
 def _fact(name: str, value: str | Facts) -> Facts:
     if isinstance(value, dict):  # it is facts already
         return value
-    text, secrets = common.redact(f"{name}={value}")
-    if secrets or (value and name == "masterauth"):
-        return {"secret": common.digest(str(value).encode())}
-    return {"value": text.partition("=")[2]}
+    if value and name == "masterauth":
+        return {"secret": common.digest(value.encode())}
+    return common.setting(name, value)
 
 
 def _mariadb(run: Run) -> dict[str, str | Facts]:

@@ -580,8 +580,8 @@ def test_commands(tmp_path):
 
 
 def test_an_unknown_validator_is_said():
-    found = configs.probe({"configs": ["apache"]}, inside.run)
-    assert "no validator" in found["apache"]
+    found = configs.probe({"configs": ["varnish"]}, inside.run)
+    assert "no validator" in found["varnish"]
 
 
 @contextmanager
