@@ -1,4 +1,4 @@
-"""The benchmark for real, with few contenders: its own VM, and QEMU without libvirt."""
+"""The benchmark for real, with the contenders that take seconds, and a VM of its own."""
 
 import json
 import os
@@ -17,18 +17,15 @@ def test_a_run_makes_a_report_and_leaves_nothing(devvm, vm, tmp_path):
     done = subprocess.run(
         [
             REPOSITORY / "bench" / "run", "--rounds", "1", "--output", tmp_path,
-            "--only", "version,list,stop,floor",
+            "--only", "version,list,stop",
         ],
         env=os.environ | {"DEVVM_CONFIG": str(HERE / "config.toml")},
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=1800, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr + (tmp_path / "commands.log").read_text()[-5000:]
     found = json.loads((tmp_path / "results.json").read_text())
-    assert set(found["samples"]) == {"version", "list", "stop", "floor"}
-    (floor,) = found["samples"]["floor"]
-    assert 0 < floor["phases"]["ssh"] < floor["seconds"]
+    assert set(found["samples"]) == {"version", "list", "stop"}
     assert found["machine"]["QEMU"]
-    assert "floor: bare QEMU" in (tmp_path / "report.md").read_text()
     assert done.stdout == (tmp_path / "report.md").read_text()
     assert ET.parse(tmp_path / "chart.svg").getroot().tag.endswith("svg")
     assert look(devvm) == before

@@ -51,7 +51,7 @@ _ELSEWHERE = {
     "devvm pool set 3": "tests/vm/test_pool.py::filled",
     "devvm pool set 0": "tests/vm/test_pool.py::filled",
     "devvm pool fill": (
-        "tests/vm/test_pool.py::test_the_pool_is_filled_again_even_if_whoever_does_that_is_killed"
+        "tests/vm/test_pool.py::test_one_that_is_killed_while_it_takes_the_spare_leaves_it_there"
     ),
     "devvm list --pool": "tests/vm/test_pool.py::settled",
     "devvm box build --newest": "tests/vm/test_rollout.py::releases",
