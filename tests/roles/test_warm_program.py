@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ WARM = PROGRAMS / "warm"
 #: Runs the program's functions on a network card of a network namespace of its own.
 _CARD = f"""
 import sys
+import time
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from tests.roles.test_guest_programs import program
 warm = program("warm")
@@ -92,3 +94,12 @@ def test_a_bad_call_changes_nothing_and_is_one_line(arguments, said):
     assert done.returncode == 1
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_age_of_the_process_is_what_it_took_to_get_here():
+    began = time.monotonic()
+    script = f"import runpy; print(runpy.run_path({str(WARM)!r})['age']())"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert 0 <= float(done.stdout) <= time.monotonic() - began + 0.02  # in ticks of 10 ms
