@@ -14,7 +14,6 @@ WARM = PROGRAMS / "warm"
 #: Runs the program's functions on a network card of a network namespace of its own.
 _CARD = f"""
 import sys
-import time
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from tests.roles.test_guest_programs import program
 warm = program("warm")
