@@ -54,9 +54,9 @@ _MANY_PACKAGES = 60
 #: Roles that only affect how the image is built, not the running machine.
 _IMAGE_ROLES = frozenset({"guest"})
 _IMAGE_PLAYBOOKS = frozenset({"box.yml"})
-#: Roles that `personalise` applies, whatever the strategy, and those of the playbooks it is done
-#: with.
+#: Roles that `personalise` applies, whatever the strategy.
 _PERSONAL_ROLES = frozenset({"engineer"})
+#: Playbooks that say how a VM is updated and personalised, and leave nothing of their own on it.
 _PERSONAL_PLAYBOOKS = frozenset({"personalise.yml", "update.yml"})
 #: Roles that `update.yml` itself applies, each with its name as its tag.
 _OVERLAY_ROLES = frozenset({"devtools"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from devvm.domain.release import applied_roles, role_yaml
 from devvm.operations.stack import repository
 from devvm.operations.stack.repository import Found
 from devvm.stack.folder import DESCRIPTION
-from devvm.system import assets, tempdir
+from devvm.system import assets, trees
 
 _NOT_IN_A_NAME = re.compile(r"[^a-z0-9-]+")
 
@@ -56,19 +57,19 @@ def init(folder: Path, *, source: Path | None = None, playbook: str | None = Non
     name = _NOT_IN_A_NAME.sub("-", folder.name.lower()).strip("-") or "stack"
     name = name if name[0].isalpha() else f"stack-{name}"
     try:
-        with tempdir.folder("stack") as private:
-            new = private / "stack"
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        try:
+            new = unfinished / "stack"
             shutil.copytree(assets.new_stack(), new)
             if source is not None and found is not None:
                 _take_over(source, found, new)
             _describe(new / DESCRIPTION, name[:31], found)
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            part = folder.with_name(f".{folder.name}.part")
-            shutil.rmtree(part, ignore_errors=True)
-            shutil.copytree(new, part)
             if folder.exists():
                 folder.rmdir()
-            part.rename(folder)
+            new.rename(folder)
+        finally:
+            trees.remove(unfinished)
     except OSError as error:
         raise HostNotReadyError(
             f"{folder} can't be written", details=str(error), resolution=f"ls -ld {folder.parent}"
@@ -78,7 +79,7 @@ def init(folder: Path, *, source: Path | None = None, playbook: str | None = Non
 
 def _take_over(source: Path, found: Found, new: Path) -> None:
     for part in ("roles", "playbooks", "group_vars"):
-        shutil.rmtree(new / part)
+        trees.remove(new / part)
         (new / part).mkdir()
     for part in ("roles", "collections"):
         if (source / part).is_dir():

@@ -1,11 +1,10 @@
 """`stack init`: a small stack, and one from an Ansible repository."""
 
-import os
-
 import pytest
 
 from devvm.adapters.role_declarations import RoleDeclarations
 from devvm.domain.errors import ExistsError, HostNotReadyError, UsageError
+from devvm.operations.stack import init as stack_init
 from devvm.operations.stack.check import check
 from devvm.operations.stack.init import init
 from devvm.stack.folder import StackFolder
@@ -156,16 +155,19 @@ def test_an_empty_folder_will_do(tmp_path):
     assert init(tmp_path / "acme").folder.joinpath("stack.yml").is_file()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounts")
 def test_a_folder_that_can_not_be_written_is_said():
     with pytest.raises(HostNotReadyError, match="can't be written"):
         init(assets.launcher() / "acme")
 
 
-def test_killed_half_way_it_left_nothing_that_counts(tmp_path):
-    (tmp_path / ".acme.part/roles").mkdir(parents=True)
-    init(tmp_path / "acme")
-    assert [path.name for path in tmp_path.iterdir()] == ["acme"]
+def test_if_it_fails_nothing_half_made_is_left(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(stack_init, "_describe", fail)
+    with pytest.raises(HostNotReadyError, match="can't be written"):
+        init(tmp_path / "acme")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_playbooks_and_values_in_folders_of_their_own_are_taken_along(tmp_path, repository):
