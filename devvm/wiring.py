@@ -192,7 +192,7 @@ def stack(config: Config) -> StackFolder:
     if config.stack_dir is None:
         root, fixed = assets.reference_stack(), assets.is_packaged()
     else:
-        root, fixed = folder.demand(config.stack_dir), False
+        root, fixed = folder.demand(config.stack_dir, assets.overlay()), False
     return folder.StackFolder(root, overlay=assets.overlay(), fixed=fixed)
 
 

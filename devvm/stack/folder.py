@@ -176,20 +176,32 @@ class StackFolder:
         return (self.root,) if self.overlay is None else (self.root, self.overlay)
 
 
-def demand(folder: Path) -> Path:
+def demand(folder: Path, overlay: Path) -> Path:
     """The folder, which must be a stack's.
 
     Raises:
-        UsageError: it isn't.
+        UsageError: it isn't, or has a role or playbook with the name of one of devvm's.
     """
     if not folder.is_dir():
         reason = "it is not a folder" if folder.exists() else "it doesn't exist"
     elif not (folder / _SITE).is_file():
         reason = f"it has no {_SITE}, the list of roles"
     else:
+        _refuse_names_of(overlay, folder)
         return folder
     raise UsageError(f"{folder} is not the folder of a stack", details=reason,
                      resolution="docs/stacks.md says what is in one")  # fmt: skip
+
+
+def _refuse_names_of(overlay: Path, folder: Path) -> None:
+    for path in sorted([*overlay.glob("roles/*"), *overlay.glob("playbooks/*")]):
+        inside = path.relative_to(overlay)
+        if (folder / inside).exists():
+            raise UsageError(
+                f"{folder / inside} has the name of one of devvm's own",
+                details="devvm's roles and playbooks go on top of any stack",
+                resolution=f"rename {folder / inside}",
+            )
 
 
 def around(start: Path) -> Path | None:

@@ -83,16 +83,6 @@ def _roles(stack: StackFolder) -> Iterator[Finding]:
                 file=f"roles/{name}", text=text, needed=False,
                 next="use a package of Debian, or files in the role; or skip the task in a box",
             )  # fmt: skip
-    if stack.overlay is not None:
-        for path in sorted(stack.overlay.glob("roles/*")) + sorted(
-            stack.overlay.glob("playbooks/*")
-        ):
-            inside = path.relative_to(stack.overlay).as_posix()
-            if (stack.root / inside).exists():
-                yield Finding(
-                    file=inside, text="devvm has one of this name, which goes on top of any stack",
-                    next=f"rename {inside}",
-                )  # fmt: skip
 
 
 def _has_role(stack: StackFolder, name: str) -> bool:

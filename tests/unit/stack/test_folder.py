@@ -43,6 +43,16 @@ def test_a_folder_that_is_no_stack_is_refused(tmp_path, make, reason):
     assert reason in caught.value.details
 
 
+@pytest.mark.parametrize("name", ["roles/guest", "playbooks/box.yml"])
+def test_a_stack_with_a_name_of_devvms_own_is_refused(stack, name):
+    settings = Config.model_validate({"stack_dir": str(stack)})
+    assert wiring.stack(settings).root == stack
+    (stack / name).mkdir()
+    with pytest.raises(UsageError, match="has the name of one of devvm's own") as caught:
+        wiring.stack(settings)
+    assert caught.value.resolution == f"rename {stack / name}"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives files to others")
 @pytest.mark.parametrize("name", ["stack.yml", "."])
 def test_somebody_elses_is_used_only_if_it_is_named(stack, name, monkeypatch):

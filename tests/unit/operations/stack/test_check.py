@@ -55,8 +55,6 @@ def test_a_whole_stack_needs_nothing(found):
         ("playbooks/site.yml", "[]\n", "playbooks/site.yml", "it applies no role"),
         ("playbooks/site.yml", "- {hosts: all, roles: [wbe]}\n", "playbooks/site.yml", "role wbe"),
         ("playbooks/site.yml", "- {hosts: all, roles: [a.b.c]}\n", "playbooks/site.yml", "a.b.c"),
-        ("playbooks/box.yml", "[]\n", "playbooks/box.yml", "devvm has one of this name"),
-        ("roles/guest/x", "", "roles/guest", "devvm has one of this name"),
         ("roles/web/vars/main.yml", "web_packages: x\n", "roles/", "is not a list"),
         ("roles/web/vars/main.yml", "web_secret_paths: [{path: x}]\n", "roles/", "absolute"),
         ("roles/db/tasks/main.yml", "- apt: {}\n", "roles/db/vars/main.yml", "declares none"),
