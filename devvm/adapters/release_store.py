@@ -153,7 +153,7 @@ class FolderReleaseStore:
         if record is None:
             return None
         kept = _stack(self._folder / record.release)
-        return kept if _is_whole(kept) else None
+        return kept if record.stack or _is_whole(kept) else None
 
     def write(self, release: Release, packages: PackageSet | None = None) -> None:
         """Record a release, with the working tree's stack and current production, all or nothing.
@@ -272,7 +272,7 @@ def _stack(folder: Path) -> StackFolder:
 
 
 def _is_whole(stack: StackFolder) -> bool:
-    """Whether a devvm that keeps a stack's description and checks recorded it."""
+    """Whether a record without the stack's name has its description or checks nevertheless."""
     return (stack.root / DESCRIPTION).exists() or stack.checks.exists()
 
 
@@ -352,6 +352,7 @@ def _release(content: Mapping[str, Any]) -> Release:
         created_at=_text(content["created_at"]),
         created_by=_text(content["created_by"]),
         note=_text(content["note"]),
+        stack=_text(content.get("stack", "")),  # older records have none
         previous=None if previous is None else _text(previous),
         changes=tuple(_text(line) for line in content["changes"]),
         packages={_text(k): _text(v) for k, v in content["packages"].items()},

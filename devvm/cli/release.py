@@ -168,11 +168,13 @@ def _show_list(session: Session, found: list[Listed]) -> None:
     if not found:
         session.output.note("No release is recorded yet. Next: devvm release create")
         return
+    several = len({listed.record.stack for listed in found} - {""}) > 1
     session.output.table(
-        ("RELEASE", "AGE", "BY", "VMS", "BOX", "STATE", "NOTE"),
+        ("RELEASE", *(["STACK"] if several else []), "AGE", "BY", "VMS", "BOX", "STATE", "NOTE"),
         [
             (
                 listed.record.release,
+                *([listed.record.stack or "-"] if several else []),
                 formatting.age(listed.record.created_at),
                 listed.record.created_by,
                 str(len(listed.vms)),
@@ -206,6 +208,7 @@ def _show_one(session: Session, listed: Listed) -> None:
     rows = [
         ("Note", record.note or "-"),
         ("Created", f"{record.created_at} by {record.created_by}"),
+        ("Stack", record.stack or "-"),
         ("State", f"retired since {record.retired_at}" if record.retired_at else "current"),
         ("Box", "yes" if listed.box else "no"),
         ("Packages", str(len(record.packages))),

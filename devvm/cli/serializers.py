@@ -67,6 +67,7 @@ def vm(machine: Vm) -> dict[str, Any]:
         "ready": bool(metadata and metadata.ready),
         "engineer": metadata.engineer if metadata else None,
         "release": metadata.release if metadata else None,
+        "stack": (metadata.stack or None) if metadata else None,
         "created_at": metadata.created_at if metadata else None,
         "generation": metadata.generation if metadata else None,
         "certificate_until": (metadata.certificate_until or None) if metadata else None,

@@ -69,6 +69,8 @@ class Metadata:
     created_at: str  # ISO 8601, UTC
     #: Set once `create` has finished. A domain without it was left by a `create` that was killed.
     ready: bool = False
+    #: The name of its stack; empty if an older devvm made it.
+    stack: str = ""
     #: How many roots the VM has had.
     generation: int = 1
     #: Needed to personalise a new root. Public: libvirt shows it to every user.

@@ -141,7 +141,9 @@ class Description(_Strict):
 
     format: Literal[1] = Field(1, description="the version of this format")
     name: str = Field(
-        "stack", pattern=r"^[a-z][a-z0-9-]{0,30}$", description="the stack's name, for people"
+        "stack",
+        pattern=r"^[a-z][a-z0-9-]{0,30}$",
+        description="the stack's name, which tells it from others",
     )
     groups: tuple[Annotated[str, Field(pattern=_GROUP)], ...] = Field(
         (), description=f"inventory groups that a VM is in, besides `{DEVELOPMENT}`"

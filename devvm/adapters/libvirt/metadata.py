@@ -18,8 +18,8 @@ PREFIX = "devvm"
 _VM = "vm"
 _KEPT = "kept"
 #: Facts that a VM may not have.
-_LATER = ("certificate_until", "pinned_until", "pinned_by", "pin_reason", "update_to", "update_by",
-          "restore_point")  # fmt: skip
+_LATER = ("stack", "certificate_until", "pinned_until", "pinned_by", "pin_reason", "update_to",
+          "update_by", "restore_point")  # fmt: skip
 
 
 def to_xml(facts: Metadata | SavedState) -> str:

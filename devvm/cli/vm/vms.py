@@ -158,6 +158,7 @@ def _show_details(session: Session, details: VmDetails, stands: Standing) -> Non
         ("State", shown_state(machine)),
         ("Engineer", metadata.engineer if metadata else "-"),
         ("Release", metadata.release if metadata else "-"),
+        ("Stack", (metadata.stack if metadata else "") or "-"),
         ("Behind", _behind(stands.behind)),
         ("Parity", _parity(stands.parity)),
         *([("", newer)] if newer else []),

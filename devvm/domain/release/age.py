@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from devvm.domain.release.stack import Release
+from devvm.domain.release.stack import Release, same_stack
 
 
 def behind(release: str, on_record: Sequence[Release]) -> int | None:
@@ -14,17 +14,17 @@ def behind(release: str, on_record: Sequence[Release]) -> int | None:
 
     Args:
         release: The release's name.
-        on_record: All recorded releases, newest first. Retired ones don't count as newer.
+        on_record: All recorded releases, newest first. Neither retired ones count as newer, nor
+            those of other stacks.
 
     Returns:
         The number, or None if the release isn't recorded.
     """
-    newer = 0
-    for each in on_record:
-        if _content(each.release) == _content(release):
-            return newer
-        newer += each.retired_at is None
-    return None
+    own = next((one for one in on_record if _content(one.release) == _content(release)), None)
+    if own is None:
+        return None
+    newer = on_record[: on_record.index(own)]
+    return sum(one.retired_at is None and same_stack(one.stack, own.stack) for one in newer)
 
 
 def _content(release: str) -> str:

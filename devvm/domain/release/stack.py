@@ -15,7 +15,8 @@ class Release:
         created_at: When it was recorded; ISO 8601, UTC.
         created_by: Who recorded it.
         note: Its author's note.
-        previous: The release before it; None for the first.
+        stack: The name of its stack; empty if an older devvm recorded it.
+        previous: The release of the stack before it; None for the first.
         changes: What changed since then, in words, one line each.
         packages: The versions of its box's packages, by name.
         retired_at: When it was retired: VMs are no longer updated to it. None if it isn't.
@@ -25,10 +26,16 @@ class Release:
     created_at: str
     created_by: str
     note: str = ""
+    stack: str = ""
     previous: str | None = None
     changes: tuple[str, ...] = ()
     packages: Mapping[str, str] = field(default_factory=dict)
     retired_at: str | None = None
+
+
+def same_stack(one: str, other: str) -> bool:
+    """Whether two names of stacks may be the same one's; an empty name is not known."""
+    return one == other or not one or not other
 
 
 @dataclass(frozen=True, kw_only=True)

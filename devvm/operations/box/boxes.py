@@ -143,6 +143,7 @@ def build(
                 "packages": packages.versions,
                 "package_set": packages.text().splitlines(),
                 "production_sha256": production,
+                "stack": services.stack.description().name,
                 "stages": work.seconds(),
                 "verification": {"checks": len(report.checks), "seconds": report.seconds},
             }

@@ -63,6 +63,7 @@ def adopt(services: Services, tools: BuildServices, run: Run) -> Box | None:
         "devvm": __version__,
         "packages": versions,
         "package_set": packages.text().splitlines() if packages else [],
+        "stack": services.stack.description().name,
         "verification": {"checks": len(report.checks), "seconds": report.seconds},
     }
     return tools.writer.register(candidate, facts)

@@ -1,7 +1,10 @@
-"""The stack of a release: what a VM on it is judged by and repaired with."""
+"""A VM's stack: it is judged and repaired by that of its release, and stays with it."""
 
 from __future__ import annotations
 
+from devvm.domain.errors import UsageError
+from devvm.domain.release.stack import same_stack
+from devvm.domain.vm import Vm
 from devvm.ports.services import Provisioner, Services
 from devvm.stack.folder import StackFolder
 
@@ -24,3 +27,23 @@ def provisioner(services: Services, release: str) -> Provisioner:
     if services.releases.folder(release) is None:
         return services.provisioner
     return services.stacks.provisioner(release)
+
+
+def refuse_another(vm: Vm, release: str, stack: str) -> None:
+    """Make sure that a release is of the VM's own stack: its data is of no use to another one.
+
+    Args:
+        vm: The VM.
+        release: The release.
+        stack: The name of the release's stack.
+
+    Raises:
+        UsageError: it isn't.
+    """
+    if not same_stack(vm.known.stack, stack):
+        raise UsageError(
+            f"{vm.name} is a VM of the stack {vm.known.stack}, and {release} is a release of "
+            f"the stack {stack}",
+            details="a VM stays with its stack, because its data is that stack's",
+            resolution=f"name a release of {vm.known.stack}, or its folder: devvm --stack ...",
+        )

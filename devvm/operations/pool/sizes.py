@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pydantic import TypeAdapter, ValidationError
 
 from devvm.domain.errors import OperationError
+from devvm.domain.release.stack import same_stack
 from devvm.ports.services import Services
 from devvm.system.state import write_atomic
 
-#: Instead of a release: that of the newest box, whichever it is by then.
+#: Instead of a release: that of the newest box of the configured stack, whichever it is by then.
 NEWEST = "newest"
 _FILE = "pool.json"
 
@@ -80,10 +81,11 @@ def wanted(services: Services) -> dict[str, int]:
     spares = read(services).spares
     if not spares or not config.warm or config.extra_disks:
         return {}
-    releases = [box.release for box in services.boxes.list()]
-    found = {release: spares[release] for release in releases if release in spares}
-    if NEWEST in spares and releases:
-        found.setdefault(releases[0], spares[NEWEST])
+    boxes, stack = services.boxes.list(), services.stack.description().name
+    found = {box.release: spares[box.release] for box in boxes if box.release in spares}
+    newest = next((box.release for box in boxes if same_stack(box.stack, stack)), None)
+    if NEWEST in spares and newest:
+        found.setdefault(newest, spares[NEWEST])
     return found
 
 

@@ -54,6 +54,7 @@ def checked(
         name=name,
         engineer="vagrant",
         release=box.release,
+        stack=box.stack,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     packages, packages_from = packages_of(services, box.release, box)

@@ -15,7 +15,7 @@ from devvm.domain.box import Box
 from devvm.domain.errors import NotFoundError, OperationError, UsageError
 from devvm.domain.release import changelog
 from devvm.domain.release.identity import same_release, validate_release
-from devvm.domain.release.stack import Difference, Release, difference
+from devvm.domain.release.stack import Difference, Release, difference, same_stack
 from devvm.operations.box import check
 from devvm.operations.box import in_hand as box_in_hand
 from devvm.operations.core.progress import Run
@@ -131,16 +131,18 @@ def list_releases(services: Services) -> list[Listed]:
 
 
 def find(services: Services, name: str) -> Release:
-    """The release of this name, or the newest current one for `latest`.
+    """The release of this name, or the newest current one of the working tree's stack for `latest`.
 
     Raises:
         UsageError: this is not the name of a release, or the release is not on record.
     """
     if name == LATEST:
-        found = _newest(services.releases.list())
+        stack = services.stack.description().name
+        found = _newest(services.releases.list(), stack)
         if found is None:
             raise NotFoundError(
-                "there is no current release on record", resolution="devvm release create"
+                f"there is no current release of the stack {stack} on record",
+                resolution="devvm release create",
             )
         return found
     found = services.releases.find(validate_release(name))
@@ -195,7 +197,8 @@ def _refuse_in_use(services: Services, listed: Listed) -> None:
     release = listed.record.release
     refused = f"the release {release} can't be retired"
     if listed.vms:
-        newest = _newest([r for r in services.releases.list() if r != listed.record])
+        others = [r for r in services.releases.list() if r != listed.record]
+        newest = _newest(others, listed.record.stack)
         raise UsageError(
             f"{refused}: VMs run it",
             details=", ".join(listed.vms),
@@ -258,7 +261,8 @@ def _demand_passing(services: Services, box: Box, run: Run) -> None:
 
 
 def _new_record(services: Services, box: Box, *, by: str, note: str) -> Release:
-    previous = _newest(services.releases.list())
+    stack = services.stack.description().name
+    previous = _newest(services.releases.list(), stack)
     brought: tuple[str, ...] = ()
     if previous is not None:
         before = services.releases.stack(previous.release)
@@ -268,15 +272,17 @@ def _new_record(services: Services, box: Box, *, by: str, note: str) -> Release:
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         created_by=by,
         note=note,
+        stack=stack,
         previous=previous.release if previous else None,
         changes=brought,
         packages=dict(box.packages),
     )
 
 
-def _newest(records: Iterable[Release]) -> Release | None:
-    """The newest current release of `records`, which are sorted newest first."""
-    return next((record for record in records if record.retired_at is None), None)
+def _newest(records: Iterable[Release], stack: str) -> Release | None:
+    """The newest current release of a stack; `records` are sorted newest first."""
+    current = (record for record in records if record.retired_at is None)
+    return next((record for record in current if same_stack(record.stack, stack)), None)
 
 
 def _listed(services: Services, records: list[Release]) -> list[Listed]:

@@ -7,11 +7,12 @@ from datetime import date
 from enum import StrEnum
 
 from devvm.domain.errors import NotFoundError, UsageError
-from devvm.domain.release.stack import Release
+from devvm.domain.release.stack import Release, same_stack
 from devvm.domain.release.strategy import Kind, Strategy
 from devvm.domain.rollout import plan as plans
 from devvm.domain.rollout.plan import Plan, Terms
 from devvm.domain.vm import Vm, VmState
+from devvm.operations.core import own_stack
 from devvm.operations.rollout import pins
 from devvm.operations.update import strategy
 from devvm.ports.services import Services
@@ -62,7 +63,7 @@ def make(
 
     Raises:
         NotFoundError: the release is not on record or has no box, or a named VM doesn't exist.
-        UsageError: the release is retired, or every VM is on it.
+        UsageError: the release is retired, a named VM has another stack, or every VM is on it.
     """
     release = strategy.in_use(services, terms.release)
     vms = _candidates(services, terms, release)
@@ -93,11 +94,17 @@ def _candidates(services: Services, terms: Terms, release: Release) -> list[Vm]:
         raise NotFoundError(
             f"there is no VM {strangers[0]}, or it is not finished", resolution="devvm list"
         )
-    wanted = terms.only or tuple(sorted(known))
+    for name in terms.only:
+        own_stack.refuse_another(known[name], release.release, release.stack)
+    wanted = terms.only or tuple(
+        name for name, vm in sorted(known.items()) if same_stack(vm.known.stack, release.stack)
+    )
     found = [known[name] for name in wanted if not strategy.is_on(known[name], release.release)]
     if not found:
         raise UsageError(
-            f"every VM is already on {release.release}" if wanted else "there are no VMs",
+            f"every VM is already on {release.release}"
+            if wanted
+            else f"there are no VMs of the stack {release.stack}",
             resolution="devvm list",
         )
     return found

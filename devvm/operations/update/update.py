@@ -18,7 +18,7 @@ from devvm.domain.release.stack import Release
 from devvm.domain.release.strategy import Kind, Strategy
 from devvm.domain.saved_state import Purpose, SavedState
 from devvm.domain.vm import Vm, VmState
-from devvm.operations.core import journal, naming
+from devvm.operations.core import journal, naming, own_stack
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import home_backup, ssh
@@ -88,7 +88,7 @@ def update(
 
     Raises:
         NotFoundError: there is no such VM, or the release is not on record.
-        UsageError: the release is retired, or can't use the VM's data.
+        UsageError: the release is retired or another stack's, or can't use the VM's data.
         HostNotReadyError: the host lacks disk space or libvirt.
         LockedError: another command is changing the VM, or has since the choice was made.
         ParityError: the VM did not pass; it is as before.
@@ -98,6 +98,7 @@ def update(
     # the same VM, with the roles and checks of the new release
     theirs = replace(machine, services=strategy.of_release(services, release.release))
     with transaction.changing(machine, run) as before:
+        own_stack.refuse_another(lifecycle.present(machine), release.release, release.stack)
         rebuilt = bool(before and before.done(journal.REBUILD))
         vm = _up(machine, run)
         home_backup.put_back(machine, run)  # left by a rollback that was killed

@@ -166,6 +166,7 @@ def _metadata(services: Services, request: CreateRequest, box: Box) -> Metadata:
         name=request.name,
         engineer=engineer.login,
         release=box.release,
+        stack=box.stack,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         authorized_keys=engineer.authorized_keys,
         git_name=engineer.git_name,

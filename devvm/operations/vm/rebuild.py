@@ -14,7 +14,7 @@ from devvm.domain.disk import ROOT
 from devvm.domain.errors import NotFoundError, ParityError
 from devvm.domain.saved_state import DomainChange, Purpose, SavedState
 from devvm.domain.vm import Engineer, Metadata, Vm, VmState
-from devvm.operations.core import journal, naming
+from devvm.operations.core import journal, naming, own_stack
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import journal as guest_log
@@ -55,7 +55,7 @@ def rebuild(services: Services, request: RebuildRequest, run: Run) -> RebuildRes
 
     Raises:
         NotFoundError: there is no such VM, or no box of the release.
-        UsageError: the release can't use the VM's data.
+        UsageError: the release is another stack's, or can't use the VM's data.
         HostNotReadyError: the host lacks memory, disk space, or libvirt.
         LockedError: another command is changing the VM.
         ParityError: the new VM did not pass; the old one is back.
@@ -95,6 +95,7 @@ def carry_out(
     ):  # fmt: skip
         with run.phase("check", "Checking the host"):
             box = requirements.require_box(services, request.release)
+            own_stack.refuse_another(vm, box.release, box.stack)
             databases.refuse_older(services, vm, box)
             if vm.state is VmState.SHUTOFF:
                 requirements.require_memory(services, vm.memory_mib)
@@ -157,6 +158,7 @@ def _facts(services: Services, metadata: Metadata, engineer: Engineer, box: Box)
     return replace(
         metadata,
         release=box.release,
+        stack=box.stack or metadata.stack,
         ready=False,
         generation=metadata.generation + 1,
         engineer=metadata.engineer or engineer.login,

@@ -115,6 +115,11 @@ def test_the_stack_stays_when_the_one_in_hand_changes(store, release, hand):
     assert store.stack(release.release).files["roles/nginx/tasks/main.yml"] == b"---\n"
 
 
+def test_a_small_stack_needs_neither_description_nor_checks_to_be_whole(store, release):
+    store.write(replace(release, stack="stack"))
+    assert store.folder(release.release) is not None
+
+
 def test_what_an_older_devvm_recorded_is_not_a_whole_stack(store, release, hand):
     store.write(release)
     assert store.folder(release.release) is None

@@ -176,6 +176,8 @@ def test_show_says_how_a_vm_stands(cli, services, monkeypatch, vm, behind, shown
     fake(monkeypatch, status, "of", {"dev1": stands})
     text = cli("show", "dev1").stdout
     assert re.search(
-        rf"^Release +{RELEASE}\nBehind +{shown}\nParity +ok, 2 ahead, 3 d ago$", text, re.MULTILINE
+        rf"^Release +{RELEASE}\nStack +-\nBehind +{shown}\nParity +ok, 2 ahead, 3 d ago$",
+        text,
+        re.MULTILINE,
     )
     assert cli("show", "dev1", "--json").json["vm"]["behind"] == behind

@@ -36,7 +36,7 @@ def create(world, **more):
 
 
 def an_earlier_release(world, name=OTHER, **more):
-    """A recorded earlier release of another stack."""
+    """A recorded earlier release of the stack."""
     record = Release(release=name, created_at="2026-01-01T00:00:00+00:00", created_by="joe", **more)
     world.releases.write(record)
     return record
