@@ -2,11 +2,7 @@
 
 import json
 import shlex
-import shutil
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -16,11 +12,11 @@ from devvm.system import assets
 from tests.container import reference
 from tests.container.conftest import differences
 from tests.container.reference import GUEST, engineer, new_key
+from tests.support import acme
 
 pytestmark = pytest.mark.container
 
 NAME = "devvm-test-acme"
-ACME = Path(__file__).parents[1] / "stacks" / "acme"
 
 
 _GET = """import ssl, sys, urllib.request
@@ -37,19 +33,7 @@ def get(machine, path):
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory):
     """The stack, with a password in a vault."""
-    folder = tmp_path_factory.mktemp("stacks") / "acme"
-    shutil.copytree(ACME, folder)
-    (folder.parent / "password").write_text("open sesame\n")
-    done = subprocess.run(
-        [
-            sys.executable, Path(sys.executable).parent / "ansible-vault", "encrypt",
-            f"--output={folder}/group_vars/all/vault.yml",
-            f"--vault-id=prod@{folder.parent}/password",
-        ],
-        input="shop_database_password: kept-in-a-vault\n",
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    folder = acme.copy(tmp_path_factory.mktemp("stacks") / "acme")
     return StackFolder(folder, overlay=assets.overlay())
 
 
@@ -63,7 +47,7 @@ def host(state, log, stack):
     ):
         machine = replace(
             booted, stack=stack, groups=("production", "web"),
-            vault=(f"prod@{stack.root.parent}/password",),
+            vault=(acme.identity(stack.root),),
         )  # fmt: skip
         machine.apply("site.yml")
         yield machine
@@ -81,8 +65,8 @@ def test_its_roles_are_idempotent(host):
 
 
 def test_no_password_is_in_the_log(host):
-    assert "kept-in-a-vault" in host.sh("cat /etc/shop.ini")
-    assert "kept-in-a-vault" not in host.log.read_text()
+    assert acme.SECRET in host.sh("cat /etc/shop.ini")
+    assert acme.SECRET not in host.log.read_text()
 
 
 @pytest.fixture(scope="module")

@@ -74,7 +74,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_KEY] = stated.key
     config.stash[_RELEASE] = _release_packages(option("--release-packages"))
     candidates = attribution.candidates(stated.layers, config.stash[_RELEASE])
-    config.stash[_WANTED] = catalogue.wanted(every, candidates)
+    config.stash[_WANTED] = catalogue.wanted(every, candidates, stated.layers.areas())
     config.stash[_SEEN] = {}
 
 

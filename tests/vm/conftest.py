@@ -33,27 +33,30 @@ class Result:
 
 
 class Devvm:
-    """Runs some checkout's `devvm` with the tests' configuration, as its own process.
+    """Runs `devvm` with the tests' configuration, as its own process.
 
     `times` are those of the commands that bin/test compares with the benchmark's.
     """
 
-    def __init__(self, state: Path, log: Path, checkout: Path = REPOSITORY) -> None:
+    def __init__(
+        self, state: Path, log: Path, *options: str, config: Path = HERE / "config.toml"
+    ) -> None:
         self.state = state
         self.times = Results()
         self._log = log
-        self._checkout = checkout
+        self._options = options
+        self._config = config
 
-    def of(self, checkout: Path) -> "Devvm":
-        """The same for another checkout, which has another stack."""
-        return Devvm(self.state, self._log, checkout)
+    def of(self, stack: Path, config: Path) -> "Devvm":
+        """The same for another stack, with another configuration."""
+        return Devvm(self.state, self._log, f"--stack={stack}", config=config)
 
     def __call__(self, *args: str, code: int | None = 0, timeout: float = 3000, **env) -> Result:
         begun = time.monotonic()
         done = subprocess.run(
-            [sys.executable, "-m", "devvm", *args],
-            cwd=self._checkout,
-            env=os.environ | {"DEVVM_CONFIG": str(HERE / "config.toml")} | env,
+            [sys.executable, "-m", "devvm", *self._options, *args],
+            cwd=REPOSITORY,
+            env=os.environ | {"DEVVM_CONFIG": str(self._config)} | env,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -103,10 +106,14 @@ def devvm(tmp_path_factory):
 
 def _destroy_all(command: Devvm) -> None:
     command("pool", "set", "0")
-    listed = command("list", "--json")
-    for vm in listed.json["vms"]:
+    purge(command, *(vm["name"] for vm in command("list", "--json").json["vms"]))
+
+
+def purge(command: Devvm, *names: str) -> None:
+    """Delete VMs, and everything that is in the trash."""
+    for name in names:
         with contextlib.suppress(AssertionError):
-            command("destroy", vm["name"], "--purge", vm["name"])
+            command("destroy", name, "--purge", name)
     for item in command("trash", "list", "--json").json["items"]:
         command("trash", "empty", item["id"], "--purge", item["name"])
 

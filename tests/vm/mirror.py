@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from devvm.adapters.role_declarations import RoleDeclarations
-from tests.support import stack_mirror
+from tests.support import acme, stack_mirror
 from tests.support.reference_stack import REFERENCE
 from tests.support.stack_mirror import StackMirror
 
@@ -21,7 +21,8 @@ ADDRESS, PORT = "192.168.218.1", 42180
 @contextmanager
 def served() -> Iterator[StackMirror]:
     """Serve it until the block ends."""
-    made = stack_mirror.ensure(FOLDER, RoleDeclarations(*REFERENCE.roles).packages())
+    roles = (*REFERENCE.roles, acme.ACME / "roles")
+    made = stack_mirror.ensure(FOLDER, RoleDeclarations(*roles).packages())
     here = os.environ.get("no_proxy", "")
     os.environ["no_proxy"] = ",".join(filter(None, (here, ADDRESS)))  # for every devvm of the tests
     with made.mirror.served(ADDRESS, PORT):

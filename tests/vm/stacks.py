@@ -1,88 +1,52 @@
-"""Stacks other than this checkout's: changed copies of it, and their boxes."""
+"""Releases of the second stack: changed copies of it, and their boxes."""
 
-import hashlib
 import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
-
-import yaml
 
 from devvm.adapters.image.box_store import FolderBoxStore
 from devvm.adapters.release_store import FolderReleaseStore
 from devvm.domain.box import Box
 from devvm.domain.release.identity import new_release, release_hash
 from devvm.stack.folder import StackFolder
+from devvm.system import assets
 from devvm.system.state import State
 
-REPOSITORY = Path(__file__).parent.parent.parent
-_NGINX = "roles/nginx/templates/etc/nginx/nginx.conf.j2"
-_SITE = "roles/site/files/about"
-_MIGRATION = '''"""Let people say their pronouns."""
-
-import sqlalchemy as sa
-from alembic import op
-
-revision = "0002"
-down_revision = "0001"
-
-
-def upgrade():
-    op.add_column("people", sa.Column("pronouns", sa.String(32), nullable=True))
+_POOL = "roles/shop/files/pool.conf"
+_MIGRATE = "roles/shop/files/shop/migrate.php"
+_COLUMN = """\
+$asked = "SELECT 1 FROM information_schema.columns WHERE column_name = 'note'";
+if (database()->query($asked)->fetchColumn() === false) {
+    database()->exec('ALTER TABLE orders ADD COLUMN note text');
+    echo "migrated\\n";
+}
+"""
+_BROKEN = "database()->exec('nonsense');\n"
 
 
-def downgrade():
-    op.drop_column("people", "pronouns")
-'''
-
-
-def checkout(folder: Path) -> Path:
-    """A copy of this checkout."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=REPOSITORY, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    for name in filter(None, listed.stdout.split("\0")):
-        if (REPOSITORY / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(REPOSITORY / name, folder / name)
-    return folder
-
-
-def keep_alive(folder: Path, old: str, new: str) -> None:
-    """Change a setting of nginx, and production to match."""
-    old, new = f"keepalive_timeout {old};", f"keepalive_timeout {new};"
-    _edit(folder / _NGINX, old, new)
-    manifest = folder / "production" / "manifest.yml"
-    text = manifest.read_text()
-    areas = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["areas"]
-    for item in (areas["file"]["/etc/nginx/nginx.conf"], areas["setting"]["nginx/config"]):
-        for content in (item["content"], item["content"].replace(old, new)):
-            was = hashlib.sha256(item["content"].encode()).hexdigest()
-            text = text.replace(was, hashlib.sha256(content.encode()).hexdigest())
-    manifest.write_text(text.replace(old, new))
+def children(folder: Path, old: int, new: int) -> None:
+    """Change a setting of PHP-FPM."""
+    path = folder / _POOL
+    before, after = f"pm.max_children = {old}\n", f"pm.max_children = {new}\n"
+    text = path.read_text()
+    assert before in text, (path, before)
+    path.write_text(text.replace(before, after))
 
 
 def migration(folder: Path, *, broken: bool = False) -> None:
-    """Add a column to the site's database, and change production to match.
-
-    If broken, the migration fails half way.
-    """
-    _edit(folder / "production/manifest.yml", "schema: {value: '0001'}", "schema: {value: '0002'}")
-    _edit(folder / _SITE / "about" / "people.py", 'REVISION = "0001"', 'REVISION = "0002"')
-    text = _MIGRATION.replace("=True))", '=True))\n    op.execute("nonsense")')
-    path = folder / _SITE / "migrations" / "versions" / "0002_add_pronouns.py"
-    path.write_text(text if broken else _MIGRATION)
+    """Add a column to the shop's database. If broken, the migration fails half way."""
+    with (folder / _MIGRATE).open("a") as file:
+        file.write(_COLUMN + (_BROKEN if broken else ""))
 
 
 def give_box(state: Path, folder: Path, first_release: str) -> Box:
-    """Register an existing box's image as the box of a checkout's stack.
+    """Register an existing box's image as the box of another stack.
 
     For a stack whose own box can't be built because it fails its checks. Nothing may look at the
     image's contents.
     """
     there = State(state)
-    stack = StackFolder(folder, overlay=folder / "devvm/overlay")
+    stack = StackFolder(folder, overlay=assets.overlay())
     content = stack.content()
     boxes = FolderBoxStore(there)
     releases = FolderReleaseStore(there, stack=stack, production=stack.production)
@@ -93,12 +57,6 @@ def give_box(state: Path, folder: Path, first_release: str) -> Box:
         "release": new_release(release_hash(content, boxes.package_set(first))),
         "production_sha256": releases.configured_production_sha256(),
     }
-    copy = folder / "devvm.box"
+    copy = folder.parent / "devvm.box"
     shutil.copy2(first.path, copy)
     return boxes.register(replace(first, release=facts["release"], path=copy), facts)
-
-
-def _edit(path: Path, old: str, new: str) -> None:
-    text = path.read_text()
-    assert old in text, (path, old)
-    path.write_text(text.replace(old, new))

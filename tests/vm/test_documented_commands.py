@@ -114,7 +114,8 @@ _INTERACTIVE = {
     "devvm console dev1": ("\n", "dev1 login:", "\x1d"),
 }
 _GROUPS = {
-    "box", "config", "fleet", "pool", "production", "release", "rollout", "snapshot", "trash",
+    "box", "config", "fleet", "pool", "production", "release", "rollout", "snapshot", "stack",
+    "trash",
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ The names of checks are part of the interface: waivers, reports and people refer
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -108,12 +108,17 @@ def of_waivers(waivers: Sequence[Waiver], names: Iterable[str]) -> list[Check]:
     return found
 
 
-def wanted(every: Sequence[Expectations], moved: Sequence[str] = ()) -> interface.Wanted:
-    """What collectors must look at beyond what they find by themselves.
+def wanted(
+    every: Sequence[Expectations],
+    moved: Sequence[str] = (),
+    areas: Collection[str] | None = None,
+) -> interface.Wanted:
+    """What collectors must look at.
 
     Args:
         every: The expectations.
         moved: Packages whose version in the machine's release differs from production's.
+        areas: The areas that a manifest has; None to look at all of them, for a capture.
     """
     commands: dict[str, interface.Program] = {}
     for one in every:
@@ -123,6 +128,7 @@ def wanted(every: Sequence[Expectations], moved: Sequence[str] = ()) -> interfac
             commands[name] = _program(command)
     healthz = any(one.site.healthz or one.site.revision for one in every)
     return {
+        "areas": None if areas is None else sorted({*areas, *_areas(every)}),
         "configs": sorted({name for one in every for name in one.configs}),
         "http": {name: probe.url for one in every for name, probe in one.http.items()},
         "healthz": HEALTHZ if healthz else None,
@@ -140,6 +146,14 @@ def wanted(every: Sequence[Expectations], moved: Sequence[str] = ()) -> interfac
         },
         "moved": list(moved),
     }
+
+
+def _areas(every: Sequence[Expectations]) -> Iterator[str]:
+    """The areas that expectations are compared with."""
+    if any(one.no_failed_units for one in every):
+        yield "unit"
+    if any(one.state_paths for one in every):
+        yield "mount"
 
 
 def _program(program: Program) -> interface.Program:

@@ -81,12 +81,19 @@ def observe(
             modules[name] = load(name, source)
         except Exception as error:
             found[name] = {"areas": [], "error": _reason(error), "seconds": 0}
+    modules = {name: one for name, one in modules.items() if is_wanted(one, wanted)}
     end = time.monotonic() + deadline
     patient = {name: module for name, module in modules.items() if name in PATIENT}
     others = {name: module for name, module in modules.items() if name not in PATIENT}
     found |= look_with(patient, wanted, end)
     prepare()
     return found | look_with(others, wanted, end)
+
+
+def is_wanted(module: types.ModuleType, wanted: Wanted) -> bool:
+    """Whether a manifest has one of a collector's areas; probes are always wanted."""
+    chosen, own = wanted.get("areas"), areas(module)
+    return chosen is None or not own or not set(own).isdisjoint(chosen)
 
 
 def look_with(

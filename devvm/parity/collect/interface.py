@@ -51,6 +51,7 @@ class Wanted(TypedDict):
 
     Attributes:
         application: Commands that print what is deployed, by item.
+        areas: The areas to look at; None: all of them.
         commands: Commands that must work, by check.
         configs: Programs whose configuration must parse.
         healthz: Path of the site's health report; None if it has none.
@@ -63,6 +64,7 @@ class Wanted(TypedDict):
     """
 
     application: Mapping[str, Program]
+    areas: Sequence[str] | None
     commands: Mapping[str, Program]
     configs: Sequence[str]
     healthz: str | None

@@ -435,3 +435,21 @@ def test_a_broken_file_is_a_usage_error(tmp_path, files, said):
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert said in done.stderr
     assert not results
+
+
+def test_only_what_a_manifest_has_is_looked_at():
+    sources = {
+        "units": "AREAS = ('unit',)\ndef collect(wanted, run): return {'unit': {}}",
+        "mine": "AREAS = ('shop', 'stock')\ndef collect(wanted, run): return {'shop': {}}",
+        "tried": "def probe(wanted, run): return 'works'",
+    }
+    assert set(inside.observe(sources, {"areas": None})) == {"units", "mine", "tried"}
+    assert set(inside.observe(sources, {"areas": ["stock"]})) == {"mine", "tried"}
+    assert set(inside.observe(sources, {"areas": []})) == {"tried"}
+
+
+def test_what_checks_are_compared_with_is_looked_at_whatever_a_manifest_has():
+    every = expectations.load(SHIPPED, overlay="dev")
+    assert {"unit", "mount"} <= set(catalogue.wanted(every, areas=())["areas"])
+    assert catalogue.wanted([], areas=("file",))["areas"] == ["file"]
+    assert catalogue.wanted(every)["areas"] is None
