@@ -157,6 +157,12 @@ class BoxConfig(_Strict):
         _DEBIAN_KEYRING, description="keys that sign the mirrors' package lists"
     )
 
+    repository_mirrors: dict[str, _Mirrors] = Field(
+        {},
+        description="mirrors of the stack's other repositories, by name, asked in order instead "
+        "of the address in stack.yml; a URL may have a login",
+    )
+
     @field_validator("keyring")
     @classmethod
     def _absolute(cls, value: Path) -> Path:

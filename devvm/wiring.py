@@ -229,7 +229,7 @@ def build_box_services(config: Config) -> BuildServices:
 
     return BuildServices(
         declarations=RoleDeclarations(*stack(config).declaring_roles),
-        archive=_archive(config),
+        archive=_when_used(lambda: _archive(config)),
         cache=PackageCache(State(config.state_dir)),
         repositories=FlatRepositories(),
         roots=Mmdebstrap(),
@@ -241,10 +241,25 @@ def build_box_services(config: Config) -> BuildServices:
 
 
 def _archive(config: Config) -> Apt:
-    from devvm.adapters.packages.apt import Apt
+    from devvm.adapters.packages.apt import Apt, Repository
 
-    mirrors = {"main": config.box.mirror, "security": config.box.security_mirror}
-    return Apt(mirrors, config.box.keyring)
+    folder, box = stack(config), config.box
+    described = folder.description().apt
+    return Apt(
+        {"main": box.mirror, "security": box.security_mirror},
+        box.keyring,
+        components=described.components,
+        repositories=[
+            Repository(
+                name=one.name,
+                mirrors=box.repository_mirrors.get(one.name, (one.uri,)),
+                suite=one.suite,
+                components=one.components,
+                key=folder.root / one.key,
+            )
+            for one in described.repositories
+        ],
+    )
 
 
 def messenger(config: Config) -> Messenger:

@@ -18,7 +18,7 @@ from devvm.domain.errors import UsageError
 SUITE = "bookworm"
 #: The name of the file.
 FILE = "packages.lock"
-#: The archives that packages come from. The configuration has a mirror for each.
+#: Debian's archives. The configuration has mirrors for each.
 ARCHIVES = ("main", "security")
 
 _REQUIRED, _OTHER = "required", "other"
@@ -31,7 +31,11 @@ _ARCHITECTURE = re.compile(r"[a-z][a-z0-9-]*")
 _VERSION = re.compile(r"(\d+:)?[A-Za-z0-9][A-Za-z0-9.+~-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SIZE = re.compile(r"[1-9]\d{0,14}")
-_PATH = re.compile(r"([A-Za-z0-9_][A-Za-z0-9.+~_:-]*/)*[A-Za-z0-9_][A-Za-z0-9.+~_:%-]*\.deb")
+_ARCHIVE = re.compile(r"[a-z][a-z0-9-]{0,30}")
+#: A path below a mirror.
+PATH = re.compile(
+    r"([A-Za-z0-9_@][A-Za-z0-9.+~_:%@=,-]*/)*[A-Za-z0-9_@][A-Za-z0-9.+~_:%@=,-]*\.deb"
+)
 _CONFLICT = ("<<<<<<<", "=======", ">>>>>>>", "|||||||")
 
 
@@ -45,7 +49,8 @@ class Package:
         version: Its version.
         sha256: The hash of its file.
         size: The size of its file, in bytes.
-        archive: The one of `ARCHIVES` that has it.
+        archive: Where it comes from: the one of `ARCHIVES` that has it, or the name of a repository
+            in `stack.yml`.
         required: Whether the archive gives it the priority `required`, whatever the package itself
             says. Such packages are in every Debian, and not marked as automatically installed.
         path: The path of its file below the archive's URL: `pool/main/n/nginx/...deb`.
@@ -196,9 +201,9 @@ _FIELDS = {
     "version": _VERSION,
     "sha256": _SHA256,
     "size": _SIZE,
-    "archive (main or security)": re.compile("|".join(ARCHIVES)),
+    "archive (main, security or a repository's name)": _ARCHIVE,
     "priority (required or other)": re.compile(f"{_REQUIRED}|{_OTHER}"),
-    "path below a mirror": _PATH,
+    "path below a mirror": PATH,
 }
 
 

@@ -50,7 +50,10 @@ class RootFilesystems(Protocol):
 
 
 class PackageArchive(Protocol):
-    """Debian's archive, through its mirrors."""
+    """Debian's archive and the stack's other repositories, through their mirrors."""
+
+    def mirrors(self, archive: str) -> list[str]:
+        """The URLs of an archive or a repository, without logins; none if it is unknown."""
 
     def source_lines(self) -> list[str]:
         """The lines for a machine's `sources.list`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +24,8 @@ from pydantic import (
 )
 
 from devvm.domain.errors import UsageError
+from devvm.domain.package_set import ARCHIVES
+from devvm.stack.folder import PARTS
 
 #: The inventory group that every VM is in, and no host of production.
 DEVELOPMENT = "development"
@@ -32,6 +34,11 @@ _LOGIN = r"^[a-z_][a-z0-9_-]{0,30}$"
 _GROUP = r"^[A-Za-z_][A-Za-z0-9_]{0,62}$"
 _UNIT = r"^[A-Za-z0-9:_.@-]+\.(service|socket|target|timer|path)$"
 _PATH = re.compile(r"(/(?!\.\.?(/|$))[A-Za-z0-9._@+-]+)+")
+_NAME = r"^[a-z][a-z0-9-]{0,30}$"
+_URI = re.compile(r"https?://[A-Za-z0-9\[][^\s'\"\\<>?#]*")
+_SUITE = r"^(\./|/|[A-Za-z0-9][A-Za-z0-9._+-]*(/[A-Za-z0-9][A-Za-z0-9._+-]*)*/?)$"
+_COMPONENT = r"^[A-Za-z0-9][A-Za-z0-9._+-]*(/[A-Za-z0-9][A-Za-z0-9._+-]*)*$"
+_FILE = re.compile(rf"({'|'.join(PARTS)})(/(?!\.)[A-Za-z0-9._@+-]+)+")
 _BRANCH = re.compile(
     r"(?![-/.])(?!.*(//|\.\.|@\{|\.lock(/|$)|/\.))[^\s~^:?*\[\\\x00-\x1f\x7f]+(?<![/.])"
 )
@@ -47,6 +54,28 @@ def _absolute(value: str) -> str:
     if not _PATH.fullmatch(value):
         raise ValueError(f"{value!r} is not an absolute path without special characters")
     return value
+
+
+def _uri(value: str) -> str:
+    if not _URI.fullmatch(value):
+        raise ValueError(f"{value!r} is not the address of a repository: https://HOST/PATH")
+    if "@" in value:
+        raise ValueError(
+            "a login doesn't belong into stack.yml: set box.repository_mirrors on the hosts"
+        )
+    return value.rstrip("/")
+
+
+def _file(value: str) -> str:
+    if not _FILE.fullmatch(value):
+        raise ValueError(f"{value!r} is not the path of a file below {', '.join(PARTS)}")
+    return value
+
+
+def _demand_unique(what: str, names: Sequence[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"two {what} have the name {twice[0]}")
 
 
 _Path = Annotated[str, AfterValidator(_absolute)]
@@ -102,7 +131,7 @@ class Checkout(_Strict):
 class Application(_Strict):
     """An application that the stack runs."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,30}$", description="its name")
+    name: str = Field(pattern=_NAME, description="its name")
     checkout: Checkout | None = Field(None, description="where engineers work on it")
     units: tuple[Annotated[str, Field(pattern=_UNIT)], ...] = Field(
         (), description="its systemd units, restarted if other code is served"
@@ -136,14 +165,55 @@ class Tls(_Strict):
     )
 
 
+class Repository(_Strict):
+    """An apt repository besides Debian's archive."""
+
+    name: str = Field(pattern=_NAME, description="its name: for people, and in packages.lock")
+    uri: Annotated[str, AfterValidator(_uri)] = Field(description="its address, http or https")
+    suite: str = Field(
+        pattern=_SUITE, description="its suite; of a flat repository the path, such as `./`"
+    )
+    components: tuple[Annotated[str, Field(pattern=_COMPONENT)], ...] = Field(
+        (), description="its components; a flat repository has none"
+    )
+    key: Annotated[str, AfterValidator(_file)] = Field(
+        description="the file with the OpenPGP public key that its lists are signed with, relative "
+        "to the stack's folder: `roles/ROLE/files/NAME.asc`"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Repository:
+        if self.name in ARCHIVES:
+            raise ValueError(f"{self.name} is the name of an archive of Debian's")
+        if self.suite.endswith("/") and self.components:
+            raise ValueError(f"{self.name} is a flat repository, which has no components")
+        if not self.suite.endswith("/") and not self.components:
+            raise ValueError(f"name the components of {self.name}, such as [main]")
+        return self
+
+
+class Apt(_Strict):
+    """Where packages come from."""
+
+    components: tuple[Literal["main", "contrib", "non-free", "non-free-firmware"], ...] = Field(
+        ("main",), description="the components of Debian's archive"
+    )
+    repositories: tuple[Repository, ...] = Field((), description="other repositories")
+
+    @model_validator(mode="after")
+    def _known(self) -> Apt:
+        if "main" not in self.components:
+            raise ValueError("there is no Debian without the component main")
+        _demand_unique("repositories", [one.name for one in self.repositories])
+        return self
+
+
 class Description(_Strict):
     """A stack's description."""
 
     format: Literal[1] = Field(1, description="the version of this format")
     name: str = Field(
-        "stack",
-        pattern=r"^[a-z][a-z0-9-]{0,30}$",
-        description="the stack's name, which tells it from others",
+        "stack", pattern=_NAME, description="the stack's name, which tells it from others"
     )
     groups: tuple[Annotated[str, Field(pattern=_GROUP)], ...] = Field(
         (), description=f"inventory groups that a VM is in, besides `{DEVELOPMENT}`"
@@ -152,6 +222,7 @@ class Description(_Strict):
     databases: tuple[Database, ...] = Field(
         (), description="servers whose files can't go back a version"
     )
+    apt: Apt = Field(Apt(), description="where packages come from")
     tls: Tls = Field(Tls(), description="where a VM's own TLS key and certificate belong")
     reserved_logins: tuple[_Login, ...] = Field(
         (), description="accounts of the stack, which no engineer's login can be"
@@ -164,10 +235,7 @@ class Description(_Strict):
 
     @model_validator(mode="after")
     def _unique(self) -> Description:
-        names = [one.name for one in self.applications]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"two applications have the name {twice[0]}")
+        _demand_unique("applications", [one.name for one in self.applications])
         return self
 
 

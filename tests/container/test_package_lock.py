@@ -6,6 +6,7 @@ mmdebstrap runs.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import http.server
 import json
@@ -25,12 +26,12 @@ from urllib.parse import unquote
 
 import pytest
 
-from devvm.adapters.packages.apt import Apt
+from devvm.adapters.packages.apt import Apt, Repository
 from devvm.adapters.packages.flat_repository import FlatRepositories
 from devvm.adapters.packages.package_cache import PackageCache
 from devvm.config import Config
 from devvm.domain import package_set
-from devvm.domain.errors import HostNotReadyError, OperationError
+from devvm.domain.errors import HostNotReadyError, OperationError, UsageError
 from devvm.domain.package_set import Package, PackageSet
 from devvm.domain.release import identity
 from devvm.operations.box import packages as box_packages
@@ -251,6 +252,136 @@ def test_a_lock_with_more_than_the_roles_need_is_refused(day):
         day.host(day.apt()).repository(more, day.folder / "repository")
 
 
+# -- other repositories ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def vendor(tmp_path, packages) -> Iterator[Day]:
+    """A repository of somebody else's, with a key of its own."""
+    folder = tmp_path / "vendor"
+    mirror = Mirror(folder)
+    tool = debs.make(tmp_path, "tool", "3", depends="lib (>= 1:1.0)")
+    mirror.publish(bookworm=[tool, packages["lib+"]])
+    mirror.publish_flat([debs.make(tmp_path, "flat-tool", "1:4+x~1", depends="tool")])
+    with mirror.served() as served:
+        yield Day(mirror, served, tmp_path)
+
+
+def repository(of: Day, *mirrors: str, key: Path | None = None) -> Repository:
+    return Repository(
+        name="vendor", mirrors=mirrors or [of.served.url], suite="bookworm", components=["main"],
+        key=key or of.mirror.keyring,
+    )  # fmt: skip
+
+
+def with_repositories(day: Day, *repositories: Repository) -> Apt:
+    mirrors = {"main": [day.served.url], "security": [day.served.security_url]}
+    return Apt(mirrors, day.mirror.keyring, repositories=repositories)
+
+
+def test_packages_come_from_other_repositories_as_well_and_the_newest_is_taken(day, vendor):
+    flat = replace(
+        repository(vendor), name="flat", mirrors=[vendor.served.flat_url], suite="./", components=()
+    )
+    apt = with_repositories(day, repository(vendor), flat)
+    found = apt.resolve(["web", "flat-tool"], detail=quiet, log=day.log)
+    assert {p.name: (p.version, p.archive) for p in found} == {
+        "base": ("1", "main"), "shell": ("1", "main"), "web": ("2.0+dfsg-1", "main"),
+        "lib": ("1:1.0-1~deb12u2", "vendor"), "tool": ("3", "vendor"),
+        "flat-tool": ("1:4+x~1", "flat"),
+    }  # fmt: skip
+    assert found == package_set.parse(found.text(), "packages.lock")
+    made = day.host(apt, "web", "flat-tool").repository(found, day.folder / "repository")
+    assert (made / "tool_3_all.deb").exists()
+    assert (made / "flat-tool_1%3a4+x~1_all.deb").exists()
+    assert not any(line for line in apt.source_lines() if vendor.served.base in line)
+
+
+def test_each_repository_is_trusted_by_its_own_key_only(day, vendor, tmp_path):
+    with pytest.raises(OperationError, match="lists of the repository vendor can't be") as caught:
+        with_repositories(day, repository(vendor, key=day.mirror.keyring)).resolve(
+            ["web"], detail=quiet, log=day.log
+        )
+    assert f"must be signed with {day.mirror.keyring}" in caught.value.details
+    assert "one that its owner publishes" in caught.value.resolution
+    mirrors = {"main": [vendor.served.url], "security": [day.served.security_url]}
+    debian_by_vendor = Apt(mirrors, day.mirror.keyring, repositories=[
+        replace(repository(vendor), mirrors=[vendor.served.flat_url], suite="./", components=()),
+    ])  # fmt: skip
+    with pytest.raises(OperationError, match="the package mirror's indices can't be trusted"):
+        debian_by_vendor.resolve(["web"], detail=quiet, log=day.log)
+    (tmp_path / "vendor/current/debian/dists/bookworm/InRelease").unlink()
+    with pytest.raises(OperationError, match="lists of the repository vendor can't be") as caught:
+        with_repositories(day, repository(vendor)).resolve(["web"], detail=quiet, log=day.log)
+    assert "is not signed" in caught.value.details
+
+
+def test_a_key_that_is_none_is_said_before_anything_is_asked(day, vendor, tmp_path):
+    (tmp_path / "key.asc").write_text("<html>Not found</html>")
+    for key, problem in (
+        (tmp_path / "key.asc", "it is not an OpenPGP"),
+        (tmp_path / "no", "No such"),
+    ):
+        with pytest.raises(UsageError, match="key of the repository vendor") as caught:
+            with_repositories(day, repository(vendor, key=key)).resolve(
+                ["web"], detail=quiet, log=day.log
+            )
+        assert f"{key}: {problem}" in caught.value.details
+    assert day.served.requests == vendor.served.requests == []
+
+
+def test_a_repository_that_is_gone_or_lacks_a_component_is_named(day, vendor):
+    lacking = replace(repository(vendor), components=["main", "extra"])
+    for one, said in (
+        (repository(vendor, "http://localhost:9/vendor"), "Connection refused"),
+        (repository(vendor, f"{vendor.served.base}/moved"), "does not have a Release file"),
+        (replace(repository(vendor), suite="trixie"), "does not have a Release file"),
+        (lacking, "doesn't have the component 'extra'"),
+    ):
+        with pytest.raises(OperationError, match="the repository vendor can't be used") as caught:
+            with_repositories(day, one).resolve(["web"], detail=quiet, log=day.log)
+        assert said in caught.value.details
+        assert "stack.yml" in caught.value.resolution
+
+
+def test_a_package_that_no_source_has_is_said(day, vendor):
+    with pytest.raises(OperationError, match="Debian bookworm or vendor has no package wbe"):
+        with_repositories(day, repository(vendor)).resolve(["wbe"], detail=quiet, log=day.log)
+
+
+def test_a_mirror_with_a_login_is_asked_and_nobody_sees_the_login(day, vendor):
+    vendor.served.login = "Basic " + base64.b64encode(b"reader:open@sesame").decode()
+    address = vendor.served.url.replace("http://", "http://reader:open%40sesame@")
+    apt = with_repositories(day, repository(vendor, address))
+    found = apt.resolve(["tool"], detail=quiet, log=day.log)
+    made = day.host(apt, "tool").repository(found, day.folder / "repository")
+    assert (made / "tool_3_all.deb").exists()
+    assert "sesame" not in day.log.read_text() + found.text()
+    vendor.served.login = "Basic x"
+    with pytest.raises(OperationError, match="the repository vendor can't be used") as caught:
+        apt.resolve(["tool"], detail=quiet, log=day.log)
+    assert "401" in caught.value.details
+    assert "sesame" not in caught.value.details
+
+
+def test_a_repository_that_dropped_a_version_needs_a_mirror_that_keeps_it(day, vendor):
+    apt = with_repositories(day, repository(vendor))
+    locked = apt.resolve(["tool"], detail=quiet, log=day.log)
+    vendor.mirror.move(gone=["tool"])
+    with pytest.raises(OperationError, match="can't be downloaded: tool 3") as caught:
+        day.host(apt, "tool").repository(locked, day.folder / "repository")
+    assert caught.value.details == f"not in the cache, and not on: {vendor.served.url}"
+    assert "box.repository_mirrors" in caught.value.resolution
+    assert "box.mirror" not in caught.value.resolution
+    with pytest.raises(UsageError, match=r"repositories that stack\.yml lacks: vendor"):
+        day.host(day.apt(), "tool").repository(locked, day.folder / "repository")
+    archive = Mirror(day.folder / "archive")
+    archive.publish(bookworm=[day.folder / "tool_3_all.deb"])
+    with archive.served() as keeps:
+        moved = with_repositories(day, repository(vendor, vendor.served.url, keeps.url))
+        day.host(moved, "tool").repository(locked, day.folder / "repository")
+
+
 @contextmanager
 def half_a_file(large: str) -> Iterator[tuple[str, threading.Event]]:
     """A mirror that stops in the middle of one file; yields an event that says when."""
@@ -352,6 +483,7 @@ def checkout(day) -> Iterator:
         )  # fmt: skip
 
     devvm.folder = folder
+    devvm.config = config
     return devvm
 
 
@@ -379,3 +511,23 @@ def test_the_lock_of_a_checkout_is_written_checked_renewed_and_taken_back(checko
     assert taken.returncode == 0, taken.stderr
     assert "older" in taken.stdout
     assert package_set.parse(lock.read_text(), "x") == written
+
+
+def test_the_repositories_of_stack_yml_and_their_mirrors_are_used(checkout, vendor):
+    files = checkout.folder / "roles/web/files"
+    files.mkdir()
+    shutil.copy(vendor.mirror.keyring, files / "vendor.gpg")
+    (checkout.folder / "roles/web/vars/main.yml").write_text("web_packages: [web, tool]\n")
+    (checkout.folder / "stack.yml").write_text(
+        "apt:\n  repositories:\n    - {name: vendor, uri: 'http://localhost:9/vendor', "
+        "suite: bookworm, components: [main], key: roles/web/files/vendor.gpg}\n"
+    )
+    refused = checkout("release", "lock")
+    assert refused.returncode == 1
+    assert "Error: the repository vendor can't be used\n" in refused.stderr
+    with checkout.config.open("a") as config:
+        config.write(f'[box.repository_mirrors]\nvendor = "{vendor.served.url}"\n')
+    done = checkout("release", "lock")
+    assert done.returncode == 0, done.stderr
+    lock = package_set.parse((checkout.folder / "packages.lock").read_text(), "x")
+    assert {p.name: p.archive for p in lock}["tool"] == "vendor"

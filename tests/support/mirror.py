@@ -108,6 +108,19 @@ class Mirror:
             }
         )
 
+    def publish_flat(self, packages: Iterable[Path]) -> None:
+        """Have a flat repository as well, until the next change: `Served.flat_url`, suite `./`."""
+        flat = self._current / "flat"
+        flat.mkdir()
+        for package in packages:
+            _link(package, flat / package.name)
+        command = ["apt-ftparchive", "packages", "."]
+        index = subprocess.run(command, cwd=flat, check=True, stdout=subprocess.PIPE).stdout
+        (flat / "Packages").write_bytes(index)
+        command = ["apt-ftparchive", "release", "."]
+        release = subprocess.run(command, cwd=flat, check=True, stdout=subprocess.PIPE).stdout
+        (flat / "InRelease").write_bytes(self._gpg("--clearsign", text=release))
+
     def packages(self, suite: str = CODENAME) -> set[str]:
         """The packages of a suite, as `NAME=VERSION`."""
         found = set()
@@ -239,10 +252,12 @@ class Served:
         folder: The folder that is served.
         base: Its URL.
         requests: The requested paths, in order.
+        login: The value of the header `Authorization` that it demands; empty: it demands none.
     """
 
     folder: Path
     base: str = ""
+    login: str = ""
     requests: list[str] = field(default_factory=list)
 
     @property
@@ -254,6 +269,11 @@ class Served:
     def security_url(self) -> str:
         """The value for `box.security_mirror`."""
         return f"{self.base}/debian-security"
+
+    @property
+    def flat_url(self) -> str:
+        """The address of the flat repository."""
+        return f"{self.base}/flat"
 
 
 class _Server(http.server.ThreadingHTTPServer):
@@ -274,6 +294,9 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:  # a name from http.server
         self._served.requests.append(self.path)
+        if self._served.login and self.headers["Authorization"] != self._served.login:
+            self.send_error(401)
+            return
         super().do_GET()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002

@@ -112,6 +112,9 @@ def _show(session: Session, data: dict[str, Any]) -> None:
     described = data["description"]
     applications = [one["name"] for one in described["applications"]]
     databases = [f"{one['name']} ({one['package']})" for one in described["databases"]]
+    apt = described["apt"]
+    sources = [f"Debian ({' '.join(apt['components'])})"]
+    sources += [f"{one['name']} ({one['uri']})" for one in apt["repositories"]]
     session.output.facts(
         f"The stack {described['name']}",
         [
@@ -119,6 +122,7 @@ def _show(session: Session, data: dict[str, Any]) -> None:
             ("Content", data["content"]),
             ("Release", data["release"] or "not fixed: there is no packages.lock"),
             ("Roles", ", ".join(data["roles"]) or "none"),
+            ("Packages", ", ".join(sources)),
             ("Groups", ", ".join(["development", *described["groups"]])),
             ("Applications", ", ".join(applications) or "none"),
             ("Databases", ", ".join(databases) or "none"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from devvm.domain.errors import OperationError, UsageError
-from devvm.domain.package_set import Package, PackageSet
+from devvm.domain.errors import DevvmError, OperationError, UsageError
+from devvm.domain.package_set import ARCHIVES, Package, PackageSet
 from devvm.domain.release import identity
 from devvm.operations.core.progress import Run
 from devvm.ports.box import BuildServices
@@ -121,7 +121,7 @@ def repository(
             dead = tools.archive.fetch(missing, incoming, detail=run.detail, log=log)
         missing = _taken(tools, missing, folder)
     if missing:
-        raise _not_to_be_had(services, missing, dead, run.log(services.state))
+        raise _not_to_be_had(tools, missing, dead, run.log(services.state))
     tools.repositories.index(folder, packages)
     declared = tools.declarations.packages()
     closure = tools.archive.closure(folder, declared, log=run.log(services.state))
@@ -176,20 +176,29 @@ def _taken(tools: BuildServices, packages: Sequence[Package], folder: Path) -> l
 
 
 def _not_to_be_had(
-    services: Services, missing: Sequence[Package], dead: Sequence[str], log: Path
-) -> OperationError:
-    mirrors = services.config.box
-    asked = dict.fromkeys((*mirrors.mirror, *mirrors.security_mirror))
+    tools: BuildServices, missing: Sequence[Package], dead: Sequence[str], log: Path
+) -> DevvmError:
+    asked = {p.archive: tools.archive.mirrors(p.archive) for p in missing}
+    unknown = sorted(name for name, mirrors in asked.items() if not mirrors)
+    if unknown:
+        return UsageError(
+            f"packages.lock has packages of repositories that stack.yml lacks: {_some(unknown)}",
+            details="so it is not known where to download them",
+            resolution="name them in stack.yml (apt.repositories), or: devvm release lock",
+        )
     names = [f"{package.name} {package.version}" for package in missing]
     plural = "package" if len(missing) == 1 else "packages"
-    details = f"not in the cache, and not on: {', '.join(asked)}"
+    mirrors = dict.fromkeys(mirror for name in sorted(asked) for mirror in asked[name])
+    details = f"not in the cache, and not on: {', '.join(mirrors)}"
     if dead:
         details += f"\ncan't be reached: {', '.join(dict.fromkeys(dead))}"
+    settings = ["box.mirror"] * any(name in ARCHIVES for name in asked)
+    settings += ["box.repository_mirrors"] * any(name not in ARCHIVES for name in asked)
     return OperationError(
         f"{len(missing)} {plural} of the box can't be downloaded: {_some(names)}",
         details=details,
         resolution="to take what the mirror has now, as another release: --newest; or set a "
-        "mirror or cache that keeps old versions: box.mirror (devvm config show)",
+        f"mirror or cache that keeps old versions: {', '.join(settings)} (devvm config show)",
         log=log,
     )
 

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from devvm.domain import openpgp, package_set
 from devvm.domain.errors import DevvmError
 from devvm.domain.release import applied_roles, role_yaml
 from devvm.operations.stack import repository
+from devvm.operations.stack.repository import Lack
 from devvm.parity.checks import catalogue, expectations
 from devvm.parity.production import manifest, production, waivers
 from devvm.ports.box import RoleDeclarations
@@ -38,28 +40,45 @@ class Finding:
 
 def check(stack: StackFolder, declared: RoleDeclarations) -> list[Finding]:
     """Look for what is missing in a stack, or wrong."""
-    found = list(_roles(stack))
+    found: list[Finding] = []
     try:
         description = stack.description()
     except DevvmError as error:
         found.append(_of(error, DESCRIPTION))
         description = Description()
     else:
+        found += _keys(stack, description)
         if not (stack.root / DESCRIPTION).exists():
             found.append(Finding(
                 file=DESCRIPTION, text="there is none, so devvm knows no application",
                 next="write one: docs/stacks.md", needed=False,
             ))  # fmt: skip
+    found += _roles(stack, description)
     packages: tuple[str, ...] = ()
     try:
         packages = declared.packages()
         found += _declarations(stack, declared, description)
     except DevvmError as error:
         found.append(_of(error, "roles/"))
-    return found + list(_checks(stack)) + list(_production(stack)) + list(_lock(stack, packages))
+    lock = _lock(stack, packages, description)
+    return [*found, *_checks(stack), *_production(stack), *lock]
 
 
-def _roles(stack: StackFolder) -> Iterator[Finding]:
+def _keys(stack: StackFolder, description: Description) -> Iterator[Finding]:
+    files = dict(stack.files())
+    for one in description.apt.repositories:
+        if one.key not in files:
+            problem: str | None = "there is no such file"
+        else:
+            problem = openpgp.problem(files[one.key].read_bytes())
+        if problem is not None:
+            yield Finding(
+                file=one.key, text=f"the key of the repository {one.name}: {problem}",
+                next="put the public key that its owner publishes there",
+            )  # fmt: skip
+
+
+def _roles(stack: StackFolder, description: Description) -> Iterator[Finding]:
     playbooks = stack.playbooks()
     site = f"playbooks/{applied_roles.SITE}"
     if role_yaml.read(playbooks.get(applied_roles.SITE, b"")) is None:
@@ -77,12 +96,10 @@ def _roles(stack: StackFolder) -> Iterator[Finding]:
                 file=site, text=f"there is no role {name}",
                 next=f"add roles/{name}, or vendor its collection in collections/",
             )  # fmt: skip
-    for name, what in repository.look(stack.root, site).not_in_a_box.items():
-        for text in what:
-            yield Finding(
-                file=f"roles/{name}", text=text, needed=False,
-                next="use a package of Debian, or files in the role; or skip the task in a box",
-            )  # fmt: skip
+    allowed = [Lack.SOURCE] * bool(description.apt.repositories)
+    for one in repository.look(stack.root, site).not_in_a_box:
+        if one.lack not in allowed:
+            yield Finding(file=f"roles/{one.role}", text=one.text, next=one.lack, needed=False)
 
 
 def _has_role(stack: StackFolder, name: str) -> bool:
@@ -162,7 +179,9 @@ def _production(stack: StackFolder) -> Iterator[Finding]:
         yield Finding(file="production/", text=str(error), next="devvm production lint")
 
 
-def _lock(stack: StackFolder, declared: Sequence[str]) -> Iterator[Finding]:
+def _lock(
+    stack: StackFolder, declared: Sequence[str], description: Description
+) -> Iterator[Finding]:
     name = stack.package_lock.name
     try:
         packages = stack.packages()
@@ -179,6 +198,12 @@ def _lock(stack: StackFolder, declared: Sequence[str]) -> Iterator[Finding]:
         yield Finding(
             file=name, text=f"it lacks packages that the roles declare: {', '.join(lacking)}",
             next="devvm release lock",
+        )  # fmt: skip
+    known = {*package_set.ARCHIVES, *(one.name for one in description.apt.repositories)}
+    for archive in sorted({package.archive for package in packages or ()} - known):
+        yield Finding(
+            file=name, text=f"it has packages of {archive}, which is none of apt.repositories",
+            next=f"name it in {DESCRIPTION}, or: devvm release lock",
         )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,32 @@ _OTHER_PACKAGES = frozenset({"yum", "dnf", "zypper", "apk", "pacman"})
 _SOURCES = frozenset({"apt_repository", "apt_key", "deb822_repository"})
 
 
+class Lack(StrEnum):
+    """What a box is built without, unless its stack says otherwise; the value is what to do."""
+
+    SOURCE = "name it in stack.yml, with its key: apt.repositories"
+    NETWORK = (
+        "use a package or files in the role, or skip the task in a box, or allow it in stack.yml: "
+        "box.network"
+    )
+    OTHER_PACKAGES = "install a package of Debian with apt, or skip the task in a box"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Obstacle:
+    """Something that a role does and that a box can't be built with.
+
+    Attributes:
+        role: The role.
+        text: What it does, a clause.
+        lack: What it would need.
+    """
+
+    role: str
+    text: str
+    lack: Lack
+
+
 @dataclass(kw_only=True)
 class Found:
     """What is in a repository.
@@ -50,7 +77,7 @@ class Found:
         databases: Names of database servers, by their packages.
         values: Folders of variables, relative to the repository.
         todo: What a person has to do, one sentence each.
-        not_in_a_box: What each role does that a box can't be built with, one clause each.
+        not_in_a_box: What roles do that a box can't be built with.
     """
 
     playbook: str
@@ -63,12 +90,12 @@ class Found:
     databases: dict[str, str] = field(default_factory=dict)
     values: tuple[str, ...] = ()
     todo: list[str] = field(default_factory=list)
-    not_in_a_box: dict[str, list[str]] = field(default_factory=dict)
+    not_in_a_box: list[Obstacle] = field(default_factory=list)
 
     @property
     def left(self) -> list[str]:
         """All that is left for a person, one sentence each."""
-        roles = (f"{role}: {text}" for role, all_of in self.not_in_a_box.items() for text in all_of)
+        roles = (f"{one.role}: {one.text}" for one in self.not_in_a_box)
         return list(dict.fromkeys([*self.todo, *roles]))
 
     @property
@@ -198,7 +225,8 @@ def _look_at_task(
         module = str(key).rpartition(".")[2]
         arguments = _arguments(given)
         if module in _OTHER_PACKAGES:
-            _note(found, role, f"it installs packages with {module}, and a box is Debian's")
+            text = f"it installs packages with {module}, and a box is Debian's"
+            _note(found, role, text, Lack.OTHER_PACKAGES)
         if arguments is None:
             continue
         if module in ("apt", "package"):
@@ -215,13 +243,13 @@ def _look_at_task(
             units = found.units.setdefault(role, [])
             units += [name for name in names if name not in units]
         elif module in _SOURCES:
-            _note(
-                found, role, f"'{_title(task)}' adds a package source, and boxes have only Debian's"
-            )
+            text = f"'{_title(task)}' adds a package source, and boxes have only Debian's"
+            _note(found, role, text, Lack.SOURCE)
         elif module in _FROM_NETWORK and arguments.get("remote_src", True):
             if module == "git" and isinstance(arguments.get("repo"), str):
                 found.repositories[arguments["repo"]] = str(arguments.get("dest", ""))
-            _note(found, role, f"'{_title(task)}' needs the network, which a box is built without")
+            text = f"'{_title(task)}' needs the network, which a box is built without"
+            _note(found, role, text, Lack.NETWORK)
 
 
 def _arguments(given: object) -> Mapping[str, Any] | None:
@@ -295,10 +323,10 @@ def _look_at_the_rest(repository: Path, found: Found) -> None:
         )
 
 
-def _note(found: Found, role: str, text: str) -> None:
-    noted = found.not_in_a_box.setdefault(role, [])
-    if text not in noted:
-        noted.append(text)
+def _note(found: Found, role: str, text: str, lack: Lack) -> None:
+    obstacle = Obstacle(role=role, text=text, lack=lack)
+    if obstacle not in found.not_in_a_box:
+        found.not_in_a_box.append(obstacle)
 
 
 def _title(task: Mapping[str, Any]) -> str:

@@ -28,6 +28,11 @@ def test_a_set_is_read_as_it_was_written():
     assert again.text() == SET.text()
 
 
+def test_a_package_may_come_from_another_repository():
+    other = replace(NGINX, archive="vendor-1", path="dists/stable/@scope/nginx=1%2b_x.deb")
+    assert parse(f"{other.line}\n", "x").packages == (other,)
+
+
 def test_it_is_sorted_whatever_the_order_in_the_file():
     text = f"{NGINX.line}\n\n# a comment\n{ACL.line}\n"
     assert [package.name for package in parse(text, "x")] == ["acl", "nginx"]
@@ -78,7 +83,7 @@ def test_a_machine_that_has_others_is_told_by_name():
         (LINE.replace(A, A.upper()), "packages.lock:1", "not a valid sha256"),
         (LINE.replace(" 10 ", " 0 "), "packages.lock:1", "not a valid size"),
         (LINE.replace(" 10 ", " -1 "), "packages.lock:1", "not a valid size"),
-        (LINE.replace(" main ", " contrib "), "packages.lock:1", "not a valid archive"),
+        (LINE.replace(" main ", " Main "), "packages.lock:1", "not a valid archive"),
         (LINE.replace(" other ", " optional "), "packages.lock:1", "not a valid priority"),
         (LINE.replace("pool/main/n", "/pool/main/n"), "packages.lock:1", "not a valid path"),
         (LINE.replace("pool/main/n", "pool/../../n"), "packages.lock:1", "not a valid path"),

@@ -31,9 +31,25 @@ applications:
 databases:
   - {name: PostgreSQL, package: postgresql-15}
   - {name: MariaDB, package: mariadb-server, upgrade: {argv: [mariadb-upgrade]}}
+apt:
+  components: [main, contrib]
+  repositories:
+    - {name: php, uri: "https://php.test/apt/", suite: stable/updates, components: [main, a/b],
+       key: roles/php/files/php.asc}
+    - {name: flat, uri: "http://[::1]:80", suite: ./, key: roles/a.b/files/x/flat.gpg}
 reserved_logins: [shop, _blog]
 welcome: ["https://{host}/"]
 """
+
+
+def repository(**changes):
+    """A stack.yml with a repository."""
+    keys = {
+        "name": "a", "uri": "http://a.test", "suite": "b", "components": "[main]",
+        "key": "roles/a/files/a.asc",
+    }  # fmt: skip
+    text = ", ".join(f"{key}: {value}" for key, value in {**keys, **changes}.items())
+    return f"apt: {{repositories: [{{{text}}}]}}\n"
 
 
 def load(tmp_path, text):
@@ -48,6 +64,11 @@ def test_everything_in_it_is_read(tmp_path):
     assert [one.name for one in found.applications] == ["shop", "blog", "cron"]
     assert found.applications[0].checkout.branch == "release/2.x"
     assert found.databases[1].upgrade.argv == ("mariadb-upgrade",)
+    assert found.apt.components == ("main", "contrib")
+    assert [one.uri for one in found.apt.repositories] == [
+        "https://php.test/apt",
+        "http://[::1]:80",
+    ]
 
 
 @pytest.mark.parametrize("text", ["", "---\n", "# nothing yet\n"])
@@ -81,6 +102,26 @@ def test_there_need_not_be_one(tmp_path):
         ("databases: [{name: M, package: mm, upgrade: {argv: mariadb-upgrade}}]\n", "argv", "list"),
         ("databases: [{name: M, package: mm, upgrade: {argv: []}}]\n", "argv", "at least 1"),
         ("databases: [{name: M, package: 'a b'}]\n", "databases.0.package", "a b"),
+        ("apt: {components: [contrib]}\n", "apt: bad value", "no Debian without"),
+        ("apt: {components: [main, extra]}\n", "apt.components.1", "extra"),
+        (repository(name="security"), "repositories.0: bad value", "archive of Debian's"),
+        (repository(name="A"), "repositories.0.name", "A"),
+        (repository(uri="ftp://a/b"), "repositories.0.uri", "https://HOST/PATH"),
+        (repository(uri="http://a/ b"), "repositories.0.uri", "https://HOST/PATH"),
+        (repository(uri="http://me:secret@a/b"), ".uri", "set box.repository_mirrors"),
+        (repository(suite="../x"), "repositories.0.suite", "../x"),
+        (repository(suite="x y"), "repositories.0.suite", "x y"),
+        (repository(suite="./"), "repositories.0", "a flat repository, which has no components"),
+        (repository(components="[]"), "repositories.0", "name the components of a"),
+        (repository(components="['a b']"), "repositories.0.components.0", "a b"),
+        (repository(key="/etc/key.asc"), "repositories.0.key", "the path of a file below roles"),
+        (repository(key="roles/../key.asc"), "repositories.0.key", "a file below roles"),
+        (repository(key="production/key.asc"), "repositories.0.key", "a file below roles"),
+        (
+            repository().replace("[{", "[{name: a, uri: 'http://a', suite: ./, key: roles/a}, {"),
+            "apt: bad value",
+            "two repositories have the name a",
+        ),
         ("format: 2\n", "format: bad value", "2"),
         ("groups: [a-b]\n", "groups.0", "a-b"),
         ("reserved_logins: [Root]\n", "reserved_logins.0", "Root"),

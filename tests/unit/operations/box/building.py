@@ -38,6 +38,9 @@ class Mirror:
         self.asked = []
         self.needed = None  # needed packages of a repository; None for all
 
+    def mirrors(self, archive):
+        return ["http://mirror.test/debian"]
+
     def source_lines(self):
         return ["deb http://mirror.test/debian bookworm main"]
 

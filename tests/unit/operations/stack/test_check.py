@@ -7,14 +7,17 @@ from devvm.operations.stack.check import check
 from devvm.stack.folder import StackFolder
 from devvm.system import assets
 
+KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmAEE\n-----END PGP PUBLIC KEY BLOCK-----\n"
 STACK = {
-    "stack.yml": "name: acme\napplications:\n"
+    "stack.yml": "name: acme\napt: {repositories: [{name: vendor, uri: 'http://vendor.test',"
+    " suite: ./, key: roles/web/files/vendor.asc}]}\napplications:\n"
     "  - {name: shop, checkout: {path: /srv/shop/checkout, code: /usr/share/shop}}\n"
     "databases: [{name: PostgreSQL, package: postgresql-15}]\n",
     "playbooks/site.yml": "- hosts: all\n  roles: [web, acme.base.users]\n",
     "roles/web/vars/main.yml": "web_packages: [apache2, postgresql-15]\n"
     "web_state_paths: [{path: /srv/shop}]\nweb_secret_paths: [{path: /var/lib/shop/key}]\n",
     "roles/web/tasks/main.yml": "- ansible.builtin.apt: {name: '{{ web_packages }}'}\n",
+    "roles/web/files/vendor.asc": KEY,
     "collections/ansible_collections/acme/base/roles/users/tasks/main.yml": "[]\n",
     "checks/web.yml": "role: web\nbooted: true\n",
     "production/manifest.yml": "format: 1\ncaptured: 2026-11-30\nhosts: [web1]\nareas: {}\n",
@@ -71,6 +74,8 @@ def test_a_whole_stack_needs_nothing(found):
             "roles/web/tasks/main.yml", "- {name: Get it, get_url: {url: x}}\n", "roles/web",
             "'Get it' needs the network",
         ),
+        ("roles/web/files/vendor.asc", None, "roles/web/files/vendor.asc", "there is no such file"),
+        ("roles/web/files/vendor.asc", "x", "roles/web/files/vendor.asc", "not an OpenPGP key"),
         ("checks/web.yml", "role: web\nhtpp: {}\n", "checks/", "htpp"),
         ("checks/web.yml", None, "checks/", "nothing is expected to work"),
         ("production/manifest.yml", None, "production/manifest.yml", "there is none"),
@@ -80,6 +85,10 @@ def test_a_whole_stack_needs_nothing(found):
         (
             "packages.lock", f"apache2 amd64 2 {64 * 'a'} 9 main other pool/a.deb\n",
             "packages.lock", "it lacks packages that the roles declare: postgresql-15",
+        ),
+        (
+            "packages.lock", STACK["packages.lock"].replace("9 main", "9 others"),
+            "packages.lock", "it has packages of others, which is none of apt.repositories",
         ),
     ],
 )  # fmt: skip
@@ -91,3 +100,8 @@ def test_what_is_missing_or_wrong_is_found_with_what_to_do(found, path, text, fi
     assert "\n" not in finding.text + finding.next
     advice = {"there is none", "nothing is expected to work", "'Get it' needs the network"}
     assert finding.needed is (said not in advice)
+
+
+def test_a_source_of_packages_is_fine_if_the_stack_names_repositories(found):
+    tasks = "- {name: Source, apt_repository: {repo: deb http://vendor.test x}}\n"
+    assert found.at({**STACK, "roles/web/tasks/main.yml": tasks}) == []
