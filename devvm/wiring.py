@@ -23,6 +23,7 @@ from devvm.system.state import State
 if TYPE_CHECKING:
     from devvm.adapters.ansible import Ansible
     from devvm.adapters.ca import LocalCa
+    from devvm.adapters.git import GitOrigins
     from devvm.adapters.host.invoker import Invoker
     from devvm.adapters.host.pool_timer import PoolTimer
     from devvm.adapters.image.box_store import FolderBoxStore
@@ -76,6 +77,7 @@ def build_services(config: Config) -> Services:
         verifier=_when_used(lambda: _verifier(production(config))),
         ca=_when_used(lambda: _ca(config, state)),
         boxes=_when_used(lambda: _box_store(state)),
+        origins=_when_used(lambda: _origins(config)),
         data_disks=_when_used(_data_disks),
         releases=store,
         stacks=_Stacks(config, store),
@@ -126,6 +128,15 @@ def _box_store(state: State) -> FolderBoxStore:
     from devvm.adapters.image.box_store import FolderBoxStore
 
     return FolderBoxStore(state)
+
+
+def _origins(config: Config) -> GitOrigins:
+    from devvm.adapters.git import GitOrigins
+
+    cache = os.environ.get("XDG_CACHE_HOME")
+    if not cache or "SUDO_USER" in os.environ:  # sudo may leave the person's: root keeps out of it
+        cache = f"{pwd.getpwuid(os.geteuid()).pw_dir}/.cache"
+    return GitOrigins(Path(cache) / "devvm/mirrors", key_file=config.git.key_file)
 
 
 def _data_disks() -> Ext4DataDisks:

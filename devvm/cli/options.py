@@ -13,6 +13,7 @@ import typer
 from devvm.cli import completion
 from devvm.cli.session import Session
 from devvm.domain.errors import UsageError
+from devvm.domain.origin import check_branch
 
 _SIZE = re.compile(r"([0-9]+)\s*(?:([kmgt])(?:i?b)?)?", re.IGNORECASE)
 _BYTES = {"k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
@@ -231,6 +232,24 @@ def machine_overrides(
             "warm": False if cold else None,
         }
     }
+
+
+def branches(given: Sequence[str]) -> dict[str, str]:
+    """The values of `--branch` by application.
+
+    Raises:
+        typer.BadParameter: one is not APPLICATION=BRANCH.
+    """
+    found = {}
+    for one in given:
+        application, _, branch = one.partition("=")
+        try:
+            found[application] = check_branch(branch)
+        except ValueError:
+            raise typer.BadParameter(
+                f"{one!r} is not an application, = and a branch", param_hint="'--branch'"
+            ) from None
+    return found
 
 
 def sized(option: str, value: str, unit: Literal["m", "g"]) -> int:

@@ -1,4 +1,4 @@
-"""The address of an application's repository: what devvm can clone it from."""
+"""The address of an application's repository, and names of branches."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from urllib.parse import urlsplit
 
 _SCP = re.compile(r"(?:[A-Za-z0-9._-]+@)?(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*):(?!:|//)\S+")
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*|[0-9A-Fa-f:.]+")
+_BRANCH = re.compile(
+    r"(?![-/.])(?!.*(//|\.\.|@\{|\.lock(/|$)|/\.))[^\s~^:?*\[\\\x00-\x1f\x7f]+(?<![/.])"
+)
 
 
 class Kind(StrEnum):
@@ -73,3 +76,14 @@ def parse(text: str) -> Origin:
     if not _HOST.fullmatch(host) or not parts.path.strip("/"):
         raise ValueError(f"{text!r} lacks a server or a path")
     return Origin(text=text, kind=Kind(parts.scheme), host=host, port=port)
+
+
+def check_branch(name: str) -> str:
+    """Return the name of a branch.
+
+    Raises:
+        ValueError: git allows no such name.
+    """
+    if not _BRANCH.fullmatch(name):
+        raise ValueError(f"{name!r} is not the name of a branch")
+    return name

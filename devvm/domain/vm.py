@@ -41,13 +41,32 @@ class ExtraDisk:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HomeFile:
+    """A file for a home directory: its content, and its mode."""
+
+    text: str
+    mode: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Engineer:
-    """The person that a VM is for."""
+    """The person that a VM is for.
+
+    Attributes:
+        login: Name of the account in the VM.
+        authorized_keys: Public keys that may log in to it.
+        git_name: Name in git commits.
+        git_email: Email address in git commits.
+        shell: Login shell, if the VM has it; empty for the stack's.
+        files: Files for a new home directory, by path in it.
+    """
 
     login: str
     authorized_keys: tuple[str, ...]
     git_name: str
     git_email: str
+    shell: str = ""
+    files: Mapping[str, HomeFile] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +96,7 @@ class Metadata:
     authorized_keys: tuple[str, ...] = ()
     git_name: str = ""
     git_email: str = ""
+    shell: str = ""
     #: The public half of the VM's SSH host key: type and key.
     host_key: str = ""
     #: The day its TLS certificate expires (ISO 8601, UTC); empty if unknown.
@@ -101,6 +121,7 @@ class Metadata:
             authorized_keys=self.authorized_keys,
             git_name=self.git_name,
             git_email=self.git_email,
+            shell=self.shell,
         )
 
 

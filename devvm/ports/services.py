@@ -20,11 +20,22 @@ from devvm.domain.package_set import PackageSet
 from devvm.domain.run import AnsibleResult
 from devvm.domain.vm import Target
 from devvm.ports.hypervisor import Detail, Disks, Domains, Host, Memory, Network, Volumes
+from devvm.ports.origins import Origins
 from devvm.ports.release import ReleaseStore
 from devvm.stack.folder import StackFolder
 from devvm.system.state import State
 
-__all__ = ["Detail", "Disks", "Domains", "Host", "Memory", "Network", "ReleaseStore", "Volumes"]
+__all__ = [
+    "Detail",
+    "Disks",
+    "Domains",
+    "Host",
+    "Memory",
+    "Network",
+    "Origins",
+    "ReleaseStore",
+    "Volumes",
+]
 
 
 class Vagrant(Protocol):
@@ -197,6 +208,7 @@ class Services:
     verifier: Verifier
     ca: CertificateAuthority
     boxes: BoxStore
+    origins: Origins
     data_disks: DataDisks
     releases: ReleaseStore
     stacks: Stacks

@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from devvm.domain import known_hosts, origin
 from devvm.domain.errors import UsageError
 from devvm.domain.package_set import ARCHIVES
 from devvm.stack.folder import PARTS
@@ -39,9 +40,6 @@ _URI = re.compile(r"https?://[A-Za-z0-9\[][^\s'\"\\<>?#]*")
 _SUITE = r"^(\./|/|[A-Za-z0-9][A-Za-z0-9._+-]*(/[A-Za-z0-9][A-Za-z0-9._+-]*)*/?)$"
 _COMPONENT = r"^[A-Za-z0-9][A-Za-z0-9._+-]*(/[A-Za-z0-9][A-Za-z0-9._+-]*)*$"
 _FILE = re.compile(rf"({'|'.join(PARTS)})(/(?!\.)[A-Za-z0-9._@+-]+)+")
-_BRANCH = re.compile(
-    r"(?![-/.])(?!.*(//|\.\.|@\{|\.lock(/|$)|/\.))[^\s~^:?*\[\\\x00-\x1f\x7f]+(?<![/.])"
-)
 
 
 def _command(value: object) -> object:
@@ -80,6 +78,7 @@ def _demand_unique(what: str, names: Sequence[str]) -> None:
 
 _Path = Annotated[str, AfterValidator(_absolute)]
 _Login = Annotated[str, Field(pattern=_LOGIN)]
+_KnownHost = Annotated[str, AfterValidator(known_hosts.check)]
 _Argv = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_command)]
 
 
@@ -103,7 +102,9 @@ class Checkout(_Strict):
 
     path: _Path = Field(description="the checkout; a state path of a role, to survive rebuilds")
     origin: str | None = Field(
-        None, description="the repository to clone; unset: one that is made from `code`"
+        None,
+        description="the repository to clone: git@HOST:PATH, ssh://, https:// or file://; "
+        "unset: one that is made from `code`",
     )
     branch: str = Field("main", description="the branch to check out")
     code: _Path | None = Field(None, description="the deployed code, if there is no `origin`")
@@ -121,10 +122,9 @@ class Checkout(_Strict):
             raise ValueError(
                 "say where it comes from: `origin`, a repository, or `code`, a directory"
             )
-        if self.origin is not None and (self.origin.startswith("-") or "\n" in self.origin):
-            raise ValueError(f"{self.origin!r} is not the address of a repository")
-        if not _BRANCH.fullmatch(self.branch):
-            raise ValueError(f"{self.branch!r} is not the name of a branch")
+        if self.origin is not None:
+            origin.parse(self.origin)
+        origin.check_branch(self.branch)
         return self
 
 
@@ -226,6 +226,9 @@ class Description(_Strict):
     tls: Tls = Field(Tls(), description="where a VM's own TLS key and certificate belong")
     reserved_logins: tuple[_Login, ...] = Field(
         (), description="accounts of the stack, which no engineer's login can be"
+    )
+    known_hosts: tuple[_KnownHost, ...] = Field(
+        (), description="SSH host keys of the repositories' servers, as lines of known_hosts"
     )
     welcome: tuple[str, ...] = Field(
         (),

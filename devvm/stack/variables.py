@@ -19,17 +19,19 @@ def of(description: Description) -> dict[str, Any]:
         if application.migrate
     ]
     return {
-        "engineer_checkouts": [
-            _checkout(application)
-            for application in description.applications
-            if application.checkout
-        ],
+        "engineer_checkouts": checkouts(description),
         "engineer_data_upgrades": upgrades,
+        "engineer_known_hosts": list(description.known_hosts),
         "engineer_reserved_logins": list(description.reserved_logins),
         "guest_tls_key": description.tls.key,
         "guest_tls_certificate": description.tls.certificate,
         "guest_tls_units": list(description.tls.units),
     }
+
+
+def checkouts(description: Description) -> list[dict[str, Any]]:
+    """What the role `engineer` has to know of each checkout."""
+    return [_checkout(one) for one in description.applications if one.checkout]
 
 
 def _checkout(application: Application) -> dict[str, Any]:

@@ -101,6 +101,8 @@ class Shell:
         self.host = host
         self.asked: list[tuple[str, list[str]]] = []
         self.answer = "journal\n"
+        #: Files that commands were given, by the command's last argument.
+        self.received: dict[str, bytes] = {}
         #: Whether boxes have a program that personalises, and the input it was given.
         self.personalises = False
         self.personalised: list[dict[str, Any]] = []
@@ -129,6 +131,8 @@ class Shell:
     ) -> None:  # fmt: skip
         self.host.step("transfer")
         self.asked.append((target.alias, list(argv)))
+        if source is not None:
+            self.received[argv[-1]] = source.read_bytes()
         if destination is not None:
             destination.write_text(self.answer)
 

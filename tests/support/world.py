@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from devvm.adapters.git import GitOrigins
 from devvm.config import Config
 from devvm.domain.box import Box
 from devvm.domain.disk import DATA, ROOT, DomainDisk
@@ -95,6 +96,7 @@ class World:
             verifier=self.verifier,
             ca=Ca(tmp_path),
             boxes=self.boxes,
+            origins=GitOrigins(tmp_path / "mirrors"),
             data_disks=self.data_disks,
             releases=self.releases,
             stacks=self.stacks,

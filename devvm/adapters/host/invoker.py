@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from devvm.adapters.host.dotfiles import read as read_dotfiles
 from devvm.domain.errors import HostNotReadyError, NotFoundError, UsageError
 from devvm.domain.name import RESERVED_NAMES
 from devvm.domain.vm import Engineer
@@ -50,17 +51,28 @@ class Invoker:
         """The person's login; under sudo, that of the person who ran sudo."""
         return os.environ.get("SUDO_USER") or pwd.getpwuid(os.geteuid()).pw_name
 
-    def engineer(self, login: str, key_files: Sequence[Path] = ()) -> Engineer:
+    def engineer(
+        self,
+        login: str,
+        key_files: Sequence[Path] = (),
+        *,
+        shell: str | None = None,
+        dotfiles: Path | None = None,
+    ) -> Engineer:
         """The engineer with this login, and with the person's keys and git identity.
 
         Args:
             login: Name of the account in the VM.
             key_files: Files with public keys; by default the agent's keys and `~/.ssh/*.pub`.
+            shell: The person's login shell.
+            dotfiles: A folder with files for the home directory; `~` is the person's.
 
         Raises:
-            UsageError: the login or a key file can't be used.
+            UsageError: the login, a key file or the dotfiles can't be used.
         """
         validate_login(login)
+        if dotfiles is not None and dotfiles.parts[:1] == ("~",):
+            dotfiles = _home().joinpath(*dotfiles.parts[1:])
         keys = [key for path in key_files for key in read_public_keys(path)] or self._own_keys()
         host = os.uname().nodename.split(".")[0]
         return Engineer(
@@ -68,6 +80,8 @@ class Invoker:
             authorized_keys=tuple(dict.fromkeys(keys)),
             git_name=_git("user.name") or login,
             git_email=_git("user.email") or f"{login}@{host}",
+            shell=shell or "",
+            files=read_dotfiles(dotfiles) if dotfiles else {},
         )
 
     def _own_keys(self) -> list[str]:

@@ -19,7 +19,7 @@ _VM = "vm"
 _KEPT = "kept"
 #: Facts that a VM may not have.
 _LATER = ("stack", "certificate_until", "pinned_until", "pinned_by", "pin_reason", "update_to",
-          "update_by", "restore_point")  # fmt: skip
+          "update_by", "restore_point", "shell")  # fmt: skip
 
 
 def to_xml(facts: Metadata | SavedState) -> str:

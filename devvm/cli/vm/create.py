@@ -37,6 +37,15 @@ def create(
         ),
     ] = None,
     ssh_key: options.SshKeys = None,
+    branch: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--branch",
+            metavar="APPLICATION=BRANCH",
+            show_default=False,
+            help="The branch of an application to check out; repeatable.",
+        ),
+    ] = None,
     release: options.Release = None,
     newest: options.Newest = False,
     cpus: options.Cpus = None,
@@ -69,12 +78,15 @@ def create(
     invoker = wiring.invoker()
     own = vm_name if invoker.login == "root" else invoker.login
     login = own if engineer is None else engineer
-    person = invoker.engineer(login, ssh_key or ())
+    chosen = options.branches(branch or ())
     machine = options.machine_overrides(cpus, memory, root_disk, data_disk, driver, cold=cold)
-    config = session.config(machine)
+    config = session.config({**machine, "engineer": {"branches": chosen or None}})
+    person = invoker.engineer(
+        login, ssh_key or (), shell=config.engineer.shell, dotfiles=config.engineer.dotfiles
+    )
     readiness.ensure(session, config, yes=yes)
     services = wiring.build_services(config)
-    operation.check(services, vm_name)  # before spending minutes on a box
+    operation.check(services, vm_name, release, chosen)  # before spending minutes on a box
     release = release_with_box(session, services, release=release, newest=newest, yes=yes)
     request = operation.CreateRequest(name=vm_name, engineer=person, release=release, keep=keep)
     run = session.run(f"create {vm_name}")

@@ -54,9 +54,8 @@ def rebuild(
     release = release_with_box(session, services, release=release, newest=newest, yes=yes)
     invoker = wiring.invoker()
     login = vm_name if invoker.login == "root" else invoker.login
-    request = operation.RebuildRequest(
-        name=vm_name, engineer=invoker.engineer(login, ()), release=release
-    )
+    person = invoker.engineer(login, shell=config.engineer.shell)
+    request = operation.RebuildRequest(name=vm_name, engineer=person, release=release)
     run = session.run(f"rebuild {vm_name}")
     result = operation.rebuild(services, request, run)
     session.output.result(

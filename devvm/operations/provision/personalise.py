@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from devvm import __version__
@@ -17,6 +18,7 @@ from devvm.operations.core import own_stack
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
+from devvm.operations.provision import checkouts
 
 PLAYBOOK = "personalise.yml"
 PROGRAM = "/usr/lib/devvm/personalise"
@@ -33,7 +35,13 @@ def for_boot(engineer: Engineer) -> dict[str, str]:
 
 
 def from_box(
-    machine: Machine, engineer: Engineer, release: str, run: Run, *, older_data: bool
+    machine: Machine,
+    engineer: Engineer,
+    release: str,
+    run: Run,
+    *,
+    older_data: bool,
+    new: bool = False,
 ) -> None:
     """Personalise a VM whose root is new, by the box's own program if it has one.
 
@@ -43,11 +51,13 @@ def from_box(
         release: Its release now.
         run: Reports the phases.
         older_data: Whether its data is of another release than its root.
+        new: Whether its data disk is new, too, and `checkouts.fetch` was called.
 
     Raises:
         OperationError: a step failed.
     """
-    variables = _variables(machine, engineer, release, run) | {"devvm_older_data": older_data}
+    variables = _variables(machine, engineer, release, run, new=new)
+    variables["devvm_older_data"] = older_data
     with run.phase("personalise", f"Setting it up for {engineer.login}"):
         if not _by_program(machine, variables, run):
             _by_ansible(machine, variables, run)
@@ -59,17 +69,21 @@ def again(machine: Machine, engineer: Engineer, release: str, run: Run) -> None:
     Raises:
         OperationError: a task failed.
     """
-    variables = _variables(machine, engineer, release, run)
+    variables = _variables(machine, engineer, release, run, new=False)
     with run.phase("personalise", f"Setting it up for {engineer.login}"):
         _by_ansible(machine, variables, run)
 
 
-def _variables(machine: Machine, engineer: Engineer, release: str, run: Run) -> dict[str, Any]:
+def _variables(
+    machine: Machine, engineer: Engineer, release: str, run: Run, *, new: bool
+) -> dict[str, Any]:
+    services, target = machine.services, ssh.target(machine, login="vagrant")
     own_key = ssh.own_key(machine)
     # the VM's own key too, so that `devvm ssh` works whatever keys the person has
     keys = [*engineer.authorized_keys, *([own_key] if own_key else [])]
     return {
         **_own(engineer, keys),
+        "engineer_checkouts": checkouts.provide(services, target, release, run, new=new),
         "devvm_stamp": {
             "release": release,
             "devvm": __version__,
@@ -80,6 +94,8 @@ def _variables(machine: Machine, engineer: Engineer, release: str, run: Run) -> 
 
 def _own(engineer: Engineer, keys: Sequence[str]) -> dict[str, Any]:
     return {
+        **({"engineer_shell": engineer.shell} if engineer.shell else {}),
+        "engineer_files": {path: asdict(file) for path, file in engineer.files.items()},
         "engineer_login": engineer.login,
         "engineer_authorized_keys": list(keys),
         "engineer_git_name": engineer.git_name,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from devvm.domain import openpgp, package_set
+from devvm.domain import known_hosts, openpgp, origin, package_set
 from devvm.domain.errors import DevvmError
 from devvm.domain.release import applied_roles, role_yaml
 from devvm.operations.stack import repository
@@ -54,6 +54,7 @@ def check(stack: StackFolder, declared: RoleDeclarations) -> list[Finding]:
                 next="write one: docs/stacks.md", needed=False,
             ))  # fmt: skip
     found += _roles(stack, description)
+    found += _origins(description)
     packages: tuple[str, ...] = ()
     try:
         packages = declared.packages()
@@ -140,6 +141,22 @@ def _declarations(
             yield Finding(
                 file=DESCRIPTION, text=f"no role declares {server.package}, of {server.name}",
                 next="correct `package`, or add it to ROLE_packages in a role's vars/main.yml",
+            )  # fmt: skip
+
+
+def _origins(description: Description) -> Iterator[Finding]:
+    for application in description.applications:
+        if application.checkout is None or application.checkout.origin is None:
+            continue
+        where = origin.parse(application.checkout.origin)
+        if where.kind is origin.Kind.SSH and not known_hosts.knows(
+            description.known_hosts, where.known_as
+        ):
+            yield Finding(
+                file=DESCRIPTION, needed=False,
+                text=f"known_hosts has no host key of {where.known_as}, where {application.name} "
+                "is cloned from: whoever doesn't know it already can't clone or fetch",
+                next="add the line that its administrators publish: docs/stacks.md",
             )  # fmt: skip
 
 

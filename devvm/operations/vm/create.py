@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from devvm.operations.core import journal, own_stack
 from devvm.operations.core.machine import Machine
 from devvm.operations.core.progress import Run
 from devvm.operations.guest import ssh
-from devvm.operations.provision import new_vm, personalise, provision, repair
+from devvm.operations.provision import checkouts, new_vm, personalise, provision, repair
 from devvm.operations.storage import saved_states
 from devvm.operations.transaction import transaction
 from devvm.operations.transaction.transaction import Begun, Outcome
@@ -72,7 +72,7 @@ def create(services: Services, request: CreateRequest, run: Run) -> CreateResult
     Raises:
         UsageError: the name is invalid, or the stack has an account of this name or the login.
         ExistsError: the VM exists, or a domain of its name that devvm didn't create.
-        NotFoundError: there is no box.
+        NotFoundError: there is no box, or a repository lacks the branch that is wanted.
         HostNotReadyError: the host lacks memory, disk space, or libvirt.
         LockedError: another command is changing the VM.
         OperationError: a step failed.
@@ -88,6 +88,8 @@ def create(services: Services, request: CreateRequest, run: Run) -> CreateResult
             box = requirements.require_box(services, request.release)
             requirements.require_memory(services, services.config.vm.memory_mib)
             requirements.require_space(services, box)
+        checkouts.fetch(services, box.release, run)
+        _note_shell(request.engineer, box, run)
         metadata = _metadata(services, request, box)
         with (
             provision.recorded(machine, run),
@@ -97,7 +99,9 @@ def create(services: Services, request: CreateRequest, run: Run) -> CreateResult
                 machine, box=box, vm_config=services.config.vm,
                 metadata=metadata, run=run, engineer=request.engineer,
             )  # fmt: skip
-            personalise.from_box(machine, request.engineer, box.release, run, older_data=False)
+            personalise.from_box(
+                machine, request.engineer, box.release, run, older_data=False, new=True
+            )
             with ssh.opening(machine):
                 report = examine(machine, release=box.release, run=run)
             _finish(machine)
@@ -121,15 +125,28 @@ def end(begun: Begun) -> Outcome:
     return "undone"
 
 
-def check(services: Services, name: str) -> None:
+def check(
+    services: Services,
+    name: str,
+    release: str | None = None,
+    branches: Collection[str] = (),
+) -> None:
     """Fail early if `create` would, before a box is built for it.
 
+    Args:
+        services: The adapters to use.
+        name: The VM's name.
+        release: Its release; None for the working tree's.
+        branches: The applications that a branch was asked for.
+
     Raises:
-        UsageError: the name is invalid, or the stack has an account of this name or the login.
+        UsageError: the name is invalid, or the stack has an account of this name or the login, or
+            no such application.
         ExistsError: the VM exists, or a domain of its name that devvm didn't create.
         HostNotReadyError: the host lacks memory, or libvirt.
     """
     validate_new_name(name)
+    checkouts.refuse_unknown(services, release, branches)
     services.host.check()
     if services.state.journal(name) is None:  # `create` ends what a killed command left
         requirements.refuse_if_exists(Machine(services, name))
@@ -160,6 +177,13 @@ def _has_domain(machine: Machine, metadata: Metadata) -> bool:
     return True
 
 
+def _note_shell(engineer: Engineer, box: Box, run: Run) -> None:
+    """Say so if the box lacks the person's shell; the guest then takes another."""
+    package = Path(engineer.shell).name
+    if package and package not in {*box.packages, "bash", "dash", "sh"}:
+        run.note(f"Your shell is /bin/bash: the box has no package {package} (engineer.shell)")
+
+
 def _metadata(services: Services, request: CreateRequest, box: Box) -> Metadata:
     engineer = request.engineer
     return Metadata(
@@ -171,6 +195,7 @@ def _metadata(services: Services, request: CreateRequest, box: Box) -> Metadata:
         authorized_keys=engineer.authorized_keys,
         git_name=engineer.git_name,
         git_email=engineer.git_email,
+        shell=engineer.shell,
         databases=databases.versions(services, box.release, box.packages, {}),
     )
 

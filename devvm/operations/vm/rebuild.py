@@ -34,7 +34,7 @@ class RebuildRequest:
     """What a person asked for."""
 
     name: str
-    #: Used if devvm doesn't know who may log in to the VM.
+    #: Used if devvm doesn't know who may log in to the VM; and for the shell, if it is theirs.
     engineer: Engineer
     release: str | None = None
     #: Token of what is created and saved, if the caller has to know it in advance.
@@ -165,6 +165,7 @@ def _facts(services: Services, metadata: Metadata, engineer: Engineer, box: Box)
         authorized_keys=metadata.authorized_keys if known else engineer.authorized_keys,
         git_name=metadata.git_name if known else engineer.git_name,
         git_email=metadata.git_email if known else engineer.git_email,
+        shell=(engineer.login == metadata.engineer and engineer.shell) or metadata.shell,
         databases=databases.versions(services, box.release, box.packages, metadata.databases),
         update_to="",
         update_by="",

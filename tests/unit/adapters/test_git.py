@@ -11,17 +11,8 @@ from devvm.adapters import git
 from devvm.adapters.git import GitOrigins, RepositoryError
 from devvm.domain import origin
 from devvm.system import process
-
-NOBODY = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_AUTHOR_NAME": "j", "GIT_AUTHOR_EMAIL": "j@h",
-          "GIT_COMMITTER_NAME": "j", "GIT_COMMITTER_EMAIL": "j@h"}  # fmt: skip
-
-
-def run(*argv, at=None):
-    done = subprocess.run(
-        argv, cwd=at, check=False, capture_output=True, text=True, env={**os.environ, **NOBODY}
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+from tests.support.company import Repository
+from tests.support.company import git as run
 
 
 class Company:
@@ -29,15 +20,12 @@ class Company:
 
     def __init__(self, folder):
         self.at, self.cache = folder / "company/shop", folder / "cache/mirrors"
-        run("git", "init", "--quiet", "--initial-branch=main", str(self.at))
-        self.commit("first")
+        self.repository = Repository(self.at)
         self.origin = origin.parse(str(self.at))
         self.said = []
 
     def commit(self, text):
-        (self.at / "file").write_text(text)
-        run("git", "add", "file", at=self.at)
-        run("git", "commit", "--quiet", "--message", text, at=self.at)
+        self.repository.commit(text)
 
     def origins(self, **more):
         return GitOrigins(self.cache, **more)
@@ -55,9 +43,9 @@ class Company:
     def cloned(self, folder, branch="main"):
         """What a clone of the bundle has: its log."""
         with self.origins().bundle(self.origin) as file:
-            run("git", "clone", "--quiet", "--branch", branch, str(file), str(folder))
+            run("clone", "--quiet", "--branch", branch, str(file), str(folder))
         assert not file.exists()
-        return run("git", "log", "--format=%s", at=folder).split()
+        return run("log", "--format=%s", at=folder).split()
 
 
 @pytest.fixture
@@ -80,22 +68,22 @@ def ssh(tmp_path, monkeypatch):
 
 
 def test_a_mirror_has_the_branches_and_tags_and_follows(company, tmp_path):
-    run("git", "branch", "gone", at=company.at)
-    run("git", "tag", "v1", at=company.at)
+    run("branch", "gone", at=company.at)
+    run("tag", "v1", at=company.at)
     assert company.fetch() == ""
     assert company.origins().branches(company.origin) == ["gone", "main"]
     company.commit("second")
-    run("git", "branch", "--move", "gone", "next", at=company.at)
+    run("branch", "--move", "gone", "next", at=company.at)
     assert company.fetch() == ""
     assert company.origins().branches(company.origin) == ["main", "next"]
     assert company.cloned(tmp_path / "clone") == ["second", "first"]
-    assert run("git", "tag", at=tmp_path / "clone") == "v1"
+    assert run("tag", at=tmp_path / "clone") == "v1"
     assert company.cloned(tmp_path / "other", "next") == ["first"]
 
 
 def test_a_rewritten_branch_is_taken_as_it_is_now(company, tmp_path):
     company.fetch()
-    run("git", "commit", "--quiet", "--amend", "--message", "other", at=company.at)
+    run("commit", "--quiet", "--amend", "--message", "other", at=company.at)
     company.fetch()
     assert company.cloned(tmp_path / "clone") == ["other"]
 
@@ -211,13 +199,13 @@ def test_nothing_of_the_repository_runs_on_this_host(company, tmp_path):
 
 
 def test_objects_that_would_harm_a_checkout_are_refused(company):
-    blob = run("git", "hash-object", "-w", "file", at=company.at)
+    blob = run("hash-object", "-w", "file", at=company.at)
     tree = subprocess.run(
         ["git", "mktree"], cwd=company.at, input=f"100644 blob {blob}\t.git\n", text=True,
         capture_output=True, check=True,
     ).stdout.strip()  # fmt: skip
-    commit = run("git", "commit-tree", tree, "-m", "harm", at=company.at)
-    run("git", "branch", "harm", commit, at=company.at)
+    commit = run("commit-tree", tree, "-m", "harm", at=company.at)
+    run("branch", "harm", commit, at=company.at)
     with pytest.raises(RepositoryError) as caught:
         company.fetch()
     assert "hasDotgit" in caught.value.details

@@ -77,7 +77,7 @@ def typed_by(monkeypatch):
 class FakeInvoker:
     login: str
 
-    def engineer(self, login, key_files=()):
+    def engineer(self, login, key_files=(), *, shell=None, dotfiles=None):
         return Engineer(login=login, authorized_keys=(), git_name=login, git_email=f"{login}@h")
 
 

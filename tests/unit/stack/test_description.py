@@ -38,6 +38,7 @@ apt:
        key: roles/php/files/php.asc}
     - {name: flat, uri: "http://[::1]:80", suite: ./, key: roles/a.b/files/x/flat.gpg}
 reserved_logins: [shop, _blog]
+known_hosts: ["git.acme.test ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ"]
 welcome: ["https://{host}/"]
 """
 
@@ -95,6 +96,9 @@ def test_there_need_not_be_one(tmp_path):
         ("applications: [{name: a, checkout: {path: /a/../b, code: /b}}]\n", ".path", "absolute"),
         ("applications: [{name: a, checkout: {path: '/a b', code: /b}}]\n", ".path", "absolute"),
         ("applications: [{name: a, checkout: {path: /a, origin: --x}}]\n", "checkout", "--x"),
+        ("applications: [{name: a, checkout: {path: /a, origin: 'ext::sh'}}]\n", "out", "git@HOST"),
+        ("applications: [{name: a, checkout: {path: /a, origin: 'http://a/b'}}]\n", "out", "https"),
+        ("known_hosts: [git.acme.test]\n", "known_hosts.0", "such as: git.acme.test ssh-ed25519"),
         ("applications: [{name: a, checkout: {path: /a, code: /b, branch: -f}}]\n", "out", "-f"),
         ("applications: [{name: a, checkout: {path: /a, code: /b, home: ../x}}]\n", "home", "x"),
         ("applications: [{name: a, units: [a.txt]}]\n", "applications.0.units.0", "a.txt"),
@@ -157,6 +161,7 @@ def test_devvms_roles_get_what_it_says(tmp_path):
         "Upgrade the files of MariaDB", "Migrate the data of shop",
     ]  # fmt: skip
     assert found["engineer_data_upgrades"][0]["account"] == "root"
+    assert found["engineer_known_hosts"] == ["git.acme.test ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ"]
     assert found["engineer_reserved_logins"] == ["shop", "_blog"]
     assert json.loads(json.dumps(found)) == found
 

@@ -50,6 +50,26 @@ def test_a_whole_stack_needs_nothing(found):
 
 
 @pytest.mark.parametrize(
+    ("origin", "pinned", "said"),
+    [
+        ("git@git.acme.test:shop.git", "", "no host key of git.acme.test"),
+        ("git@git.acme.test:shop.git", "*.acme.test", ""),
+        ("ssh://git.acme.test:2222/shop", "git.acme.test", "no host key of [git.acme.test]:2222"),
+        ("ssh://git.acme.test:2222/shop", "[git.acme.test]:2222", ""),
+        ("https://git.acme.test/shop.git", "", ""),
+        ("/srv/git/shop.git", "", ""),
+    ],
+)
+def test_a_server_whose_host_key_nobody_knows_is_said(found, origin, pinned, said):
+    text = STACK["stack.yml"].replace("code: /usr/share/shop", f"origin: {origin!r}")
+    if pinned:
+        text += f"known_hosts: ['{pinned} ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ']\n"
+    findings = found.at({**STACK, "stack.yml": text})
+    assert [one.needed for one in findings] == ([False] if said else [])
+    assert said in "".join(one.text for one in findings)
+
+
+@pytest.mark.parametrize(
     ("path", "text", "file", "said"),
     [
         ("stack.yml", "nmae: x\n", "stack.yml", "unknown key: did you mean name?"),

@@ -18,13 +18,14 @@ from urllib.parse import urlsplit
 from pydantic import (
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
     field_validator,
 )
 
+from devvm.config.base import OptionalPath, Section, absolute
+from devvm.config.person import EngineerConfig, GitConfig, SshConfig
 from devvm.domain.errors import UsageError
 from devvm.domain.rollout import quiet_hours as quiet
 
@@ -37,14 +38,9 @@ _NEVER_SHOWN = {"rollout.hooks.webhook"}
 
 #: A TOML array of strings.
 _Texts = Annotated[tuple[str, ...], Field(strict=False)]
-_OptionalPath = Annotated[Path | None, Field(strict=False)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class ExtraDiskConfig(_Strict):
+class ExtraDiskConfig(Section):
     """An additional disk."""
 
     name: str = Field(description="appears in the VM as /dev/disk/by-id/virtio-NAME")
@@ -60,7 +56,7 @@ class ExtraDiskConfig(_Strict):
         return value
 
 
-class VmConfig(_Strict):
+class VmConfig(Section):
     """Defaults for new VMs."""
 
     cpus: int = Field(2, ge=1, le=64, description="virtual CPUs")
@@ -91,7 +87,7 @@ class VmConfig(_Strict):
     )
 
 
-class NetworkConfig(_Strict):
+class NetworkConfig(Section):
     """devvm's libvirt network."""
 
     name: str = Field(
@@ -141,7 +137,7 @@ _Mirrors = Annotated[tuple[str, ...], Field(strict=False), BeforeValidator(_mirr
 _DEBIAN_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
-class BoxConfig(_Strict):
+class BoxConfig(Section):
     """How boxes are built."""
 
     mirror: _Mirrors = Field(
@@ -166,7 +162,7 @@ class BoxConfig(_Strict):
     @field_validator("keyring")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        return _absolute_path(value) or value
+        return absolute(value) or value
 
     @property
     def role_variables(self) -> dict[str, str]:
@@ -183,7 +179,7 @@ class BoxConfig(_Strict):
 _VAULT_IDENTITY = re.compile(r"([A-Za-z0-9_.-]+@)?/[^,\x00-\x1f]+")
 
 
-class AnsibleConfig(_Strict):
+class AnsibleConfig(Section):
     """How roles are applied."""
 
     vault_identities: _Texts = Field(
@@ -201,7 +197,7 @@ class AnsibleConfig(_Strict):
         return value
 
 
-class TrashConfig(_Strict):
+class TrashConfig(Section):
     """The trash: VMs that were destroyed or replaced and can be recovered."""
 
     days: int = Field(
@@ -209,14 +205,14 @@ class TrashConfig(_Strict):
     )
 
 
-class HooksConfig(_Strict):
+class HooksConfig(Section):
     """Programs to notify about rollouts."""
 
     command: _Texts = Field((), description="command to run, as a list of arguments; it gets JSON")
     webhook: SecretStr | None = Field(
         None, description="URL to post JSON to; never shown, because it may be a secret"
     )
-    webhook_token_file: _OptionalPath = Field(
+    webhook_token_file: OptionalPath = Field(
         None, description="file with the token for `Authorization: Bearer`; https only"
     )
 
@@ -237,10 +233,10 @@ class HooksConfig(_Strict):
     @field_validator("webhook_token_file")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
-        return _absolute_path(value)
+        return absolute(value)
 
 
-class IrcConfig(_Strict):
+class IrcConfig(Section):
     """The IRC channel to notify about rollouts."""
 
     server: str | None = Field(
@@ -251,7 +247,7 @@ class IrcConfig(_Strict):
     tls: bool = Field(
         default=True, description="use TLS; the server's certificate is always verified"
     )
-    ca_file: _OptionalPath = Field(None, description="CA certificates to trust; unset: the host's")
+    ca_file: OptionalPath = Field(None, description="CA certificates to trust; unset: the host's")
     nick: str = Field(
         "devvm", pattern=r"^[A-Za-z\[\]\\`_^{|}][A-Za-z0-9\[\]\\`_^{|}-]{0,29}$",
         description="devvm's nick; if it is taken, `_` is appended",
@@ -259,17 +255,17 @@ class IrcConfig(_Strict):
     channel: str = Field(
         "#devvm", pattern=r"^[#&+][^\s,:\x00-\x1f]{1,49}$", description="channel to post to"
     )
-    password_file: _OptionalPath = Field(
+    password_file: OptionalPath = Field(
         None, description="file with the server's password; TLS only"
     )
 
     @field_validator("ca_file", "password_file")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
-        return _absolute_path(value)
+        return absolute(value)
 
 
-class RolloutConfig(_Strict):
+class RolloutConfig(Section):
     """How releases are rolled out, and who is notified."""
 
     quiet_hours: _Texts = Field(
@@ -306,7 +302,7 @@ class RolloutConfig(_Strict):
         return value
 
 
-class Config(_Strict):
+class Config(Section):
     """All of devvm's settings."""
 
     uri: str = Field("qemu:///system", description="connection URI of the libvirt host")
@@ -321,12 +317,12 @@ class Config(_Strict):
         Path("/var/lib/libvirt/images/devvm"),
         description="folder where the pool stores its volumes",
     )
-    stack_dir: _OptionalPath = Field(
+    stack_dir: OptionalPath = Field(
         None,
         description="folder of the stack: stack.yml, playbooks/, roles/ ...; unset: the reference "
         "stack",
     )
-    production_dir: _OptionalPath = Field(
+    production_dir: OptionalPath = Field(
         None,
         description="folder that describes production: manifest.yml, overlay/, roles.yml, "
         "waivers.yml; unset: the stack's",
@@ -335,19 +331,16 @@ class Config(_Strict):
     network: NetworkConfig = NetworkConfig()
     box: BoxConfig = BoxConfig()
     ansible: AnsibleConfig = AnsibleConfig()
+    engineer: EngineerConfig = EngineerConfig()
+    git: GitConfig = GitConfig()
+    ssh: SshConfig = SshConfig()
     trash: TrashConfig = TrashConfig()
     rollout: RolloutConfig = RolloutConfig()
 
     @field_validator("state_dir", "pool_path", "production_dir", "stack_dir")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
-        return _absolute_path(value)
-
-
-def _absolute_path(value: Path | None) -> Path | None:
-    if value is not None and not value.is_absolute():
-        raise ValueError("use an absolute path")
-    return value
+        return absolute(value)
 
 
 def _check_url(url: str) -> None:
