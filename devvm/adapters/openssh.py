@@ -109,10 +109,17 @@ class OpenSsh:
                 resolution=f"devvm ssh {_name(target)}",
             ) from None
 
-    def interactive(self, target: Target, argv: Sequence[str]) -> int:
-        """Run a session, or `argv`, on this terminal and return the remote command's exit code."""
+    def interactive(
+        self, target: Target, argv: Sequence[str], *, forward_agent: bool = False
+    ) -> int:
+        """Run a session, or `argv`, on this terminal and return the remote command's exit code.
+
+        With `forward_agent`, it can use the person's SSH agent. Then it has a connection of its
+        own: a shared one would leave the agent to whoever is in the VM after the session.
+        """
         terminal = sys.stdin.isatty() and sys.stdout.isatty()
-        return process.interactive(_ssh(target, argv, terminal=terminal))
+        own = ["-A", "-S", "none"] if forward_agent else []
+        return process.interactive(_ssh(target, argv, terminal=terminal, more=own))
 
     @contextmanager
     def opening(self, target: Target) -> Iterator[None]:
@@ -151,14 +158,19 @@ class OpenSsh:
 
 
 def _ssh(
-    target: Target, argv: Sequence[str], *, batch: bool = False, terminal: bool = False
+    target: Target,
+    argv: Sequence[str],
+    *,
+    batch: bool = False,
+    terminal: bool = False,
+    more: Sequence[str] = (),
 ) -> list[str]:
     options = ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={_CONNECT_TIMEOUT}"] if batch else []
     # sshd always runs commands through a shell, so quote for it.
     command = ["--", shlex.join(argv)] if argv else []
     if argv and not batch:
         options.append("-t" if terminal else "-T")
-    return ["ssh", "-F", str(target.ssh_config), *options, target.alias, *command]
+    return ["ssh", "-F", str(target.ssh_config), *options, *more, target.alias, *command]
 
 
 def _reason(stderr: str) -> str:

@@ -78,8 +78,13 @@ class Shell(Protocol):
     ) -> None:  # fmt: skip
         """Run a command with a local file as its input, or a new local file for its output."""
 
-    def interactive(self, target: Target, argv: Sequence[str]) -> int:
-        """Run a session on this terminal and return the remote command's exit code."""
+    def interactive(
+        self, target: Target, argv: Sequence[str], *, forward_agent: bool = False
+    ) -> int:
+        """Run a session on this terminal and return the remote command's exit code.
+
+        With `forward_agent`, it can use the person's SSH agent.
+        """
 
     def opening(self, target: Target) -> AbstractContextManager[None]:
         """Open the connection that later commands share, beside what the block does."""

@@ -246,7 +246,9 @@ class Shell:
         elif source is not None:
             kill_guests.write(domain, DATA, kill_guests.WORK, source.read_bytes()[0])
 
-    def interactive(self, target: Target, argv: Sequence[str]) -> int:
+    def interactive(
+        self, target: Target, argv: Sequence[str], *, forward_agent: bool = False
+    ) -> int:
         raise NotImplementedError
 
     def opening(self, target: Target) -> AbstractContextManager[None]:

@@ -101,6 +101,8 @@ class Shell:
         self.host = host
         self.asked: list[tuple[str, list[str]]] = []
         self.answer = "journal\n"
+        #: Whether the last session could use the person's agent.
+        self.forwards_agent = False
         #: Files that commands were given, by the command's last argument.
         self.received: dict[str, bytes] = {}
         #: Whether boxes have a program that personalises, and the input it was given.
@@ -136,8 +138,11 @@ class Shell:
         if destination is not None:
             destination.write_text(self.answer)
 
-    def interactive(self, target: Target, argv: Sequence[str]) -> int:
+    def interactive(
+        self, target: Target, argv: Sequence[str], *, forward_agent: bool = False
+    ) -> int:
         self.asked.append((target.alias, list(argv)))
+        self.forwards_agent = forward_agent
         return 7
 
     def opening(self, target: Target) -> AbstractContextManager[None]:

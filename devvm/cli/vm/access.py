@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import Annotated
 
@@ -9,6 +10,15 @@ import typer
 
 from devvm.cli import options, panels
 from devvm.cli.session import Session
+from devvm.domain.errors import UsageError
+
+_ForwardAgent = Annotated[
+    bool | None,
+    typer.Option(
+        "--forward-agent/--no-forward-agent", "-A", show_default=False,
+        help="Let the VM use your SSH agent meanwhile; defaults to the setting ssh.forward_agent.",
+    ),
+]  # fmt: skip
 
 _PASS_ON = {"allow_interspersed_args": False, "ignore_unknown_options": True}
 
@@ -35,13 +45,14 @@ def ssh(
             metavar="[COMMAND]...", show_default=False, help="Command to run instead of a shell."
         ),
     ] = None,
+    forward_agent: _ForwardAgent = None,
 ) -> None:
-    """Open a shell in a VM, as its engineer. Exits with the shell's exit code."""
-    from devvm.operations.vm import access
+    """Open a shell in a VM, as its engineer. Exits with the shell's exit code.
 
+    Options go before NAME.
+    """
     session = Session.of(context)
-    vm_name = session.vm_name(name)
-    raise typer.Exit(access.ssh(session.services(), vm_name, _without_dashes(arguments or [])))
+    raise typer.Exit(_run(session, session.vm_name(name), arguments or [], forward_agent))
 
 
 def run_command(
@@ -51,13 +62,29 @@ def run_command(
         list[str],
         typer.Argument(metavar="COMMAND...", show_default=False, help="Command to run, after --."),
     ],
+    forward_agent: _ForwardAgent = None,
 ) -> None:
-    """Run one command in a VM, without a terminal. Exits with its exit code."""
+    """Run one command in a VM, without a terminal. Exits with its exit code.
+
+    Options go before NAME.
+    """
+    session = Session.of(context)
+    raise typer.Exit(_run(session, session.vm_name(name), command, forward_agent))
+
+
+def _run(session: Session, name: str, argv: list[str], forward_agent: bool | None) -> int:
     from devvm.operations.vm import access
 
-    session = Session.of(context)
-    vm_name = session.vm_name(name)
-    raise typer.Exit(access.run_command(session.services(), vm_name, _without_dashes(command)))
+    services = session.services()
+    if forward_agent and not os.environ.get("SSH_AUTH_SOCK"):
+        raise UsageError(
+            "there is no SSH agent to forward",
+            details="SSH_AUTH_SOCK is not set; sudo removes it",
+            resolution='eval "$(ssh-agent)"; ssh-add',
+        )
+    if forward_agent is None:
+        forward_agent = services.config.ssh.forward_agent
+    return access.session(services, name, _without_dashes(argv), forward_agent=forward_agent)
 
 
 def _without_dashes(arguments: list[str]) -> list[str]:

@@ -11,24 +11,26 @@ from devvm.operations.vm import lifecycle
 from devvm.ports.services import Services
 
 
-def ssh(services: Services, name: str, argv: Sequence[str] = ()) -> int:
-    """Open a shell or run a command in the VM, on this terminal; return its exit code.
+def session(
+    services: Services, name: str, argv: Sequence[str] = (), *, forward_agent: bool = False
+) -> int:
+    """Open a shell or run a command in the VM, with this process's input and output.
+
+    Args:
+        services: The adapters to use.
+        name: The VM's name.
+        argv: The command; a shell if it is empty.
+        forward_agent: Whether it may use the person's SSH agent.
+
+    Returns:
+        Its exit code.
 
     Raises:
         NotFoundError: there is no such VM.
         OperationError: it is not running.
     """
-    return services.shell.interactive(_session(Machine(services, name)), argv)
-
-
-def run_command(services: Services, name: str, argv: Sequence[str]) -> int:
-    """Run a command in the VM, with this process's input and output; return its exit code.
-
-    Raises:
-        NotFoundError: there is no such VM.
-        OperationError: it is not running.
-    """
-    return services.shell.interactive(_session(Machine(services, name)), argv)
+    target = _target(Machine(services, name))
+    return services.shell.interactive(target, argv, forward_agent=forward_agent)
 
 
 def console(services: Services, name: str) -> int:
@@ -57,7 +59,7 @@ def logs(services: Services, name: str, unit: str | None, lines: int) -> str:
     return out
 
 
-def _session(machine: Machine) -> Target:
+def _target(machine: Machine) -> Target:
     vm = lifecycle.running(machine)
     # A VM kept from a failed create may not have the engineer's account.
     ready = vm.metadata is not None and vm.metadata.ready

@@ -48,6 +48,15 @@ def test_a_failed_command_is_said_with_its_output(ssh, target):
     assert OpenSsh().run(target, ["x"], check=False)[0] == 3
 
 
+def test_a_session_with_the_agent_shares_no_connection(ssh, target, tmp_path):
+    ssh(f'echo "$@" >>{tmp_path}/asked')
+    OpenSsh().interactive(target, ["ls"])
+    OpenSsh().interactive(target, ["ls"], forward_agent=True)
+    plain, with_agent = (tmp_path / "asked").read_text().splitlines()
+    assert "-A" not in plain
+    assert "-A -S none dev1-vagrant" in with_agent
+
+
 def test_waiting_goes_on_until_it_is_let_in(ssh, target, tmp_path, monkeypatch):
     monkeypatch.setattr("devvm.adapters.openssh._PAUSE", 0)
     ssh(

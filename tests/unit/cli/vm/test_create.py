@@ -1,10 +1,14 @@
 """`devvm create`: what it creates, for whom, on which box, and what it refuses."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from devvm import wiring
 from devvm.cli.box import build
 from devvm.domain.vm import VmState
+from tests.unit.cli.conftest import FakeInvoker
 from tests.unit.cli.documented import RELEASE, documented, documented_for
 from tests.unit.cli.findings import FAILED, PASSED, finding
 
@@ -48,6 +52,42 @@ def test_create_in_json(cli, world):
     assert set(data["report"]) == documented("Report")
     assert (data["vm"]["name"], data["vm"]["engineer"]) == ("dev1", "jane")
     assert world.vm("dev1").state is VmState.RUNNING
+
+
+def test_create_takes_what_is_the_person_s_from_their_configuration(
+    cli, world, configs, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(wiring, "invoker", lambda: Asked("jane"))
+    file = tmp_path / ".config/devvm/config.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text(
+        "[engineer]\nshell = '/usr/bin/zsh'\ndotfiles = '~/dots'\n[engineer.branches]\nshop = 'a'\n"
+    )
+    result = cli("create", "dev1")
+    assert Asked.last == {"shell": "/usr/bin/zsh", "dotfiles": Path("~/dots")}
+    assert configs[0].engineer.branches == {"shop": "a"}
+    assert world.vm("dev1").metadata.shell == "/usr/bin/zsh"
+    assert "the box has no package zsh" in result.stderr
+
+
+class Asked(FakeInvoker):
+    last = None
+
+    def engineer(self, login, key_files=(), *, shell=None, dotfiles=None):
+        Asked.last = {"shell": shell, "dotfiles": dotfiles}
+        return replace(super().engineer(login), shell=shell)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [("shop", "is not an application, = and a branch"), ("=x", "no branch can be chosen"),
+     ("shop=-f", "= and a branch"), ("shop=x", "no branch can be chosen for shop")],
+)  # fmt: skip
+def test_a_branch_of_nothing_is_refused(cli, world, value, said):
+    result = cli("create", "dev1", "--branch", value)
+    assert result.code == 2
+    assert said in " ".join(result.stderr.split())
+    assert world.vm("dev1") is None
 
 
 def test_create_takes_the_machine_from_its_options(cli, world, configs):

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from devvm import wiring
 from devvm.cli import formatting
 from devvm.domain.vm import VmState
 from tests.unit.cli.documented import RELEASE, documented, documented_for
@@ -113,8 +114,36 @@ def test_arguments_for_the_vm_are_passed_on_as_they_are(cli, dev):
     ]
 
 
+def test_the_agent_is_forwarded_if_the_person_wants_it(cli, dev, monkeypatch):
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/run/agent")
+    wanted = []
+    for argv in (
+        ("ssh", "dev001"), ("ssh", "-A", "dev001"), ("exec", "--forward-agent", "dev001", "ls"),
+        ("exec", "dev001", "ls", "-A"),
+    ):  # fmt: skip
+        assert cli(*argv).code == 7
+        wanted.append(dev.shell.forwards_agent)
+    assert wanted == [False, True, True, False]
+    ssh = dev.config.ssh.model_copy(update={"forward_agent": True})
+    config = dev.config.model_copy(update={"ssh": ssh})
+    monkeypatch.setattr(wiring, "build_services", lambda _: replace(dev.services, config=config))
+    cli("ssh", "dev001")
+    assert dev.shell.forwards_agent
+    cli("ssh", "--no-forward-agent", "dev001")
+    assert not dev.shell.forwards_agent
+
+
+def test_without_an_agent_there_is_nothing_to_forward(cli, dev, monkeypatch):
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    dev.shell.asked.clear()
+    result = cli("ssh", "-A", "dev001")
+    assert result.code == 2
+    assert "ssh-add" in result.stderr
+    assert dev.shell.asked == []
+
+
 def test_ssh_ends_with_the_shells_own_code(cli, dev, monkeypatch, typed_by):
-    monkeypatch.setattr(dev.shell, "interactive", lambda target, argv: 130)
+    monkeypatch.setattr(dev.shell, "interactive", lambda target, argv, **more: 130)
     result = cli("ssh", "dev001")
     assert (result.code, result.stderr) == (130, "")  # not an interrupt of devvm itself
     typed_by("dev001")

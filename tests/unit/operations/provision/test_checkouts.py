@@ -1,10 +1,12 @@
 """Engineers' checkouts: what the host fetches, what a VM gets, and what happens if neither can."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from devvm.domain.errors import NotFoundError, OperationError
+from devvm.domain.vm import HomeFile
 from devvm.operations.vm import create, rebuild
 from devvm.stack.folder import StackFolder
 from tests.support.company import Repository, git
@@ -132,3 +134,24 @@ def test_a_vm_that_cant_take_it_is_undone(world):
     with pytest.raises(OperationError):
         make(world)
     assert world.remnants("dev1") == []
+
+
+def test_the_person_s_shell_and_files_come_with_the_data_disk_and_stay(world):
+    files = {".bashrc": HomeFile(text="alias", mode=0o644)}
+    ann = replace(ANN, shell="/bin/dash", files=files)
+    request = create.CreateRequest(name="dev1", engineer=ann)
+    create.create(world.services, request, world.run("create dev1"))
+    at_boot = json.loads(world.data_disks.identity["engineer.json"])
+    for given in (at_boot, world.shell.personalised[-1]):
+        assert given["engineer_shell"] == "/bin/dash"
+        assert given["engineer_files"] == {".bashrc": {"text": "alias", "mode": 0o644}}
+    again(world)
+    assert world.shell.personalised[-1]["engineer_shell"] == "/bin/dash"
+    assert world.shell.personalised[-1]["engineer_files"] == {}
+    run = world.run("rebuild dev1")
+    other = replace(ANN, shell="/bin/bash")
+    rebuild.rebuild(world.services, rebuild.RebuildRequest(name="dev1", engineer=other), run)
+    assert world.shell.personalised[-1]["engineer_shell"] == "/bin/bash"
+    stranger = replace(ANN, login="bob", shell="/bin/sh")
+    rebuild.rebuild(world.services, rebuild.RebuildRequest(name="dev1", engineer=stranger), run)
+    assert world.shell.personalised[-1]["engineer_shell"] == "/bin/bash"

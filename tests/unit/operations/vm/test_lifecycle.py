@@ -89,8 +89,8 @@ def test_disks_alone_are_seen_too(world):
 
 
 def test_ssh_and_exec_are_the_engineers_and_pass_the_code_through(dev1):
-    assert access.ssh(dev1.services, "dev1") == 7
-    assert access.run_command(dev1.services, "dev1", ["false"]) == 7
+    assert access.session(dev1.services, "dev1") == 7
+    assert access.session(dev1.services, "dev1", ["false"]) == 7
     assert dev1.shell.asked[-2:] == [("dev1", []), ("dev1", ["false"])]
 
 
@@ -104,7 +104,7 @@ def test_logs_come_from_the_journal(dev1):
 def test_a_vm_that_is_off_has_no_way_in(dev1):
     lifecycle.stop(dev1.services, "dev1", dev1.run("stop dev1"))
     for way in (
-        lambda: access.ssh(dev1.services, "dev1"),
+        lambda: access.session(dev1.services, "dev1"),
         lambda: access.console(dev1.services, "dev1"),
         lambda: access.logs(dev1.services, "dev1", None, 5),
     ):
@@ -116,7 +116,7 @@ def test_a_vm_that_is_off_has_no_way_in(dev1):
 def test_a_vm_that_is_being_made_is_waited_for(world):
     world.state.open_journal("dev1", "create", {})
     with pytest.raises(OperationError) as caught:
-        access.run_command(world.services, "dev1", ["true"])
+        access.session(world.services, "dev1", ["true"])
     assert "create, started" in caught.value.details
     assert caught.value.resolution.startswith("wait for it")
 
@@ -126,5 +126,5 @@ def test_a_kept_failure_is_entered_with_devvms_own_account(world):
     request = create.CreateRequest(name="dev1", engineer=ANN, keep=True)
     with pytest.raises(OperationError):
         create.create(world.services, request, world.run("create dev1"))
-    access.ssh(world.services, "dev1")
+    access.session(world.services, "dev1")
     assert world.shell.asked[-1:] == [("dev1-vagrant", [])]
