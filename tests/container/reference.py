@@ -65,6 +65,8 @@ class Machine:
     vault: tuple[str, ...] = ()
     #: The groups that it is in where it stands for production.
     groups: tuple[str, ...] = ()
+    #: The key that its engineer logs in with.
+    jane: Path = Path()
 
     def apply(self, playbook: str, *tags: str, **variables) -> AnsibleResult:
         """Apply a playbook, or only its tasks with these tags; `site.yml` as in production."""

@@ -130,6 +130,33 @@ def test_a_machine_that_boots_becomes_its_engineers_by_what_is_on_the_data_disk(
     personal.sh("rm -r /data")
 
 
+def test_their_own_files_replace_only_those_that_every_account_gets(personal, variables):
+    files = {
+        ".bashrc": {"text": "mine\n", "mode": 0o644},
+        ".profile": {"text": "mine\n", "mode": 0o600},
+        "bin/tool": {"text": "#!/bin/sh\n", "mode": 0o755},
+    }
+    given = shlex.quote(json.dumps(variables | {"engineer_files": files}))
+    run = f"printf %s {given} | /usr/lib/devvm/personalise"
+    personal.sh("cp /etc/skel/.profile ~jane/.profile; chown jane: ~jane/.profile")
+    assert json.loads(personal.sh(run)) == {"changed": ["Create .profile", "Create bin/tool"]}
+    assert json.loads(personal.sh(run)) == {"changed": []}
+    assert personal.sh("cat .profile .bashrc; stat -c '%U %a' .profile bin/tool", user="jane") == (
+        "mine\nalias\njane 600\njane 755\n"
+    )
+    personal.sh("rm -r ~jane/bin; cp /etc/skel/.profile ~jane/.profile")
+    bad = shlex.quote(json.dumps(variables | {"engineer_files": {"../x": files[".bashrc"]}}))
+    said = personal.sh(f"printf %s {bad} | /usr/lib/devvm/personalise 2>&1 ||:")
+    assert said == "'../x' is not a file in the home directory\n"
+
+
+def test_a_shell_that_the_machine_lacks_locks_nobody_out(personal, variables):
+    for shell, has in (("/bin/dash", "/bin/dash"), ("/usr/bin/zsh", "/bin/bash")):
+        given = shlex.quote(json.dumps(variables | {"engineer_shell": shell}))
+        personal.sh(f"printf %s {given} | /usr/lib/devvm/personalise")
+        assert personal.sh("getent passwd jane | cut -d: -f7").strip() == has
+
+
 @pytest.mark.parametrize(
     "harm",
     ["chmod 777 ~jane/.ssh", "chmod 644 ~jane/.ssh/authorized_keys",

@@ -2,17 +2,27 @@
 
 import json
 import shlex
+import socket
+import subprocess
+import time
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
+from devvm.adapters.git import GitOrigins
 from devvm.adapters.image.nspawn import remove_leftovers
+from devvm.adapters.openssh import OpenSsh
+from devvm.cli.progress import SilentReporter
+from devvm.operations.core.progress import Run
+from devvm.operations.provision import checkouts
 from devvm.stack.folder import StackFolder
-from devvm.system import assets
+from devvm.system import assets, process
 from tests.container import reference
 from tests.container.conftest import differences
 from tests.container.reference import GUEST, engineer, new_key
 from tests.support import acme
+from tests.support.world import World
 
 pytestmark = pytest.mark.container
 
@@ -83,14 +93,77 @@ def test_what_was_captured_passes(host, production):
 
 
 @pytest.fixture(scope="module")
-def personal(host, production, tmp_path_factory):
+def company(host, tmp_path_factory):
+    """The company's server for the wiki's repository: the container's own sshd.
+
+    This host and the container reach it by the same address, with a key that is in an agent only.
+    The stack names it from now on.
+    """
+    folder = tmp_path_factory.mktemp("company")
+    keys = host.target.ssh_config.parent
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    host.sh(
+        "git init --quiet --initial-branch=main /tmp/wiki; cd /tmp/wiki;"
+        " cp /usr/share/acme-wiki/* .; git add .;"
+        " git -c user.name=a -c user.email=a@h commit --quiet --message first",
+        user="vagrant",
+    )
+    host_key = (keys / "known_hosts").read_text().split(maxsplit=1)[1].strip()
+    described = host.stack.root / "stack.yml"
+    described.write_text(
+        described.read_text().replace(
+            "code: /usr/share/acme-wiki", f"origin: 'ssh://vagrant@localhost:{port}/tmp/wiki'"
+        )
+        + f"known_hosts: ['[localhost]:{port} {host_key}']\n"
+    )
+    agent = folder / "agent"
+    forward = f"127.0.0.1:{port}:127.0.0.1:22"
+    with (
+        process.background(["ssh-agent", "-D", "-a", agent]),
+        process.background(
+            ["ssh", "-F", host.target.ssh_config, "-S", "none", "-N", "-L", forward,
+             host.target.alias]
+        ),
+        pytest.MonkeyPatch.context() as patch,
+    ):  # fmt: skip
+        wait_for(agent.exists)
+        patch.setenv("SSH_AUTH_SOCK", str(agent))
+        subprocess.run(["ssh-add", "-q", keys / "id_ed25519"], check=True)
+        wait_for(lambda: is_open(port))
+        yield port
+
+
+def is_open(port):
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def personal(host, production, company, tmp_path_factory):
     """The same container as jane's, and the layer of what that adds."""
+    folder = tmp_path_factory.mktemp("jane")
+    services = replace(
+        World(folder / "world").services,
+        stack=host.stack, shell=OpenSsh(), origins=GitOrigins(folder / "mirrors"),
+    )  # fmt: skip
+    run = Run("create dev1", SilentReporter())
+    checkouts.fetch(services, "r1", run)
     host.apply("box.yml", "engineer")
-    key = new_key(tmp_path_factory.mktemp("jane") / "key")
-    host.apply("personalise.yml", **engineer(key))
+    key = new_key(folder / "key")
+    given = checkouts.provide(services, host.target, "r1", run, new=True)
+    host.apply("personalise.yml", **engineer(key), engineer_checkouts=given)
     (production / "overlay").mkdir()
     host.capture(production / "overlay/20-engineer.yml", production / "manifest.yml")
-    return host
+    return replace(host, jane=folder / "key")
 
 
 def test_the_engineer_has_a_checkout_of_each_application_which_is_served(personal):
@@ -101,6 +174,46 @@ def test_the_engineer_has_a_checkout_of_each_application_which_is_served(persona
     personal.sh("echo '<?php echo \"edited\";' >/srv/wiki/checkout/index.php", user="jane")
     assert get(personal, "/wiki/") == "edited"
     personal.sh("git -C /srv/wiki/checkout checkout --quiet .", user="jane")
+
+
+def test_the_repository_of_the_company_is_cloned_and_can_be_fetched_from(personal, company):
+    """With the agent of whoever is logged in; the server's host key is known."""
+    wiki = "/srv/wiki/checkout"
+    assert personal.sh(f"git -C {wiki} log --format=%s", user="jane") == "first\n"
+    origin = f"ssh://vagrant@localhost:{company}/tmp/wiki"
+    assert personal.sh(f"git -C {wiki} remote get-url origin", user="jane").strip() == origin
+    assert personal.sh("ls -A /var/cache/devvm") == ""
+    personal.sh(
+        "cd /tmp/wiki; git -c user.name=a -c user.email=a@h commit --quiet --allow-empty -m second",
+        user="vagrant",
+    )
+    config = personal.target.ssh_config.with_name("jane_config")
+    config.write_text(
+        f"Host {personal.target.alias}\n    User jane\n    IdentityFile {personal.jane}\n"
+        f"{personal.target.ssh_config.read_text()}"
+    )
+    jane = replace(personal.target, ssh_config=config)
+    server = ["systemd-run", "--quiet", "--unit=company", "/usr/sbin/sshd", "-D"]
+    personal.sh(shlex.join([*server, "-p", str(company), "-o", "PidFile=none"]))
+    fetch = ["git", "-C", wiki, "-c", "core.sshCommand=ssh -o BatchMode=yes", "pull", "--quiet"]
+    try:
+        assert OpenSsh().interactive(jane, fetch) != 0
+        assert OpenSsh().interactive(jane, fetch, forward_agent=True) == 0
+    finally:
+        personal.sh("systemctl stop company")
+    assert personal.sh(f"git -C {wiki} log -1 --format=%s", user="jane") == "second\n"
+
+
+def test_newly_deployed_code_can_be_pulled(personal):
+    """As after an update of the stack; the code of the shop has no other repository."""
+    code = "/srv/shop/release/new.php"
+    personal.sh(f"echo new >{code}")
+    given = shlex.quote(json.dumps(engineer(personal.jane.with_suffix(".pub").read_text().strip())))
+    run = f"printf %s {given} | sed 's/^{{/{{\"devvm_older_data\": true, /'"
+    done = json.loads(personal.sh(f"{run} | /usr/lib/devvm/personalise"))
+    assert done["changed"] == ["Publish the code of shop"]
+    assert personal.sh("git -C ~/shop pull --quiet; cat ~/shop/new.php", user="jane") == "new\n"
+    personal.sh(f"rm {code}; rm ~jane/shop/new.php")
 
 
 def test_migrations_run_with_the_accounts_of_the_stack(personal, tmp_path):

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
@@ -99,6 +100,12 @@ def test_it_stays_small(company):
 def test_only_its_owner_can_enter(company):
     company.fetch()
     assert company.cache.stat().st_mode & 0o777 == 0o700
+
+
+def test_two_commands_at_once_make_one_mirror(company, tmp_path):
+    with ThreadPoolExecutor() as pool:
+        assert [*pool.map(lambda _: company.fetch(), range(4))] == [""] * 4
+    assert company.cloned(tmp_path / "clone") == ["first"]
 
 
 def test_no_mirror_has_no_branches(company):
