@@ -71,7 +71,10 @@ TABLE = {
             "vm.access",
             "Open a VM's serial console, for when SSH doesn't work. Press Ctrl-] to leave.",
         ),
-        "logs": ("vm.access", "Show the last lines of a VM's journal."),
+        "logs": (
+            "vm.access",
+            "Show the last lines of a VM's journal: of all its services, and the kernel.",
+        ),
     },
     panels.FLEET: {
         "pin": (

@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
         context_settings=_PASS_ON,
     )(run_command)
     command(epilog="Example:  devvm console dev1")(console)
-    command(epilog="Example:  devvm logs dev1 --unit nginx --lines 50")(logs)
+    command(epilog="Example:  devvm logs dev1 --follow --unit nginx")(logs)
 
 
 def ssh(
@@ -106,19 +106,32 @@ def console(context: typer.Context, name: options.Name = None) -> None:
 def logs(
     context: typer.Context,
     name: options.Name = None,
-    unit: Annotated[
-        str | None,
+    units: Annotated[
+        list[str] | None,
         typer.Option("--unit", "-u", metavar="UNIT", show_default=False,
-                     help="Show only this systemd unit, such as nginx."),
+                     help="Show only this systemd unit, such as nginx; repeatable."),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="TIME", show_default=False,
+                     help="Show lines since then: '2026-11-23 14:00', today, '10 min ago'."),
     ] = None,
     lines: Annotated[
-        int, typer.Option("--lines", "-n", min=1, max=100_000, metavar="N",
-                          help="Number of lines to show.")
-    ] = 100,
+        int | None,
+        typer.Option("--lines", "-n", min=1, max=100_000, metavar="N", show_default=False,
+                     help="Number of lines to show first; 100 by default, all with --since."),
+    ] = None,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", "-f", help="Go on with new lines. Press Ctrl-C to end."),
+    ] = False,
 ) -> None:  # fmt: skip
-    """Show the last lines of a VM's journal."""
+    """Show the last lines of a VM's journal: of all its services, and the kernel."""
     from devvm.operations.vm import access
 
     session = Session.of(context)
     vm_name = session.vm_name(name)
-    session.output.write(access.logs(session.services(), vm_name, unit, lines))
+    wanted = access.Wanted(units=tuple(units or ()), since=since, lines=lines)
+    if follow:
+        raise typer.Exit(access.follow(session.services(), vm_name, wanted))
+    session.output.write(access.logs(session.services(), vm_name, wanted))

@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from devvm.domain.errors import ExitCode, OperationError, UsageError
 from devvm.domain.vm import Target
 from devvm.operations.core.machine import Machine
 from devvm.operations.guest import ssh as way_in
 from devvm.operations.vm import lifecycle
 from devvm.ports.services import Services
+
+#: Lines of the journal, unless the person wants another number.
+_LINES = 100
+#: Exit codes after Ctrl-C: of journalctl on a terminal, of ssh without one.
+_INTERRUPTED = (128 + signal.SIGINT, -signal.SIGINT)
+#: OpenSSH's own exit code.
+_LOST = 255
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Which lines of a VM's journal to show.
+
+    Attributes:
+        units: systemd units, without `.service`; none: all, and the kernel.
+        since: The time of the first line, as systemd.time(7) writes times.
+        lines: How many of the latest; None: all with `since`, else 100.
+    """
+
+    units: tuple[str, ...] = ()
+    since: str | None = None
+    lines: int | None = None
 
 
 def session(
@@ -43,20 +68,61 @@ def console(services: Services, name: str) -> int:
     return services.domains.console(lifecycle.running(Machine(services, name)).fqdn)
 
 
-def logs(services: Services, name: str, unit: str | None, lines: int) -> str:
-    """The last lines of the VM's journal, or of one systemd unit's.
+def logs(services: Services, name: str, wanted: Wanted) -> str:
+    """Lines of the VM's journal.
 
     Raises:
         NotFoundError: there is no such VM.
+        UsageError: `since` is not a time.
         OperationError: it is not running.
     """
+    _, out, _ = services.shell.run(*_journalctl(services, name, wanted))
+    return out
+
+
+def follow(services: Services, name: str, wanted: Wanted) -> int:
+    """Show lines of the VM's journal on this terminal, and new ones, until the person stops it.
+
+    Returns:
+        The exit code of journalctl in the VM; 130 after Ctrl-C.
+
+    Raises:
+        NotFoundError: there is no such VM.
+        UsageError: `since` is not a time.
+        OperationError: it is not running, or stops meanwhile.
+    """
+    target, argv = _journalctl(services, name, wanted)
+    code = services.shell.interactive(target, [*argv, "--follow"])
+    if code in _INTERRUPTED:
+        return ExitCode.INTERRUPTED
+    if code == _LOST:
+        lifecycle.running(Machine(services, name))
+        raise OperationError(
+            f"{name} has closed the connection",
+            details="it is being shut down or restarted, or its network is down",
+            resolution=f"devvm logs {name} --follow",
+        )
+    return code
+
+
+def _journalctl(services: Services, name: str, wanted: Wanted) -> tuple[Target, list[str]]:
     machine = Machine(services, name)
     lifecycle.running(machine)
     target = way_in.target(machine, login="vagrant")
-    chosen = [f"--unit={unit}"] if unit else []
-    command = ["sudo", "journalctl", "--no-pager", f"--lines={lines}", *chosen]
-    _, out, _ = services.shell.run(target, command)
-    return out
+    argv = ["sudo", "journalctl", "--no-pager", "--output=short-iso"]
+    lines = wanted.lines or ("all" if wanted.since else _LINES)
+    argv += [f"--lines={lines}", *(f"--unit={unit}" for unit in wanted.units)]
+    if wanted.since:
+        command = ["systemd-analyze", "timestamp", "--", wanted.since]
+        code, _, _ = services.shell.run(target, command, check=False)
+        if code:
+            raise UsageError(
+                f"--since: {wanted.since!r} is not a time",
+                resolution="use, for example, --since '2026-11-23 14:00', --since today or "
+                "--since '10 min ago'",
+            )
+        argv.append(f"--since={wanted.since}")
+    return target, argv
 
 
 def _target(machine: Machine) -> Target:

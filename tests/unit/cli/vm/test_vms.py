@@ -161,4 +161,7 @@ def test_logs_and_console(cli, dev, monkeypatch):
     assert alias == "dev001-vagrant"
     assert argv[:2] == ["sudo", "journalctl"]
     assert {"--unit=nginx", "--lines=5"} <= set(argv)
+    followed = cli("logs", "dev001", "--follow", "-u", "nginx", "-u", "redis-server")
+    assert followed.code == 7  # the session's own
+    assert dev.shell.asked[-1][1][-3:] == ["--unit=nginx", "--unit=redis-server", "--follow"]
     assert "Ctrl-]" in cli("console", "dev001").stderr

@@ -2,7 +2,7 @@
 
 import pytest
 
-from devvm.domain.errors import NotFoundError, OperationError
+from devvm.domain.errors import NotFoundError, OperationError, UsageError
 from devvm.domain.vm import Engineer, VmState
 from devvm.operations.vm import access, create, lifecycle
 from tests.support.memory_host import Layer
@@ -94,11 +94,55 @@ def test_ssh_and_exec_are_the_engineers_and_pass_the_code_through(dev1):
     assert dev1.shell.asked[-2:] == [("dev1", []), ("dev1", ["false"])]
 
 
+JOURNALCTL = ["sudo", "journalctl", "--no-pager", "--output=short-iso"]
+
+
 def test_logs_come_from_the_journal(dev1):
-    assert access.logs(dev1.services, "dev1", "nginx", 5) == "journal\n"
-    assert [a for a in dev1.shell.asked if "journalctl" in a[1]] == [
-        ("dev1-vagrant", ["sudo", "journalctl", "--no-pager", "--lines=5", "--unit=nginx"])
-    ]
+    wanted = access.Wanted(units=("nginx", "redis-server"), lines=5)
+    assert access.logs(dev1.services, "dev1", wanted) == "journal\n"
+    assert dev1.shell.asked[-1] == (
+        "dev1-vagrant", [*JOURNALCTL, "--lines=5", "--unit=nginx", "--unit=redis-server"],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("wanted", "options"),
+    [
+        (access.Wanted(), ["--lines=100"]),
+        (access.Wanted(since="today"), ["--lines=all", "--since=today"]),
+        (access.Wanted(since="today", lines=7), ["--lines=7", "--since=today"]),
+    ],
+)
+def test_followed_logs_go_to_the_terminal(dev1, wanted, options):
+    assert access.follow(dev1.services, "dev1", wanted) == 7
+    assert dev1.shell.asked[-1] == ("dev1-vagrant", [*JOURNALCTL, *options, "--follow"])
+
+
+@pytest.mark.parametrize("code", [130, -2])
+def test_following_logs_ends_with_ctrl_c(dev1, monkeypatch, code):
+    monkeypatch.setattr(dev1.shell, "interactive", lambda target, argv: code)
+    assert access.follow(dev1.services, "dev1", access.Wanted()) == 130
+
+
+def test_following_logs_says_that_the_vm_has_stopped(dev1, monkeypatch):
+    monkeypatch.setattr(dev1.shell, "interactive", lambda target, argv: 255)
+    with pytest.raises(OperationError, match="dev1 has closed the connection"):
+        access.follow(dev1.services, "dev1", access.Wanted())
+
+    def stopped(target, argv):
+        lifecycle.stop(dev1.services, "dev1", dev1.run("stop dev1"))
+        return 255
+
+    monkeypatch.setattr(dev1.shell, "interactive", stopped)
+    with pytest.raises(OperationError, match="dev1 is not running"):
+        access.follow(dev1.services, "dev1", access.Wanted())
+
+
+def test_logs_since_what_is_not_a_time(dev1, monkeypatch):
+    monkeypatch.setattr(dev1.shell, "run", lambda target, argv, **_: (1, "", "Failed to parse"))
+    for show in (access.logs, access.follow):
+        with pytest.raises(UsageError, match="'noon' is not a time"):
+            show(dev1.services, "dev1", access.Wanted(since="noon"))
 
 
 def test_a_vm_that_is_off_has_no_way_in(dev1):
@@ -106,7 +150,7 @@ def test_a_vm_that_is_off_has_no_way_in(dev1):
     for way in (
         lambda: access.session(dev1.services, "dev1"),
         lambda: access.console(dev1.services, "dev1"),
-        lambda: access.logs(dev1.services, "dev1", None, 5),
+        lambda: access.logs(dev1.services, "dev1", access.Wanted()),
     ):
         with pytest.raises(OperationError) as caught:
             way()
