@@ -84,25 +84,31 @@ class OpenSsh:
         target: Target,
         argv: Sequence[str],
         *,
-        source: Path | None = None,
-        destination: Path | None = None,
+        source: Path | int | None = None,
+        destination: Path | int | None = None,
+        through: Sequence[str] = (),
         timeout: float = 3600,
     ) -> None:
         """Run a command with a local file as its input, or a new local file for its output.
 
-        Only its owner can read the new file.
+        Only its owner can read the new file. `through` is a command on this host that the bytes
+        pass through.
 
         Raises:
             ShellError: the command failed; the new file may be incomplete.
+            OperationError: the command on this host failed.
         """
         try:
             process.transfer(
                 _ssh(target, argv, batch=True),
                 source=source,
                 destination=destination,
+                through=through,
                 timeout=timeout,
             )
         except process.ProcessError as error:
+            if error.argv == tuple(through):
+                raise
             raise ShellError(
                 f"{Path(argv[0]).name} failed in {target.alias} (exit code {error.returncode})",
                 details=error.details,

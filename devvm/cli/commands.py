@@ -75,6 +75,7 @@ TABLE = {
             "vm.access",
             "Show the last lines of a VM's journal: of all its services, and the kernel.",
         ),
+        "db": ("vm.db", "Export, import and query a VM's databases."),
     },
     panels.FLEET: {
         "pin": (

@@ -52,18 +52,22 @@ def _quiet_wanted(context: typer.Context, value: bool) -> bool:
 
 def _page_wanted(file: Path | None) -> Path | None:
     if file is not None:
-        _refuse_unwritable("--html", file, file.parent)
+        refuse_unwritable(file, file.parent, "--html ")
     return file
 
 
 def _junit_wanted(file: Path | None) -> Path | None:
     if file is not None:  # pytest creates missing folders
-        _refuse_unwritable("--junit", file, next(p for p in file.absolute().parents if p.exists()))
+        refuse_unwritable(file, next(p for p in file.absolute().parents if p.exists()), "--junit ")
     return file
 
 
-def _refuse_unwritable(option: str, file: Path, folder: Path) -> None:
-    """Refuse a file that can't be written before spending minutes on its content."""
+def refuse_unwritable(file: Path, folder: Path, option: str = "") -> None:
+    """Refuse a file that can't be written before spending minutes on its content.
+
+    Raises:
+        UsageError: it can't.
+    """
     if not folder.is_dir():
         missing = not folder.exists()
         why = f"the folder {folder} doesn't exist" if missing else f"{folder} is not a folder"
@@ -74,7 +78,7 @@ def _refuse_unwritable(option: str, file: Path, folder: Path) -> None:
     raise UsageError(
         f"{file} can't be written",
         details=why,
-        resolution=f"use a file that you can write: {option} FILE",
+        resolution=f"use a file that you can write: {option}FILE",
     )
 
 

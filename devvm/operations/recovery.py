@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from devvm.operations.core import journal
 from devvm.operations.transaction.transaction import Ending
-from devvm.operations.vm import clone, create, rebuild, resize, restore, snapshots, trash
+from devvm.operations.vm import clone, create, dumps, rebuild, resize, restore, snapshots, trash
 
 ENDINGS: Mapping[str, Ending] = {
     journal.CREATE: create.end,
@@ -22,4 +22,5 @@ ENDINGS: Mapping[str, Ending] = {
     journal.CLONE: clone.end,
     journal.RESIZE: resize.end,
     journal.PURGE: trash.end_purge,
+    journal.IMPORT: dumps.end,
 }

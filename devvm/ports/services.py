@@ -73,10 +73,14 @@ class Shell(Protocol):
         """Run a command, quoted for the remote shell; returns exit code, stdout and stderr."""
 
     def transfer(
-        self, target: Target, argv: Sequence[str], *, source: Path | None = None,
-        destination: Path | None = None, timeout: float = 3600,
+        self, target: Target, argv: Sequence[str], *, source: Path | int | None = None,
+        destination: Path | int | None = None, through: Sequence[str] = (), timeout: float = 3600,
     ) -> None:  # fmt: skip
-        """Run a command with a local file as its input, or a new local file for its output."""
+        """Run a command with a local file as its input, or a new local file for its output.
+
+        Both may be open descriptors. `through` is a command on this host that the bytes pass
+        through.
+        """
 
     def interactive(
         self, target: Target, argv: Sequence[str], *, forward_agent: bool = False
@@ -219,6 +223,6 @@ class Services:
     stacks: Stacks
     #: Functions that end a failed or killed operation, by its name in the journal. They are from
     #: `devvm.operations.recovery`, which operations may not import.
-    endings: Mapping[str, Callable[[Any], Literal["finished", "undone"]]]
+    endings: Mapping[str, Callable[[Any], Literal["finished", "undone", "left unfinished"]]]
     #: Sleeps for that many seconds.
     pause: Callable[[float], None] = time.sleep

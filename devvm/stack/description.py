@@ -22,6 +22,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 
 from devvm.domain import known_hosts, origin
 from devvm.domain.errors import UsageError
@@ -142,15 +143,32 @@ class Application(_Strict):
 
 
 class Database(_Strict):
-    """A server whose files an older version of it can't use."""
+    """A server whose files an older version of it can't use, and how its data gets in and out."""
 
-    name: str = Field(description="its name, for people")
+    name: str = Field(description="its name, for people and for `devvm db --database`")
     package: str = Field(
         pattern=r"^[a-z0-9][a-z0-9+.-]+$", description="the Debian package whose version decides"
     )
     upgrade: Program | None = Field(
         None, description="brings its files to the installed version; run if they may be older"
     )
+    export: Program | None = Field(None, description="writes all of its data to standard output")
+    import_: Program | None = Field(
+        None, alias="import",
+        description="replaces all of its data by what `export` wrote, on standard input",
+    )  # fmt: skip
+    sanitize: Program | None = Field(
+        None, description="takes personal data out of what was imported"
+    )
+    shell: Program | None = Field(None, description="opens a shell of the database")
+
+    @model_validator(mode="after")
+    def _can_be_undone(self) -> Database:
+        if self.import_ and not self.export:
+            raise ValueError("`import` needs `export`, which saves the data before an import")
+        if self.sanitize and not self.import_:
+            raise ValueError("`sanitize` needs `import`: it runs after it")
+        return self
 
 
 class Tls(_Strict):
@@ -239,6 +257,7 @@ class Description(_Strict):
     @model_validator(mode="after")
     def _unique(self) -> Description:
         _demand_unique("applications", [one.name for one in self.applications])
+        _demand_unique("databases", [one.name.casefold() for one in self.databases])
         return self
 
 
@@ -292,10 +311,15 @@ def _keys(location: tuple[int | str, ...]) -> list[str]:
     """The keys of the mapping at a place."""
     model: type[BaseModel] = Description
     for part in location:
-        field = model.model_fields.get(str(part))
+        field = _fields(model).get(str(part))
         if field is not None:
             model = _model_in(field.annotation) or model
-    return list(model.model_fields)
+    return list(_fields(model))
+
+
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """A model's fields, by their keys in the file."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 - any type

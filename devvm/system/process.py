@@ -185,28 +185,52 @@ def stream(
 def transfer(
     argv: Sequence[str | os.PathLike[str]],
     *,
-    source: Path | None = None,
-    destination: Path | None = None,
+    source: Path | int | None = None,
+    destination: Path | int | None = None,
+    through: Sequence[str] = (),
     timeout: float | None = None,
 ) -> None:
     """Run a command with a file as its standard input, or a file for its standard output.
 
-    The bytes are streamed unchanged. Only its owner can read a new file.
+    The bytes are streamed unchanged. Only its owner can read a new file. Files may also be given as
+    open descriptors.
+
+    Args:
+        argv: The command and its arguments.
+        source: What it reads.
+        destination: Where its output goes.
+        through: A command that the bytes pass through on their way, such as gzip.
+        timeout: Seconds after which the command is killed.
 
     Raises:
-        ProcessError: the command failed or timed out; the file may be incomplete.
-        HostNotReadyError: the program is not installed.
+        ProcessError: either command failed or timed out; the file may be incomplete.
+        HostNotReadyError: a program is not installed.
     """
-    args = _argv(argv, sudo=False)
+    args, between = _argv(argv, sudo=False), None
     with ExitStack() as files:
-        stdin: IO[bytes] | int = subprocess.DEVNULL
+        stdin: IO[bytes] | IO[str] | int = subprocess.DEVNULL
         if source is not None:
-            stdin = files.enter_context(source.open("rb"))
-        stdout: IO[bytes] | int = subprocess.DEVNULL
+            stdin = files.enter_context(_readable(source))
+        stdout: IO[bytes] | IO[str] | int = subprocess.DEVNULL
         if destination is not None:
-            descriptor = os.open(destination, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            stdout = files.enter_context(os.fdopen(descriptor, "wb"))
+            stdout = files.enter_context(_writable(destination))
+        if through:
+            reads = source is not None
+            between = files.enter_context(
+                _awaiting(
+                    _start(
+                        list(through),
+                        stdin=stdin if reads else subprocess.PIPE,
+                        output=subprocess.PIPE if reads else stdout,
+                    )
+                )
+            )
+            stdin = between.stdout if reads and between.stdout else stdin
+            stdout = between.stdin or stdout
         with _awaiting(_start(args, stdin=stdin, output=stdout)) as process:
+            for end in (between.stdin, between.stdout) if between else ():
+                if end is not None:
+                    end.close()  # the command has it, and each notices when the other has ended
             try:
                 _, err = process.communicate(timeout=timeout)
             except subprocess.TimeoutExpired:
@@ -215,8 +239,23 @@ def transfer(
             except BaseException:
                 _kill_group(process)
                 raise
+        if between is not None and between.stderr is not None:
+            why = between.stderr.read()
+            if between.wait() not in (0, -signal.SIGPIPE):
+                raise ProcessError(through, between.returncode, why, None)
     if process.returncode:
         raise ProcessError(args, process.returncode, err, None)
+
+
+def _readable(file: Path | int) -> IO[bytes]:
+    return os.fdopen(os.dup(file), "rb") if isinstance(file, int) else file.open("rb")
+
+
+def _writable(file: Path | int) -> IO[bytes]:
+    """An open file; one that is made is its owner's only."""
+    if isinstance(file, int):
+        return os.fdopen(os.dup(file), "wb")
+    return os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
 
 
 def kill_commands_of_other_threads() -> None:
@@ -320,7 +359,7 @@ def _start(
     *,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
-    stdin: IO[bytes] | int = subprocess.DEVNULL,
+    stdin: IO[bytes] | IO[str] | int = subprocess.DEVNULL,
     merge: bool = False,
     output: IO[str] | IO[bytes] | int = subprocess.PIPE,
     death_signal: signal.Signals = signal.SIGTERM,

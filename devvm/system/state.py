@@ -32,8 +32,10 @@ _RUNS_KEPT = 10
 _LOGS_KEPT = 2000
 #: The command in a log's name, before the VM's. Commands of two words are listed, or `stop my-dev1`
 #: would count as a command on dev1, and `box build` as one on a VM called build.
-_GROUPS = r"(?:box|pool|production|release|snapshot|trash)-"
-_ON_A_VM = rf"(?:snapshot-(?:create|restore|delete)|verify---fix|(?!{_GROUPS})[a-z]+)"
+_GROUPS = r"(?:box|db|pool|production|release|snapshot|trash)-"
+_ON_A_VM = (
+    rf"(?:snapshot-(?:create|restore|delete)|db-(?:export|import)|verify---fix|(?!{_GROUPS})[a-z]+)"
+)
 #: Seconds to wait for a process that holds a lock only to see who has it.
 _LOOKING = 0.3
 
@@ -47,21 +49,38 @@ def write_atomic(path: Path, text: str, *, mode: int = 0o660) -> None:
         OperationError: there is no space left.
         HostNotReadyError: it can't be written for another reason.
     """
-    with _writing(path):
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        try:
-            with os.fdopen(_nameless(temporary), "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fchmod(file.fileno(), mode)
-                os.fsync(file.fileno())
-                if not os.fstat(file.fileno()).st_nlink:
-                    # Python follows the link only if given a folder, which an absolute path ignores
-                    os.link(f"/proc/self/fd/{file.fileno()}", temporary, src_dir_fd=0)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+    with (
+        _writing(path),
+        whole_file(path, mode=mode) as descriptor,
+        os.fdopen(descriptor, "w", encoding="utf-8", closefd=False) as file,
+    ):
+        file.write(text)
+
+
+@contextmanager
+def whole_file(path: Path, *, mode: int = 0o600) -> Iterator[int]:
+    """A descriptor of a new file, which gets its name at the end of the block.
+
+    If the block fails, or the process is killed, there is no such file, and none in part.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = _nameless(temporary)
+    try:
+        yield descriptor
+        os.fchmod(descriptor, mode)
+        os.fsync(descriptor)
+        if not os.fstat(descriptor).st_nlink:
+            # Python follows the link only if given a folder, which an absolute path ignores
+            os.link(f"/proc/self/fd/{descriptor}", temporary, src_dir_fd=0)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
 
 
 def _nameless(path: Path) -> int:

@@ -233,17 +233,17 @@ class Shell:
         return 0, "", ""
 
     def transfer(
-        self, target: Target, argv: Sequence[str], *, source: Path | None = None,
-        destination: Path | None = None, timeout: float = 3600,
+        self, target: Target, argv: Sequence[str], *, source: Path | int | None = None,
+        destination: Path | int | None = None, through: Sequence[str] = (), timeout: float = 3600,
     ) -> None:  # fmt: skip
         domain = self._guest.of(target)
         kill_guests.await_up(domain)
-        if destination is not None:
+        if isinstance(destination, Path):
             tree = ET.fromstring(domain.XMLDesc())
             disk = tree.find(f"devices/disk[serial='{DATA}']/source")
             assert disk is not None
             kill_guests.read(Path(disk.get("file", "")), kill_guests.WORK, destination)
-        elif source is not None:
+        elif isinstance(source, Path):
             kill_guests.write(domain, DATA, kill_guests.WORK, source.read_bytes()[0])
 
     def interactive(

@@ -77,16 +77,18 @@ class FleetShell(Shell):
         return ""
 
     def transfer(
-        self, target: Target, argv: Sequence[str], *, source: Path | None = None,
-        destination: Path | None = None, timeout: float = 3600,
+        self, target: Target, argv: Sequence[str], *, source: Path | int | None = None,
+        destination: Path | int | None = None, through: Sequence[str] = (), timeout: float = 3600,
     ) -> None:  # fmt: skip
         name = target.alias.removesuffix("-vagrant")
-        if destination is not None:
+        if {"mariadb", "mariadb-dump"} & set(argv):
+            super().transfer(target, argv, source=source, destination=destination)
+        elif isinstance(destination, Path):
             self.host.step("save_work")
             files = self.host.read(self.world.top(name, DATA))
             home = {path: text for path, text in files.items() if path.startswith("home/")}
             destination.write_text(json.dumps(home))
-        elif source is not None:
+        elif isinstance(source, Path):
             self.host.step("put_work_back")
             for path, text in json.loads(source.read_text()).items():
                 self.world.write(name, path, text)

@@ -7,13 +7,14 @@ Each keeps its adapter's promises and records calls. mypy checks each against it
 from __future__ import annotations
 
 import json
+import os
 import re
 import tarfile
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from devvm.domain.box import Box
 from devvm.domain.check import CheckResult, Outcome
@@ -105,6 +106,8 @@ class Shell:
         self.forwards_agent = False
         #: Files that commands were given, by the command's last argument.
         self.received: dict[str, bytes] = {}
+        #: What is in the guest's database.
+        self.database = "Ann Lee\n"
         #: Whether boxes have a program that personalises, and the input it was given.
         self.personalises = False
         self.personalised: list[dict[str, Any]] = []
@@ -125,18 +128,27 @@ class Shell:
             self.host.step("personalise")
             self.personalised.append(json.loads(stdin or ""))
             return self.program_answers
+        if argv[-1] == "sanitize":
+            self.database = self.database.replace("Ann Lee", "Person 1")
         return 0, self.answer, ""
 
     def transfer(
-        self, target: Target, argv: Sequence[str], *, source: Path | None = None,
-        destination: Path | None = None, timeout: float = 3600,
+        self, target: Target, argv: Sequence[str], *, source: Path | int | None = None,
+        destination: Path | int | None = None, through: Sequence[str] = (), timeout: float = 3600,
     ) -> None:  # fmt: skip
         self.host.step("transfer")
         self.asked.append((target.alias, list(argv)))
-        if source is not None:
+        if isinstance(source, Path):
             self.received[argv[-1]] = source.read_bytes()
         if destination is not None:
-            destination.write_text(self.answer)
+            text = self.database if "mariadb-dump" in argv else self.answer
+            with _opened(destination, "w") as file:
+                file.write(text)
+        elif source is not None and "mariadb" in argv:
+            self.database = "half of it"
+            self.host.step("import")
+            with _opened(source, "r") as file:
+                self.database = file.read()
 
     def interactive(
         self, target: Target, argv: Sequence[str], *, forward_agent: bool = False
@@ -156,6 +168,10 @@ class Shell:
         path.chmod(0o600)
         path.with_name(f"{path.name}.pub").write_text(f"ecdsa-sha2-nistp256 AAAA {comment}\n")
         return f"ecdsa-sha2-nistp256 AAAA {comment}"
+
+
+def _opened(file: Path | int, mode: Literal["r", "w"]) -> IO[str]:
+    return os.fdopen(os.dup(file), mode) if isinstance(file, int) else file.open(mode)
 
 
 class Provisioner:

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.vm
 _ROLLOUT = "tests/vm/test_rollout.py::test_a_rollout_of_two_vms_and_back"
 _PUT_OFF = "tests/vm/test_rollout.py::_put_off_and_due"
 _BAD = "tests/vm/test_rollout.py::test_a_bad_release_is_stopped_at_the_canary_which_is_as_it_was"
+_DUMP = "tests/vm/test_end_to_end.py::test_a_dump_comes_in_without_personal_data"
 _PLAIN = "tests/vm/test_plain_vagrant.py::test_init_and_up"
 _BENCH = "tests/vm/test_bench.py::test_a_run_makes_a_report_and_leaves_nothing"
 #: Run for real by another test, with these words and options, because it takes minutes.
@@ -43,6 +44,15 @@ _ELSEWHERE = {
     ),
     "devvm clone dev1 --as dev1-copy": "tests/vm/test_rollout.py::two",
     "devvm snapshot restore dev1 before": "tests/vm/test_recovery.py::test_snapshot_and_back",
+    "devvm create scratch": "tests/vm/conftest.py::made",
+    "devvm db export dev1 dump.sql.gz": _DUMP,
+    "devvm db export scratch sanitized.sql.gz": _DUMP,
+    "devvm db import dev1 dump.sql.gz": _DUMP,
+    "devvm db import dev1 sanitized.sql.gz": _DUMP,
+    "devvm db import scratch production.sql.gz": _DUMP,
+    "devvm destroy scratch --purge scratch": (
+        "tests/vm/test_end_to_end.py::test_destroy_with_purge_leaves_nothing"
+    ),
     "devvm release lock": "tests/vm/test_rollout.py::releases",  # in its own checkout
     "devvm release lock --check": "tests/vm/test_rollout.py::releases",
     "devvm release lock --release 2026.11.23-1a2b3c4d5e6f": "tests/container/test_package_lock.py",
@@ -106,16 +116,17 @@ _NAMES = {
     "devvm stop", "devvm destroy", "devvm ssh", "devvm box verify", "devvm rebuild",
     "devvm recover", "devvm resize", "devvm verify", "devvm production capture",
     "devvm production propose", "devvm start", "devvm restart", "devvm update",
-    "devvm verify --fix", "devvm pool set",
+    "devvm verify --fix", "devvm pool set", "devvm db import",
 }  # fmt: skip
 #: For commands that open a session: what to type first, what the VM answers, what ends it.
 _INTERACTIVE = {
     "devvm ssh dev1": ("", "jane@dev1", "exit\n"),
+    "devvm db shell dev1": ("", "[about]>", "exit\n"),
     "devvm console dev1": ("\n", "dev1 login:", "\x1d"),
     "devvm logs dev1 --follow": ("", "systemd[1]: ", "\x03"),
 }
 _GROUPS = {
-    "box", "config", "fleet", "pool", "production", "release", "rollout", "snapshot", "stack",
+    "box", "config", "db", "fleet", "pool", "production", "release", "rollout", "snapshot", "stack",
     "trash",
 }  # fmt: skip
 

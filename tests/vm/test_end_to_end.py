@@ -119,6 +119,17 @@ def test_logs_are_those_of_one_unit_and_so_many_lines(vm, devvm):
     assert all("nginx" in line or "systemd" in line for line in lines), lines
 
 
+def test_a_dump_comes_in_without_personal_data(vm, devvm, site, tmp_path):
+    before, dump = site.people(), tmp_path / "dump.sql.gz"
+    devvm("db", "export", "dev1", str(dump))
+    done = devvm("db", "import", "dev1", str(dump), "--yes", "--json").json
+    assert done["sanitized"]
+    assert len(site.people()) == len(before)
+    assert not set(site.people()) & set(before)
+    devvm("db", "import", "dev1", done["saved"], "--no-sanitize", "--yes")
+    assert site.people() == before
+
+
 def test_people_who_know_vagrant_get_in_with_vagrant(vm, devvm):
     folder = devvm.state / "vms" / "dev1"
     ssh = ["vagrant", "ssh", "--command", "id -un"]

@@ -103,7 +103,7 @@ def show(context: typer.Context, json: options.Json = False) -> None:
         "roles": list(applied_roles.of(stack.playbooks())),
         "state_paths": declared.state_paths(),
         "secret_paths": declared.secret_paths(),
-        "description": described.model_dump(mode="json"),
+        "description": described.model_dump(mode="json", by_alias=True),
     }
     session.output.result(data, lambda: _show(session, data))
 

@@ -21,7 +21,7 @@ from devvm.operations.provision import repair
 #: Seconds for a guest to shut down before it is turned off.
 STOP_TIMEOUT = 90.0
 
-Outcome = Literal["finished", "undone"]
+Outcome = Literal["finished", "undone", "left unfinished"]
 Journal = Mapping[str, Any]
 
 

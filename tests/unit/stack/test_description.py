@@ -30,7 +30,8 @@ applications:
   - name: cron
 databases:
   - {name: PostgreSQL, package: postgresql-15}
-  - {name: MariaDB, package: mariadb-server, upgrade: {argv: [mariadb-upgrade]}}
+  - {name: MariaDB, package: mariadb-server, upgrade: {argv: [mariadb-upgrade]},
+     export: {argv: [out]}, import: {argv: [in]}, shell: {argv: [mariadb]}}
 apt:
   components: [main, contrib]
   repositories:
@@ -70,6 +71,8 @@ def test_everything_in_it_is_read(tmp_path):
         "https://php.test/apt",
         "http://[::1]:80",
     ]
+    assert found.databases[1].import_.argv == ("in",)
+    assert found.databases[1].sanitize is None
 
 
 @pytest.mark.parametrize("text", ["", "---\n", "# nothing yet\n"])
@@ -126,6 +129,15 @@ def test_there_need_not_be_one(tmp_path):
             "apt: bad value",
             "two repositories have the name a",
         ),
+        ("databases: [{name: M, package: mm, exprot: {}}]\n", "0.exprot", "mean export?"),
+        (
+            "databases: [{name: M, package: mm, import: {argv: [m], agv: 1}}]\n",
+            "import.agv",
+            "mean argv?",
+        ),
+        ("databases: [{name: M, package: mm, import: {argv: [m]}}]\n", "databases.0", "`export`"),
+        ("databases: [{name: M, package: mm, sanitize: {argv: [m]}}]\n", "bases.0", "`import`"),
+        ("databases: [{name: M, package: mm}, {name: m, package: m2}]\n", "bad", "the name m"),
         ("format: 2\n", "format: bad value", "2"),
         ("groups: [a-b]\n", "groups.0", "a-b"),
         ("reserved_logins: [Root]\n", "reserved_logins.0", "Root"),

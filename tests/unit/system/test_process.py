@@ -1,5 +1,6 @@
 """The only module that starts processes."""
 
+import gzip
 import os
 import shutil
 import signal
@@ -155,6 +156,44 @@ def test_files_go_through_a_command_byte_for_byte(tmp_path):
     process.transfer(["cat"], source=source, destination=destination)
     assert destination.read_bytes() == source.read_bytes()
     assert destination.stat().st_mode & 0o777 == 0o600
+
+
+def test_files_go_through_gzip_on_their_way(tmp_path):
+    plain, zipped, again = tmp_path / "a", tmp_path / "b.gz", tmp_path / "c"
+    plain.write_bytes(bytes(range(256)) * 10_000)
+    process.transfer(["cat", plain], destination=zipped, through=["gzip", "-c"])
+    assert gzip.decompress(zipped.read_bytes()) == plain.read_bytes()
+    assert zipped.stat().st_mode & 0o777 == 0o600
+    process.transfer(["dd", f"of={again}", "status=none"], source=zipped, through=["gzip", "-dc"])
+    assert again.read_bytes() == plain.read_bytes()
+
+
+def test_files_may_be_open(tmp_path):
+    with (tmp_path / "a").open("w+") as source, (tmp_path / "b").open("w+") as destination:
+        source.write("one\n")
+        source.seek(0)
+        destination.write("zero\n")
+        destination.flush()
+        process.transfer(["cat"], source=source.fileno(), destination=destination.fileno())
+    assert (tmp_path / "b").read_text() == "zero\none\n"
+
+
+def test_a_file_that_is_not_whole_is_no_success(tmp_path):
+    whole = gzip.compress(bytes(range(256)) * 10_000)
+    (tmp_path / "a.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(process.ProcessError) as failed:
+        process.transfer(["cat"], source=tmp_path / "a.gz", through=["gzip", "-dc"])
+    assert failed.value.argv == ("gzip", "-dc")
+    assert "unexpected end of file" in failed.value.details
+
+
+@pytest.mark.parametrize("way", ["source", "destination"])
+def test_a_command_that_ends_early_is_what_failed(tmp_path, way):
+    file, through = tmp_path / "a.gz", ["gzip", "-dc" if way == "source" else "-c"]
+    file.write_bytes(gzip.compress(os.urandom(3_000_000)))
+    with pytest.raises(process.ProcessError) as failed:
+        process.transfer(["sh", "-c", "echo refused >&2; exit 4"], **{way: file}, through=through)
+    assert (failed.value.returncode, failed.value.output) == (4, "refused\n")
 
 
 def test_a_transfer_that_fails_says_why(tmp_path):

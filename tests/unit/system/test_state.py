@@ -11,7 +11,7 @@ import pytest
 
 from devvm.domain.errors import ExitCode, HostNotReadyError, LockedError, OperationError
 from devvm.domain.run import PhaseRecord, RunRecord
-from devvm.system.state import State, write_atomic
+from devvm.system.state import State, whole_file, write_atomic
 
 
 @pytest.fixture
@@ -249,3 +249,14 @@ def test_a_vm_s_logs_are_not_those_of_another_or_of_the_host(state, command, nam
 def test_the_journal_is_json_for_people(state):
     state.open_journal("dev1", "create", {"uuid": "u"})
     assert json.loads((state.vm("dev1") / "journal.json").read_text())["started_at"]
+
+
+def test_a_file_has_its_name_when_it_is_whole(tmp_path):
+    with whole_file(tmp_path / "a") as descriptor:
+        os.write(descriptor, b"whole\n")
+        assert list(tmp_path.iterdir()) == []
+    assert (tmp_path / "a").read_text() == "whole\n"
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(KeyboardInterrupt), whole_file(tmp_path / "b"):
+        raise KeyboardInterrupt
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

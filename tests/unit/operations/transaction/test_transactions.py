@@ -16,7 +16,7 @@ from devvm.operations.box import boxes
 from devvm.operations.doctor import doctor
 from devvm.operations.provision import gc
 from devvm.operations.storage import saved_states
-from devvm.operations.vm import clone, lifecycle, rebuild, resize, snapshots, trash
+from devvm.operations.vm import clone, dumps, lifecycle, rebuild, resize, snapshots, trash
 from tests.support.world import ANN, RELEASE, Killed, World
 
 GIB = 1024**3
@@ -67,6 +67,12 @@ def do_clone(world):
 
 def do_resize(world):
     return resize.resize(world.services, "dev1", 40, world.run("resize dev1"))
+
+
+def do_import(world):
+    dump = world.state.root / "dump.sql"
+    dump.write_text("Ann Lee\nBob Roe\n")
+    return dumps.import_from(world.services, "dev1", None, dump, world.run("db import dev1"))
 
 
 def with_vm(world):
@@ -185,6 +191,12 @@ def resized(world):
     assert world.host.volumes[world.vm().data.name].size == 40 * GIB
 
 
+def imported(world):
+    there(world)
+    assert world.shell.database == "Person 1\nBob Roe\n"
+    assert len([*world.machine().folder.glob("*-before.sql.gz")]) == 1
+
+
 OPERATIONS = {
     "rebuild": (with_vm, do_rebuild, rebuilt),
     "rebuild of one that is off": (with_vm_off, do_rebuild, rebuilt),
@@ -200,6 +212,7 @@ OPERATIONS = {
     "snapshot restore": (with_snapshot, do_restore, restored),
     "clone": (with_vm, do_clone, cloned),
     "resize": (with_vm, do_resize, resized),
+    "db import": (with_vm, do_import, imported),
 }
 #: Operations that are complete after their last step but one: a failure after that is not undone.
 FORWARD = {
@@ -269,6 +282,7 @@ WRITTEN_DOWN = {
     "clone": {"command", "uuid", "token", "source", "kept", "temporary"},
     "resize": {"command", "sizes"},
     "purge": {"command", "kept", "labels", "volumes"},
+    "import": {"command", "token", "database"},
 }  # fmt: skip
 
 

@@ -59,6 +59,17 @@ def load_fixtures(config: Config) -> dict[str, Any]:
     return {"changed": added > 0, "added": added}
 
 
+def sanitize(config: Config) -> dict[str, Any]:
+    """make everybody an invented person, in a copy of the database"""
+    from about import people
+    from about.cache import ListCache
+    from about.sanitize import sanitize as run
+
+    found = run(people.connect(config.database_url))
+    ListCache(config).invalidate()
+    return {"changed": found > 0, "people": found}
+
+
 def revision(_config: Config) -> dict[str, Any]:
     """name the code in this directory"""
     from about.people import SCHEMA_REVISION
@@ -100,6 +111,7 @@ def health(config: Config) -> dict[str, Any]:
 COMMANDS: dict[str, Callable[[Config], dict[str, Any] | None]] = {
     "migrate": migrate,
     "load-fixtures": load_fixtures,
+    "sanitize": sanitize,
     "revision": revision,
     "worker": worker,
     "ping-worker": ping_worker,

@@ -1,0 +1,32 @@
+from about import people
+from about.people import Person
+from about.sanitize import invented, sanitize
+
+
+def everything(engine):
+    with engine.connect() as connection:
+        return [dict(row._mapping) for row in connection.execute(people.people.select())]
+
+
+def test_nothing_that_people_wrote_is_left(parts):
+    jane = Person("jane", "Jane Roe", "Boss", "Likes tea.", "ab.jpg")
+    people.add(parts.engine, jane)
+    people.add(parts.engine, Person("person1", "John Doe", "Aide", ""))  # jane's login to be
+    assert sanitize(parts.engine) == 2
+    rows = everything(parts.engine)
+    assert [row["login"] for row in rows] == ["person1", "person2"]
+    assert [row["name"] for row in rows] == [invented(1), invented(2)]
+    text = repr(rows)
+    assert not [word for word in ("Jane", "Boss", "tea", "ab.jpg", "John", "Aide") if word in text]
+
+
+def test_a_second_run_changes_nothing(parts):
+    people.add(parts.engine, Person("jane", "Jane Roe", "Boss", "Likes tea."))
+    sanitize(parts.engine)
+    once = everything(parts.engine)
+    assert sanitize(parts.engine) == 1
+    assert everything(parts.engine) == once
+
+
+def test_an_empty_database(parts):
+    assert sanitize(parts.engine) == 0
