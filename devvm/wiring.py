@@ -239,7 +239,7 @@ def build_box_services(config: Config) -> BuildServices:
     from devvm.ports.box import BuildServices
 
     return BuildServices(
-        declarations=RoleDeclarations(*stack(config).declaring_roles),
+        declarations=RoleDeclarations.of(stack(config)),
         archive=_when_used(lambda: _archive(config)),
         cache=PackageCache(State(config.state_dir)),
         repositories=FlatRepositories(),

@@ -127,6 +127,18 @@ class OpenSsh:
         own = ["-A", "-S", "none"] if forward_agent else []
         return process.interactive(_ssh(target, argv, terminal=terminal, more=own))
 
+    def forward(self, target: Target, port: int, socket: str) -> int:
+        """Forward a port of this host's loopback to a Unix socket there, until Ctrl-C.
+
+        Returns:
+            The exit code of ssh; 255 if it could not.
+        """
+        # A connection of its own, as a shared one would keep the port after the end.
+        options = ["-o", "ControlPath=none", "-o", "ExitOnForwardFailure=yes", "-N"]
+        where = ["-L", f"127.0.0.1:{port}:{socket}"]
+        argv = _ssh(target, [], batch=True)
+        return process.interactive([*argv[:-1], *options, *where, argv[-1]])
+
     @contextmanager
     def opening(self, target: Target) -> Iterator[None]:
         """Open the connection that later commands share, beside what the block does.

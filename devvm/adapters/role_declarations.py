@@ -6,14 +6,15 @@ The role itself uses the same lists that devvm reads here, so the two can't drif
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Self
 
 import yaml
 
 from devvm.domain.errors import OperationError
 from devvm.domain.release import role_yaml
+from devvm.stack.folder import StackFolder
 
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _DIRECTORY = re.compile(r"(/(?!\.\.?(/|$))[A-Za-z0-9._@-]+)+")
@@ -25,10 +26,20 @@ class RoleDeclarations:
 
     All of them count, also those applied later: their packages must be in the box, because a VM may
     have no access to a mirror.
+
+    Args:
+        roles: The folders.
+        without: The names of roles that don't count, called when declarations are read.
     """
 
-    def __init__(self, *roles: Path) -> None:
+    def __init__(self, *roles: Path, without: Callable[[], Collection[str]] = tuple) -> None:
         self._roles = roles
+        self._without = without
+
+    @classmethod
+    def of(cls, stack: StackFolder) -> Self:
+        """Those of a stack, with the roles of devvm's that its features bring."""
+        return cls(*stack.declaring_roles, without=lambda: stack.description().roles_off)
 
     def packages(self) -> tuple[str, ...]:
         """The Debian packages that the roles need, sorted, each once.
@@ -82,7 +93,10 @@ class RoleDeclarations:
         return found
 
     def _declared(self, what: str) -> Iterator[tuple[Path, list[Any]]]:
+        without = self._without()
         for path in sorted(p for folder in self._roles for p in folder.glob("*/vars/main.yml")):
+            if path.parent.parent.name in without:
+                continue
             try:
                 variables = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
             except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -75,6 +75,10 @@ TABLE = {
             "vm.access",
             "Show the last lines of a VM's journal: of all its services, and the kernel.",
         ),
+        "pages": (
+            "vm.access",
+            "Show a VM's pages in your browser: what is in it, and the mails that it sent.",
+        ),
         "db": ("vm.db", "Export, import and query a VM's databases."),
     },
     panels.FLEET: {

@@ -90,6 +90,9 @@ class Shell(Protocol):
         With `forward_agent`, it can use the person's SSH agent.
         """
 
+    def forward(self, target: Target, port: int, socket: str) -> int:
+        """Forward a port of this host's loopback to a Unix socket there, until Ctrl-C."""
+
     def opening(self, target: Target) -> AbstractContextManager[None]:
         """Open the connection that later commands share, beside what the block does."""
 

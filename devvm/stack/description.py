@@ -32,6 +32,12 @@ from devvm.stack.folder import PARTS
 #: The inventory group that every VM is in, and no host of production.
 DEVELOPMENT = "development"
 
+#: What a VM can have beside production's stack, each with the roles of devvm's that bring it.
+FEATURES: Mapping[str, tuple[str, ...]] = {
+    "mail": ("vm_pages", "mail_catcher"),
+    "pages": ("vm_pages",),
+}
+
 _LOGIN = r"^[a-z_][a-z0-9_-]{0,30}$"
 _GROUP = r"^[A-Za-z_][A-Za-z0-9_]{0,62}$"
 _UNIT = r"^[A-Za-z0-9:_.@-]+\.(service|socket|target|timer|path)$"
@@ -75,6 +81,14 @@ def _demand_unique(what: str, names: Sequence[str]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"two {what} have the name {twice[0]}")
+
+
+def _feature(value: str) -> str:
+    if value not in FEATURES:
+        near = difflib.get_close_matches(value, FEATURES, n=1)
+        what = f"did you mean {near[0]}?" if near else f"there are: {', '.join(FEATURES)}"
+        raise ValueError(f"{value!r} is not a feature; {what}")
+    return value
 
 
 _Path = Annotated[str, AfterValidator(_absolute)]
@@ -241,6 +255,9 @@ class Description(_Strict):
         (), description="servers whose files can't go back a version"
     )
     apt: Apt = Field(Apt(), description="where packages come from")
+    features: tuple[Annotated[str, AfterValidator(_feature)], ...] = Field(
+        (), description="what VMs have beside production's stack: " + ", ".join(FEATURES)
+    )
     tls: Tls = Field(Tls(), description="where a VM's own TLS key and certificate belong")
     reserved_logins: tuple[_Login, ...] = Field(
         (), description="accounts of the stack, which no engineer's login can be"
@@ -253,6 +270,17 @@ class Description(_Strict):
         description="lines to show after `devvm create`; `{host}` is the VM's name, `{login}` the "
         "engineer's",
     )
+
+    @property
+    def feature_roles(self) -> tuple[str, ...]:
+        """The roles of devvm's that the features bring, in their order."""
+        return tuple(dict.fromkeys(role for one in self.features for role in FEATURES[one]))
+
+    @property
+    def roles_off(self) -> frozenset[str]:
+        """The roles of features that are off: they take no part in the stack."""
+        every = {role for roles in FEATURES.values() for role in roles}
+        return frozenset(every - {*self.feature_roles})
 
     @model_validator(mode="after")
     def _unique(self) -> Description:

@@ -23,6 +23,9 @@ def of(description: Description) -> dict[str, Any]:
         "engineer_data_upgrades": upgrades,
         "engineer_known_hosts": list(description.known_hosts),
         "engineer_reserved_logins": list(description.reserved_logins),
+        "devvm_features": list(description.feature_roles),
+        "vm_pages_mails": "mail_catcher" in description.feature_roles,
+        "vm_pages_stack": _shown(description),
         "guest_tls_key": description.tls.key,
         "guest_tls_certificate": description.tls.certificate,
         "guest_tls_units": list(description.tls.units),
@@ -32,6 +35,23 @@ def of(description: Description) -> dict[str, Any]:
 def checkouts(description: Description) -> list[dict[str, Any]]:
     """What the role `engineer` has to know of each checkout."""
     return [_checkout(one) for one in description.applications if one.checkout]
+
+
+def _shown(description: Description) -> dict[str, Any]:
+    """What the pages show of a stack."""
+    return {
+        "name": description.name,
+        "applications": [
+            {
+                "name": one.name,
+                "units": list(one.units),
+                "checkout": one.checkout.path if one.checkout else None,
+            }
+            for one in description.applications
+        ],
+        "databases": [one.name for one in description.databases if one.shell],
+        "welcome": list(description.welcome),
+    }
 
 
 def _checkout(application: Application) -> dict[str, Any]:

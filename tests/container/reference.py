@@ -135,6 +135,7 @@ def mirrors() -> dict[str, str]:
 
 def declared(without: set[str], stack: StackFolder = REFERENCE) -> tuple[str, ...]:
     """The packages declared by all roles of a stack but these."""
+    without = without | stack.description().roles_off
     with tempfile.TemporaryDirectory() as folder:
         for role in (role for folder in stack.roles for role in folder.iterdir()):
             if role.is_dir() and role.name not in without:

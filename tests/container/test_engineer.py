@@ -7,13 +7,16 @@ import subprocess
 
 import pytest
 
-from devvm.domain.errors import OperationError
+from devvm.domain.errors import OperationError, UsageError
+from devvm.operations.vm import access, dumps
+from tests.container.as_vm import as_vm
 from tests.container.conftest import differences
 from tests.container.reference import engineer, new_key, stamp
 
 pytestmark = pytest.mark.container
 
 CHECKOUT = "/srv/about/checkout"
+PEOPLE = "mariadb about --batch --execute 'SELECT login, name, title, bio, photo FROM people'"
 TEMPLATE = f"{CHECKOUT}/about/templates/base.html"
 
 
@@ -189,3 +192,46 @@ def test_a_link_in_the_home_directory_leads_nowhere(personal, variables):
     assert "Install the authorized keys" in said
     assert personal.sh("ls /etc/devvm/authorized_keys 2>/dev/null ||:") == ""
     personal.sh(f"rm ~jane/.ssh; printf %s {given} | /usr/lib/devvm/personalise")
+
+
+@pytest.fixture
+def dev1(personal, tmp_path):
+    return as_vm(personal, tmp_path)
+
+
+def test_a_dump_comes_in_without_personal_data_and_back_again(personal, dev1, tmp_path):
+    before, dump = personal.sh(PEOPLE, user="about"), tmp_path / "dump.sql.gz"
+    assert "Mira Kestrel" in before
+    dumps.export(dev1.services, "dev1", None, dump, dev1.run("db export dev1"))
+    personal.sh("mariadb about --execute 'CREATE TABLE leftover (a int)'")
+    run = dev1.run("db import dev1")
+    done = dumps.import_from(dev1.services, "dev1", None, dump, run)
+    after = personal.sh(PEOPLE, user="about")
+    assert (len(after.split()), "Mira" in after) == (len(before.split()), False)
+    assert "leftover" not in personal.sh("mariadb about --execute 'SHOW TABLES'")
+    assert "Mira" not in personal.sh("curl --silent --insecure https://localhost/")
+    dumps.import_from(dev1.services, "dev1", None, done.saved, run, sanitize=False)
+    assert personal.sh(PEOPLE, user="about") == before
+    personal.sh("mariadb about --execute 'DROP TABLE leftover'")
+
+
+@pytest.mark.parametrize(
+    "dump",
+    ["DROP TABLE people; CREATE TABLE half (a int); nonsense;", "DROP TABLE people;",
+     "DROP DATABASE mysql;", "\\! touch /tmp/owned"],
+)  # fmt: skip
+def test_a_dump_that_can_not_be_imported_or_sanitized_changes_nothing(personal, dev1, dump):
+    before, file = personal.sh(PEOPLE, user="about"), dev1.state.root / "dump.sql"
+    file.write_text(f"{dump}\n")
+    with pytest.raises(OperationError):
+        dumps.import_from(dev1.services, "dev1", None, file, dev1.run("db import dev1"))
+    assert personal.sh(PEOPLE, user="about") == before
+    assert personal.sh("ls /tmp/owned 2>/dev/null ||:") == ""
+    assert personal.sh("systemctl is-active about about-worker").split() == ["active", "active"]
+
+
+def test_logs_are_followed_until_ctrl_c(personal, dev1):
+    wanted = access.Wanted(units=("about",), since="today", lines=3)
+    assert "about" in access.logs(dev1.services, "dev1", wanted)
+    with pytest.raises(UsageError, match="'noon' is not a time"):
+        access.logs(dev1.services, "dev1", access.Wanted(since="noon"))

@@ -1,11 +1,15 @@
 """A company's stack that shares nothing with the reference: everything works for it, too."""
 
 import json
+import multiprocessing
+import os
 import shlex
+import signal
 import socket
 import subprocess
 import time
-from contextlib import suppress
+import urllib.error
+import urllib.request
 from dataclasses import replace
 
 import pytest
@@ -14,11 +18,14 @@ from devvm.adapters.git import GitOrigins
 from devvm.adapters.image.nspawn import remove_leftovers
 from devvm.adapters.openssh import OpenSsh
 from devvm.cli.progress import SilentReporter
+from devvm.domain.errors import OperationError
 from devvm.operations.core.progress import Run
 from devvm.operations.provision import checkouts
+from devvm.operations.vm import access, dumps
 from devvm.stack.folder import StackFolder
 from devvm.system import assets, process
 from tests.container import reference
+from tests.container.as_vm import as_vm
 from tests.container.conftest import differences
 from tests.container.reference import GUEST, engineer, new_key
 from tests.support import acme
@@ -27,6 +34,8 @@ from tests.support.world import World
 pytestmark = pytest.mark.container
 
 NAME = "devvm-test-acme"
+#: The roles of devvm's that a container can have.
+OVERLAY = ("engineer", "vm_pages", "mail_catcher")
 
 
 _GET = """import ssl, sys, urllib.request
@@ -92,6 +101,18 @@ def test_what_was_captured_passes(host, production):
     assert differences(host.check(production, packages=host.packages())) == {}
 
 
+def wait_for(ask):
+    """The answer of what takes a moment to start."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return ask()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
 @pytest.fixture(scope="module")
 def company(host, tmp_path_factory):
     """The company's server for the wiki's repository: the container's own sshd.
@@ -127,24 +148,11 @@ def company(host, tmp_path_factory):
         ),
         pytest.MonkeyPatch.context() as patch,
     ):  # fmt: skip
-        wait_for(agent.exists)
+        wait_for(agent.stat)
         patch.setenv("SSH_AUTH_SOCK", str(agent))
         subprocess.run(["ssh-add", "-q", keys / "id_ed25519"], check=True)
-        wait_for(lambda: is_open(port))
+        wait_for(lambda: socket.create_connection(("127.0.0.1", port)).close())
         yield port
-
-
-def is_open(port):
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-        return True
-    return False
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +165,7 @@ def personal(host, production, company, tmp_path_factory):
     )  # fmt: skip
     run = Run("create dev1", SilentReporter())
     checkouts.fetch(services, "r1", run)
-    host.apply("box.yml", "engineer")
+    host.apply("box.yml", *OVERLAY)
     key = new_key(folder / "key")
     given = checkouts.provide(services, host.target, "r1", run, new=True)
     host.apply("personalise.yml", **engineer(key), engineer_checkouts=given)
@@ -221,6 +229,80 @@ def test_migrations_run_with_the_accounts_of_the_stack(personal, tmp_path):
     key = new_key(tmp_path / "key")
     personal.apply("personalise.yml", **engineer(key))
     assert json.loads(get(personal, "/shop/"))["orders"] == 0
+
+
+def test_a_dump_comes_in_without_personal_data_or_not_at_all(personal, tmp_path):
+    psql = "psql --no-psqlrc --tuples-only --no-align shop --command"
+    customers = f'{psql} "SELECT customer FROM orders"'
+    personal.sh(f"{psql} \"INSERT INTO orders (customer) VALUES ('Ann Lee')\"", user="shop")
+    dev1, dump = as_vm(personal, tmp_path), tmp_path / "dump.sql.gz"
+    dumps.export(dev1.services, "dev1", None, dump, dev1.run("db export dev1"))
+    personal.sh(f"{psql} 'CREATE TABLE leftover (a int)'", user="shop")
+    run = dev1.run("db import dev1")
+    done = dumps.import_from(dev1.services, "dev1", None, dump, run)
+    assert personal.sh(customers, user="shop") == "Customer 1\n"
+    assert personal.sh(f"{psql} \"SELECT to_regclass('leftover')\"", user="shop") == "\n"
+    assert json.loads(get(personal, "/shop/"))["orders"] == 1
+    for text in ("DROP TABLE orders; nonsense;", "DROP TABLE orders;"):
+        (tmp_path / "bad.sql").write_text(text)
+        with pytest.raises(OperationError):
+            dumps.import_from(dev1.services, "dev1", None, tmp_path / "bad.sql", run)
+        assert personal.sh(customers, user="shop") == "Customer 1\n"
+    dumps.import_from(dev1.services, "dev1", None, done.saved, run, sanitize=False)
+    assert personal.sh(customers, user="shop") == "Ann Lee\n"
+    personal.sh(f"{psql} 'DROP TABLE leftover; TRUNCATE orders'", user="shop")
+
+
+BY_SENDMAIL = r"""
+printf 'To: ann@acme.test\nBcc: eve@acme.test\nSubject: by sendmail\n\nHi\n' | sendmail -t -i
+"""
+BY_PHP = """php -r 'mail("ann@acme.test", "by PHP", "Hi") or exit(1);'"""
+BY_SMTP = r"""python3 -c 'import smtplib
+smtplib.SMTP("127.0.0.1").sendmail("shop@a.test", ["ann@a.test"], b"Subject: by SMTP\n\nHi")'
+"""
+
+
+def test_every_mail_is_caught_and_shown_to_whoever_has_the_key(personal, tmp_path):
+    for command in (BY_SENDMAIL, BY_SENDMAIL, BY_PHP, BY_SMTP):  # three are kept
+        personal.sh(command, user="shop")
+    dev1, told = as_vm(personal, tmp_path), multiprocessing.Queue()
+
+    def pages():
+        os.setsid()
+        os._exit(access.pages(dev1.services, "dev1", 18024, told.put))
+
+    shown = multiprocessing.get_context("fork").Process(target=pages)
+    shown.start()
+    address = told.get(timeout=60)
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    page = wait_for(lambda: browser.open(address, timeout=10).read().decode())
+    assert "acme, release r1" in page
+    assert "<td>php8.2-fpm.service</td><td>active</td>" in page
+    assert "Mails: 3" in page
+    listed = browser.open("http://127.0.0.1:18024/mail", timeout=10).read().decode()
+    assert [listed.count(f">by {how}</a>") for how in ("sendmail", "PHP", "SMTP")] == [1, 1, 1]
+    assert listed.count("eve@acme.test") == 1  # a recipient, and in no header of the mail
+    assert "Bcc" not in personal.sh("cat /var/lib/devvm-mail/new/*")
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen("http://127.0.0.1:18024/mail", timeout=10)
+    os.killpg(shown.pid, signal.SIGINT)
+    shown.join(30)
+    assert shown.exitcode == 130
+    personal.sh("systemctl stop devvm-pages.service")
+
+
+def test_nobody_else_reads_mails_or_the_key_and_nothing_listens_elsewhere(personal):
+    personal.sh("systemctl start devvm-pages.service")
+    for path in ("/var/lib/devvm-mail/new/*", "/run/devvm-pages/key"):
+        assert "denied" in personal.sh(f"cat {path} 2>&1 ||:", user="shop")
+    personal.sh("systemctl stop devvm-pages.service")
+    listening = personal.sh("ss --no-header --listening --tcp --numeric | awk '{print $4}'")
+    assert {"127.0.0.1:25", "127.0.0.1:1025"} <= set(listening.split())
+
+
+def test_devvms_own_roles_are_idempotent(personal):
+    again = personal.apply("box.yml", *OVERLAY)
+    assert again.changed == 0, again.tasks
 
 
 def test_a_drift_is_found_by_the_stacks_own_checks_and_manifest(personal, production):

@@ -251,6 +251,9 @@ class Shell:
     ) -> int:
         raise NotImplementedError
 
+    def forward(self, target: Target, port: int, socket: str) -> int:
+        raise NotImplementedError
+
     def opening(self, target: Target) -> AbstractContextManager[None]:
         return nullcontext()
 

@@ -142,7 +142,7 @@ def _quiet(_text: str) -> None:
 
 def main() -> None:
     """Make a mirror in a folder, and print what is newer in it."""
-    made = ensure(Path(sys.argv[1]).resolve(), RoleDeclarations(*REFERENCE.roles).packages())
+    made = ensure(Path(sys.argv[1]).resolve(), RoleDeclarations.of(REFERENCE).packages())
     for name, version in sorted(made.news.items()):
         sys.stdout.write(f"{name} {version}\n")
 

@@ -157,6 +157,10 @@ class Shell:
         self.forwards_agent = forward_agent
         return 7
 
+    def forward(self, target: Target, port: int, socket: str) -> int:
+        self.asked.append((target.alias, [str(port), socket]))
+        return 130
+
     def opening(self, target: Target) -> AbstractContextManager[None]:
         return nullcontext()
 

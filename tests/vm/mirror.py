@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from devvm.adapters.role_declarations import RoleDeclarations
+from devvm.stack.folder import StackFolder
+from devvm.system import assets
 from tests.support import acme, stack_mirror
 from tests.support.reference_stack import REFERENCE
 from tests.support.stack_mirror import StackMirror
@@ -21,8 +23,9 @@ ADDRESS, PORT = "192.168.218.1", 42180
 @contextmanager
 def served() -> Iterator[StackMirror]:
     """Serve it until the block ends."""
-    roles = (*REFERENCE.roles, acme.ACME / "roles")
-    made = stack_mirror.ensure(FOLDER, RoleDeclarations(*roles).packages())
+    stacks = (REFERENCE, StackFolder(acme.ACME, overlay=assets.overlay()))
+    packages = {name for stack in stacks for name in RoleDeclarations.of(stack).packages()}
+    made = stack_mirror.ensure(FOLDER, sorted(packages))
     here = os.environ.get("no_proxy", "")
     os.environ["no_proxy"] = ",".join(filter(None, (here, ADDRESS)))  # for every devvm of the tests
     with made.mirror.served(ADDRESS, PORT):

@@ -53,6 +53,7 @@ _ELSEWHERE = {
     "devvm destroy scratch --purge scratch": (
         "tests/vm/test_end_to_end.py::test_destroy_with_purge_leaves_nothing"
     ),
+    "devvm pages dev1": "tests/unit/cli/vm/test_vms.py::test_pages",  # the stack lacks it
     "devvm release lock": "tests/vm/test_rollout.py::releases",  # in its own checkout
     "devvm release lock --check": "tests/vm/test_rollout.py::releases",
     "devvm release lock --release 2026.11.23-1a2b3c4d5e6f": "tests/container/test_package_lock.py",

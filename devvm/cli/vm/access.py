@@ -1,4 +1,4 @@
-"""`ssh`, `exec`, `console`, `logs`: get into a VM and see its logs."""
+"""`ssh`, `exec`, `console`, `logs`, `pages`: get into a VM, and see what is in it."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ def register(app: typer.Typer) -> None:
         context_settings=_PASS_ON,
     )(run_command)
     command(epilog="Example:  devvm console dev1")(console)
+    command(epilog="Example:  devvm pages dev1")(pages)
     command(epilog="Example:  devvm logs dev1 --follow --unit nginx")(logs)
 
 
@@ -135,3 +136,27 @@ def logs(
     if follow:
         raise typer.Exit(access.follow(session.services(), vm_name, wanted))
     session.output.write(access.logs(session.services(), vm_name, wanted))
+
+
+def pages(
+    context: typer.Context,
+    name: options.Name = None,
+    port: Annotated[
+        int, typer.Option("--port", min=1024, max=65534, metavar="PORT",
+                          help="Port of this host's loopback to show them under.")
+    ] = 8024,
+) -> None:  # fmt: skip
+    """Show a VM's pages in your browser: what is in it, and the mails that it sent.
+
+    Prints their address, which has a key and works until you press Ctrl-C.
+    """
+    from devvm.operations.vm import access
+
+    session = Session.of(context)
+    vm_name = session.vm_name(name)
+
+    def tell(address: str) -> None:
+        session.output.line(address)
+        session.output.note("Open this in your browser. Press Ctrl-C to end.", style="dim")
+
+    raise typer.Exit(access.pages(session.services(), vm_name, port, tell))

@@ -59,7 +59,7 @@ _PERSONAL_ROLES = frozenset({"engineer"})
 #: Playbooks that say how a VM is updated and personalised, and leave nothing of their own on it.
 _PERSONAL_PLAYBOOKS = frozenset({"personalise.yml", "update.yml"})
 #: Roles that `update.yml` itself applies, each with its name as its tag.
-_OVERLAY_ROLES = frozenset({"devtools"})
+_OVERLAY_ROLES = frozenset({"devtools", "mail_catcher", "vm_pages"})
 #: Values of variables, which any role may use.
 _VALUES = re.compile(r"(playbooks/)?(group_vars|host_vars)/.*")
 #: What must work on a machine; it changes nothing on it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from devvm.domain.errors import ExitCode, OperationError, UsageError
@@ -17,6 +17,10 @@ from devvm.ports.services import Services
 _LINES = 100
 #: Exit codes after Ctrl-C: of journalctl on a terminal, of ssh without one.
 _INTERRUPTED = (128 + signal.SIGINT, -signal.SIGINT)
+#: Of the role `vm_pages`.
+_PAGES, _PAGES_AT = "devvm-pages.service", "/run/devvm-pages"
+#: systemctl's exit code if there is no such unit.
+_NO_UNIT = 5
 #: OpenSSH's own exit code.
 _LOST = 255
 
@@ -103,6 +107,52 @@ def follow(services: Services, name: str, wanted: Wanted) -> int:
             resolution=f"devvm logs {name} --follow",
         )
     return code
+
+
+def pages(services: Services, name: str, port: int, tell: Callable[[str], None]) -> int:
+    """Show the VM's pages under an address of this host, until the person stops it.
+
+    Args:
+        services: The adapters to use.
+        name: The VM.
+        port: A port of this host's loopback.
+        tell: Is given the address; whoever has it may see the pages.
+
+    Returns:
+        130, after Ctrl-C.
+
+    Raises:
+        NotFoundError: there is no such VM.
+        UsageError: its stack doesn't switch pages on.
+        OperationError: it is not running, the port is in use, or the connection is lost.
+    """
+    machine = Machine(services, name)
+    lifecycle.running(machine)
+    target = way_in.target(machine, login="vagrant")
+    started, _, why = services.shell.run(
+        target, ["sudo", "systemctl", "start", _PAGES], check=False
+    )
+    if started == _NO_UNIT:
+        raise UsageError(
+            f"{name} has no pages",
+            details="its stack doesn't switch them on",
+            resolution="add `features: [pages]` to stack.yml: docs/stacks.md",
+        )
+    if started:
+        raise OperationError(
+            f"the pages of {name} don't start",
+            details=why.strip(),
+            resolution=f"devvm logs {name} --unit {_PAGES}",
+        )
+    _, key, _ = services.shell.run(target, ["sudo", "cat", f"{_PAGES_AT}/key"])
+    tell(f"http://127.0.0.1:{port}/?key={key.strip()}")
+    code = services.shell.forward(target, port, f"{_PAGES_AT}/http")
+    if code in _INTERRUPTED:
+        return ExitCode.INTERRUPTED
+    raise OperationError(
+        f"the pages of {name} can't be shown under port {port}, or the connection was lost",
+        resolution=f"devvm pages {name} --port {port + 1}",
+    )
 
 
 def _journalctl(services: Services, name: str, wanted: Wanted) -> tuple[Target, list[str]]:

@@ -18,7 +18,9 @@ from devvm.operations.vm import lifecycle
 from devvm.ports.services import Services
 
 #: devvm's own roles, which `personalise` and the box bring, and waivers, which nobody can apply.
-_NOT_OF_THE_STACK = frozenset({"devtools", "engineer", "guest", "waivers"})
+_NOT_OF_THE_STACK = frozenset(
+    {"devtools", "engineer", "guest", "mail_catcher", "vm_pages", "waivers"}
+)
 #: Checks of the certificate that browsers see: whether it is trusted, and for how long.
 _TLS = "tls/"
 

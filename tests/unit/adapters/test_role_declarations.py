@@ -4,6 +4,8 @@ import pytest
 
 from devvm.adapters.role_declarations import RoleDeclarations
 from devvm.domain.errors import OperationError
+from devvm.stack.folder import StackFolder
+from devvm.system import assets
 from tests.support.reference_stack import REFERENCE
 
 
@@ -82,6 +84,16 @@ def test_what_is_no_plain_list_of_packages_is_refused(declare, text):
 
 
 def test_the_shipped_roles_declare_what_the_box_needs():
-    declarations = RoleDeclarations(*REFERENCE.roles)
+    declarations = RoleDeclarations.of(REFERENCE)
     assert {"linux-image-cloud-amd64", "mariadb-server", "nginx"} <= set(declarations.packages())
     assert {"/home", "/var/lib/mysql", "/var/lib/redis"} <= set(declarations.state_paths())
+
+
+def test_roles_of_features_count_only_if_they_are_on(tmp_path):
+    (tmp_path / "stack.yml").write_text("features: []\n")
+    declared = RoleDeclarations.of(StackFolder(tmp_path, overlay=assets.overlay()))
+    assert "python3-aiosmtpd" not in declared.packages()
+    assert "/var/lib/devvm-mail" not in declared.state_paths()
+    (tmp_path / "stack.yml").write_text("features: [mail]\n")
+    assert "python3-aiosmtpd" in declared.packages()
+    assert "/var/lib/devvm-mail" in declared.state_paths()

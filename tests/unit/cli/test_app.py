@@ -179,7 +179,7 @@ def test_every_command_has_help_and_an_example_and_every_option_has_help():
     assert seen >= {
         "create", "list", "show", "ssh", "exec", "start", "stop", "restart", "destroy", "verify",
         "logs", "console", "box build", "box list", "box show", "box verify", "box remove",
-        "db export", "db import", "db shell",
+        "db export", "db import", "db shell", "pages",
         "setup", "config show", "stack show", "stack check", "version",
     }  # fmt: skip
 

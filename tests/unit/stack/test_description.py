@@ -138,6 +138,8 @@ def test_there_need_not_be_one(tmp_path):
         ("databases: [{name: M, package: mm, import: {argv: [m]}}]\n", "databases.0", "`export`"),
         ("databases: [{name: M, package: mm, sanitize: {argv: [m]}}]\n", "bases.0", "`import`"),
         ("databases: [{name: M, package: mm}, {name: m, package: m2}]\n", "bad", "the name m"),
+        ("features: [mial]\n", "features.0: bad value", "did you mean mail?"),
+        ("features: [x]\n", "features.0: bad value", "there are: mail, pages"),
         ("format: 2\n", "format: bad value", "2"),
         ("groups: [a-b]\n", "groups.0", "a-b"),
         ("reserved_logins: [Root]\n", "reserved_logins.0", "Root"),
@@ -164,6 +166,21 @@ def test_a_folder_in_its_place_is_said(tmp_path):
         description.load(tmp_path / "stack.yml")
 
 
+@pytest.mark.parametrize(
+    ("features", "on", "off"),
+    [
+        ("[]", (), {"mail_catcher", "vm_pages"}),
+        ("[pages]", ("vm_pages",), {"mail_catcher"}),
+        ("[pages, mail]", ("vm_pages", "mail_catcher"), set()),
+        ("[mail]", ("vm_pages", "mail_catcher"), set()),
+    ],
+)
+def test_features_are_roles_of_devvms(tmp_path, features, on, off):
+    found = load(tmp_path, f"features: {features}\n")
+    assert (found.feature_roles, found.roles_off) == (on, off)
+    assert variables.of(found)["devvm_features"] == list(on)
+
+
 def test_devvms_roles_get_what_it_says(tmp_path):
     found = variables.of(load(tmp_path, WHOLE))
     shop, blog = found["engineer_checkouts"]
@@ -174,6 +191,7 @@ def test_devvms_roles_get_what_it_says(tmp_path):
     ]  # fmt: skip
     assert found["engineer_data_upgrades"][0]["account"] == "root"
     assert found["engineer_known_hosts"] == ["git.acme.test ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ"]
+    assert found["vm_pages_stack"]["databases"] == ["MariaDB"]
     assert found["engineer_reserved_logins"] == ["shop", "_blog"]
     assert json.loads(json.dumps(found)) == found
 

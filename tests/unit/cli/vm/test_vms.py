@@ -165,3 +165,10 @@ def test_logs_and_console(cli, dev, monkeypatch):
     assert followed.code == 7  # the session's own
     assert dev.shell.asked[-1][1][-3:] == ["--unit=nginx", "--unit=redis-server", "--follow"]
     assert "Ctrl-]" in cli("console", "dev001").stderr
+
+
+def test_pages(cli, dev):
+    done = cli("pages", "dev001", "--port", "9000")
+    assert done.code == 130
+    assert done.stdout.startswith("http://127.0.0.1:9000/?key=")
+    assert "Press Ctrl-C" in done.stderr

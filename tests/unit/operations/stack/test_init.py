@@ -59,7 +59,7 @@ def repository(tmp_path):
 
 def findings(folder):
     stack = StackFolder(folder, overlay=assets.overlay())
-    return check(stack, RoleDeclarations(*stack.roles))
+    return check(stack, RoleDeclarations.of(stack))
 
 
 def test_a_new_stack_has_nothing_left_to_do(tmp_path):
@@ -82,7 +82,7 @@ def test_one_from_a_repository_has_its_roles_playbooks_and_values(tmp_path, repo
     stack = StackFolder(made.folder)
     assert stack.description().groups == ("db", "web")
     assert [one.package for one in stack.description().databases] == ["postgresql-15"]
-    declared = RoleDeclarations(*stack.roles)
+    declared = RoleDeclarations.of(stack)
     assert {"chrony", "curl", "git", "jq", "nginx", "postgresql-15", "zsh"} == set(
         declared.packages()
     )

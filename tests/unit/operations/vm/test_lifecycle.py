@@ -145,12 +145,42 @@ def test_logs_since_what_is_not_a_time(dev1, monkeypatch):
             show(dev1.services, "dev1", access.Wanted(since="noon"))
 
 
+def test_pages_are_shown_under_an_address_with_their_key(dev1):
+    told = []
+    dev1.shell.answer = "secret\n"
+    assert access.pages(dev1.services, "dev1", 8024, told.append) == 130
+    assert told == ["http://127.0.0.1:8024/?key=secret"]
+    assert [argv for _, argv in dev1.shell.asked[-3:]] == [
+        ["sudo", "systemctl", "start", "devvm-pages.service"],
+        ["sudo", "cat", "/run/devvm-pages/key"],
+        ["8024", "/run/devvm-pages/http"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "what"),
+    [(5, UsageError, "dev1 has no pages"), (1, OperationError, "the pages of dev1 don't start")],
+)
+def test_a_vm_without_pages(dev1, monkeypatch, code, error, what):
+    monkeypatch.setattr(dev1.shell, "run", lambda target, argv, **_: (code, "", "why\n"))
+    with pytest.raises(error, match=what):
+        access.pages(dev1.services, "dev1", 8024, print)
+
+
+def test_pages_whose_port_is_in_use(dev1, monkeypatch):
+    monkeypatch.setattr(dev1.shell, "forward", lambda target, port, socket: 255)
+    with pytest.raises(OperationError, match="under port 8024") as caught:
+        access.pages(dev1.services, "dev1", 8024, lambda address: None)
+    assert caught.value.resolution == "devvm pages dev1 --port 8025"
+
+
 def test_a_vm_that_is_off_has_no_way_in(dev1):
     lifecycle.stop(dev1.services, "dev1", dev1.run("stop dev1"))
     for way in (
         lambda: access.session(dev1.services, "dev1"),
         lambda: access.console(dev1.services, "dev1"),
         lambda: access.logs(dev1.services, "dev1", access.Wanted()),
+        lambda: access.pages(dev1.services, "dev1", 8024, print),
     ):
         with pytest.raises(OperationError) as caught:
             way()
