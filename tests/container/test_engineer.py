@@ -9,7 +9,7 @@ import pytest
 
 from devvm.domain.errors import OperationError, UsageError
 from devvm.operations.vm import access, dumps
-from tests.container.as_vm import as_vm
+from tests.container.as_vm import Session, as_vm, wait_for
 from tests.container.conftest import differences
 from tests.container.reference import engineer, new_key, stamp
 
@@ -230,8 +230,16 @@ def test_a_dump_that_can_not_be_imported_or_sanitized_changes_nothing(personal, 
     assert personal.sh("systemctl is-active about about-worker").split() == ["active", "active"]
 
 
-def test_logs_are_followed_until_ctrl_c(personal, dev1):
+def test_logs_are_followed_until_ctrl_c(personal, dev1, tmp_path):
     wanted = access.Wanted(units=("about",), since="today", lines=3)
     assert "about" in access.logs(dev1.services, "dev1", wanted)
     with pytest.raises(UsageError, match="'noon' is not a time"):
         access.logs(dev1.services, "dev1", access.Wanted(since="noon"))
+    everything = access.Wanted(lines=1)
+    followed = Session(lambda: access.follow(dev1.services, "dev1", everything), tmp_path / "out")
+    followed.wait_for("\n")
+    personal.sh("systemd-cat --identifier=tale echo once upon a time")
+    line = followed.wait_for("upon a time").splitlines()[-1]
+    assert re.match(r"\d{4}-\d\d-\d\dT[\d:+]+ \S+ tale\[\d+\]: once upon a time", line)
+    assert followed.interrupt() == 130
+    wait_for(lambda: personal.sh("pgrep -fx 'journalctl .*--follow' || echo none"), "none\n".__eq__)

@@ -1,13 +1,10 @@
 """A company's stack that shares nothing with the reference: everything works for it, too."""
 
 import json
-import multiprocessing
 import os
 import shlex
-import signal
 import socket
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from dataclasses import replace
@@ -25,7 +22,7 @@ from devvm.operations.vm import access, dumps
 from devvm.stack.folder import StackFolder
 from devvm.system import assets, process
 from tests.container import reference
-from tests.container.as_vm import as_vm
+from tests.container.as_vm import Session, as_vm, wait_for
 from tests.container.conftest import differences
 from tests.container.reference import GUEST, engineer, new_key
 from tests.support import acme
@@ -101,16 +98,9 @@ def test_what_was_captured_passes(host, production):
     assert differences(host.check(production, packages=host.packages())) == {}
 
 
-def wait_for(ask):
-    """The answer of what takes a moment to start."""
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            return ask()
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
+def is_open(port):
+    with socket.create_connection(("127.0.0.1", port)):
+        return True
 
 
 @pytest.fixture(scope="module")
@@ -148,10 +138,10 @@ def company(host, tmp_path_factory):
         ),
         pytest.MonkeyPatch.context() as patch,
     ):  # fmt: skip
-        wait_for(agent.stat)
+        wait_for(agent.exists)
         patch.setenv("SSH_AUTH_SOCK", str(agent))
         subprocess.run(["ssh-add", "-q", keys / "id_ed25519"], check=True)
-        wait_for(lambda: socket.create_connection(("127.0.0.1", port)).close())
+        wait_for(lambda: is_open(port))
         yield port
 
 
@@ -265,15 +255,13 @@ smtplib.SMTP("127.0.0.1").sendmail("shop@a.test", ["ann@a.test"], b"Subject: by 
 def test_every_mail_is_caught_and_shown_to_whoever_has_the_key(personal, tmp_path):
     for command in (BY_SENDMAIL, BY_SENDMAIL, BY_PHP, BY_SMTP):  # three are kept
         personal.sh(command, user="shop")
-    dev1, told = as_vm(personal, tmp_path), multiprocessing.Queue()
+    dev1 = as_vm(personal, tmp_path)
 
-    def pages():
-        os.setsid()
-        os._exit(access.pages(dev1.services, "dev1", 18024, told.put))
+    def tell(address):
+        os.write(1, f"{address}\n".encode())
 
-    shown = multiprocessing.get_context("fork").Process(target=pages)
-    shown.start()
-    address = told.get(timeout=60)
+    shown = Session(lambda: access.pages(dev1.services, "dev1", 18024, tell), tmp_path / "out")
+    address = shown.wait_for("\n").strip()
     browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
     page = wait_for(lambda: browser.open(address, timeout=10).read().decode())
     assert "acme, release r1" in page
@@ -285,9 +273,7 @@ def test_every_mail_is_caught_and_shown_to_whoever_has_the_key(personal, tmp_pat
     assert "Bcc" not in personal.sh("cat /var/lib/devvm-mail/new/*")
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen("http://127.0.0.1:18024/mail", timeout=10)
-    os.killpg(shown.pid, signal.SIGINT)
-    shown.join(30)
-    assert shown.exitcode == 130
+    assert shown.interrupt() == 130
     personal.sh("systemctl stop devvm-pages.service")
 
 

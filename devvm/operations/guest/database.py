@@ -14,14 +14,24 @@ from devvm.domain.vm import Target
 from devvm.ports.services import Services
 from devvm.stack.description import Database, Description, Program
 
+#: Held in the VM by a program that changes data.
+_LOCK = "/run/devvm-database.lock"
 #: Seconds; a copy of production's data may be large.
 _TIMEOUT = 24 * 3600
 
 
 def command(program: Program) -> list[str]:
     """The command line that runs a stack's program in a VM, for devvm's own account there."""
-    account = ["sudo", "-n", "-H", "-u", program.account, "--"]
+    account = ["sudo", "-H", "-u", program.account, "--"]
     return [*account, "env", f"--chdir={program.chdir}", *program.argv]
+
+
+def _alone(program: Program) -> list[str]:
+    """The same for a program that changes data: it waits until any other has ended.
+
+    One that a killed command has started goes on for as long as it has something to read.
+    """
+    return ["sudo", "flock", _LOCK, *command(program)]
 
 
 def export(
@@ -51,7 +61,7 @@ def import_from(
     assert database.import_ is not None
     with _named(f"the import into {database.name} failed"):
         services.shell.transfer(
-            target, command(database.import_), source=file,
+            target, _alone(database.import_), source=file,
             through=("gzip", "-dc") if zipped else (), timeout=_TIMEOUT,
         )  # fmt: skip
 
@@ -90,7 +100,7 @@ def migrate(services: Services, target: Target, stack: Description) -> None:
 
 
 def _run(services: Services, target: Target, program: Program, failed: str) -> None:
-    code, out, err = services.shell.run(target, command(program), check=False, timeout=_TIMEOUT)
+    code, out, err = services.shell.run(target, _alone(program), check=False, timeout=_TIMEOUT)
     if code:
         lines = (err or out).strip().splitlines()[-15:]
         raise OperationError(failed, details="\n".join(lines) or f"exit code {code}")

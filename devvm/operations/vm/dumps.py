@@ -1,7 +1,7 @@
 """`db`: export a database's data to a file, import it from one, open a shell of the database.
 
 An import is undone if it fails or is killed: what the database had before is exported first, to a
-file in the VM's folder. It is there until the next import.
+file in the VM's folder. Those of the last imports are kept.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ Verb = Literal["export", "import", "shell"]
 
 #: How the names of files end that have what was in a database before an import.
 _SAVED = "-before.sql.gz"
+#: How many of them are kept for each database.
+_KEPT = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,9 +153,8 @@ def import_from(
             with run.phase("migrate", "Starting the applications on it"):
                 guest.migrate(services, target, stack)
                 guest.start_applications(services, target, stack)
-        for older in _all_saved(machine, database):
-            if older != saved:
-                older.unlink(missing_ok=True)
+        for older in _all_saved(machine, database)[_KEPT:]:
+            older.unlink(missing_ok=True)
     return Imported(database=database.name, sanitized=clean, saved=saved)
 
 
@@ -215,7 +216,9 @@ def _saved(machine: Machine, database: Database, token: str) -> Path:
 
 
 def _all_saved(machine: Machine, database: Database) -> list[Path]:
-    return [*machine.folder.glob(f"{_slug(database)}-*{_SAVED}")]
+    """What a database had before imports, newest first."""
+    found = machine.folder.glob(f"{_slug(database)}-*{_SAVED}")
+    return sorted(found, key=lambda file: file.stat().st_mtime_ns, reverse=True)
 
 
 def _slug(database: Database) -> str:
