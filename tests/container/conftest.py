@@ -12,7 +12,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,7 @@ from devvm.adapters.image.root_tree import RootTrees
 from devvm.domain.check import CheckResult, Outcome
 from devvm.domain.run import AnsibleResult
 from tests.container import reference
-from tests.container.reference import GUEST, OVERLAY, STATE, Machine
+from tests.container.reference import DEVELOPMENT, GUEST, OVERLAY, STATE, Machine
 from tests.support.reference_stack import REFERENCE
 
 NAME = "devvm-test-stack"
@@ -115,8 +115,7 @@ def development(state, log, mirrors) -> Iterator[Machine]:
         reference.unpacked(GUEST, log) as root,
         reference.booted(root, DEV_NAME, log) as machine,
     ):
+        machine = replace(machine, groups=DEVELOPMENT)
         machine.apply("site.yml", **mirrors)
-        machine.apply(
-            "box.yml", "engineer", "site_checkout"
-        )  # what isn't specific to virtual machines
+        machine.apply("box.yml", "engineer")  # what isn't specific to virtual machines
         yield machine

@@ -11,13 +11,15 @@ import datetime
 import hashlib
 import inspect
 import json
+import os
+import re
 import shlex
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from devvm import config
@@ -49,10 +51,33 @@ OVERLAY = {"devtools", "engineer", "guest", "site_checkout"}
 #: What turns a root file system into a virtual machine has no place in a container.
 GUEST = {"guest"}
 
+_GET = """import ssl, sys, urllib.request
+unverified = ssl._create_unverified_context()
+print(urllib.request.urlopen(sys.argv[1], context=unverified).read().decode(), end="")
+"""
+
+#: The inventory groups of a machine that isn't production's.
+DEVELOPMENT = ("development",)
+
 MANIFEST = "manifest.yml"
 DEVTOOLS = "overlay/10-devtools.yml"
 ENGINEER = "overlay/20-engineer.yml"
 GUEST_LAYER = "overlay/30-guest.yml"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What Ansible said in check mode.
+
+    Attributes:
+        text: Its output.
+        changes: The tasks that would change something, as `ROLE : NAME`.
+        failed: How many tasks failed.
+    """
+
+    text: str
+    changes: tuple[str, ...]
+    failed: int
 
 
 @dataclass(frozen=True)
@@ -79,6 +104,41 @@ class Machine:
         return ansible.apply(
             playbook, self.target, variables=variables, detail=quiet, log=self.log, tags=tags
         )
+
+    def get(self, path: str) -> str:
+        """What the machine's web server answers."""
+        return self.sh(shlex.join(["python3", "-c", _GET, f"https://localhost{path}"]))
+
+    def plan(self, playbook: str, **variables: object) -> Plan:
+        """What a playbook would change: `ansible-playbook --check --diff`, as people type it."""
+        with tempfile.TemporaryDirectory() as folder:
+            groups = {name: {"hosts": {self.target.alias: None}} for name in self.groups}
+            host = {"ansible_ssh_args": shlex.join(["-F", str(self.target.ssh_config)])}
+            everything = {"hosts": {self.target.alias: host}, "children": groups}
+            inventory = Path(folder) / "inventory.yml"
+            inventory.write_text(json.dumps({"all": everything}))
+            argv = [
+                sys.executable, Path(sys.executable).with_name("ansible-playbook"),
+                "--check", "--diff", f"--inventory={inventory}",
+                f"--extra-vars={json.dumps(variables)}", self.stack.playbook(playbook),
+            ]  # fmt: skip
+            roles = os.pathsep.join(str(roles) for roles in self.stack.roles)
+            plain = {"ANSIBLE_ROLES_PATH": roles, "ANSIBLE_HOME": folder, "ANSIBLE_NOCOLOR": "1"}
+            plain["ANSIBLE_PIPELINING"] = "1"
+            done = subprocess.run(
+                argv, cwd=folder, env={**os.environ, **plain}, stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+            )  # fmt: skip
+        with self.log.open("a") as log:
+            log.write(done.stdout)
+        failed = re.search(r"failed=(\d+)", done.stdout)
+        assert failed, done.stdout
+        tasks = re.split(
+            r"^(?:TASK|RUNNING HANDLER) \[(.*)\] \*+$", done.stdout, flags=re.MULTILINE
+        )
+        said = zip(tasks[1::2], tasks[2::2], strict=True)
+        changes = tuple(name for name, text in said if "\nchanged: [" in text)
+        return Plan(done.stdout, changes, int(failed[1]))
 
     def check(
         self, production: Path, overlay: str = "none", *, packages: Mapping[str, str] | None = None
@@ -240,8 +300,9 @@ def main() -> None:
             host.apply("site.yml", **mirrors())
             _captured(below[0], host.capture(below[0]))
         with unpacked(GUEST, log) as root, booted(root, "devvm-reference", log) as host:
+            host = replace(host, groups=DEVELOPMENT)
             host.apply("site.yml", **mirrors())
-            host.apply("box.yml", "engineer", "site_checkout")
+            host.apply("box.yml", "engineer")
             _captured(below[1], host.capture(below[1], below[0]))
             host.apply("personalise.yml", **engineer(new_key(Path(folder) / "key")))
             layer = host.capture(below[2], *below[:2], only_if=("engineer",))

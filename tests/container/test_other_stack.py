@@ -35,17 +35,6 @@ NAME = "devvm-test-acme"
 OVERLAY = ("engineer", "vm_pages", "mail_catcher")
 
 
-_GET = """import ssl, sys, urllib.request
-unverified = ssl._create_unverified_context()
-print(urllib.request.urlopen(sys.argv[1], context=unverified).read().decode(), end="")
-"""
-
-
-def get(machine, path):
-    """What the machine's web server answers."""
-    return machine.sh(shlex.join(["python3", "-c", _GET, f"https://localhost{path}"]))
-
-
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory):
     """The stack, with a password in a vault."""
@@ -71,8 +60,8 @@ def host(state, log, stack):
 
 def test_production_has_the_values_of_production(host):
     assert host.sh("cat /etc/motd") == "Acme production\n"
-    assert json.loads(get(host, "/shop/")) == {"name": "The shop", "orders": 0}
-    assert get(host, "/wiki/") == "The wiki"
+    assert json.loads(host.get("/shop/")) == {"name": "The shop", "orders": 0}
+    assert host.get("/wiki/") == "The wiki"
 
 
 def test_its_roles_are_idempotent(host):
@@ -170,7 +159,7 @@ def test_the_engineer_has_a_checkout_of_each_application_which_is_served(persona
         "/srv/shop/checkout", "/srv/wiki/checkout",
     ]  # fmt: skip
     personal.sh("echo '<?php echo \"edited\";' >/srv/wiki/checkout/index.php", user="jane")
-    assert get(personal, "/wiki/") == "edited"
+    assert personal.get("/wiki/") == "edited"
     personal.sh("git -C /srv/wiki/checkout checkout --quiet .", user="jane")
 
 
@@ -218,7 +207,7 @@ def test_migrations_run_with_the_accounts_of_the_stack(personal, tmp_path):
     personal.sh("cd /tmp; runuser -u postgres -- psql --quiet shop --command 'DROP TABLE orders'")
     key = new_key(tmp_path / "key")
     personal.apply("personalise.yml", **engineer(key))
-    assert json.loads(get(personal, "/shop/"))["orders"] == 0
+    assert json.loads(personal.get("/shop/"))["orders"] == 0
 
 
 def test_a_dump_comes_in_without_personal_data_or_not_at_all(personal, tmp_path):
@@ -232,7 +221,7 @@ def test_a_dump_comes_in_without_personal_data_or_not_at_all(personal, tmp_path)
     done = dumps.import_from(dev1.services, "dev1", None, dump, run)
     assert personal.sh(customers, user="shop") == "Customer 1\n"
     assert personal.sh(f"{psql} \"SELECT to_regclass('leftover')\"", user="shop") == "\n"
-    assert json.loads(get(personal, "/shop/"))["orders"] == 1
+    assert json.loads(personal.get("/shop/"))["orders"] == 1
     for text in ("DROP TABLE orders; nonsense;", "DROP TABLE orders;"):
         (tmp_path / "bad.sql").write_text(text)
         with pytest.raises(OperationError):

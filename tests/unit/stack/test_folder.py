@@ -1,6 +1,8 @@
 """The folder of a stack: how it is found, and who may have written it."""
 
 import os
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -74,3 +76,12 @@ def test_a_playbook_is_the_stacks_or_devvms(stack, tmp_path_factory):
     assert both.playbook("site.yml") == stack / "playbooks/site.yml"
     assert both.playbook("box.yml") == overlay / "playbooks/box.yml"
     assert both.playbooks().keys() == {"site.yml", "box.yml"}
+
+
+def test_a_wheel_has_every_part_of_the_reference_stack():
+    root = Path(__file__).parents[3]
+    tool = tomllib.loads((root / "pyproject.toml").read_text())["tool"]
+    packed = tool["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    parts = [part for part in (*folder.PARTS, "production", "stack.yml") if (root / part).exists()]
+    assert "group_vars" in parts
+    assert {part: packed.get(part) for part in parts} == {p: f"devvm/_assets/{p}" for p in parts}
