@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 NGINX = "/etc/nginx/nginx.conf"
 RELOAD = "systemctl daemon-reload"
+REDIS_CLI = "redis-cli -s /run/redis/redis-server.sock"
 
 #: What visitors and a monitor get from the site, through the web server.
 SITE = ("site/healthz/*", "site/revision")
@@ -118,7 +119,7 @@ def sql(name: str, statement: str, undo: str, *expected: str) -> Drift:
 
 def redis(name: str, key: str, value: str, good: str, *also: str) -> Drift:
     """A setting of the running server; its configuration file is unchanged."""
-    command = f"redis-cli config set {key} {{}} | grep -qx OK"
+    command = f"{REDIS_CLI} config set {key} {{}} | grep -qx OK"
     return Drift(name, command.format(value), command.format(good), (f"setting/redis/{key}", *also))
 
 

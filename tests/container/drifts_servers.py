@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from tests.container.drifts_form import RELOAD, Drift, added, edited, folder, nginx, redis, sql
+from tests.container.drifts_form import (
+    REDIS_CLI,
+    RELOAD,
+    Drift,
+    added,
+    edited,
+    folder,
+    nginx,
+    redis,
+    sql,
+)
 from tests.container.drifts_units import MARIADB, MEMCACHED
 
 MIME = "/etc/nginx/mime.types"
@@ -101,8 +111,8 @@ SETTINGS = (
     redis("redis-takes-more-memory", "maxmemory", "268435456", "134217728"),
     Drift(
         "redis-user-for-everybody",
-        "redis-cli acl setuser drift on nopass allkeys allcommands | grep -qx OK",
-        "redis-cli acl deluser drift | grep -qx 1",
+        f"{REDIS_CLI} acl setuser drift on nopass allkeys allcommands | grep -qx OK",
+        f"{REDIS_CLI} acl deluser drift | grep -qx 1",
         ("setting/redis/acl",),
     ),
     edited(

@@ -260,7 +260,7 @@ SOCKETS = (
         ("socket/tcp/3306", "setting/mariadb/bind_address"),
         then="systemctl restart mariadb",
     ),
-    redis("redis-open-to-everybody", "bind", "0.0.0.0", "127.0.0.1", "socket/tcp/6379"),
+    redis("redis-open-to-everybody", "port", "6379", "0", "socket/tcp/6379"),
     nginx("nginx-without-ipv6", "/listen \\[::\\]/d", "socket/tcp/80", "socket/tcp/443"),
     added(
         "sshd-on-the-loopback-only",

@@ -13,6 +13,7 @@ import pytest
 from devvm.domain.check import Outcome
 from devvm.parity.production import manifest
 from tests.container.conftest import differences
+from tests.container.drifts_form import REDIS_CLI
 
 pytestmark = pytest.mark.container
 
@@ -254,8 +255,8 @@ _BY_HAND = {
         ("setting/mariadb/max_prepared_stmt_count",),
     ),
     "sets a setting": (
-        "redis-cli config set hz 12",
-        "redis-cli config set hz 10",
+        f"{REDIS_CLI} config set hz 12",
+        f"{REDIS_CLI} config set hz 10",
         ("setting/redis/hz", "setting/redis/lua-time-limit"),
     ),
     "takes out an authority": (

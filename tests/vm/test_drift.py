@@ -50,7 +50,6 @@ DRIFTS = {
         "systemctl stop redis-server",
         {
             "unit/redis-server.service",
-            "socket/tcp/6379",
             "worker/job",
             "site/healthz/queue",
             "site/healthz/worker",

@@ -49,6 +49,7 @@ VOLATILE = (
 )
 #: Seconds by which two of the kernel's clocks may differ.
 _GRANULARITY = 2.0
+_REDIS_CONF = "/etc/redis/redis.conf"
 #: A program that exists if the server is installed.
 _INSTALLED = {
     "gunicorn": "/usr/bin/gunicorn",
@@ -165,13 +166,20 @@ _CHANGES = re.compile(
 def _own_of_redis(run: Run) -> dict[str, bool]:
     """`untouched`: since it started nobody has set anything, or changed the files that it read."""
     question = b"INFO server\r\nINFO commandstats\r\nQUIT\r\n"
-    answer = _ask(("127.0.0.1", 6379), question, b"+OK\r\n").decode("utf-8", "replace")
+    answer = _ask(_address_of_redis(), question, b"+OK\r\n").decode("utf-8", "replace")
     facts = dict(re.findall(r"^(\w+):(.*?)\r?$", answer, re.MULTILINE))
     folder = os.path.dirname(facts.get("config_file", ""))
     files = common.files_in(folder)
     began = _start(facts["process_id"]) if "process_id" in facts else None
     older = files and began is not None and max(os.stat(p).st_ctime for p in files) < began
     return {"untouched": bool(older) and not _CHANGES.search(answer)}
+
+
+def _address_of_redis() -> tuple[str, int] | str:
+    """The Unix socket that its configuration names, or its port."""
+    text = (common.read(_REDIS_CONF) or b"").decode("utf-8", "replace")
+    said = dict(re.findall(r"^\s*(unixsocket|port)\s+\"?([^\s\"]+)", text, re.MULTILINE))
+    return said.get("unixsocket") or ("127.0.0.1", int(said.get("port", "6379")))
 
 
 def _memcached(run: Run) -> dict[str, str]:
@@ -182,7 +190,7 @@ def _memcached(run: Run) -> dict[str, str]:
 
 def _redis(run: Run) -> Mapping[str, str | Facts]:
     # RESP: arrays of bulk strings; QUIT answers +OK after them.
-    answer = _ask(("127.0.0.1", 6379), b"CONFIG GET *\r\nACL LIST\r\nQUIT\r\n", b"+OK\r\n")
+    answer = _ask(_address_of_redis(), b"CONFIG GET *\r\nACL LIST\r\nQUIT\r\n", b"+OK\r\n")
     if not answer.startswith(b"*"):
         raise RuntimeError(answer.decode("utf-8", "replace").strip())
     words, rest = _array(answer)
@@ -288,8 +296,9 @@ def _gunicorn(run: Run) -> Items:
     return found
 
 
-def _ask(address: tuple[str, int], question: bytes, end: bytes) -> bytes:
-    with socket.create_connection(address, timeout=10) as connection:
+def _ask(address: tuple[str, int] | str, question: bytes, end: bytes) -> bytes:
+    """What a server answers at a port or, by its path, at a Unix socket."""
+    with _connect(address) as connection:
         connection.sendall(question)
         answer = b""
         while not answer.endswith(end):
@@ -298,3 +307,16 @@ def _ask(address: tuple[str, int], question: bytes, end: bytes) -> bytes:
                 break
             answer += part
     return answer
+
+
+def _connect(address: tuple[str, int] | str) -> socket.socket:
+    if not isinstance(address, str):
+        return socket.create_connection(address, timeout=10)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(10)
+    try:
+        connection.connect(address)
+    except OSError:
+        connection.close()
+        raise
+    return connection

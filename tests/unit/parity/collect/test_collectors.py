@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import threading
 import types
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -523,6 +524,33 @@ def test_redis_answers_are_parsed(monkeypatch):
         "save": "",
         "acl": {"users": ["user ann on {secret} ~* +@all"]},
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("", ("127.0.0.1", 6379)),
+        ("# unixsocket /no\nport 7000\n", ("127.0.0.1", 7000)),
+        ("port 0\nunixsocketperm 770\nunixsocket /run/redis/a.sock\n", "/run/redis/a.sock"),
+    ],
+)
+def test_redis_is_asked_where_its_configuration_says(monkeypatch, tmp_path, text, address):
+    monkeypatch.setattr(settings, "_REDIS_CONF", str(tmp_path / "redis.conf"))
+    (tmp_path / "redis.conf").write_text(text)
+    assert settings._address_of_redis() == address
+
+
+def test_a_unix_socket_is_asked(tmp_path):
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket"))
+        server.listen()
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(settings._ask, str(tmp_path / "socket"), b"PING\r\n", b"\r\n")
+            connection, _ = server.accept()
+            with connection:
+                assert connection.recv(100) == b"PING\r\n"
+                connection.sendall(b"+PONG\r\n")
+            assert answer.result() == b"+PONG\r\n"
 
 
 def test_a_server_that_does_not_answer_is_an_error_of_its_settings_only(monkeypatch):

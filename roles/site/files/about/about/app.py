@@ -62,7 +62,7 @@ def create_app(config: Config | None = None) -> Flask:
     app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=0)
 
     connection = queue.connect(config)
-    engine = people.connect(config.database_url)
+    engine = people.connect(config)
     cache = ListCache(config)
     photos = PhotoStore(config.media_dir)
     jobs = queue.JobQueue(connection, config.namespace)

@@ -39,7 +39,7 @@ def migrate(config: Config) -> dict[str, Any]:
     from about.migrate import migrate as run
 
     try:
-        return run(people.connect(config.database_url))
+        return run(people.connect(config))
     except MigrationError as error:
         return {"status": "failed", "changed": False, "detail": str(error)}
 
@@ -52,7 +52,7 @@ def load_fixtures(config: Config) -> dict[str, Any]:
     from about.queue import JobQueue, connect
 
     added = load(
-        people.connect(config.database_url),
+        people.connect(config),
         PhotoStore(config.media_dir),
         JobQueue(connect(config), config.namespace),
     )

@@ -1,8 +1,10 @@
 """Configuration: built-in defaults, overridden by a TOML file.
 
-The file is ``/etc/about/about.toml``, or what ``ABOUT_CONFIG`` names. It holds
-addresses and sizes, never a secret: the database is reached over its unix
-socket as the unix user that the process runs as, and the key that signs
+The file is ``/etc/about/about.toml``, or what ``ABOUT_CONFIG`` names;
+``ABOUT_DATABASE_URL`` names another database than the file does. It holds
+addresses and sizes, never a secret. A database on this machine is reached over
+its unix socket as the unix user that the process runs as; the password for
+another one is a systemd credential, ``database_password``. The key that signs
 cookies is made on the machine itself (see :func:`secret_key`).
 """
 
@@ -15,6 +17,7 @@ import os
 import secrets
 import tomllib
 from pathlib import Path
+from typing import Any
 
 DEFAULT_FILE = Path("/etc/about/about.toml")
 
@@ -31,12 +34,14 @@ class Config:
         "mysql+pymysql://about@localhost/about?unix_socket=/run/mysqld/mysqld.sock&charset=utf8mb4"
     )
     memcached: str = "127.0.0.1:11211"
-    redis_url: str = "redis://127.0.0.1:6379/0"
+    redis_url: str = "unix:///run/redis/redis-server.sock?db=0"
     #: The queue's name, and what all keys in memcached and Redis begin with.
     namespace: str = "about"
     state_dir: str = "/var/lib/about"
     list_cache_seconds: int = 60
     max_upload_bytes: int = 8 * 1024 * 1024
+    #: Not from the file, which everybody may read.
+    database_password: str = dataclasses.field(default="", repr=False)
 
     @property
     def media_dir(self) -> Path:
@@ -56,21 +61,32 @@ def load_config(path: Path | None = None) -> Config:
     """
     named = path or (Path(os.environ["ABOUT_CONFIG"]) if "ABOUT_CONFIG" in os.environ else None)
     file = named or DEFAULT_FILE
+    values: dict[str, Any] = {}
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        if named is None:
-            return Config()
-        raise ConfigError(f"{file}: no such file") from None
+        if named is not None:
+            raise ConfigError(f"{file}: no such file") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file}: {error}") from None
+    if "ABOUT_DATABASE_URL" in os.environ:
+        values["database_url"] = os.environ["ABOUT_DATABASE_URL"]
     defaults = dataclasses.asdict(Config())
+    del defaults["database_password"]
     for key, value in values.items():
         if key not in defaults:
             log.warning("%s: ignored the unknown key %s", file, key)
         elif type(value) is not type(defaults[key]):
             raise ConfigError(f"{file}: {key} must be of type {type(defaults[key]).__name__}")
-    return Config(**{key: value for key, value in values.items() if key in defaults})
+    known = {key: value for key, value in values.items() if key in defaults}
+    return Config(**known, database_password=_credential("database_password"))
+
+
+def _credential(name: str) -> str:
+    """A secret that systemd passed to this process; empty if it did not."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    file = Path(folder, name) if folder else None
+    return file.read_text(encoding="utf-8").rstrip("\n") if file and file.exists() else ""
 
 
 def secret_key(file: Path) -> bytes:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
+from about.config import Config
 from about.revision import ROOT
 
 #: The schema that this code needs: the newest file in ``migrations/versions``.
@@ -49,9 +50,11 @@ class Person:
     photo: str | None = None
 
 
-def connect(database_url: str) -> sa.engine.Engine:
+def connect(config: Config) -> sa.engine.Engine:
     """An engine; nothing is connected before the first query."""
-    url = sa.engine.make_url(database_url)
+    url = sa.engine.make_url(config.database_url)
+    if config.database_password:
+        url = url.set(password=config.database_password)
     if url.get_backend_name() != "mysql":
         return sa.create_engine(url)
     return sa.create_engine(

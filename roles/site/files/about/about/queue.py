@@ -1,7 +1,8 @@
 """The queue of background jobs: RQ on Redis.
 
 Jobs are named by text, so that putting one into the queue imports nothing of
-what the worker needs to do it.
+what the worker needs to do it. They are JSON: unlike a pickle, reading one runs
+nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import datetime
 
 import redis
 import rq
+from rq.serializers import JSONSerializer
 
 from about.config import Config
 
@@ -20,13 +22,13 @@ WORKER_TTL = 30
 
 def connect(config: Config) -> redis.Redis:
     """A connection for those who must not wait: a page, a health check."""
-    return redis.Redis.from_url(config.redis_url, socket_connect_timeout=1, socket_timeout=3)
+    return redis.Redis.from_url(config.redis_url, socket_timeout=3)
 
 
 class JobQueue:
     def __init__(self, connection: redis.Redis, name: str) -> None:
         self.connection = connection
-        self.rq = rq.Queue(name, connection=connection)
+        self.rq = rq.Queue(name, connection=connection, serializer=JSONSerializer)
 
     def make_thumbnail(self, photo: str) -> None:
         self.rq.enqueue(

@@ -30,6 +30,7 @@ def run(config: Config) -> None:
         name=f"{socket.gethostname()}.{os.getpid()}",
         connection=connection,
         default_worker_ttl=WORKER_TTL,
+        serializer=queue.rq.serializer,
     )
     for photo in PhotoStore(config.media_dir).without_thumbnail():
         queue.make_thumbnail(photo)

@@ -16,5 +16,5 @@ given = context.config.attributes.get("connection")
 if given is not None:
     run(given)
 else:
-    with people.connect(load_config().database_url).connect() as own:
+    with people.connect(load_config()).connect() as own:
         run(own)

@@ -1,6 +1,6 @@
-"""The application with a database of its own and the machine's Redis and memcached.
+"""The application with a database and a Redis of its own, and the machine's memcached.
 
-Every test has its own namespace there, so tests, and the site that the machine
+Every test has its own namespace, so tests, and the site that the machine
 serves, see nothing of each other.
 """
 
@@ -8,11 +8,14 @@ import dataclasses
 import io
 import re
 import secrets
+import subprocess
+import time
 
 import pytest
+import redis
 from PIL import Image
 
-from about import people, queue
+from about import people
 from about.app import create_app
 from about.config import Config
 from about.people import Person
@@ -21,18 +24,35 @@ from about.people import Person
 NOWHERE = "127.0.0.1:1"
 
 
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory):
+    """A Redis that keeps nothing; only the site's account may connect to the machine's."""
+    folder = tmp_path_factory.mktemp("redis")
+    url = f"unix://{folder}/socket?db=0"
+    command = ["redis-server", "--port", "0", "--unixsocket", f"{folder}/socket", "--save", ""]
+    with (folder / "log").open("w") as log, redis.Redis.from_url(url) as connection:
+        server = subprocess.Popen(command, cwd=folder, stdout=log)  # noqa: S603
+        try:
+            for _ in range(200):
+                try:
+                    connection.ping()
+                    break
+                except redis.ConnectionError:
+                    time.sleep(0.05)
+            yield url
+        finally:
+            server.terminate()
+            server.wait()
+
+
 @pytest.fixture
-def config(tmp_path):
-    config = Config(
+def config(tmp_path, redis_url):
+    return Config(
         database_url=f"sqlite:///{tmp_path}/about.db",
+        redis_url=redis_url,
         namespace=f"about-test-{secrets.token_hex(6)}",
         state_dir=str(tmp_path),
     )
-    yield config
-    connection = queue.connect(config)
-    queue.JobQueue(connection, config.namespace).rq.delete(delete_jobs=True)
-    for key in connection.scan_iter(f"{config.namespace}:*"):
-        connection.delete(key)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ def test_the_code_names_the_newest_migration():
 
 
 def test_migrations_make_the_tables_that_the_code_expects(config):
-    engine = people.connect(config.database_url)
+    engine = people.connect(config)
     migrate(engine)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
@@ -24,14 +24,14 @@ def test_migrations_make_the_tables_that_the_code_expects(config):
 
 
 def test_a_second_run_changes_nothing(config):
-    engine = people.connect(config.database_url)
+    engine = people.connect(config)
     head = people.SCHEMA_REVISION
     assert migrate(engine) == {"changed": True, "from": None, "to": head, "ahead": False}
     assert migrate(engine) == {"changed": False, "from": head, "to": head, "ahead": False}
 
 
 def test_a_database_of_newer_code_is_left_alone(config):
-    engine = people.connect(config.database_url)
+    engine = people.connect(config)
     migrate(engine)
     with engine.begin() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))

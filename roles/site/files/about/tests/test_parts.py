@@ -14,7 +14,8 @@ from about.revision import CODE, ROOT, code_revision
 
 
 def test_without_a_file_there_are_defaults(monkeypatch, tmp_path):
-    monkeypatch.delenv("ABOUT_CONFIG", raising=False)
+    for name in ("ABOUT_CONFIG", "ABOUT_DATABASE_URL", "CREDENTIALS_DIRECTORY"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("about.config.DEFAULT_FILE", tmp_path / "none.toml")
     assert load_config() == Config()
 
@@ -32,6 +33,25 @@ def test_a_bad_configuration_is_named(tmp_path, text, complaint):
     file.write_text(text)
     with pytest.raises(ConfigError, match=complaint):
         load_config(file)
+
+
+def test_another_database_can_be_named(monkeypatch, tmp_path):
+    file = tmp_path / "about.toml"
+    file.write_text('database_url = "sqlite:///one"\nnamespace = "x"')
+    monkeypatch.setenv("ABOUT_DATABASE_URL", "sqlite:///other")
+    assert load_config(file) == Config(database_url="sqlite:///other", namespace="x")
+
+
+def test_the_password_of_the_database_is_a_credential(monkeypatch, tmp_path, caplog):
+    file = tmp_path / "about.toml"
+    file.write_text('database_url = "mysql+pymysql://about@db/about"\ndatabase_password = "no"')
+    secret = "se/cr@t"  # noqa: S105
+    (tmp_path / "database_password").write_text(f"{secret}\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    config = load_config(file)
+    assert people.connect(config).url.password == secret
+    assert "ignored the unknown key database_password" in caplog.text
+    assert secret not in repr(config)
 
 
 def test_the_configuration_of_newer_code_can_be_read(tmp_path, caplog):

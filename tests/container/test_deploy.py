@@ -1,0 +1,115 @@
+"""Deploys to a host that serves: what is only looked at, and what fails, changes nothing."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import yaml
+
+from devvm.domain.errors import OperationError
+from devvm.stack.folder import StackFolder
+from tests.container.conftest import differences
+from tests.support.reference_stack import REFERENCE
+from tests.vm import stacks
+
+pytestmark = pytest.mark.container
+
+#: All that a deploy could touch: files with their times, links, processes, the schema.
+_LOOK = r"""
+find /etc /srv /usr/local /var/lib/about /var/spool/cron -xdev -printf '%p %l %m %u %s %T@\n' | sort
+systemctl show -P MainPID about about-worker nginx mariadb redis-server memcached
+mariadb -BNe 'SELECT version_num FROM about.alembic_version'
+"""
+PASSWORD = "kept-in-a-vault"
+REFERENCE_ACCOUNTS = yaml.safe_load(
+    (REFERENCE.root / "roles/mariadb/defaults/main.yml").read_text()
+)["mariadb_accounts"]
+_DROP = "mariadb about -e 'ALTER TABLE people DROP COLUMN IF EXISTS pronouns'"
+
+
+@pytest.fixture
+def changed(converged, tmp_path):
+    """The host, and a stack for it with other code: its migration fails half way."""
+    folder = stacks.checkout(tmp_path / "changed")
+    stacks.migration(folder, broken=True)
+    stack = StackFolder(folder, overlay=folder / "devvm/overlay")
+    return replace(converged.machine, stack=stack)
+
+
+def test_check_mode_tells_what_a_deploy_would_change_and_changes_nothing(changed, mirrors):
+    before = changed.sh(_LOOK)
+    said = changed.plan("site.yml", site_list_cache_seconds=30, redis_maxmemory="64mb", **mirrors)
+    assert changed.sh(_LOOK) == before
+    assert "-list_cache_seconds = 60\n+list_cache_seconds = 30" in said.text
+    assert "-maxmemory 128mb\n+maxmemory 64mb" in said.text
+    assert said.failed == 0
+    assert said.changes == (
+        "redis : Configure the queue server",
+        "site : Create the directory of this release",
+        "site : Configure the application and its service",
+        "site : Link to this release",
+        "redis : Restart redis",
+        "site : Restart the site",
+    ), said.text
+
+
+def test_a_migration_that_fails_leaves_the_old_release_running_as_it_was(
+    changed, production, mirrors
+):
+    before, health = changed.sh(_LOOK), changed.get("/healthz")
+    releases = set(changed.sh("ls /srv/about/releases").split())
+    try:
+        with pytest.raises(OperationError) as caught:
+            changed.apply("site.yml", site_list_cache_seconds=30, **mirrors)
+        assert "Migrate the database with this release's code" in caught.value.brief
+        assert "nonsense" in caught.value.details
+        added = set(changed.sh("ls /srv/about/releases").split()) - releases
+        assert len(added) == 1
+        assert changed.get("/healthz") == health
+        changed.sh(f"rm -r /srv/about/releases/{added.pop()}; {_DROP}")
+        changed.sh("touch --date='@$when' /srv/about/releases".replace("$when", time_of(before)))
+        assert changed.sh(_LOOK) == before
+    finally:
+        changed.sh(_DROP)
+    assert differences(changed.check(production)) == {}
+
+
+def time_of(look):
+    """When the folder of releases was changed."""
+    return next(li for li in look.splitlines() if li.startswith("/srv/about/releases ")).split()[-1]
+
+
+@pytest.fixture
+def remote(converged, mirrors):
+    """The host, whose site reaches the database over TCP and with a password."""
+    account = {
+        "name": "about", "host": "127.0.0.1", "auth": "password", "password": PASSWORD,
+        "privileges": ["ALL PRIVILEGES ON about.*"],
+    }  # fmt: skip
+    given = {
+        "mariadb_accounts": [*REFERENCE_ACCOUNTS, account],
+        "mariadb_settings": {"max_connections": 90},
+        "site_database_url": "mysql+pymysql://about@127.0.0.1/about?charset=utf8mb4",
+        "site_database_password": PASSWORD,
+    }
+    converged.machine.apply("site.yml", "mariadb", "site", **mirrors, **given)
+    yield converged.machine
+    converged.machine.sh("mariadb -e 'DROP USER about@127.0.0.1'")
+    converged.machine.apply("site.yml", "mariadb", "site", **mirrors)
+
+
+def test_the_password_of_a_database_elsewhere_is_a_credential(remote):
+    health = json.loads(remote.get("/healthz"))
+    assert health["status"] == "ok", health
+    users = "SELECT DISTINCT host FROM information_schema.processlist WHERE user = 'about'"
+    assert remote.sh(f'mariadb -BNe "{users}"').startswith("127.0.0.1:")
+    assert remote.sh("mariadb -BNe 'SELECT @@max_connections'") == "90\n"
+    assert remote.sh("stat -c '%a %U' /etc/about/database_password") == "600 root\n"
+    kept = "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ /etc/about/about.toml"
+    assert PASSWORD not in remote.sh(f"{kept} | tr '\\0' '\\n'")
+    assert PASSWORD not in remote.log.read_text()
+
+
+def test_without_a_password_none_is_kept(converged, production):
+    assert converged.machine.sh("ls /etc/about") == "about.toml\n"
+    assert differences(converged.machine.check(production)) == {}
