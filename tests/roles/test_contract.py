@@ -152,8 +152,24 @@ def test_roles_know_nothing_of_virtual_machines(role: Path) -> None:
 def test_the_stack_is_one_list_in_a_fixed_order() -> None:
     play, development = load(ROOT / "playbooks/site.yml")
     names = [entry["role"] for entry in play["roles"]]
-    stack = ["base", "mariadb", "memcached", "redis", "nginx", "site", "worker", "metrics"]
+    stack = [
+        "base",
+        "mariadb",
+        "memcached",
+        "redis",
+        "nginx",
+        "site",
+        "worker",
+        "metrics",
+        "backup",
+    ]
     assert names == stack
     assert [entry["tags"] for entry in play["roles"]] == names
+    conditions = {entry["role"]: entry["when"] for entry in play["roles"] if "when" in entry}
+    assert conditions == {
+        role: f"inventory_hostname in groups.{group} | default(groups.all)"
+        for group, roles in {"database": stack[1:2], "web": stack[2:7]}.items()
+        for role in roles
+    }
     assert development["hosts"] == "development"
     assert development["roles"] == [{"role": "site_checkout", "tags": "site_checkout"}]
