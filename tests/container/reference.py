@@ -111,34 +111,21 @@ class Machine:
 
     def plan(self, playbook: str, **variables: object) -> Plan:
         """What a playbook would change: `ansible-playbook --check --diff`, as people type it."""
-        with tempfile.TemporaryDirectory() as folder:
-            groups = {name: {"hosts": {self.target.alias: None}} for name in self.groups}
-            host = {"ansible_ssh_args": shlex.join(["-F", str(self.target.ssh_config)])}
-            everything = {"hosts": {self.target.alias: host}, "children": groups}
-            inventory = Path(folder) / "inventory.yml"
-            inventory.write_text(json.dumps({"all": everything}))
-            argv = [
-                sys.executable, Path(sys.executable).with_name("ansible-playbook"),
-                "--check", "--diff", f"--inventory={inventory}",
-                f"--extra-vars={json.dumps(variables)}", self.stack.playbook(playbook),
-            ]  # fmt: skip
-            roles = os.pathsep.join(str(roles) for roles in self.stack.roles)
-            plain = {"ANSIBLE_ROLES_PATH": roles, "ANSIBLE_HOME": folder, "ANSIBLE_NOCOLOR": "1"}
-            plain["ANSIBLE_PIPELINING"] = "1"
-            done = subprocess.run(
-                argv, cwd=folder, env={**os.environ, **plain}, stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-            )  # fmt: skip
-        with self.log.open("a") as log:
-            log.write(done.stdout)
-        failed = re.search(r"failed=(\d+)", done.stdout)
-        assert failed, done.stdout
-        tasks = re.split(
-            r"^(?:TASK|RUNNING HANDLER) \[(.*)\] \*+$", done.stdout, flags=re.MULTILINE
-        )
-        said = zip(tasks[1::2], tasks[2::2], strict=True)
-        changes = tuple(name for name, text in said if "\nchanged: [" in text)
-        return Plan(done.stdout, changes, int(failed[1]))
+        groups = {name: {"hosts": {self.target.alias: None}} for name in self.groups}
+        inventory = {"hosts": {self.target.alias: self.reached}, "children": groups}
+        options = ("--check", "--diff", f"--extra-vars={json.dumps(variables)}")
+        said = ansible_playbook(self.stack, playbook, inventory, *options, log=self.log)
+        failed = re.search(r"failed=(\d+)", said)
+        assert failed, said
+        tasks = re.split(r"^(?:TASK|RUNNING HANDLER) \[(.*)\] \*+$", said, flags=re.MULTILINE)
+        told = zip(tasks[1::2], tasks[2::2], strict=True)
+        changes = tuple(name for name, text in told if "\nchanged: [" in text)
+        return Plan(said, changes, int(failed[1]))
+
+    @property
+    def reached(self) -> dict[str, str]:
+        """The variables by which an inventory says how to reach it."""
+        return {"ansible_ssh_args": shlex.join(["-F", str(self.target.ssh_config)])}
 
     def check(
         self, production: Path, overlay: str = "none", *, packages: Mapping[str, str] | None = None
@@ -186,6 +173,35 @@ class Machine:
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}[{done.returncode}]"
         return done.stdout
+
+
+def ansible_playbook(
+    stack: StackFolder, playbook: str, inventory: Mapping[str, object], *options: str, log: Path
+) -> str:
+    """Run Ansible without anything of devvm's, and return its output."""
+    with tempfile.TemporaryDirectory() as folder:
+        hosts = Path(folder) / "inventory.yml"
+        hosts.write_text(json.dumps({"all": inventory}))
+        environment = {
+            "ANSIBLE_HOME": folder,
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_PIPELINING": "1",
+            "ANSIBLE_ROLES_PATH": os.pathsep.join(str(roles) for roles in stack.roles),
+        }
+        program = Path(sys.executable).with_name("ansible-playbook")
+        done = subprocess.run(
+            [sys.executable, program, f"--inventory={hosts}", *options, stack.playbook(playbook)],
+            cwd=folder,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+    with log.open("a") as output:
+        output.write(done.stdout)
+    return done.stdout
 
 
 def mirrors() -> dict[str, str]:

@@ -9,7 +9,7 @@ _ADA = f"mariadb -e \"{_ADD} VALUES ('ada', 'Ada', 'Engineer', 'Kept.', NOW(), N
 _LOGINS = "mariadb -BNe 'SELECT login FROM about.people'"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def host(converged, mirrors):
     """The host, with backups to a directory; afterwards as before."""
     machine = converged.machine
@@ -22,8 +22,12 @@ def host(converged, mirrors):
     machine.sh("rm -f /var/lib/about/media/photos/mine; systemctl daemon-reload")
 
 
+def test_without_a_repository_there_are_no_backups(converged):
+    assert converged.machine.sh("systemctl is-enabled backup.timer || :") == "disabled\n"
+
+
 def test_what_was_backed_up_is_restored(host):
-    host.sh(f"{_ADA}; echo photo >/var/lib/about/media/photos/mine")
+    host.sh(f"{_ADA}; install --owner=about /dev/null /var/lib/about/media/photos/mine")
     assert host.sh("systemctl is-enabled backup.timer") == "enabled\n"
     host.sh("systemctl start backup.service")
     host.sh("mariadb -e 'DROP TABLE about.people; CREATE TABLE about.later (a INT)'")
@@ -53,7 +57,3 @@ def test_a_dump_that_fails_makes_no_backup(host):
         host.sh("systemctl start mariadb; systemctl reset-failed backup.service")
     assert host.sh(count) == before
     assert host.sh("ls /var/backups/databases/*.sql || true") == ""
-
-
-def test_without_a_repository_there_are_no_backups(converged):
-    assert converged.machine.sh("systemctl is-enabled backup.timer || :") == "disabled\n"

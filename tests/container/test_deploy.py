@@ -60,7 +60,7 @@ def test_a_migration_that_fails_leaves_the_old_release_running_as_it_was(
     releases = set(changed.sh("ls /srv/about/releases").split())
     try:
         with pytest.raises(OperationError) as caught:
-            changed.apply("site.yml", site_list_cache_seconds=30, **mirrors)
+            changed.apply("site.yml", "site", site_list_cache_seconds=30, **mirrors)
         assert "Migrate the database with this release's code" in caught.value.brief
         assert "nonsense" in caught.value.details
         added = set(changed.sh("ls /srv/about/releases").split()) - releases
