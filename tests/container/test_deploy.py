@@ -1,6 +1,7 @@
 """Deploys to a host that serves: what is only looked at, and what fails, changes nothing."""
 
 import json
+import shlex
 from dataclasses import replace
 
 import pytest
@@ -108,6 +109,59 @@ def test_the_password_of_a_database_elsewhere_is_a_credential(remote):
     kept = "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ /etc/about/about.toml"
     assert PASSWORD not in remote.sh(f"{kept} | tr '\\0' '\\n'")
     assert PASSWORD not in remote.log.read_text()
+
+
+#: As a balancer on this host, for one client: five requests, and one to another server.
+_ASK = """
+import ssl, urllib.error, urllib.request
+context = ssl._create_unverified_context()
+header = {"X-Forwarded-For": "203.0.113.7"}
+def ask(url):
+    try:
+        request = urllib.request.Request(url, headers=header)
+        return urllib.request.urlopen(request, context=context).status
+    except urllib.error.HTTPError as error:
+        return error.code
+print(*[ask("https://127.0.0.1/people.json") for _ in range(5)], ask("https://127.0.0.1/teapot"))
+print(urllib.request.urlopen("http://127.0.0.1:8082/").read().decode())
+"""
+OTHER_SETTINGS = {
+    "nginx_real_ip_from": ["127.0.0.1", "10.0.0.0/8"],
+    "nginx_rate_limit": "1r/m",
+    "nginx_rate_limit_burst": 2,
+    "nginx_settings": {"log_not_found": "off", "variables_hash_max_size": 2048},
+    "nginx_locations": ["location = /teapot {\n    return 418;\n}\n"],
+    "nginx_servers": ["server {\n    listen 127.0.0.1:8082;\n    return 200 other;\n}\n"],
+    "redis_settings": {
+        "hz": 20,
+        "client-output-buffer-limit": ["normal 0 0 0", "pubsub 1mb 1mb 9"],
+    },
+}
+
+
+@pytest.fixture
+def other(converged, mirrors):
+    """The host, with settings that the roles have no variables for."""
+    converged.machine.apply("site.yml", "nginx", "redis", **mirrors, **OTHER_SETTINGS)
+    yield converged.machine
+    converged.machine.apply("site.yml", "nginx", "redis", **mirrors)
+
+
+def test_servers_take_other_settings(other):
+    statuses, reply = other.sh(shlex.join(["python3", "-c", _ASK])).splitlines()
+    assert statuses == "200 200 200 429 429 418"
+    assert reply == "other"
+    assert "203.0.113.7 " in other.sh("tail -n 2 /var/log/nginx/access.log")
+    ask = "redis-cli -s /run/redis/redis-server.sock config get"
+    assert other.sh(f"{ask} hz").split() == ["hz", "20"]
+    assert "pubsub 1048576 1048576 9" in other.sh(f"{ask} client-output-buffer-limit")
+
+
+def test_only_the_applications_group_gets_to_redis(converged):
+    ping = "redis-cli -s /run/redis/redis-server.sock ping"
+    assert converged.machine.sh(ping, user="about") == "PONG\n"
+    assert "Permission denied" in converged.machine.sh(f"{ping} 2>&1 ||:", user="www-data")
+    assert "6379" not in converged.machine.sh("ss -Hltn")
 
 
 def test_without_a_password_none_is_kept(converged, production):
