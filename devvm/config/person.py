@@ -23,7 +23,8 @@ class EngineerConfig(Section):
         None, description="folder whose files are copied to your home directory in new VMs"
     )
     branches: dict[str, str] = Field(
-        {}, description="branches to check out, by application, instead of the stack's"
+        {},
+        description="branches to check out in new VMs, by application, instead of the stack's",
     )
 
     @field_validator("dotfiles")

@@ -94,7 +94,8 @@ def provide(
         target: The VM, as devvm's own account.
         release: Its release.
         run: Reports the phase; gets a note for each checkout that can't be had now.
-        new: Whether the VM has no checkouts yet, and `fetch` was called.
+        new: Whether the VM is being made: it has no checkouts yet, `fetch` was called, and the
+            branches are those that the person chose.
 
     Returns:
         `engineer_checkouts` for the role: those that can be had. An application without a checkout
@@ -104,10 +105,9 @@ def provide(
         OperationError: the VM can't be reached; with `new`, a checkout can't be had.
     """
     description = own_stack.of(services, release).description()
-    branches = services.config.engineer.branches
-    wanted = [*_wanted(description, branches)]
-    if not new and wanted:
-        wanted = _missing(services, target, wanted)
+    # A VM that exists may be somebody else's, so the person's branches don't count.
+    described = [*_wanted(description, services.config.engineer.branches if new else {})]
+    wanted = described if new else _missing(services, target, described)
     lacking: set[str] = set()
     if wanted:
         with run.phase("checkouts", f"Copying {_names(wanted)} to the VM"):
@@ -124,6 +124,7 @@ def provide(
                         f"There is no checkout of {one.name} yet: {error.brief} (to fix it: "
                         f"{error.resolution}). The next rebuild or update tries again"
                     )
+    branches = {one.name: one.branch for one in described}
     return [
         {**checkout, "branch": branches.get(checkout["name"], checkout["branch"])}
         for checkout in variables.checkouts(description)
@@ -148,6 +149,8 @@ def _names(wanted: list[_Wanted]) -> str:
 
 
 def _missing(services: Services, target: Target, wanted: list[_Wanted]) -> list[_Wanted]:
+    if not wanted:
+        return []
     argv = ["sudo", "sh", "-c", _MISSING, "sh", *(one.path for one in wanted)]
     _, out, _ = services.shell.run(target, argv)
     return [one for one in wanted if one.path in out.splitlines()]

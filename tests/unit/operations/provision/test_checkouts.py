@@ -39,7 +39,7 @@ def world(tmp_path, company):
 
 
 def with_branch(world, branch):
-    engineer = world.config.engineer.model_copy(update={"branches": {"shop": branch}})
+    engineer = world.config.engineer.model_copy(update={"branches": {"shop": branch, "wiki": "x"}})
     config = world.config.model_copy(update={"engineer": engineer})
     world.services = replace(world.services, config=config)
 
@@ -75,7 +75,10 @@ def test_the_person_chooses_the_branch(world, company):
     company.git("branch", "my-feature")
     with_branch(world, "my-feature")
     make(world)
-    assert told(world) == {"shop": "my-feature", "wiki": "main"}
+    assert told(world) == {"shop": "my-feature", "wiki": "main"}  # that has no repository
+    world.shell.answer = f"{PATH}\n"
+    again(world)
+    assert told(world) == {"shop": "main", "wiki": "main"}  # whoever rebuilds it
 
 
 def test_a_branch_that_is_not_there_is_said_before_anything_is_made(world, company):
