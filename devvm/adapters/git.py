@@ -151,21 +151,46 @@ class GitOrigins:
         return out.splitlines()
 
     @contextmanager
+    def archive(self, origin: Origin, branch: str) -> Iterator[tuple[str, Path]]:
+        """The newest commit of a branch in the mirror, and its files as a tar archive.
+
+        Files are readable by everybody, as in a checkout with umask 022; the archive is removed at
+        the end.
+
+        Raises:
+            RepositoryError: the mirror is damaged, and was removed; or there is no space.
+        """
+        with self._written(origin, ".tar") as (mirror, file):
+            try:
+                commit = _git("rev-parse", "--verify", f"refs/heads/{branch}", at=mirror).strip()
+                _git("-c", "tar.umask=0022", "archive", "--format=tar", f"--output={file}", commit,
+                     at=mirror)  # fmt: skip
+            except process.ProcessError as error:
+                raise _damaged(origin, mirror, error) from None
+            yield commit, file
+
+    @contextmanager
     def bundle(self, origin: Origin) -> Iterator[Path]:
         """A file with the mirror's branches and tags, for `git clone`; removed at the end.
 
         Raises:
             RepositoryError: the mirror is damaged, and was removed; or there is no space.
         """
-        with self._locked(origin) as mirror:
-            file = mirror.with_suffix(".bundle")
+        with self._written(origin, ".bundle") as (mirror, file):
             try:
-                try:
-                    _git("bundle", "create", "--quiet", str(file), "--branches", "--tags",
-                         at=mirror)  # fmt: skip
-                except process.ProcessError as error:
-                    raise _damaged(origin, mirror, error) from None
-                yield file
+                _git("bundle", "create", "--quiet", str(file), "--branches", "--tags",
+                     at=mirror)  # fmt: skip
+            except process.ProcessError as error:
+                raise _damaged(origin, mirror, error) from None
+            yield file
+
+    @contextmanager
+    def _written(self, origin: Origin, suffix: str) -> Iterator[tuple[Path, Path]]:
+        """Hold the lock of a mirror, and remove a file beside it at the end."""
+        with self._locked(origin) as mirror:
+            file = mirror.with_suffix(suffix)
+            try:
+                yield mirror, file
             finally:
                 file.unlink(missing_ok=True)
 
@@ -194,7 +219,7 @@ class GitOrigins:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         name = hashlib.sha256(origin.text.encode()).hexdigest()[:16]
         with _lock(self._folder / f"{name}.lock"):
-            for suffix in (".new", ".old", ".bundle"):
+            for suffix in (".new", ".old", ".bundle", ".tar"):
                 _remove(self._folder / f"{name}{suffix}")
             mirror = self._folder / f"{name}.git"
             with suppress(FileNotFoundError):

@@ -160,6 +160,7 @@ def box(golden: Box, warm: SavedState | None, *, packages: bool = False) -> dict
         "built_at": golden.built_at,
         "verified": golden.verified,
         "debian": golden.debian,
+        "applications": golden.applications,
         "warm": warm and {"made_at": warm.kept_at, "fits": warm.fits},
     }
     if packages:

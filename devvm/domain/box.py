@@ -24,6 +24,7 @@ class Box:
     image_sha256: str = ""  # of the disk image inside it
     production_sha256: str = ""  # of the production files it was verified against; empty if unknown
     content: str = ""  # the content hash of its stack
+    applications: Mapping[str, str] = field(default_factory=dict)  # commits of their code
     stack: str = ""  # its stack's name; empty if an older devvm built it
     moved: tuple[MovedPackage, ...] = ()  # packages that differed from production then
 

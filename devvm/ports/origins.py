@@ -24,5 +24,11 @@ class Origins(Protocol):
     def branches(self, origin: Origin) -> list[str]:
         """The branches in the mirror."""
 
+    def archive(self, origin: Origin, branch: str) -> AbstractContextManager[tuple[str, Path]]:
+        """The newest commit of a branch in the mirror, and its files as a tar archive.
+
+        The archive is removed at the end.
+        """
+
     def bundle(self, origin: Origin) -> AbstractContextManager[Path]:
         """A file with the mirror's branches and tags for `git clone`; removed at the end."""

@@ -122,7 +122,11 @@ class Checkout(_Strict):
         "unset: one that is made from `code`",
     )
     branch: str = Field("main", description="the branch to check out")
-    code: _Path | None = Field(None, description="the deployed code, if there is no `origin`")
+    code: _Path | None = Field(
+        None,
+        description="the directory of the deployed code; with `origin`, a box gets the branch's "
+        "newest commit there before roles are applied",
+    )
     serve: _Path | None = Field(
         None, description="the link that says which code runs; it is made to lead to the checkout"
     )

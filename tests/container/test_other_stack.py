@@ -16,6 +16,7 @@ from devvm.adapters.image.nspawn import remove_leftovers
 from devvm.adapters.openssh import OpenSsh
 from devvm.cli.progress import SilentReporter
 from devvm.domain.errors import OperationError
+from devvm.operations.box import code
 from devvm.operations.core.progress import Run
 from devvm.operations.provision import checkouts
 from devvm.operations.vm import access, dumps
@@ -43,7 +44,17 @@ def stack(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def host(state, log, stack):
+def services(stack, tmp_path_factory):
+    """What brings code to the container: real SSH and git, in a host in memory."""
+    folder = tmp_path_factory.mktemp("host")
+    return replace(
+        World(folder).services,
+        stack=stack, shell=OpenSsh(), origins=GitOrigins(folder / "mirrors"),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def host(state, log, stack, services):
     """A container with the stack as on a host of production."""
     remove_leftovers(NAME)
     with (
@@ -54,6 +65,8 @@ def host(state, log, stack):
             booted, stack=stack, groups=("production", "web"),
             vault=(acme.identity(stack.root),),
         )  # fmt: skip
+        deployed = code.deploy(services, machine.target, Run("box build", SilentReporter()))
+        assert [*deployed] == ["wiki"]
         machine.apply("site.yml")
         yield machine
 
@@ -110,13 +123,9 @@ def company(host, tmp_path_factory):
         user="vagrant",
     )
     host_key = (keys / "known_hosts").read_text().split(maxsplit=1)[1].strip()
-    described = host.stack.root / "stack.yml"
-    described.write_text(
-        described.read_text().replace(
-            "code: /usr/share/acme-wiki", f"origin: 'ssh://vagrant@localhost:{port}/tmp/wiki'"
-        )
-        + f"known_hosts: ['[localhost]:{port} {host_key}']\n"
-    )
+    acme.name_origin(host.stack.root, f"ssh://vagrant@localhost:{port}/tmp/wiki")
+    with (host.stack.root / "stack.yml").open("a") as described:
+        described.write(f"known_hosts: ['[localhost]:{port} {host_key}']\n")
     agent = folder / "agent"
     forward = f"127.0.0.1:{port}:127.0.0.1:22"
     with (
@@ -135,13 +144,9 @@ def company(host, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def personal(host, production, company, tmp_path_factory):
+def personal(host, production, company, services, tmp_path_factory):
     """The same container as jane's, and the layer of what that adds."""
     folder = tmp_path_factory.mktemp("jane")
-    services = replace(
-        World(folder / "world").services,
-        stack=host.stack, shell=OpenSsh(), origins=GitOrigins(folder / "mirrors"),
-    )  # fmt: skip
     run = Run("create dev1", SilentReporter())
     checkouts.fetch(services, "r1", run)
     host.apply("box.yml", *OVERLAY)
@@ -193,14 +198,14 @@ def test_the_repository_of_the_company_is_cloned_and_can_be_fetched_from(persona
 
 def test_newly_deployed_code_can_be_pulled(personal):
     """As after an update of the stack; the code of the shop has no other repository."""
-    code = "/srv/shop/release/new.php"
-    personal.sh(f"echo new >{code}")
+    path = "/srv/shop/release/new.php"
+    personal.sh(f"echo new >{path}")
     given = shlex.quote(json.dumps(engineer(personal.jane.with_suffix(".pub").read_text().strip())))
     run = f"printf %s {given} | sed 's/^{{/{{\"devvm_older_data\": true, /'"
     done = json.loads(personal.sh(f"{run} | /usr/lib/devvm/personalise"))
     assert done["changed"] == ["Publish the code of shop"]
     assert personal.sh("git -C ~/shop pull --quiet; cat ~/shop/new.php", user="jane") == "new\n"
-    personal.sh(f"rm {code}; rm ~jane/shop/new.php")
+    personal.sh(f"rm {path}; rm ~jane/shop/new.php")
 
 
 def test_migrations_run_with_the_accounts_of_the_stack(personal, tmp_path):

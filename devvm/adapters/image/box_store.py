@@ -211,6 +211,7 @@ def _read(metadata: Path) -> Box:
             image_sha256=content.get("image_sha256", ""),  # older boxes have none
             production_sha256=content.get("production_sha256", ""),  # nor this
             content=content.get("content") or hash_of(content["release"]),
+            applications=content.get("applications", {}),
             stack=content.get("stack", ""),
             moved=tuple(MovedPackage(**one) for one in content.get("moved", ())),
         )

@@ -140,6 +140,7 @@ def _show_box(session: Session, golden: Box, warm: SavedState | None) -> None:
         ("Built", golden.built_at),
         ("Verified", "yes" if golden.verified else "no"),
         ("Debian", golden.debian),
+        *((f"Code of {name}", commit) for name, commit in golden.applications.items()),
         ("Packages", str(len(golden.packages))),
         *([("", newer)] if newer else []),
         ("Vagrant", golden.vagrant_name),

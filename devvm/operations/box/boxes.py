@@ -134,6 +134,7 @@ def build(
         report = _verify_candidate(services, candidate, run)
         with run.phase("register", "Registering the box"):
             facts = {
+                "applications": work.applications(),
                 "built_at": datetime.now(UTC).isoformat(timespec="seconds"),
                 "content": content,
                 "debian": tools.trees.debian(work.tree),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from devvm.domain.box import Box
 from devvm.domain.errors import OperationError
 from devvm.domain.package_set import PackageSet
 from devvm.domain.release.identity import hash_of
+from devvm.operations.box import code
 from devvm.operations.box import packages as box_packages
 from devvm.operations.box.stages import Stage, StageLog
 from devvm.operations.core.progress import Run
@@ -52,6 +54,7 @@ class BoxBuild:
         self._disk = folder / "disk.raw"
         self._image = folder / "box.img"
         self._box = folder / "devvm.box"
+        self._deployed = folder / "applications.json"
         self._mirrors = services.config.box.role_variables
 
     def candidate(self) -> Box:
@@ -66,6 +69,13 @@ class BoxBuild:
     def seconds(self) -> dict[str, float]:
         """How long each stage took."""
         return self._stages.seconds()
+
+    def applications(self) -> dict[str, str]:
+        """The commits of the applications whose code was deployed, by name."""
+        try:
+            return dict(json.loads(self._deployed.read_text(encoding="utf-8")))
+        except FileNotFoundError:  # an older devvm applied the roles
+            return {}
 
     def _plan(self) -> list[Stage]:
         declared = self._tools.declarations
@@ -139,7 +149,7 @@ class BoxBuild:
         self._tools.trees.remove(self.tree)
         self._tools.trees.unpack(self._rootfs, unfinished, log=self._log)
         self._demand_exact(unfinished, by="installing the packages")
-        self._apply(unfinished)
+        self._apply(unfinished, first=True)
         unfinished.rename(self.tree)  # a tree with this name is converged
 
     def _converge_again(self) -> None:
@@ -157,13 +167,19 @@ class BoxBuild:
     def _demand_exact(self, tree: Path, *, by: str) -> None:
         box_packages.demand_exact(self._packages, self._tools.trees.packages(tree), by=by)
 
-    def _apply(self, tree: Path) -> list[str]:
-        """Apply the box's playbook in a container; return the tasks that changed something."""
+    def _apply(self, tree: Path, *, first: bool = False) -> list[str]:
+        """Apply the box's playbook in a container; return the tasks that changed something.
+
+        The first time, the applications' code is deployed before.
+        """
         name = f"devvm-box-{hash_of(self._release)}"
         paths = [{"path": path} for path in self._tools.declarations.state_paths()]
         with self._tools.containers.booted(
             tree, name=name, detail=self._run.detail, log=self._log
         ) as target:
+            if first:
+                deployed = code.deploy(self._services, target, self._run)
+                self._deployed.write_text(json.dumps(deployed), encoding="utf-8")
             result = self._services.provisioner.apply(
                 _PLAYBOOK,
                 target,

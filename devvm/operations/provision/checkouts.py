@@ -33,7 +33,7 @@ _MISSING = """for path; do [ -e "$path/.git" ] || echo "$path"; done"""
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Wanted:
+class Wanted:
     """A checkout of an application that has a repository.
 
     Attributes:
@@ -41,12 +41,14 @@ class _Wanted:
         path: Where the checkout is in the guest.
         origin: The repository.
         branch: The branch to check out.
+        code: Where deployed code is in a box; None if the roles put it there.
     """
 
     name: str
     path: str
     origin: Origin
     branch: str
+    code: str | None = None
 
 
 def refuse_unknown(services: Services, release: str | None, names: Collection[str]) -> None:
@@ -56,7 +58,7 @@ def refuse_unknown(services: Services, release: str | None, names: Collection[st
         UsageError: the stack has no such application, or it has no repository.
     """
     stack = own_stack.of(services, release) if release else services.stack
-    known = [one.name for one in _wanted(stack.description(), {})] if names else []
+    known = [one.name for one in with_repositories(stack.description(), {})] if names else []
     for name in sorted({*names} - {*known}):
         raise UsageError(
             f"no branch can be chosen for {name}",
@@ -77,11 +79,11 @@ def fetch(services: Services, release: str, run: Run) -> None:
         NotFoundError: it lacks the branch that is wanted.
     """
     description = own_stack.of(services, release).description()
-    wanted = [*_wanted(description, services.config.engineer.branches)]
+    wanted = [*with_repositories(description, services.config.engineer.branches)]
     if wanted:
         with run.phase("fetch", f"Fetching {_names(wanted)}"):
             for one in wanted:
-                _fetch(services, description, one, run)
+                bring(services, description, one, run)
 
 
 def provide(
@@ -106,7 +108,7 @@ def provide(
     """
     description = own_stack.of(services, release).description()
     # A VM that exists may be somebody else's, so the person's branches don't count.
-    described = [*_wanted(description, services.config.engineer.branches if new else {})]
+    described = [*with_repositories(description, services.config.engineer.branches if new else {})]
     wanted = described if new else _missing(services, target, described)
     lacking: set[str] = set()
     if wanted:
@@ -114,7 +116,7 @@ def provide(
             for one in wanted:
                 try:
                     if not new:
-                        _fetch(services, description, one, run)
+                        bring(services, description, one, run)
                     _deliver(services, target, one)
                 except DevvmError as error:
                     if new:
@@ -132,23 +134,25 @@ def provide(
     ]
 
 
-def _wanted(description: Description, branches: Mapping[str, str]) -> Iterator[_Wanted]:
+def with_repositories(description: Description, branches: Mapping[str, str]) -> Iterator[Wanted]:
+    """The checkouts of applications that have a repository, with the branches that count."""
     for application in description.applications:
         checkout = application.checkout
         if checkout is not None and checkout.origin is not None:
-            yield _Wanted(
+            yield Wanted(
                 name=application.name,
                 path=checkout.path,
                 origin=parse(checkout.origin),
                 branch=branches.get(application.name, checkout.branch),
+                code=checkout.code,
             )
 
 
-def _names(wanted: list[_Wanted]) -> str:
+def _names(wanted: list[Wanted]) -> str:
     return ", ".join(one.name for one in wanted)
 
 
-def _missing(services: Services, target: Target, wanted: list[_Wanted]) -> list[_Wanted]:
+def _missing(services: Services, target: Target, wanted: list[Wanted]) -> list[Wanted]:
     if not wanted:
         return []
     argv = ["sudo", "sh", "-c", _MISSING, "sh", *(one.path for one in wanted)]
@@ -156,7 +160,13 @@ def _missing(services: Services, target: Target, wanted: list[_Wanted]) -> list[
     return [one for one in wanted if one.path in out.splitlines()]
 
 
-def _fetch(services: Services, description: Description, one: _Wanted, run: Run) -> None:
+def bring(services: Services, description: Description, one: Wanted, run: Run) -> None:
+    """Bring a mirror up to date, and make sure that it has the branch.
+
+    Raises:
+        OperationError: the repository can't be read.
+        NotFoundError: it lacks the branch.
+    """
     run.detail(one.name)
     known_hosts = description.known_hosts
     failure = services.origins.fetch(one.origin, known_hosts=known_hosts, detail=run.detail)
@@ -174,7 +184,7 @@ def _fetch(services: Services, description: Description, one: _Wanted, run: Run)
         )
 
 
-def _deliver(services: Services, target: Target, one: _Wanted) -> None:
+def _deliver(services: Services, target: Target, one: Wanted) -> None:
     argv = ["sudo", "sh", "-c", _RECEIVE, "sh", one.name]
     with services.origins.bundle(one.origin) as bundle:
         services.shell.transfer(target, argv, source=bundle)

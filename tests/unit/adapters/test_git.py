@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tarfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -80,6 +81,17 @@ def test_a_mirror_has_the_branches_and_tags_and_follows(company, tmp_path):
     assert company.cloned(tmp_path / "clone") == ["second", "first"]
     assert run("tag", at=tmp_path / "clone") == "v1"
     assert company.cloned(tmp_path / "other", "next") == ["first"]
+
+
+def test_the_files_of_a_branch_can_be_had_without_a_checkout(company):
+    (company.at / "file").chmod(0o770)
+    company.commit("second")
+    company.fetch()
+    with company.origins().archive(company.origin, "main") as (commit, file):
+        assert commit == run("rev-parse", "main", at=company.at)
+        with tarfile.open(file) as archive:
+            assert [(one.name, oct(one.mode)) for one in archive] == [("file", "0o755")]
+    assert not file.exists()
 
 
 def test_a_rewritten_branch_is_taken_as_it_is_now(company, tmp_path):
