@@ -13,7 +13,8 @@ pytestmark = pytest.mark.container
 def test_the_roles_configure_a_plain_debian_host(converged):
     assert converged.first.ok > 80
     assert {task["role"] for task in converged.first.tasks} >= {
-        "base", "mariadb", "memcached", "redis", "nginx", "site", "worker", "metrics"
+        "base", "mariadb", "memcached", "redis", "nginx", "site", "worker", "metrics",
+        "backup",
     }  # fmt: skip
 
 
@@ -48,7 +49,8 @@ def test_the_parity_suite_passes(converged, production):
     assert differences(report) == {}
     assert len(report) >= 2000
     assert {result.role for result in report} == {
-        "base", "mariadb", "memcached", "redis", "nginx", "site", "worker", "metrics"
+        "base", "mariadb", "memcached", "redis", "nginx", "site", "worker", "metrics",
+        "backup",
     }  # fmt: skip
 
 
