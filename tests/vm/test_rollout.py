@@ -7,6 +7,7 @@ VM that has drifted gets a new root instead.
 """
 
 import json
+import shutil
 import ssl
 import time
 import urllib.request
@@ -50,14 +51,14 @@ class Company:
 
     def changed(self, folder: Path) -> tuple[Path, Devvm]:
         """A copy of its stack, to be changed, and the devvm of that."""
-        made = acme.copy(folder / "acme")
-        return made, self.devvm.of(made, _config(folder, made))
+        made = Path(shutil.copytree(self.folder, folder / "acme"))
+        return made, self.devvm.of(made, self.config)
 
 
-def _config(folder: Path, stack: Path, more: str = "") -> Path:
+def _config(folder: Path, stack: Path) -> Path:
     path = folder / "config.toml"
     vault = f'[ansible]\nvault_identities = ["{acme.identity(stack)}"]\n'
-    path.write_text(f"{(HERE / 'config.toml').read_text()}\n{vault}\n{more}")
+    path.write_text(f"{(HERE / 'config.toml').read_text()}\n{vault}")
     return path
 
 
