@@ -54,6 +54,8 @@ _ELSEWHERE = {
         "tests/vm/test_end_to_end.py::test_destroy_with_purge_leaves_nothing"
     ),
     "devvm pages dev1": "tests/unit/cli/vm/test_vms.py::test_pages",  # the stack lacks it
+    "devvm stack init FOLDER": "tests/unit/cli/test_stack.py",
+    "devvm stack init acme-stack --from ~/ansible": "tests/unit/cli/test_stack.py",
     "devvm release lock": "tests/vm/test_rollout.py::releases",  # in its own checkout
     "devvm release lock --check": "tests/vm/test_rollout.py::releases",
     "devvm release lock --release 2026.11.23-1a2b3c4d5e6f": "tests/container/test_package_lock.py",
@@ -117,7 +119,8 @@ _NAMES = {
     "devvm stop", "devvm destroy", "devvm ssh", "devvm box verify", "devvm rebuild",
     "devvm recover", "devvm resize", "devvm verify", "devvm production capture",
     "devvm production propose", "devvm start", "devvm restart", "devvm update",
-    "devvm verify --fix", "devvm pool set", "devvm db import",
+    "devvm verify --fix", "devvm pool set", "devvm db import", "devvm db", "devvm pages",
+    "devvm snapshot", "devvm box show",
 }  # fmt: skip
 #: For commands that open a session: what to type first, what the VM answers, what ends it.
 _INTERACTIVE = {
