@@ -11,10 +11,11 @@ from dataclasses import replace
 
 import pytest
 
-from devvm.adapters.git import GitOrigins
+from devvm.adapters.git import GitOrigins, RepositoryError
 from devvm.adapters.image.nspawn import remove_leftovers
 from devvm.adapters.openssh import OpenSsh
 from devvm.cli.progress import SilentReporter
+from devvm.domain import origin
 from devvm.domain.errors import OperationError
 from devvm.operations.box import code
 from devvm.operations.core.progress import Run
@@ -122,7 +123,7 @@ def company(host, tmp_path_factory):
         " git -c user.name=a -c user.email=a@h commit --quiet --message first",
         user="vagrant",
     )
-    host_key = (keys / "known_hosts").read_text().split(maxsplit=1)[1].strip()
+    host_key = " ".join((keys / "known_hosts").read_text().split()[1:3])
     acme.name_origin(host.stack.root, f"ssh://vagrant@localhost:{port}/tmp/wiki")
     with (host.stack.root / "stack.yml").open("a") as described:
         described.write(f"known_hosts: ['[localhost]:{port} {host_key}']\n")
@@ -172,8 +173,8 @@ def test_the_repository_of_the_company_is_cloned_and_can_be_fetched_from(persona
     """With the agent of whoever is logged in; the server's host key is known."""
     wiki = "/srv/wiki/checkout"
     assert personal.sh(f"git -C {wiki} log --format=%s", user="jane") == "first\n"
-    origin = f"ssh://vagrant@localhost:{company}/tmp/wiki"
-    assert personal.sh(f"git -C {wiki} remote get-url origin", user="jane").strip() == origin
+    remote = personal.sh(f"git -C {wiki} remote get-url origin", user="jane").strip()
+    assert remote == f"ssh://vagrant@localhost:{company}/tmp/wiki"
     assert personal.sh("ls -A /var/cache/devvm") == ""
     personal.sh(
         "cd /tmp/wiki; git -c user.name=a -c user.email=a@h commit --quiet --allow-empty -m second",
@@ -194,6 +195,20 @@ def test_the_repository_of_the_company_is_cloned_and_can_be_fetched_from(persona
     finally:
         personal.sh("systemctl stop company")
     assert personal.sh(f"git -C {wiki} log -1 --format=%s", user="jane") == "second\n"
+
+
+def test_the_server_must_be_known_and_know_the_person(personal, company, tmp_path, monkeypatch):
+    origins = GitOrigins(tmp_path / "mirrors")
+    wiki = origin.parse(f"ssh://vagrant@localhost:{company}/tmp/wiki")
+    pinned = personal.stack.description().known_hosts
+    for known_hosts, why in (
+        ((), "the SSH host key of localhost is not known"),
+        ([f"{line[:-8]}AAAAAAAA" for line in pinned], "another SSH host key"),
+        (pinned, "you have no access"),
+    ):
+        monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+        with pytest.raises(RepositoryError, match=why):
+            origins.fetch(wiki, known_hosts=known_hosts, detail=reference.quiet)
 
 
 def test_newly_deployed_code_can_be_pulled(personal):
