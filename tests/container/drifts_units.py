@@ -105,9 +105,9 @@ AT_BOOT = (
         ("unit/debug-shell.service",),
     ),
     Drift(
-        "apt-upgrades-by-itself",
-        "systemctl enable --now apt-daily-upgrade.timer",
+        "no-security-updates",
         "systemctl disable --now apt-daily-upgrade.timer",
+        "systemctl enable --now apt-daily-upgrade.timer",
         ("unit/apt-daily-upgrade.timer",),
     ),
     Drift(
