@@ -245,7 +245,7 @@ def build_box_services(config: Config) -> BuildServices:
         repositories=FlatRepositories(),
         roots=Mmdebstrap(),
         trees=RootTrees(),
-        containers=Nspawn(),
+        containers=Nspawn(config.box.ca_file),
         images=DiskImages(),
         writer=_box_store(State(config.state_dir)),
     )

@@ -115,7 +115,7 @@ class Ansible:
         host = {
             "ansible_connection": "ssh",
             "ansible_ssh_args": shlex.join(ssh_args),
-            "ansible_python_interpreter": "/usr/bin/python3",
+            "ansible_python_interpreter": target.python,
         }
         # JSON is valid YAML, and does the quoting for us.
         described = self._stack.description()

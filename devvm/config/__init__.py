@@ -159,10 +159,16 @@ class BoxConfig(Section):
         "of the address in stack.yml; a URL may have a login",
     )
 
-    @field_validator("keyring")
+    ca_file: _OptionalPath = Field(
+        None,
+        description="CA certificates that roles trust while a box is built with network, besides "
+        "Debian's",
+    )
+
+    @field_validator("keyring", "ca_file")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return absolute(value) or value
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return absolute(value)
 
     @property
     def role_variables(self) -> dict[str, str]:

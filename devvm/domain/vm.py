@@ -173,7 +173,14 @@ class Vm:
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """How to reach a machine over SSH with its host key checked: an OpenSSH config and an alias."""
+    """How to reach a machine over SSH with its host key checked.
+
+    Attributes:
+        ssh_config: An OpenSSH config.
+        alias: The machine's name in it.
+        python: The machine's Python for Ansible's modules.
+    """
 
     ssh_config: Path
     alias: str
+    python: str = "/usr/bin/python3"

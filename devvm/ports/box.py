@@ -143,9 +143,12 @@ class Containers(Protocol):
     """Boots root file systems without a virtual machine."""
 
     def booted(
-        self, root: Path, *, name: str, detail: Detail, log: Path
+        self, root: Path, *, name: str, detail: Detail, log: Path, network: bool = False
     ) -> AbstractContextManager[Target]:
-        """A booted container with SSH login as `vagrant`; shut down cleanly at the end."""
+        """A booted container with SSH login as `vagrant`; shut down cleanly at the end.
+
+        With `network` it reaches what the host reaches, but not the host's own loopback.
+        """
 
 
 class DiskImages(Protocol):

@@ -244,6 +244,14 @@ class Apt(_Strict):
         return self
 
 
+class Box(_Strict):
+    """How a box of the stack is built."""
+
+    network: bool = Field(
+        default=False, description="whether roles reach the network while a box is built"
+    )
+
+
 class Description(_Strict):
     """A stack's description."""
 
@@ -262,6 +270,7 @@ class Description(_Strict):
     features: tuple[Annotated[str, AfterValidator(_feature)], ...] = Field(
         (), description="what VMs have beside production's stack: " + ", ".join(FEATURES)
     )
+    box: Box = Field(Box(), description="how a box is built")
     tls: Tls = Field(Tls(), description="where a VM's own TLS key and certificate belong")
     reserved_logins: tuple[_Login, ...] = Field(
         (), description="accounts of the stack, which no engineer's login can be"

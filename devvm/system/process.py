@@ -22,12 +22,15 @@ from typing import IO
 
 from devvm.domain.errors import HostNotReadyError, OperationError
 
+#: Variables that name the proxies of a network. Programs differ in the spelling that they read.
+PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+
 #: Variables that a tool inherits. All others are dropped, so that a person's shell settings can't
 #: change what devvm does, and their secrets don't end up in a child's /proc/PID/environ.
 _INHERITED = (
     "HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SSH_AUTH_SOCK", "TERM", "TMPDIR", "USER",
     "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR",
-    "http_proxy", "https_proxy", "no_proxy", "PIP_CERT", "SSL_CERT_FILE", "VAGRANT_HOME",
+    "PIP_CERT", "SSL_CERT_FILE", "VAGRANT_HOME", *PROXIES,
 )  # fmt: skip
 
 #: Sends the child a signal when devvm dies, however it dies: a killed command's tools must not run

@@ -46,6 +46,7 @@ TASKS = """\
 def make_stack(folder: Path) -> None:
     """Create the stack to build."""
     for path, text in {
+        "stack.yml": "box: {network: true}\n",
         "playbooks/box.yml": PLAYBOOK,
         "roles/small/tasks/main.yml": TASKS,
         "roles/small/vars/main.yml": f"small_packages: [{', '.join(PACKAGES.split())}]\n",

@@ -128,6 +128,14 @@ def child(pid, name):
     return None
 
 
+def runs(pid):
+    """Whether a process runs; one that nobody has waited for has no arguments any more."""
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    except OSError:
+        return False
+
+
 @pytest.mark.parametrize(("stage", "words", "who"), KILLS)
 def test_a_build_that_is_killed_leaves_nothing_running_and_nothing_mounted(site, stage, words, who):
     with site.building() as build:
@@ -138,6 +146,8 @@ def test_a_build_that_is_killed_leaves_nothing_running_and_nothing_mounted(site,
                 break
         else:
             pytest.fail(f"it never came to {stage}: {words}\n{''.join(said)}")
+        uplink = child(build.pid, "slirp4netns")
+        assert uplink or words != "small: Take a moment"
         if who == DEVVM:
             build.kill()
         elif who == GROUP:
@@ -153,6 +163,7 @@ def test_a_build_that_is_killed_leaves_nothing_running_and_nothing_mounted(site,
         assert code == 1, rest
         assert re.search(r"^Error: .*\n(.+\n)+", rest, re.MULTILINE), rest
     assert soon(lambda: not site.left()), site.left()
+    assert soon(lambda: not runs(uplink))
 
 
 def test_then_it_is_typed_again_and_nothing_is_left_of_it(site):

@@ -49,6 +49,7 @@ class Mmdebstrap:
             "mke2fs",
             "socat",
             "nsenter",
+            "slirp4netns",
         ):
             if shutil.which(program, path=process.environment()["PATH"]) is None:
                 raise HostNotReadyError(

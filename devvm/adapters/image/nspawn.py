@@ -1,7 +1,8 @@
 """Boots a root file system in a systemd-nspawn container, with SSH access.
 
-The container has a real systemd, and no network except its own loopback. SSH connects through
-`nsenter` and `socat`, so it needs no address; the host key is known before the container starts.
+The container has a real systemd, and no network except its own loopback, unless its stack asks for
+more. SSH connects through `nsenter` and `socat`, so it needs no address; the host key is known
+before the container starts.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import base64
 import os
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
+from devvm.adapters.image import uplink
 from devvm.domain.errors import OperationError
 from devvm.domain.vm import Target
 from devvm.ports.services import Detail
@@ -62,10 +64,19 @@ class _Running(Protocol):
 
 
 class Nspawn:
-    """Implements `Containers` with systemd-nspawn."""
+    """Implements `Containers` with systemd-nspawn.
+
+    Args:
+        ca_file: CA certificates that a container with network trusts, besides its own.
+    """
+
+    def __init__(self, ca_file: Path | None = None) -> None:
+        self._ca_file = ca_file
 
     @contextmanager
-    def booted(self, root: Path, *, name: str, detail: Detail, log: Path) -> Iterator[Target]:
+    def booted(
+        self, root: Path, *, name: str, detail: Detail, log: Path, network: bool = False
+    ) -> Iterator[Target]:
         """Boot a container with SSH login as `vagrant`.
 
         At the end it is shut down cleanly, so that databases close their files. If this process or
@@ -76,39 +87,55 @@ class Nspawn:
             name: The machine's name; unique among this host's containers.
             detail: Called with the current step.
             log: File to append the container's console output to.
+            network: Whether it reaches what the host reaches, through the host's proxies.
 
         Raises:
-            OperationError: the container doesn't boot, or doesn't shut down cleanly.
+            OperationError: the container doesn't boot, can't be connected to the network, or
+                doesn't shut down cleanly.
+            HostNotReadyError: it can't use the host's proxy, or the CA certificates.
         """
         remove_leftovers(name)
         try:
-            with self._started(root, name, detail, log) as target:
+            with self._started(root, name, detail, log, network=network) as target:
                 yield target
         finally:
             remove_leftovers(name)
 
     @contextmanager
-    def _started(self, root: Path, name: str, detail: Detail, log: Path) -> Iterator[Target]:
-        with tempdir.folder("container") as keys:  # only root may look inside
-            argv = _argv(root, name, _make_keys(keys, root, name))
-            with process.background(
-                argv,
-                env=_ENVIRONMENT,
-                log=log,
-                stop_timeout=_STOP_SECONDS,
-                death_signal=signal.SIGKILL,
-            ) as nspawn:
-                detail("waiting for the container")
-                deadline = time.monotonic() + _START_SECONDS
-                leader = _leader(nspawn, deadline, log)
-                process.run(["nsenter", "-t", str(leader), "-n", "ip", "link", "set", "lo", "up"])
-                config = keys / "ssh_config"
-                config.write_text(_SSH_CONFIG.format(name=name, leader=leader, keys=keys))
-                target = Target(ssh_config=config, alias=name)
-                _wait_for_login(nspawn, target, deadline, log)
-                yield target
-                detail("shutting the container down")
-                _shut_down(nspawn, log)
+    def _started(
+        self, root: Path, name: str, detail: Detail, log: Path, *, network: bool
+    ) -> Iterator[Target]:
+        with tempdir.folder("container") as keys, ExitStack() as ends:  # only root may look inside
+            credential = _make_keys(keys, root, name)
+            options: list[str] = []
+            if network:
+                prepared = uplink.prepare(keys, root, ca_file=self._ca_file)
+                options = prepared.options
+                with credential.open("a") as lines:
+                    lines.write(prepared.tmpfiles)
+            nspawn = ends.enter_context(
+                process.background(
+                    _argv(root, name, credential, options),
+                    env=_ENVIRONMENT,
+                    log=log,
+                    stop_timeout=_STOP_SECONDS,
+                    death_signal=signal.SIGKILL,
+                )
+            )
+            detail("waiting for the container")
+            deadline = time.monotonic() + _START_SECONDS
+            leader = _leader(nspawn, deadline, log)
+            process.run(["nsenter", "-t", str(leader), "-n", "ip", "link", "set", "lo", "up"])
+            if network:
+                ends.enter_context(uplink.connected(leader, log))
+            config = keys / "ssh_config"
+            config.write_text(_SSH_CONFIG.format(name=name, leader=leader, keys=keys))
+            python = uplink.PYTHON if network else "/usr/bin/python3"
+            target = Target(ssh_config=config, alias=name, python=python)
+            _wait_for_login(nspawn, target, deadline, log)
+            yield target
+            detail("shutting the container down")
+            _shut_down(nspawn, log)
 
 
 def remove_leftovers(name: str) -> None:
@@ -143,13 +170,13 @@ def _wait_until_gone(folder: Path) -> None:
         time.sleep(0.1)
 
 
-def _argv(root: Path, name: str, credential: Path) -> list[str]:
+def _argv(root: Path, name: str, credential: Path, options: Sequence[str]) -> list[str]:
     return [
         "systemd-nspawn", "--quiet", f"--directory={root}", f"--machine={name}",
         f"--setenv={_MARK}={name}",
         "--register=no", *_scope(), "--private-network",
         "--resolv-conf=off", "--timezone=off", "--link-journal=no",
-        f"--load-credential=tmpfiles.extra:{credential}",
+        f"--load-credential=tmpfiles.extra:{credential}", *options,
         f"--kill-signal={_POWER_OFF}", "--", *_INIT,
     ]  # fmt: skip
 

@@ -109,7 +109,7 @@ def _as_root(session: Session, command: list[str]) -> int:
         **{name: value for name, value in os.environ.items() if name.startswith("DEVVM_")},
     }
     stack = ["--stack", str(session.stack.absolute())] if session.stack else []
-    proxies = [name for name in ("http_proxy", "https_proxy", "no_proxy") if name in os.environ]
+    proxies = [name for name in process.PROXIES if name in os.environ]
     preserved = f"--preserve-env={','.join([*kept, *proxies])}"
     return process.interactive(
         ["sudo", preserved, "--", sys.executable, "-m", "devvm", *stack, *command], env=kept

@@ -174,8 +174,9 @@ class BoxBuild:
         """
         name = f"devvm-box-{hash_of(self._release)}"
         paths = [{"path": path} for path in self._tools.declarations.state_paths()]
+        network = self._services.stack.description().box.network
         with self._tools.containers.booted(
-            tree, name=name, detail=self._run.detail, log=self._log
+            tree, name=name, detail=self._run.detail, log=self._log, network=network
         ) as target:
             if first:
                 deployed = code.deploy(self._services, target, self._run)

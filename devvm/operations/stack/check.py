@@ -98,6 +98,7 @@ def _roles(stack: StackFolder, description: Description) -> Iterator[Finding]:
                 next=f"add roles/{name}, or vendor its collection in collections/",
             )  # fmt: skip
     allowed = [Lack.SOURCE] * bool(description.apt.repositories)
+    allowed += [Lack.NETWORK] * description.box.network
     for one in repository.look(stack.root, site).not_in_a_box:
         if one.lack not in allowed:
             yield Finding(file=f"roles/{one.role}", text=one.text, next=one.lack, needed=False)

@@ -32,6 +32,8 @@ databases:
   - {name: PostgreSQL, package: postgresql-15}
   - {name: MariaDB, package: mariadb-server, upgrade: {argv: [mariadb-upgrade]},
      export: {argv: [out]}, import: {argv: [in]}, shell: {argv: [mariadb]}}
+  - {name: MariaDB, package: mariadb-server, upgrade: {argv: [mariadb-upgrade]}}
+box: {network: true}
 apt:
   components: [main, contrib]
   repositories:
@@ -109,6 +111,7 @@ def test_there_need_not_be_one(tmp_path):
         ("databases: [{name: M, package: mm, upgrade: {argv: mariadb-upgrade}}]\n", "argv", "list"),
         ("databases: [{name: M, package: mm, upgrade: {argv: []}}]\n", "argv", "at least 1"),
         ("databases: [{name: M, package: 'a b'}]\n", "databases.0.package", "a b"),
+        ("box: {network: maybe}\n", "box.network: bad value", "maybe"),
         ("apt: {components: [contrib]}\n", "apt: bad value", "no Debian without"),
         ("apt: {components: [main, extra]}\n", "apt.components.1", "extra"),
         (repository(name="security"), "repositories.0: bad value", "archive of Debian's"),

@@ -139,7 +139,8 @@ class Tools:
         return self.free
 
     @contextmanager
-    def booted(self, root, *, name, detail, log):
+    def booted(self, root, *, name, detail, log, network=False):
+        self.network = network
         self.step(f"boot {root.name}")
         yield Target(ssh_config=Path("/x"), alias=name)
         self.installed |= self.role_installs

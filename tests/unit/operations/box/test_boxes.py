@@ -18,6 +18,8 @@ from devvm.domain.package_set import PackageSet
 from devvm.domain.release.identity import hash_of, release_hash
 from devvm.domain.run import AnsibleResult
 from devvm.operations.box import boxes
+from devvm.stack.description import Description
+from devvm.stack.folder import StackFolder
 from tests.support.memory_state import Layer
 from tests.support.reference_stack import REFERENCE
 from tests.support.world import POOL
@@ -48,6 +50,14 @@ def test_a_candidate_is_judged_by_its_own_packages(world):
     """Packages that the mirror updated since production's capture are not failures."""
     made = build(world)
     assert world.services.verifier.packages == made.packages != {}
+
+
+@pytest.mark.parametrize("network", [False, True])
+def test_roles_reach_the_network_if_the_stack_says_so(world, monkeypatch, network):
+    described = Description(box={"network": network})
+    monkeypatch.setattr(StackFolder, "description", lambda _: described)
+    build(world)
+    assert world.tools.network is network
 
 
 def test_phases_are_those_of_the_documentation(world):

@@ -125,3 +125,9 @@ def test_what_is_missing_or_wrong_is_found_with_what_to_do(found, path, text, fi
 def test_a_source_of_packages_is_fine_if_the_stack_names_repositories(found):
     tasks = "- {name: Source, apt_repository: {repo: deb http://vendor.test x}}\n"
     assert found.at({**STACK, "roles/web/tasks/main.yml": tasks}) == []
+
+
+def test_a_task_that_needs_the_network_is_fine_if_the_stack_allows_it(found):
+    tasks = "- {name: Get it, get_url: {url: x}}\n"
+    description = STACK["stack.yml"] + "box: {network: true}\n"
+    assert found.at({**STACK, "roles/web/tasks/main.yml": tasks, "stack.yml": description}) == []
