@@ -240,7 +240,7 @@ def build_box_services(config: Config) -> BuildServices:
 
     return BuildServices(
         declarations=RoleDeclarations.of(stack(config)),
-        archive=_when_used(lambda: _archive(config)),
+        archive=_when_used(lambda: archive(config, stack(config))),
         cache=PackageCache(State(config.state_dir)),
         repositories=FlatRepositories(),
         roots=Mmdebstrap(),
@@ -251,11 +251,15 @@ def build_box_services(config: Config) -> BuildServices:
     )
 
 
-def _archive(config: Config) -> Apt:
+def archive(config: Config, folder: StackFolder) -> Apt:
+    """Debian's archive and the other repositories of a stack.
+
+    Raises:
+        UsageError: `stack.yml` is invalid.
+    """
     from devvm.adapters.packages.apt import Apt, Repository
 
-    folder, box = stack(config), config.box
-    described = folder.description().apt
+    box, described = config.box, folder.description().apt
     return Apt(
         {"main": box.mirror, "security": box.security_mirror},
         box.keyring,

@@ -159,7 +159,7 @@ class BoxConfig(Section):
         "of the address in stack.yml; a URL may have a login",
     )
 
-    ca_file: _OptionalPath = Field(
+    ca_file: OptionalPath = Field(
         None,
         description="CA certificates that roles trust while a box is built with network, besides "
         "Debian's",

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from devvm import config
+from devvm import config, wiring
 from devvm.adapters.ansible import Ansible
 from devvm.adapters.image.mmdebstrap import Mmdebstrap
 from devvm.adapters.image.nspawn import Nspawn
@@ -237,10 +237,11 @@ def tarball(without: set[str], log: Path, stack: StackFolder = REFERENCE) -> Pat
     packages = declared(without, stack)
     box = config.load().box
     tool = Path(inspect.getfile(Mmdebstrap)).read_text(encoding="utf-8")
-    made_of = json.dumps([packages, box.mirror, box.security_mirror, tool])
+    sources = stack.description().apt.model_dump()
+    made_of = json.dumps([packages, box.mirror, box.security_mirror, sources, tool])
     path = STATE / f"{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.tar"
     if not path.exists():
-        archive = Apt({"main": box.mirror, "security": box.security_mirror}, box.keyring)
+        archive = wiring.archive(config.load(), stack)
         found = archive.resolve(packages, detail=quiet, log=log)
         files = FlatRepositories()
         with tempfile.TemporaryDirectory(dir=STATE) as folder:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from devvm import config
+from devvm import config, wiring
 from devvm.adapters.packages.apt import Apt
 from devvm.adapters.role_declarations import RoleDeclarations
 from devvm.domain import package_set
@@ -86,8 +86,7 @@ def ensure(folder: Path, packages: Sequence[str], *, news: bool = True) -> Stack
 
 def _archive() -> Apt:
     """Debian's archive, as configured on this machine."""
-    box = config.load().box
-    return Apt({"main": box.mirror, "security": box.security_mirror}, box.keyring)
+    return wiring.archive(config.load(), REFERENCE)
 
 
 def _resolved(folder: Path, packages: Sequence[str]) -> PackageSet:

@@ -5,12 +5,16 @@ import pytest
 from tests.support.reference_stack import REFERENCE
 from tests.unit.cli.documented import REPOSITORY, documented_for
 
+KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmAEE\n-----END PGP PUBLIC KEY BLOCK-----\n"
+
 
 @pytest.fixture
 def acme(tmp_path):
     folder = tmp_path / "acme"
     for name, text in {
-        "stack.yml": "name: acme\ngroups: [web]\n",
+        "stack.yml": "name: acme\ngroups: [web]\napt: {repositories: [{name: php, suite: ./, "
+        "uri: 'https://php.test', key: roles/apache/files/php.asc}]}\n",
+        "roles/apache/files/php.asc": KEY,
         "playbooks/site.yml": "- {hosts: all, roles: [apache]}\n",
         "roles/apache/vars/main.yml": "apache_packages: [apache2]\n",
     }.items():
@@ -46,6 +50,7 @@ def test_a_stack_is_taken_by_option_by_setting_or_where_one_stands(
     shown = cli("stack", "show")
     assert "The stack acme" in shown.stdout
     assert "Groups         development, web" in shown.stdout
+    assert "Packages       Debian (main), php (https://php.test)\n" in shown.stdout
     monkeypatch.chdir(REPOSITORY)
     assert cli("stack", "show", "--json").json["folder"] == str(REPOSITORY)
 

@@ -32,7 +32,6 @@ databases:
   - {name: PostgreSQL, package: postgresql-15}
   - {name: MariaDB, package: mariadb-server, upgrade: {argv: [mariadb-upgrade]},
      export: {argv: [out]}, import: {argv: [in]}, shell: {argv: [mariadb]}}
-  - {name: MariaDB, package: mariadb-server, upgrade: {argv: [mariadb-upgrade]}}
 box: {network: true}
 apt:
   components: [main, contrib]
