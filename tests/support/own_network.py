@@ -7,6 +7,7 @@ import ctypes
 import functools
 import http.server
 import os
+import re
 import socketserver
 import ssl
 import subprocess
@@ -22,7 +23,7 @@ from tests.support import tls
 ADDRESS = "192.0.2.1"
 #: The name of the host that the name server knows.
 NAME = "host.devvm.test"
-_CLONE_NEWNS, _CLONE_NEWNET = 0x00020000, 0x40000000
+_CLONE_NEWNET = 0x40000000
 
 
 @dataclass
@@ -56,25 +57,20 @@ def entered(folder: Path) -> Iterator[Servers]:
         folder: What the servers serve.
     """
     libc = ctypes.CDLL(None, use_errno=True)
-    kinds = {"net": _CLONE_NEWNET, "mnt": _CLONE_NEWNS}
-    before = {kind: os.open(f"/proc/thread-self/ns/{kind}", os.O_RDONLY) for kind in kinds}
-    here = Path.cwd()
-    _demand(libc.unshare(sum(kinds.values())))
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    _demand(libc.unshare(_CLONE_NEWNET))
     try:
         with ExitStack() as ends:
-            names = folder.with_name(f"{folder.name}-resolv.conf")
-            names.write_text(f"nameserver {ADDRESS}\n")
-            for command in (
-                "mount --make-rprivate /", f"mount --bind {names} /etc/resolv.conf",
-                "ip link set lo up", f"ip address add {ADDRESS}/32 dev lo",
-            ):  # fmt: skip
-                subprocess.run(command.split(), check=True)
+            _ip("link set lo up")
+            _ip(f"address add {ADDRESS}/32 dev lo")
             yield _served(folder, ends)
     finally:
-        for kind, descriptor in before.items():
-            _demand(libc.setns(descriptor, kinds[kind]))
-            os.close(descriptor)
-        os.chdir(here)
+        _demand(libc.setns(before, _CLONE_NEWNET))
+        os.close(before)
+
+
+def _ip(command: str) -> None:
+    subprocess.run(["ip", *command.split()], check=True)
 
 
 def _demand(result: int) -> None:
@@ -96,8 +92,18 @@ def _served(folder: Path, ends: ExitStack) -> Servers:
     servers.https = _run(secure, ends)
     proxy = functools.partial(_Proxy, servers)
     servers.proxy = _run(http.server.ThreadingHTTPServer((ADDRESS, 0), proxy), ends)
-    _run(socketserver.ThreadingUDPServer((ADDRESS, 53), _Names), ends)
+    _run(socketserver.ThreadingUDPServer((_name_server(), 53), _Names), ends)
     return servers
+
+
+def _name_server() -> str:
+    """The address where this machine expects its name server, which is taken here."""
+    for line in Path("/etc/resolv.conf").read_text().splitlines():
+        if match := re.fullmatch(r"nameserver\s+(\d+(?:\.\d+){3})\s*", line):
+            if not match[1].startswith("127."):
+                _ip(f"address add {match[1]}/32 dev lo")
+            return match[1]
+    return "127.0.0.1"
 
 
 def _run(server: socketserver.BaseServer, ends: ExitStack) -> int:
