@@ -65,7 +65,7 @@ def sanitize(config: Config) -> dict[str, Any]:
     from about.cache import ListCache
     from about.sanitize import sanitize as run
 
-    found = run(people.connect(config.database_url))
+    found = run(people.connect(config))
     ListCache(config).invalidate()
     return {"changed": found > 0, "people": found}
 
