@@ -55,8 +55,6 @@ def connect(config: Config) -> sa.engine.Engine:
     url = sa.engine.make_url(config.database_url)
     if config.database_password:
         url = url.set(password=config.database_password)
-    if url.get_backend_name() != "mysql":
-        return sa.create_engine(url)
     return sa.create_engine(
         url,
         # The database may be restarted under us, and drops idle connections.
@@ -146,5 +144,5 @@ def _select() -> sa.sql.Select:
 
 
 def _now() -> datetime.datetime:
-    """UTC without a zone, to the second: what both MariaDB and SQLite keep."""
+    """UTC without a zone, to the second: what MariaDB keeps."""
     return datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0)

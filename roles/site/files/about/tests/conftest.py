@@ -1,7 +1,9 @@
-"""The application with a database and a Redis of its own, and the machine's memcached.
+"""The application with a MariaDB and a Redis of its own, and the machine's memcached.
 
-Every test has its own namespace, so tests, and the site that the machine
-serves, see nothing of each other.
+The servers are the machine's programs with data of the tests' own, so they need
+no account and can't touch the site's. Every test has a database there, and a
+namespace in Redis and memcached: tests, and the site that the machine serves,
+see nothing of each other.
 """
 
 import dataclasses
@@ -9,8 +11,12 @@ import io
 import re
 import secrets
 import subprocess
+import tempfile
 import time
+from contextlib import closing
+from pathlib import Path
 
+import pymysql
 import pytest
 import redis
 from PIL import Image
@@ -31,7 +37,7 @@ def redis_url(tmp_path_factory):
     url = f"unix://{folder}/socket?db=0"
     command = ["redis-server", "--port", "0", "--unixsocket", f"{folder}/socket", "--save", ""]
     with (folder / "log").open("w") as log, redis.Redis.from_url(url) as connection:
-        server = subprocess.Popen(command, cwd=folder, stdout=log)  # noqa: S603
+        server = subprocess.Popen(command, cwd=folder, stdout=log)
         try:
             for _ in range(200):
                 try:
@@ -45,10 +51,52 @@ def redis_url(tmp_path_factory):
             server.wait()
 
 
+@pytest.fixture(scope="session")
+def database_server():
+    """The socket of a running MariaDB without any data."""
+    with tempfile.TemporaryDirectory(prefix="about-test-") as folder:
+        data, socket = f"--datadir={folder}/data", f"{folder}/socket"
+        # Root's is the account without a password, and only the owner gets into the folder.
+        options = ["--no-defaults", data, "--auth-root-authentication-method=normal"]
+        command = ["mariadb-install-db", *options, "--skip-test-db", "--force"]  # without DNS, too
+        made = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert made.returncode == 0, made.stdout + made.stderr
+        # It ends with the tests, even if they are killed.
+        command = ["setpriv", "--pdeathsig", "TERM", "/usr/sbin/mariadbd", "--no-defaults", data]
+        command += [f"--socket={socket}", f"--pid-file={folder}/pid", "--skip-networking"]
+        command += ["--user=root", "--max-connections=1000", "--innodb-flush-log-at-trx-commit=0"]
+        with Path(folder, "log").open("w+") as log, subprocess.Popen(command, stderr=log) as server:
+            try:
+                _wait_for(server, socket, log)
+                yield socket
+            finally:
+                server.terminate()
+
+
+def _wait_for(server, socket, log, seconds=60):
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return pymysql.connect(unix_socket=socket, user="root").close()
+        except pymysql.OperationalError:
+            if server.poll() is not None or time.monotonic() > end:
+                log.seek(0)
+                pytest.exit(f"MariaDB does not start:\n{log.read()}", returncode=1)
+            time.sleep(0.1)
+
+
 @pytest.fixture
-def config(tmp_path, redis_url):
+def database_url(database_server):
+    name = f"test_{secrets.token_hex(6)}"
+    with closing(pymysql.connect(unix_socket=database_server, user="root")) as connection:
+        connection.cursor().execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+    return f"mysql+pymysql://root@localhost/{name}?unix_socket={database_server}&charset=utf8mb4"
+
+
+@pytest.fixture
+def config(tmp_path, database_url, redis_url):
     return Config(
-        database_url=f"sqlite:///{tmp_path}/about.db",
+        database_url=database_url,
         redis_url=redis_url,
         namespace=f"about-test-{secrets.token_hex(6)}",
         state_dir=str(tmp_path),
@@ -86,9 +134,12 @@ class Browser:
         return self.client.post(path, data=data, base_url="https://localhost")
 
     def send(self, path, **fields):
-        page = self.get(path).text
-        token = re.search(r'name="csrf" value="([^"]+)"', page).group(1)
-        return self.post(path, {"csrf": token} | fields)
+        return self.post(path, self.hidden(path) | fields)
+
+    def hidden(self, path):
+        """What the form of a page sends by itself."""
+        found = re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', self.get(path).text)
+        return dict(found)
 
     def logins(self, query=""):
         return [p["login"] for p in self.get(f"/people.json?q={query}").json["people"]]

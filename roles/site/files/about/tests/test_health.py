@@ -1,3 +1,4 @@
+import dataclasses
 import shutil
 
 import pytest
@@ -6,6 +7,7 @@ import sqlalchemy as sa
 from conftest import NOWHERE, Browser, fields, without
 
 from about import people
+from about.app import create_app
 from about.queue import WORKER_TTL
 from about.revision import code_revision
 
@@ -31,7 +33,7 @@ def failed(app):
 
 def set_revision(app, revision):
     with app.extensions["about"].engine.begin() as connection:
-        connection.execute(sa.text("CREATE TABLE alembic_version (version_num TEXT)"))
+        connection.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32))"))
         connection.execute(sa.text("INSERT INTO alembic_version VALUES (:r)"), {"r": revision})
 
 
@@ -80,10 +82,8 @@ def test_each_missing_dependency_is_named(config):
 
 
 def test_without_a_database(config, tmp_path):
-    app = without(config)
-    (tmp_path / "about.db").unlink()
-    (tmp_path / "about.db").mkdir()
-    app.extensions["about"].engine.dispose()
+    url = f"mysql+pymysql://about@localhost/about?unix_socket={tmp_path}/none"
+    app = create_app(dataclasses.replace(config, database_url=url))
     assert failed(app) == ["database", "schema", "worker"]
     assert Browser(app.test_client()).get("/").status_code == 503
 
