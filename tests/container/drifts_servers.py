@@ -248,8 +248,8 @@ APPLICATION = (
     ),
     sql(
         "schema-of-another-release",
-        "UPDATE about.alembic_version SET version_num = '0000'",
-        "UPDATE about.alembic_version SET version_num = '0001'",
+        "UPDATE about.alembic_version SET version_num = CONCAT('old-', version_num)",
+        "UPDATE about.alembic_version SET version_num = SUBSTRING(version_num, 5)",
         "application/schema",
     ),
 )

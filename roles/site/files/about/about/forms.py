@@ -6,7 +6,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 
-from about.people import Person
+from about.people import Person, Stored
 
 LOGIN = re.compile(r"[a-z][a-z0-9._-]{0,31}")
 LIMITS = {"login": 32, "name": 100, "title": 100, "bio": 2000}
@@ -17,14 +17,17 @@ REQUIRED = ("login", "name", "title")
 class PersonForm:
     values: dict[str, str]
     errors: dict[str, str]
+    #: The version that the form was filled from; see :class:`about.people.Stored`.
+    version: str = ""
 
     @classmethod
     def empty(cls) -> PersonForm:
         return cls(values=dict.fromkeys(LIMITS, ""), errors={})
 
     @classmethod
-    def of(cls, person: Person) -> PersonForm:
-        return cls(values={field: getattr(person, field) for field in LIMITS}, errors={})
+    def of(cls, person: Stored) -> PersonForm:
+        values = {field: getattr(person, field) for field in LIMITS}
+        return cls(values=values, errors={}, version=person.version)
 
     @classmethod
     def read(cls, fields: Mapping[str, str], login: str | None = None) -> PersonForm:
@@ -32,9 +35,9 @@ class PersonForm:
         values = {field: _clean(fields.get(field, ""), field == "bio") for field in LIMITS}
         if login is not None:
             values["login"] = login
-        form = cls(values=values, errors={})
+        form = cls(values=values, errors={}, version=fields.get("version", ""))
         for field, limit in LIMITS.items():
-            if field in REQUIRED and not values[field]:
+            if not values[field] and (field in REQUIRED or field not in fields):
                 form.errors[field] = "Please fill this in."
             elif len(values[field]) > limit:
                 form.errors[field] = f"{len(values[field])} characters; {limit} at most."
@@ -43,6 +46,10 @@ class PersonForm:
                 "Lower-case letters, digits, dots, dashes and underscores; a letter first."
             )
         return form
+
+    def differing(self, person: Person) -> list[str]:
+        """The fields in which the form says something else than the person."""
+        return [field for field in LIMITS if self.values[field] != getattr(person, field)]
 
     def person(self, photo: str | None) -> Person:
         return Person(**self.values, photo=photo)

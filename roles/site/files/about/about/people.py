@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import secrets
 from collections.abc import Iterable
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -17,7 +19,7 @@ from about.revision import ROOT
 
 #: The schema that this code needs: the newest file in ``migrations/versions``.
 #: Kept here so that a health check needs no Alembic; a test compares the two.
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 
 metadata = sa.MetaData()
 
@@ -32,6 +34,7 @@ people = sa.Table(
     sa.Column("photo", sa.String(64), nullable=True),
     sa.Column("created_at", sa.DateTime, nullable=False),
     sa.Column("updated_at", sa.DateTime, nullable=False),
+    sa.Column("version", sa.String(16), nullable=False, server_default=""),
     mysql_charset="utf8mb4",
     mysql_collate="utf8mb4_unicode_ci",
 )
@@ -41,6 +44,10 @@ class LoginTaken(Exception):
     """Somebody else has this login."""
 
 
+class Changed(Exception):
+    """Somebody changed or removed this person meanwhile."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Person:
     login: str
@@ -48,6 +55,17 @@ class Person:
     title: str
     bio: str
     photo: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored(Person):
+    """A person as the database has it.
+
+    ``version`` is a random word, new with every change. A counter would begin anew for
+    somebody who is removed and added again, and an old form would match.
+    """
+
+    version: str = ""
 
 
 def connect(config: Config) -> sa.engine.Engine:
@@ -81,46 +99,43 @@ def every(engine: sa.engine.Engine, query: str = "") -> list[Person]:
         return [Person(**row._mapping) for row in connection.execute(statement)]
 
 
-def find(engine: sa.engine.Engine, login: str) -> Person | None:
+def find(engine: sa.engine.Engine, login: str) -> Stored | None:
+    statement = _select(people.c.version).where(people.c.login == login)
     with engine.connect() as connection:
-        row = connection.execute(_select().where(people.c.login == login)).first()
-    return Person(**row._mapping) if row else None
+        row = connection.execute(statement).first()
+    return Stored(**row._mapping) if row else None
 
 
 def add(engine: sa.engine.Engine, person: Person) -> None:
     """Raises :class:`LoginTaken`."""
-    now = _now()
-    values = dataclasses.asdict(person) | {"created_at": now, "updated_at": now}
     try:
         with engine.begin() as connection:
-            connection.execute(people.insert().values(**values))
+            connection.execute(people.insert().values(_new(person)))
     except sa.exc.IntegrityError as error:
         raise LoginTaken(person.login) from error
 
 
-def change(engine: sa.engine.Engine, person: Person) -> None:
-    """Replace what is known about ``person.login``, which itself never changes."""
-    values = dataclasses.asdict(person) | {"updated_at": _now()}
+def change(engine: sa.engine.Engine, person: Person, version: str) -> None:
+    """Replace ``version`` of ``person.login``, which itself never changes.
+
+    Raises :class:`Changed` if that is not the version in the database.
+    """
+    values = dataclasses.asdict(person) | {"updated_at": _now(), "version": _new_version()}
     del values["login"]
-    with engine.begin() as connection:
-        connection.execute(people.update().where(people.c.login == person.login).values(**values))
+    _one(engine, people.update().where(_is(person.login, version)).values(**values))
 
 
-def remove(engine: sa.engine.Engine, login: str) -> None:
-    with engine.begin() as connection:
-        connection.execute(people.delete().where(people.c.login == login))
+def remove(engine: sa.engine.Engine, login: str, version: str) -> None:
+    """Raises :class:`Changed` as :func:`change` does."""
+    _one(engine, people.delete().where(_is(login, version)))
 
 
 def add_all_if_none(engine: sa.engine.Engine, newcomers: Iterable[Person]) -> int:
     """Fill an empty table, in one transaction; do nothing to one with people in it."""
-    now = _now()
     with engine.begin() as connection:
         if connection.execute(sa.select(sa.func.count()).select_from(people)).scalar_one():
             return 0
-        rows = [
-            dataclasses.asdict(person) | {"created_at": now, "updated_at": now}
-            for person in newcomers
-        ]
+        rows = [_new(person) for person in newcomers]
         if rows:
             connection.execute(people.insert(), rows)
         return len(rows)
@@ -139,8 +154,29 @@ def schema_revision(connection: sa.engine.Connection) -> str | None:
     return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
 
 
-def _select() -> sa.sql.Select:
-    return sa.select(people.c.login, people.c.name, people.c.title, people.c.bio, people.c.photo)
+def _select(*more: sa.Column) -> sa.sql.Select:
+    columns = [people.c[field.name] for field in dataclasses.fields(Person)]
+    return sa.select(*columns, *more)
+
+
+def _is(login: str, version: str) -> sa.sql.ColumnElement:
+    return sa.and_(people.c.login == login, people.c.version == version)
+
+
+def _one(engine: sa.engine.Engine, statement: sa.sql.expression.UpdateBase) -> None:
+    with engine.begin() as connection:
+        if connection.execute(statement).rowcount != 1:
+            raise Changed
+
+
+def _new(person: Person) -> dict[str, Any]:
+    now = _now()
+    dates = {"created_at": now, "updated_at": now}
+    return dataclasses.asdict(person) | dates | {"version": _new_version()}
+
+
+def _new_version() -> str:
+    return secrets.token_hex(8)
 
 
 def _now() -> datetime.datetime:

@@ -25,7 +25,7 @@ from flask import (
 from about import people
 from about.app import services
 from about.forms import LIMITS, PersonForm
-from about.people import LoginTaken, Person
+from about.people import Changed, LoginTaken, Person, Stored
 from about.photos import PhotoRefused, read_upload
 from about.sessions import csrf_matches, csrf_token
 
@@ -66,10 +66,12 @@ def add() -> Any:
 
 @pages.route("/people/<login>/edit", methods=["GET", "POST"])
 def edit(login: str) -> Any:
-    person = _find(login)
     if request.method != "POST":
+        person = _find(login)
         return _form(PersonForm.of(person), person)
-    return _store(PersonForm.read(request.form, login=login), person)
+    person = people.find(services().engine, login)
+    form = PersonForm.read(request.form, login=login)
+    return _store(form, person) if person else _removed(form)
 
 
 @pages.post("/people/<login>/remove")
@@ -78,7 +80,11 @@ def remove(login: str) -> Any:
     if not csrf_matches(session, request.form.get("csrf", "")):
         flash("The page was too old: please try again.", "error")
         return redirect(url_for("pages.show", login=login), 303)
-    people.remove(services().engine, login)
+    try:
+        people.remove(services().engine, login, request.form.get("version", ""))
+    except Changed:
+        flash(f"{person.name} was changed meanwhile, and not removed: please look again.", "error")
+        return redirect(url_for("pages.show", login=login), 303)
     services().cache.invalidate()
     if person.photo:
         services().photos.remove(person.photo)
@@ -154,14 +160,14 @@ def _public(person: Person) -> dict[str, Any]:
     }
 
 
-def _find(login: str) -> Person:
+def _find(login: str) -> Stored:
     person = people.find(services().engine, login)
     if person is None:
         abort(404, "Nobody here has this login.")
     return person
 
 
-def _form(form: PersonForm, person: Person | None = None, status: int = 200) -> Any:
+def _form(form: PersonForm, person: Stored | None = None, status: int = 200) -> Any:
     page = render_template(
         "form.html",
         form=form,
@@ -172,7 +178,29 @@ def _form(form: PersonForm, person: Person | None = None, status: int = 200) -> 
     return page, status
 
 
-def _store(form: PersonForm, before: Person | None) -> Any:
+def _conflict(form: PersonForm) -> Any:
+    """Somebody else saved the person first: show both, to choose from."""
+    now = people.find(services().engine, form.values["login"])
+    if now is None:
+        return _removed(form)
+    photo = bool(request.files.get("photo"))
+    fields = form.differing(now)
+    if not fields and not photo:
+        flash(f"{now.name} was changed, by somebody else in the same way.")
+        return redirect(url_for("pages.show", login=now.login), 303)
+    page = render_template("conflict.html", form=form, person=now, fields=fields, photo=photo)
+    return page, 409
+
+
+def _removed(form: PersonForm) -> Any:
+    form.errors["form"] = (
+        f"{form.values['name'] or form.values['login']} was removed meanwhile. "
+        "Nothing is lost: send this to add them again."
+    )
+    return _form(form, None, 409)
+
+
+def _store(form: PersonForm, before: Stored | None) -> Any:
     """Check all there is to check, then photo, database, cache, queue, in this order:
     whatever stops it halfway leaves nothing worse than a file that nobody refers to."""
     parts = services()
@@ -193,13 +221,16 @@ def _store(form: PersonForm, before: Person | None) -> Any:
     person = form.person(new_photo or old_photo)
     try:
         if before:
-            people.change(parts.engine, person)
+            people.change(parts.engine, person, form.version)
         else:
             people.add(parts.engine, person)
     except LoginTaken:
         _forget(new_photo)
         form.errors["login"] = "Somebody here has this login already."
         return _form(form, before, 422)
+    except Changed:
+        _forget(new_photo)
+        return _conflict(form)
     except Exception:
         _forget(new_photo)
         raise
