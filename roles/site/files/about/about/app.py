@@ -38,6 +38,7 @@ class Services:
     queue: queue.JobQueue
     health: Health
     revision: str
+    config: Config
 
 
 def services() -> Services:
@@ -76,6 +77,7 @@ def create_app(config: Config | None = None) -> Flask:
         queue=jobs,
         health=Health(engine, cache, jobs, photos),
         revision=code_revision(),
+        config=config,
     )
 
     from about.views import pages
@@ -93,7 +95,7 @@ def _add_headers(response: Response) -> Response:
     response.headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("Referrer-Policy", "same-origin")
-    response.headers.setdefault("Cache-Control", "no-cache")
+    response.headers.setdefault("Cache-Control", "private, no-cache")
     return response
 
 

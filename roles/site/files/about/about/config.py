@@ -40,6 +40,10 @@ class Config:
     state_dir: str = "/var/lib/about"
     list_cache_seconds: int = 60
     max_upload_bytes: int = 8 * 1024 * 1024
+    #: The header in which the web server says who is signing in.
+    user_header: str = "X-Remote-User"
+    #: Who a visitor is who has not signed in; empty: nobody, who can only read.
+    default_user: str = ""
     #: Not from the file, which everybody may read.
     database_password: str = dataclasses.field(default="", repr=False)
 

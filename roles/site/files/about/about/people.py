@@ -19,7 +19,7 @@ from about.revision import ROOT
 
 #: The schema that this code needs: the newest file in ``migrations/versions``.
 #: Kept here so that a health check needs no Alembic; a test compares the two.
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0003"
 
 metadata = sa.MetaData()
 
@@ -35,6 +35,7 @@ people = sa.Table(
     sa.Column("created_at", sa.DateTime, nullable=False),
     sa.Column("updated_at", sa.DateTime, nullable=False),
     sa.Column("version", sa.String(16), nullable=False, server_default=""),
+    sa.Column("updated_by", sa.String(255), nullable=False, server_default=""),
     mysql_charset="utf8mb4",
     mysql_collate="utf8mb4_unicode_ci",
 )
@@ -57,15 +58,18 @@ class Person:
     photo: str | None = None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Stored(Person):
     """A person as the database has it.
 
     ``version`` is a random word, new with every change. A counter would begin anew for
-    somebody who is removed and added again, and an old form would match.
+    somebody who is removed and added again, and an old form would match. ``updated_by`` is
+    empty for the fixtures.
     """
 
-    version: str = ""
+    version: str
+    updated_at: datetime.datetime
+    updated_by: str
 
 
 def connect(config: Config) -> sa.engine.Engine:
@@ -100,27 +104,28 @@ def every(engine: sa.engine.Engine, query: str = "") -> list[Person]:
 
 
 def find(engine: sa.engine.Engine, login: str) -> Stored | None:
-    statement = _select(people.c.version).where(people.c.login == login)
+    more = (people.c.version, people.c.updated_at, people.c.updated_by)
+    statement = _select(*more).where(people.c.login == login)
     with engine.connect() as connection:
         row = connection.execute(statement).first()
     return Stored(**row._mapping) if row else None
 
 
-def add(engine: sa.engine.Engine, person: Person) -> None:
+def add(engine: sa.engine.Engine, person: Person, by: str) -> None:
     """Raises :class:`LoginTaken`."""
     try:
         with engine.begin() as connection:
-            connection.execute(people.insert().values(_new(person)))
+            connection.execute(people.insert().values(_new(person, by)))
     except sa.exc.IntegrityError as error:
         raise LoginTaken(person.login) from error
 
 
-def change(engine: sa.engine.Engine, person: Person, version: str) -> None:
+def change(engine: sa.engine.Engine, person: Person, version: str, by: str) -> None:
     """Replace ``version`` of ``person.login``, which itself never changes.
 
     Raises :class:`Changed` if that is not the version in the database.
     """
-    values = dataclasses.asdict(person) | {"updated_at": _now(), "version": _new_version()}
+    values = dataclasses.asdict(person) | _mark(by)
     del values["login"]
     _one(engine, people.update().where(_is(person.login, version)).values(**values))
 
@@ -135,7 +140,7 @@ def add_all_if_none(engine: sa.engine.Engine, newcomers: Iterable[Person]) -> in
     with engine.begin() as connection:
         if connection.execute(sa.select(sa.func.count()).select_from(people)).scalar_one():
             return 0
-        rows = [_new(person) for person in newcomers]
+        rows = [_new(person, by="") for person in newcomers]
         if rows:
             connection.execute(people.insert(), rows)
         return len(rows)
@@ -169,14 +174,14 @@ def _one(engine: sa.engine.Engine, statement: sa.sql.expression.UpdateBase) -> N
             raise Changed
 
 
-def _new(person: Person) -> dict[str, Any]:
-    now = _now()
-    dates = {"created_at": now, "updated_at": now}
-    return dataclasses.asdict(person) | dates | {"version": _new_version()}
+def _new(person: Person, by: str) -> dict[str, Any]:
+    mark = _mark(by)
+    return dataclasses.asdict(person) | mark | {"created_at": mark["updated_at"]}
 
 
-def _new_version() -> str:
-    return secrets.token_hex(8)
+def _mark(by: str) -> dict[str, Any]:
+    """What every change leaves."""
+    return {"updated_at": _now(), "updated_by": by, "version": secrets.token_hex(8)}
 
 
 def _now() -> datetime.datetime:

@@ -36,6 +36,7 @@ def sanitize(engine: sa.engine.Engine) -> int:
                     title="Engineer",
                     bio="An invented person.",
                     photo=None,
+                    updated_by="",
                 )
             )
     return len(numbers)

@@ -31,6 +31,12 @@ class RedisSession(CallbackDict, SessionMixin):
         super().__init__(values, on_update=lambda session: setattr(session, "modified", True))
         self.name = name
         self.modified = False
+        self.old_name: str | None = None
+
+    def renew(self) -> None:
+        """Forget all, and take another name: who knew the old one has nothing of it."""
+        self.clear()
+        self.old_name, self.name = self.name, None
 
 
 class RedisSessions(SessionInterface):
@@ -56,6 +62,8 @@ class RedisSessions(SessionInterface):
     def save_session(self, app: Flask, session: RedisSession, response: Response) -> None:
         if not session.modified:
             return
+        if session.old_name:
+            self._redis.delete(self._prefix + session.old_name)
         name = session.name or secrets.token_urlsafe(24)
         self._redis.set(self._prefix + name, json.dumps(dict(session)), ex=LIFETIME_SECONDS)
         response.set_cookie(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import logging
+import re
 import zlib
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,11 @@ from about.photos import PhotoRefused, read_upload
 from about.sessions import csrf_matches, csrf_token
 
 MAX_QUERY = 100
+#: Where signing in may lead back to: the site's own pages.
+OWN_PATH = re.compile(r"/|(/[A-Za-z0-9._-]+)+")
 TINTS = 8
+#: As wide as the database's column.
+MAX_USER = 255
 
 pages = Blueprint("pages", __name__)
 log = logging.getLogger(__name__)
@@ -54,13 +60,14 @@ def index_json() -> Response:
 
 @pages.get("/people/<login>")
 def show(login: str) -> str:
-    return render_template("person.html", person=_public(_find(login)))
+    person = _find(login)
+    return render_template("person.html", person=_public(person), stored=person)
 
 
 @pages.route("/add", methods=["GET", "POST"])
 def add() -> Any:
     if request.method != "POST":
-        return _form(PersonForm.empty())
+        return _form(PersonForm.empty()) if _user() else _ask_to_sign_in(request.path)
     return _store(PersonForm.read(request.form), None)
 
 
@@ -68,7 +75,8 @@ def add() -> Any:
 def edit(login: str) -> Any:
     if request.method != "POST":
         person = _find(login)
-        return _form(PersonForm.of(person), person)
+        form = PersonForm.of(person)
+        return _form(form, person) if _user() else _ask_to_sign_in(request.path)
     person = people.find(services().engine, login)
     form = PersonForm.read(request.form, login=login)
     return _store(form, person) if person else _removed(form)
@@ -77,6 +85,8 @@ def edit(login: str) -> Any:
 @pages.post("/people/<login>/remove")
 def remove(login: str) -> Any:
     person = _find(login)
+    if not _user():
+        return _ask_to_sign_in(url_for("pages.edit", login=login))
     if not csrf_matches(session, request.form.get("csrf", "")):
         flash("The page was too old: please try again.", "error")
         return redirect(url_for("pages.show", login=login), 303)
@@ -88,7 +98,30 @@ def remove(login: str) -> Any:
     services().cache.invalidate()
     if person.photo:
         services().photos.remove(person.photo)
+    log.info("%s removed %s", _user(), login)
     flash(f"{person.name} was removed.")
+    return redirect(url_for("pages.index"), 303)
+
+
+@pages.get("/login")
+def sign_in() -> Response:
+    """The web server asks for the password, and lets through only who knows it."""
+    user = request.headers.get(services().config.user_header, "")
+    if not 0 < len(user) <= MAX_USER:
+        abort(403, "The web server does not say who you are.")
+    _need_sessions()
+    session.renew()
+    session["user"] = user
+    log.info("%s signed in", user)
+    after = request.args.get("next", "/")
+    return redirect(after if OWN_PATH.fullmatch(after) else "/", 303)
+
+
+@pages.post("/logout")
+def sign_out() -> Response:
+    if csrf_matches(session, request.form.get("csrf", "")):
+        session.renew()
+        flash("You are signed out. Your browser knows your password until you close it.")
     return redirect(url_for("pages.index"), 303)
 
 
@@ -109,9 +142,24 @@ def asset(name: str) -> str:
 
 @pages.app_template_global()
 def form_token() -> str:
-    """For forms only. Redis must answer now: a form without a session is sent in vain."""
-    services().queue.connection.ping()
+    """For forms only: one without a session is sent in vain."""
+    _need_sessions()
     return csrf_token(session)
+
+
+@pages.app_template_global()
+def signed_in() -> str | None:
+    return session.get("user")
+
+
+@pages.app_template_global()
+def asks_to_sign_in() -> bool:
+    return not services().config.default_user
+
+
+@pages.app_template_filter()
+def moment(when: datetime.datetime) -> str:
+    return f"{when:%-d %B %Y, %H:%M} UTC"
 
 
 @pages.app_template_filter()
@@ -124,6 +172,20 @@ def initials(name: str) -> str:
 def tint(login: str) -> int:
     """The same colour for the same person, everywhere."""
     return zlib.crc32(login.encode()) % TINTS
+
+
+def _need_sessions() -> None:
+    """Redis must answer now: later, when the session is saved, no page can say that it doesn't."""
+    services().queue.connection.ping()
+
+
+def _user() -> str:
+    """Who changes something; empty: nobody who may."""
+    return session.get("user") or services().config.default_user
+
+
+def _ask_to_sign_in(after: str) -> Response:
+    return redirect(url_for("pages.sign_in", next=after), 303)
 
 
 def _people() -> tuple[str, list[dict[str, Any]], str]:
@@ -204,7 +266,12 @@ def _store(form: PersonForm, before: Stored | None) -> Any:
     """Check all there is to check, then photo, database, cache, queue, in this order:
     whatever stops it halfway leaves nothing worse than a file that nobody refers to."""
     parts = services()
-    if not csrf_matches(session, request.form.get("csrf", "")):
+    user = _user()
+    if not user:
+        form.errors["form"] = (
+            "You are no longer signed in. Nothing is lost: sign in again, then send this."
+        )
+    elif not csrf_matches(session, request.form.get("csrf", "")):
         form.errors["form"] = "The page was too old. Nothing is lost: please send it again."
     upload = request.files.get("photo")
     image = None
@@ -221,9 +288,9 @@ def _store(form: PersonForm, before: Stored | None) -> Any:
     person = form.person(new_photo or old_photo)
     try:
         if before:
-            people.change(parts.engine, person, form.version)
+            people.change(parts.engine, person, form.version, user)
         else:
-            people.add(parts.engine, person)
+            people.add(parts.engine, person, user)
     except LoginTaken:
         _forget(new_photo)
         form.errors["login"] = "Somebody here has this login already."
@@ -242,6 +309,7 @@ def _store(form: PersonForm, before: Stored | None) -> Any:
         except redis.RedisError as error:
             # The worker looks for photos without a thumbnail when it starts.
             log.warning("thumbnail of %s must wait: %s", new_photo, error)
+    log.info("%s %s %s", user, "changed" if before else "added", person.login)
     flash(f"{person.name} was {'changed' if before else 'added'}.")
     return redirect(url_for("pages.show", login=person.login), 303)
 

@@ -100,6 +100,7 @@ def config(tmp_path, database_url, redis_url):
         redis_url=redis_url,
         namespace=f"about-test-{secrets.token_hex(6)}",
         state_dir=str(tmp_path),
+        default_user="tester",
     )
 
 
@@ -138,8 +139,11 @@ class Browser:
 
     def hidden(self, path):
         """What the form of a page sends by itself."""
-        found = re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', self.get(path).text)
-        return dict(found)
+        return self.hidden_of(self.get(path))
+
+    @staticmethod
+    def hidden_of(answer):
+        return dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', answer.text))
 
     def logins(self, query=""):
         return [p["login"] for p in self.get(f"/people.json?q={query}").json["people"]]

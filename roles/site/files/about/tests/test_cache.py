@@ -35,7 +35,7 @@ def test_two_first_readers_agree_on_the_generation(config):
 def test_without_memcached_the_site_works(config):
     app = without(config, memcached=NOWHERE)
     browser = Browser(app.test_client())
-    people.add(app.extensions["about"].engine, person("ada"))
+    people.add(app.extensions["about"].engine, person("ada"), by="tester")
     assert browser.logins() == ["ada"]
     browser.send("/add", **fields("bob"))
     assert browser.logins() == ["ada", "bob"]

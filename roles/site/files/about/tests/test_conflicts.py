@@ -14,7 +14,7 @@ EDIT = "/people/ada/edit"
 @pytest.fixture
 def opened(browser, parts):
     """What a form sends that was opened before anybody else changed ada."""
-    people.add(parts.engine, person("ada"))
+    people.add(parts.engine, person("ada"), by="tester")
     return browser.hidden(EDIT)
 
 
@@ -36,7 +36,7 @@ def test_the_second_of_two_writers_chooses(browser, other, opened, parts):
     ]
     assert people.find(parts.engine, "ada").title == "Chief weaver"
 
-    hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', answer.text))
+    hidden = browser.hidden_of(answer)
     assert hidden.keys() == {"csrf", "version", "name"}
     chosen = {"title": "Chief weaver", "bio": "First line.\r\nSecond line."}
     assert browser.post(EDIT, hidden | chosen).status_code == 303
@@ -47,7 +47,7 @@ def test_the_second_of_two_writers_chooses(browser, other, opened, parts):
 def test_who_does_not_choose_is_asked_again(browser, other, opened, parts):
     other.send(EDIT, **fields("ada", bio="Likes looms."))
     answer = browser.post(EDIT, opened | fields("ada", bio="Likes threads."))
-    hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', answer.text))
+    hidden = browser.hidden_of(answer)
     assert browser.post(EDIT, hidden).status_code == 422
     assert people.find(parts.engine, "ada").bio == "Likes looms."
 
@@ -55,7 +55,7 @@ def test_who_does_not_choose_is_asked_again(browser, other, opened, parts):
 def test_a_third_change_meanwhile_is_a_conflict_again(browser, other, opened):
     other.send(EDIT, **fields("ada", title="Weaver"))
     answer = browser.post(EDIT, opened | fields("ada", title="Spinner"))
-    hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', answer.text))
+    hidden = browser.hidden_of(answer)
     other.send(EDIT, **fields("ada", title="Dyer"))
     answer = browser.post(EDIT, hidden | {"title": "Spinner"})
     assert answer.status_code == 409
@@ -89,7 +89,7 @@ def test_whoever_was_removed_meanwhile_can_be_added_again(browser, other, opened
     assert answer.status_code == 409
     assert "was removed meanwhile" in answer.text
     assert 'action="/add"' in answer.text
-    hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', answer.text))
+    hidden = browser.hidden_of(answer)
     assert browser.post("/add", hidden | fields("ada", title="Weaver")).status_code == 303
 
 
@@ -108,11 +108,11 @@ def test_nobody_is_removed_unseen(browser, other, opened):
 
 def test_writers_at_the_same_moment(parts):
     """Both have read before either writes: the database decides."""
-    people.add(parts.engine, person("ada"))
+    people.add(parts.engine, person("ada"), by="tester")
     version = people.find(parts.engine, "ada").version
-    people.change(parts.engine, person("ada", title="Weaver"), version)
+    people.change(parts.engine, person("ada", title="Weaver"), version, by="tester")
     with pytest.raises(Changed):
-        people.change(parts.engine, person("ada", title="Spinner"), version)
+        people.change(parts.engine, person("ada", title="Spinner"), version, by="tester")
     with pytest.raises(Changed):
         people.remove(parts.engine, "ada", version)
     assert people.find(parts.engine, "ada").title == "Weaver"

@@ -93,4 +93,7 @@ def test_without_redis_pages_can_be_read_and_forms_say_why_not(config):
     browser = Browser(app.test_client())
     assert browser.get("/").status_code == 200
     assert browser.get("/add").status_code == 503
+    headers = {"X-Remote-User": "bob"}
+    answer = browser.client.get("/login", headers=headers, base_url="https://localhost")
+    assert answer.status_code == 503
     assert browser.post("/add", fields("ada")).status_code == 503

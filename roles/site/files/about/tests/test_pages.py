@@ -31,8 +31,8 @@ def test_a_person_is_added_and_found(browser):
     [("ada", ["ada"]), ("ENGINEER", ["ada", "bob"]), ("bob test", ["bob"]), ("50%", []), ("_", [])],
 )
 def test_search_wants_all_words_and_takes_them_literally(browser, parts, query, found):
-    people.add(parts.engine, person("ada"))
-    people.add(parts.engine, person("bob"))
+    people.add(parts.engine, person("ada"), by="tester")
+    people.add(parts.engine, person("bob"), by="tester")
     assert browser.logins(query.replace("%", "%25")) == found
 
 
@@ -41,7 +41,7 @@ def test_search_without_result_says_so(browser):
 
 
 def test_json_has_all_that_the_page_shows(browser, parts):
-    people.add(parts.engine, person("ada"))
+    people.add(parts.engine, person("ada"), by="tester")
     assert browser.get("/people.json").json == {
         "query": "",
         "count": 1,
@@ -59,7 +59,7 @@ def test_json_has_all_that_the_page_shows(browser, parts):
 
 
 def test_the_login_stays_and_the_rest_changes(browser, parts):
-    people.add(parts.engine, person("ada"))
+    people.add(parts.engine, person("ada"), by="tester")
     browser.send("/people/ada/edit", **fields("eve", name="Ada Changed"))
     assert people.find(parts.engine, "ada").name == "Ada Changed"
     assert people.find(parts.engine, "eve") is None
@@ -75,7 +75,7 @@ def test_a_removed_person_takes_the_photo_along(browser, parts):
 
 @pytest.mark.parametrize("path", ["/add", "/people/ada/edit", "/people/ada/remove"])
 def test_nothing_is_changed_without_the_token(browser, parts, path):
-    people.add(parts.engine, person("ada"))
+    people.add(parts.engine, person("ada"), by="tester")
     browser.get("/add")
     for sent in ({}, {"csrf": "x"}, {"csrf": "ä"}):
         answer = browser.post(path, fields("ada", name="Mallory") | sent)
@@ -108,7 +108,7 @@ def test_a_bad_field_is_named_and_the_rest_kept(browser, parts, field, value, me
 
 
 def test_a_login_is_taken_once(browser, parts):
-    people.add(parts.engine, person("ada"))
+    people.add(parts.engine, person("ada"), by="tester")
     answer = browser.send("/add", photo=image_file(), **fields("ada"))
     assert answer.status_code == 422
     assert "has this login already" in answer.text
@@ -173,5 +173,5 @@ def test_the_cookie_is_for_https_and_not_for_scripts(browser):
 
 @pytest.mark.parametrize("path", ["/", "/add", "/people/ada", "/people/ada/edit"])
 def test_asking_for_the_headers_is_reading(browser, parts, path):
-    people.add(parts.engine, person("ada"))
+    people.add(parts.engine, person("ada"), by="tester")
     assert browser.client.head(path, base_url="https://localhost").status_code == 200

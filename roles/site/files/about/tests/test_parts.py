@@ -102,7 +102,7 @@ def test_fixtures_fill_an_empty_site_only(parts):
 
 
 def test_fixtures_do_not_come_back(parts):
-    people.add(parts.engine, person("ada"))
+    people.add(parts.engine, person("ada"), by="tester")
     assert fixtures.load(parts.engine, parts.photos, parts.queue) == 0
     assert not list(parts.photos.photos.iterdir())
 
