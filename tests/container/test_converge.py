@@ -57,3 +57,31 @@ def test_the_parity_suite_passes(converged, production):
 def test_nothing_of_the_dev_overlay_is_there(converged):
     found = converged.machine.sh("ls -d /etc/devvm /data /usr/lib/devvm /srv/about/checkout ||:")
     assert found == ""
+
+
+def test_only_who_gave_nginx_a_password_may_edit(converged):
+    """A header of the client's counts for nothing, and neither does a name without a password."""
+    sh = converged.machine.sh
+    file = "/etc/nginx/site.htpasswd"
+    assert sh(f"stat -c '%U:%G %a' {file}") == "root:www-data 640\n"
+    curl = (
+        "curl --silent --insecure --output /dev/null --write-out '%{http_code} %{redirect_url}\\n'"
+    )
+    forged = "-H 'X-Remote-User: mallory' -H 'X_Remote_User: mallory'"
+    jar = "--cookie-jar jar --cookie jar"
+    sign_in, add = "'https://localhost/login?next=/add'", "https://localhost/add"
+    asked = "303 https://localhost/login?next=%2Fadd"
+    sh(f"cp --preserve=all {file} /root/kept; echo ada:$(openssl passwd -6 secret) >>{file}")
+    try:
+        answers = sh(
+            "cd $(mktemp --directory);"
+            f"{curl} {sign_in}; {curl} --user ada:guess {forged} {sign_in};"
+            f"{curl} --user ada:secret {forged} {add};"
+            f"{curl} {jar} --user ada:secret {forged} {sign_in}; {curl} {jar} {add};"
+            f"curl --silent --insecure {jar} https://localhost/ | grep -o '<span>[a-z]*</span>'"
+        )
+    finally:
+        sh(f"mv /root/kept {file}")
+    assert answers.splitlines() == [
+        "401 ", "401 ", asked, f"303 {add}", "200 ", "<span>ada</span>"
+    ]  # fmt: skip

@@ -15,6 +15,7 @@ from about import people, queue
 from about.cache import ListCache
 from about.config import Config, load_config, secret_key
 from about.health import Health
+from about.logs import request_id
 from about.photos import PhotoStore
 from about.revision import code_revision
 from about.sessions import RedisSessions
@@ -102,11 +103,18 @@ def _add_headers(response: Response) -> Response:
 def _http_error(error: HTTPException) -> tuple[str, int] | HTTPException:
     if error.code is None or error.code < 400:
         return error
-    return render_template("error.html", title=error.name, text=error.description), error.code
+    return _error_page(error.name, error.description or "", error.code), error.code
 
 
 def _unavailable(error: Exception) -> tuple[str, int]:
     """A dependency is away: say so and log why, without a traceback for each visitor."""
     log.error("%s %s: %s: %s", request.method, request.path, type(error).__name__, error)
     text = "Something that this page needs does not answer. Please try again in a moment."
-    return render_template("error.html", title="Not available right now", text=text), 503
+    return _error_page("Not available right now", text, 503), 503
+
+
+def _error_page(title: str, text: str, status: int) -> str:
+    """With the name of the request, if whoever runs the site can find more in the log."""
+    return render_template(
+        "error.html", title=title, text=text, request_id=request_id() if status >= 500 else ""
+    )

@@ -101,7 +101,7 @@ def ping_worker(config: Config) -> dict[str, Any]:
 
 
 def health(config: Config) -> dict[str, Any]:
-    """report on every dependency, as /healthz does"""
+    """report on every dependency, with the reasons that /healthz keeps to itself"""
     from about.app import create_app
 
     app = create_app(config)

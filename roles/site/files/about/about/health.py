@@ -1,12 +1,13 @@
 """Is everything there that the site needs? One check per dependency.
 
 Every check is independent of the others and bounded in time, so the answer
-names all that is wrong, not only the first.
+names all that is wrong, not only the first. Everybody may ask, so a check only
+reads.
 """
 
 from __future__ import annotations
 
-import tempfile
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,6 +25,12 @@ class Unhealthy(Exception):
     """A dependency answers, but not as it should."""
 
 
+def without_details(report: Mapping[str, Any]) -> dict[str, Any]:
+    """What everybody may know: which checks failed, not why."""
+    checks = {name: {"status": check["status"]} for name, check in report["checks"].items()}
+    return {**report, "checks": checks}
+
+
 class Health:
     def __init__(
         self, engine: sa.engine.Engine, cache: ListCache, queue: JobQueue, photos: PhotoStore
@@ -34,6 +41,7 @@ class Health:
         self._photos = photos
 
     def report(self, revision: str) -> dict[str, Any]:
+        """The outcome of all checks; a failed one's ``detail`` is for operators only."""
         checks = {name: _outcome(check) for name, check in self._checks().items()}
         healthy = all(check["status"] == "ok" for check in checks.values())
         return {
@@ -75,8 +83,10 @@ class Health:
 
     def _media(self) -> None:
         for directory in (self._photos.photos, self._photos.thumbnails):
-            with tempfile.TemporaryFile(dir=directory):
-                pass
+            if not os.access(directory, os.W_OK | os.X_OK):
+                raise Unhealthy(f"{directory} is not writable")
+            if not os.statvfs(directory).f_bavail:
+                raise Unhealthy(f"{directory} has no space left")
 
 
 def _outcome(check: Check) -> dict[str, str]:

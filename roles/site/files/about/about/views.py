@@ -27,6 +27,7 @@ from flask import (
 from about import people
 from about.app import services
 from about.forms import LIMITS, PersonForm
+from about.health import without_details
 from about.people import Changed, LoginTaken, Person, Stored
 from about.photos import PhotoRefused, read_upload
 from about.sessions import csrf_matches, csrf_token
@@ -128,7 +129,10 @@ def sign_out() -> Response:
 @pages.get("/healthz")
 def healthz() -> Response:
     report = services().health.report(services().revision)
-    response = _json(report, 200 if report["status"] == "ok" else 503)
+    for name, check in report["checks"].items():
+        if check["status"] != "ok":
+            log.error("health: %s: %s", name, check["detail"])
+    response = _json(without_details(report), 200 if report["status"] == "ok" else 503)
     response.headers["Cache-Control"] = "no-store"
     return response
 

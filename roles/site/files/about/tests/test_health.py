@@ -1,5 +1,4 @@
 import dataclasses
-import shutil
 
 import pytest
 import rq
@@ -51,11 +50,11 @@ def test_all_is_well(app, browser):
 
 
 @pytest.mark.usefixtures("worker")
-def test_a_schema_that_is_not_migrated_is_named(app, browser, monkeypatch):
+def test_a_schema_that_is_not_migrated_is_named(app, parts, monkeypatch):
     monkeypatch.setattr(people, "SCHEMA_REVISION", "0815")
     set_revision(app, "0001")
     assert failed(app) == ["schema"]
-    assert "0001" in browser.get("/healthz").json["checks"]["schema"]["detail"]
+    assert "0001" in parts.health.report("x")["checks"]["schema"]["detail"]
 
 
 @pytest.mark.usefixtures("worker")
@@ -77,8 +76,26 @@ def test_each_missing_dependency_is_named(config):
     app = without(config, redis_url=f"redis://{NOWHERE}/0", memcached=NOWHERE)
     set_revision(app, people.SCHEMA_REVISION)
     assert failed(app) == ["cache", "queue", "worker"]
-    shutil.rmtree(app.extensions["about"].photos.thumbnails)
+    app.extensions["about"].photos.thumbnails.chmod(0o500)
     assert failed(app) == ["cache", "queue", "worker", "media"]
+
+
+def test_the_public_learns_what_failed_and_the_journal_why(config, caplog):
+    app = without(config, memcached=NOWHERE)
+    answer = Browser(app.test_client()).get("/healthz")
+    assert answer.json["checks"]["cache"] == {"status": "failed"}
+    assert "refused" not in answer.text
+    assert "health: cache: ConnectionRefusedError: [Errno 111] Connection refused" in caplog.text
+
+
+def test_looking_changes_nothing(browser, parts, config):
+    statements = []
+    sa.event.listen(parts.engine, "before_cursor_execute", lambda *a: statements.append(a[2]))
+    before = parts.photos.photos.stat()
+    browser.get("/healthz")
+    assert {text.split()[0] for text in statements} <= {"SELECT", "DESCRIBE"}
+    assert parts.photos.photos.stat().st_mtime_ns == before.st_mtime_ns
+    assert list(parts.queue.connection.scan_iter(f"{config.namespace}:*")) == []
 
 
 def test_without_a_database(config, tmp_path):
