@@ -64,8 +64,10 @@ class RedisSessions(SessionInterface):
             return
         if session.old_name:
             self._redis.delete(self._prefix + session.old_name)
+        # However long it is used, it ends when it was to end at first.
+        lifetime = {"keepttl": True, "xx": True} if session.name else {"ex": LIFETIME_SECONDS}
         name = session.name or secrets.token_urlsafe(24)
-        self._redis.set(self._prefix + name, json.dumps(dict(session)), ex=LIFETIME_SECONDS)
+        self._redis.set(self._prefix + name, json.dumps(dict(session)), **lifetime)
         response.set_cookie(
             self.get_cookie_name(app),
             self._signer(app).sign(name).decode(),

@@ -115,6 +115,16 @@ def test_a_session_gets_another_name_with_its_user(app):
     assert planted.get("/add").status_code == 303
 
 
+def test_a_session_ends_even_if_it_is_used(browser, parts, config):
+    sign_in(browser)
+    (key,) = parts.queue.connection.scan_iter(f"{config.namespace}:session:*")
+    parts.queue.connection.expire(key, 60)
+    browser.send(EDIT, **fields("ada", title="Weaver"))
+    assert 0 < parts.queue.connection.ttl(key) <= 60
+    parts.queue.connection.delete(key)
+    assert browser.get("/add").status_code == 303
+
+
 @pytest.mark.parametrize(
     "after",
     ["https://example.com/", "//example.com", "/\\example.com", "/%09/example.com", "/%0d%0aX: y"],
