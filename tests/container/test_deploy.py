@@ -1,7 +1,9 @@
 """Deploys to a host that serves: what is only looked at, and what fails, changes nothing."""
 
 import json
+import re
 import shlex
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -11,7 +13,6 @@ from devvm.domain.errors import OperationError
 from devvm.stack.folder import StackFolder
 from tests.container.conftest import differences
 from tests.support.reference_stack import REFERENCE
-from tests.vm import stacks
 
 pytestmark = pytest.mark.container
 
@@ -25,16 +26,37 @@ PASSWORD = "kept-in-a-vault"
 REFERENCE_ACCOUNTS = yaml.safe_load(
     (REFERENCE.root / "roles/mariadb/defaults/main.yml").read_text()
 )["mariadb_accounts"]
+#: What follows the newest migration, and fails half way.
+_MIGRATION = '''"""Let people say their pronouns."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "{new}"
+down_revision = "{old}"
+
+
+def upgrade():
+    op.add_column("people", sa.Column("pronouns", sa.String(32), nullable=True))
+    op.execute("nonsense")
+'''
 _DROP = "mariadb about -e 'ALTER TABLE people DROP COLUMN IF EXISTS pronouns'"
 
 
 @pytest.fixture
 def changed(converged, tmp_path):
     """The host, and a stack for it with other code: its migration fails half way."""
-    folder = stacks.checkout(tmp_path / "changed")
-    stacks.migration(folder, broken=True)
-    stack = StackFolder(folder, overlay=folder / "devvm/overlay")
-    return replace(converged.machine, stack=stack)
+    for part in ("group_vars", "playbooks", "roles"):
+        shutil.copytree(REFERENCE.root / part, tmp_path / part)
+    shutil.copy(REFERENCE.root / "stack.yml", tmp_path)
+    site = tmp_path / "roles/site/files/about"
+    people = (site / "about/people.py").read_text()
+    old = re.search(r'REVISION = "(\d+)"', people)[1]
+    new = f"{int(old) + 1:04}"
+    (site / "about/people.py").write_text(people.replace(f'"{old}"', f'"{new}"'))
+    migration = site / f"migrations/versions/{new}_add_pronouns.py"
+    migration.write_text(_MIGRATION.format(old=old, new=new))
+    return replace(converged.machine, stack=StackFolder(tmp_path, overlay=REFERENCE.overlay))
 
 
 def test_check_mode_tells_what_a_deploy_would_change_and_changes_nothing(changed, mirrors):
