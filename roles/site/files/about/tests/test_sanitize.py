@@ -1,4 +1,4 @@
-from about import people
+from about import cli, people
 from about.people import Person
 from about.sanitize import invented, sanitize
 
@@ -31,3 +31,8 @@ def test_a_second_run_changes_nothing(parts):
 
 def test_an_empty_database(parts):
     assert sanitize(parts.engine) == 0
+
+
+def test_the_command_says_how_many(parts, config):
+    people.add(parts.engine, Person("jane", "Jane Roe", "Boss", "Likes tea."), by="jdoe")
+    assert cli.sanitize(config) == {"changed": True, "people": 1}
