@@ -8,7 +8,6 @@ packages (`test_update.py`).
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -18,8 +17,6 @@ from pathlib import Path
 import pytest
 
 from devvm.adapters.image.mmdebstrap import Mmdebstrap
-from devvm.adapters.image.nspawn import remove_leftovers
-from devvm.adapters.image.root_tree import RootTrees
 from devvm.domain.check import CheckResult, Outcome
 from devvm.domain.run import AnsibleResult
 from tests.container import reference
@@ -48,13 +45,7 @@ def state() -> Iterator[Path]:
     if os.geteuid() != 0:
         pytest.fail("containers are booted by root: sudo bin/test container", pytrace=False)
     Mmdebstrap().check()  # says which program is missing
-    STATE.mkdir(parents=True, exist_ok=True)
-    with (STATE / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for name in (NAME, DEV_NAME):
-            remove_leftovers(name)
-        for root in STATE.glob("root-*"):
-            RootTrees().remove(root)
+    with reference.locked(NAME, DEV_NAME):
         yield STATE
 
 

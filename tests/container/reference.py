@@ -8,6 +8,7 @@ a VM: the program's last lines say how.
 from __future__ import annotations
 
 import datetime
+import fcntl
 import hashlib
 import inspect
 import json
@@ -25,7 +26,7 @@ from pathlib import Path
 from devvm import config, wiring
 from devvm.adapters.ansible import Ansible
 from devvm.adapters.image.mmdebstrap import Mmdebstrap
-from devvm.adapters.image.nspawn import Nspawn
+from devvm.adapters.image.nspawn import Nspawn, remove_leftovers
 from devvm.adapters.image.root_tree import RootTrees
 from devvm.adapters.packages.apt import Apt
 from devvm.adapters.packages.flat_repository import FlatRepositories
@@ -261,9 +262,24 @@ def tarball(without: set[str], log: Path, stack: StackFolder = REFERENCE) -> Pat
 
 
 @contextmanager
+def locked(*names: str) -> Iterator[None]:
+    """Lock the tests' folder against other runs, and remove what a killed run left.
+
+    That is roots, and the containers with these names.
+    """
+    STATE.mkdir(parents=True, exist_ok=True)
+    with (STATE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for name in names:
+            remove_leftovers(name)
+        for root in STATE.glob("root-*"):
+            RootTrees().remove(root)
+        yield
+
+
+@contextmanager
 def unpacked(without: set[str], log: Path, stack: StackFolder = REFERENCE) -> Iterator[Path]:
     """A root file system with the packages of all roles but these."""
-    STATE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="root-", dir=STATE) as folder:
         root = Path(folder) / "root"
         RootTrees().unpack(tarball(without, log, stack), root, log=log)
@@ -311,7 +327,7 @@ def main() -> None:
     """Capture the shipped manifests, except what containers don't have."""
     production = REFERENCE.production
     below = [production / name for name in (MANIFEST, DEVTOOLS, ENGINEER)]
-    with tempfile.TemporaryDirectory() as folder:
+    with locked(), tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         with unpacked(OVERLAY, log) as root, booted(root, "devvm-reference", log) as host:
             host.apply("site.yml", **mirrors())
