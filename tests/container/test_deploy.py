@@ -1,13 +1,11 @@
 """Deploys to a host that serves: what is only looked at, and what fails, changes nothing."""
 
-import json
 import re
 import shlex
 import shutil
 from dataclasses import replace
 
 import pytest
-import yaml
 
 from devvm.domain.errors import OperationError
 from devvm.stack.folder import StackFolder
@@ -22,10 +20,6 @@ find /etc /srv /usr/local /var/lib/about /var/spool/cron -xdev -printf '%p %l %m
 systemctl show -P MainPID about about-worker nginx mariadb redis-server memcached
 mariadb -BNe 'SELECT version_num FROM about.alembic_version'
 """
-PASSWORD = "kept-in-a-vault"
-REFERENCE_ACCOUNTS = yaml.safe_load(
-    (REFERENCE.root / "roles/mariadb/defaults/main.yml").read_text()
-)["mariadb_accounts"]
 #: What follows the newest migration, and fails half way.
 _MIGRATION = '''"""Let people say their pronouns."""
 
@@ -100,37 +94,6 @@ def test_a_migration_that_fails_leaves_the_old_release_running_as_it_was(
 def time_of(look):
     """When the folder of releases was changed."""
     return next(li for li in look.splitlines() if li.startswith("/srv/about/releases ")).split()[-1]
-
-
-@pytest.fixture
-def remote(converged, mirrors):
-    """The host, whose site reaches the database over TCP and with a password."""
-    account = {
-        "name": "about", "host": "127.0.0.1", "auth": "password", "password": PASSWORD,
-        "privileges": ["ALL PRIVILEGES ON about.*"],
-    }  # fmt: skip
-    given = {
-        "mariadb_accounts": [*REFERENCE_ACCOUNTS, account],
-        "mariadb_settings": {"max_connections": 90},
-        "site_database_url": "mysql+pymysql://about@127.0.0.1/about?charset=utf8mb4",
-        "site_database_password": PASSWORD,
-    }
-    converged.machine.apply("site.yml", "mariadb", "site", **mirrors, **given)
-    yield converged.machine
-    converged.machine.sh("mariadb -e 'DROP USER about@127.0.0.1'")
-    converged.machine.apply("site.yml", "mariadb", "site", **mirrors)
-
-
-def test_the_password_of_a_database_elsewhere_is_a_credential(remote):
-    health = json.loads(remote.get("/healthz"))
-    assert health["status"] == "ok", health
-    users = "SELECT DISTINCT host FROM information_schema.processlist WHERE user = 'about'"
-    assert remote.sh(f'mariadb -BNe "{users}"').startswith("127.0.0.1:")
-    assert remote.sh("mariadb -BNe 'SELECT @@max_connections'") == "90\n"
-    assert remote.sh("stat -c '%a %U' /etc/about/database_password") == "600 root\n"
-    kept = "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ /etc/about/about.toml"
-    assert PASSWORD not in remote.sh(f"{kept} | tr '\\0' '\\n'")
-    assert PASSWORD not in remote.log.read_text()
 
 
 #: As a balancer on this host, for one client: five requests, and one to another server.

@@ -26,6 +26,7 @@ VARIABLES = {
     "database": {
         "mariadb_bind_address": ADDRESSES["database"],
         "mariadb_settings": {
+            "max_connections": 90,
             "require_secure_transport": "ON",
             "ssl_cert": "/etc/mysql/server.crt",
             "ssl_key": "/etc/mysql/server.key",
@@ -97,6 +98,18 @@ def test_the_site_works_with_the_database_of_the_other_host(hosts):
     look = "SELECT DISTINCT user, SUBSTRING_INDEX(host, ':', 1) FROM information_schema.processlist"
     seen = hosts["database"].sh(f"mariadb -BNe \"{look} WHERE user = 'about'\"")
     assert seen.split() == ["about", ADDRESSES["web"]]
+
+
+def test_the_servers_settings_are_those_that_were_given(hosts):
+    assert hosts["database"].sh("mariadb -BNe 'SELECT @@max_connections'") == "90\n"
+
+
+def test_the_password_is_a_credential(hosts):
+    web = hosts["web"]
+    assert web.sh("stat -c '%a %U' /etc/about/database_password") == "600 root\n"
+    kept = "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ /etc/about/about.toml"
+    assert PASSWORD not in web.sh(f"{kept} | tr '\\0' '\\n'")
+    assert PASSWORD not in web.log.read_text()
 
 
 def test_a_connection_without_tls_is_refused(hosts):
