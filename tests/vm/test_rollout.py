@@ -353,11 +353,12 @@ def test_a_bad_release_is_stopped_at_the_canary_which_is_as_it_was(releases, pai
     bad = releases["bad"]
     newest = bad("release", "create", "--json").json["release"]["release"]
     failed = bad("rollout", "start", "latest", "--yes", code=1)
-    assert "Migrate" in failed.stdout + failed.stderr
+    assert "Bring the database to this release" in failed.stderr
+    assert 'syntax error at or near "nonsense"' in failed.stdout
     status = bad("rollout", "status", "--json").json["rollout"]
     (vm,) = status["waves"][0]["vms"]
     assert (status["state"], vm["state"]) == ("failed", "failed")
-    assert "nonsense" in vm["why"]
+    assert "shop" in vm["why"]
     assert release_of(cli)["release"] == pair.created["vm"]["release"]
     assert (setting(cli), columns(cli)) == ("2", before)
     # going back checks the VM itself, against its own release
