@@ -2,8 +2,8 @@
 
 Most tests share one production container, and change it in the order of their files: a run is
 interrupted (`test_boot.py`), the container is converged (`test_converge.py`), damaged and fixed
-(`test_drift.py`). Another container becomes an engineer's (`test_engineer.py`) and gets other
-packages (`test_update.py`).
+(`test_drift.py`), and gets back what it lost (`test_restore.py`). Another container becomes an
+engineer's (`test_engineer.py`) and gets other packages (`test_update.py`).
 """
 
 from __future__ import annotations
