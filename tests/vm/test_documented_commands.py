@@ -101,6 +101,10 @@ _ELSEWHERE = {
     " --unless container --output production/overlay/30-guest.yml": (
         "tests/vm/test_drift.py::test_the_shipped_layer_is_what_a_vm_is"
     ),
+    "devvm production capture --host dev1-vagrant"
+    " --ssh-config /var/lib/devvm/vms/dev1/ssh_config --over production/manifest.yml"
+    " --over production/overlay/30-guest.yml --only-if engineer"
+    " --output production/overlay/40-engineer.yml": "tests/vm/test_drift.py",
     "bench/run --only version,list": _BENCH,
     "bench/run --help": "tests/unit/bench/test_run.py::test_help_has_examples",
     "bench/run --check bench/results.json bench-report/results.json": (

@@ -118,6 +118,30 @@ def test_the_shipped_layer_is_what_a_vm_is(dev1, made, devvm, tmp_path):
     assert {name for name in names - ahead if not name.startswith("package/")} == set()
 
 
+def test_what_is_the_engineers_is_a_layer_of_its_own(dev1, devvm, tmp_path):
+    """As docs/adopt.md tells it, with nothing below but production and what every VM has."""
+    production, guest = REPOSITORY / "production", tmp_path / "30-guest.yml"
+    manifests = [production / "manifest.yml", production / "overlay" / "10-devtools.yml"]
+    config = devvm.state / "vms" / "dev1" / "ssh_config"
+
+    def capture(output, *options):
+        return devvm(
+            "production", "capture", "--host", "dev1-vagrant", "--ssh-config", str(config),
+            *(f"--over={file}" for file in manifests), "--no-packaged-contents",
+            "--output", str(output), "--json", *options,
+        ).json  # fmt: skip
+
+    first = capture(guest, "--unless", "container")
+    assert {"file/etc/devvm/stamp.json", "user/{engineer}"} <= set(first["left_out"])
+    manifests.append(guest)
+    assert capture(tmp_path / "40-engineer.yml", "--only-if", "engineer")["left_out"] == []
+    found = manifest.load(tmp_path / "40-engineer.yml").areas
+    shipped = manifest.load(production / "overlay" / "20-engineer.yml").areas
+    assert {area: set(items) for area, items in found.items()} == {
+        area: set(items) - {"/etc/devvm/"} for area, items in shipped.items()
+    }
+
+
 def test_people_who_know_testinfra_run_the_suite_themselves(dev1, devvm, box, tmp_path):
     config = devvm.state / "vms" / "dev1" / "ssh_config"
     packages = tmp_path / "packages.json"

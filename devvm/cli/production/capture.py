@@ -110,6 +110,7 @@ def capture(
         packaged_contents=packaged_contents,
         timeout=timeout,
         parallel=parallel,
+        description=wiring.stack(config).description(),
     )
     hosts = wiring.production_hosts(
         config, overlay="dev" if over else "none", ssh_config=ssh_config, inventory=inventory
@@ -123,6 +124,7 @@ def capture(
         "items": {area: len(items) for area, items in sorted(done.manifest.areas.items())},
         "changed": done.changed,
         "new_varies": done.new_varies,
+        "left_out": done.left_out,
     }
     session.output.result(data, lambda: _show(session, done, plan.output, count))
 
@@ -155,6 +157,12 @@ def _show(session: Session, done: Captured, file: Path, count: int) -> None:
         output.line("These differ from host to host, and are not compared:")
         for name in done.new_varies:
             output.line(f"  {name}")
+        output.line()
+    if done.left_out:
+        output.line("Left out, because a VM without an engineer doesn't have them:")
+        for name in done.left_out:
+            output.line(f"  {name}")
+        output.line("Next: the same command with --only-if engineer, over this layer as well")
         output.line()
     hosts = formatting.plural(len(done.manifest.hosts), "host")
     output.line(f"Wrote {formatting.plural(count, 'item')} from {hosts} to {file}")

@@ -13,9 +13,11 @@ from typing import Protocol
 from devvm.domain.errors import DevvmError, HostNotReadyError, OperationError, UsageError
 from devvm.operations.core.parallel import for_each
 from devvm.operations.core.progress import Run
+from devvm.operations.production import vm_items
 from devvm.parity.collect import capture as parity
 from devvm.parity.production import manifest as manifests
 from devvm.parity.production.manifest import Manifest, ManifestError
+from devvm.stack.description import Description
 from devvm.system.state import write_atomic
 
 
@@ -45,6 +47,7 @@ class Plan:
             when one is changed.
         timeout: Seconds to wait for one host.
         parallel: How many hosts to inspect at a time.
+        description: That of the hosts' stack, for a layer of what a VM has.
     """
 
     hosts: tuple[str, ...]
@@ -56,6 +59,7 @@ class Plan:
     packaged_contents: bool = True
     timeout: float = 180
     parallel: int = 4
+    description: Description = field(default_factory=Description)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +70,13 @@ class Captured:
         manifest: The manifest.
         changed: How many items differ from the previous file; None if there was none.
         new_varies: Facts that vary from host to host and didn't before, as `CHECK: FACT`.
+        left_out: Checks that a layer for all VMs does not have, because they are the engineer's.
     """
 
     manifest: Manifest
     changed: int | None
     new_varies: tuple[str, ...] = field(default=())
+    left_out: tuple[str, ...] = ()
 
 
 def capture(hosts: ProductionHosts, plan: Plan, run: Run, today: datetime.date) -> Captured:
@@ -93,8 +99,13 @@ def capture(hosts: ProductionHosts, plan: Plan, run: Run, today: datetime.date) 
             manifest = parity.without_secrets(manifest)
         if not plan.packaged_contents:
             manifest = parity.without_packaged_contents(manifest)
+        left_out: list[tuple[str, str]] = []
         if plan.over:
-            manifest = parity.over(below.of(seen[0].conditions), manifest)
+            layer = parity.over(below.of(seen[0].conditions), manifest)
+            manifest = vm_items.with_varying(layer, plan.description)
+            if _ENGINEER not in (*plan.only_if, *manifest.only_if):
+                left_out = vm_items.engineers(manifest, plan.description)
+                manifest = vm_items.without(manifest, left_out)
         if plan.only_if or plan.unless:
             manifest = manifest.model_copy(update={"only_if": plan.only_if, "unless": plan.unless})
         write_atomic(plan.output, manifests.dump(manifest, _COMMENT))
@@ -102,9 +113,12 @@ def capture(hosts: ProductionHosts, plan: Plan, run: Run, today: datetime.date) 
         manifest=manifest,
         changed=_changed(previous, manifest) if previous else None,
         new_varies=_new_varies(previous, manifest),
+        left_out=tuple(manifests.check_name(area, item) for area, item in left_out),
     )
 
 
+#: The condition that is true where there is an engineer.
+_ENGINEER: manifests.Condition = "engineer"
 _COMMENT = """\
 Captured by `devvm production capture`: review it as code, and capture again instead of editing.
 Only `varies` is for people: what is added there is kept."""

@@ -12,6 +12,7 @@ from devvm.operations.production.capture import Plan, capture
 from devvm.parity.collect.capture import Seen
 from devvm.parity.differences.compare import Tokens
 from devvm.parity.production import manifest
+from devvm.stack.description import Application, Checkout, Description, Tls
 
 DAY = datetime.date(2026, 11, 25)
 
@@ -118,6 +119,61 @@ def test_a_layer_is_what_is_beyond_what_is_below(tmp_path):
     assert done.manifest.only_if == ("engineer",)
     again, _ = do(Hosts({"dev1": more}), layer, "dev1", over=(base,))
     assert again.manifest.only_if == ("engineer",)  # unchanged
+
+
+#: A VM: the engineer's account, what differs from VM to VM, and what all VMs have.
+VM = {
+    **ONE,
+    "certificate": {"devvm CA 1a2b": {"sha256": "1"}},
+    "file": {
+        **ONE["file"],
+        "/etc/devvm/stamp.json": {"content": "{}", "mode": "0644", "sha256": "1"},
+        "/etc/ssl/certs/acme.pem": {"content": "x", "mode": "0644", "sha256": "1"},
+        "/etc/sudoers.d/engineer": {"content": "{engineer} ALL", "mode": "0440"},
+        "/srv/shop/current": {"link": "/srv/shop/checkout"},
+    },
+    "package": {"a": {"version": "1"}, "qemu-guest-agent": {"version": "7"}},
+    "user": {
+        "{engineer}": {"uid": 2000},
+        "vagrant": {"home": "/var/lib/vagrant", "ssh-keys": ["k"]},
+    },
+}
+CHECKOUT = Checkout(path="/srv/shop/checkout", code="/srv/shop/app", serve="/srv/shop/current")
+ACME = Description(
+    tls=Tls(certificate="/etc/ssl/certs/acme.pem"),
+    applications=(Application(name="shop", checkout=CHECKOUT),),
+)
+
+
+def test_a_layer_of_a_vm_is_true_of_every_vm(tmp_path):
+    base, layer = tmp_path / "base.yml", tmp_path / "layer.yml"
+    do(Hosts({"web1": ONE}), base, "web1")
+    done, _ = do(
+        Hosts({"dev1": VM}), layer, "dev1", over=(base,), unless=("container",), description=ACME
+    )
+    assert done.left_out == (
+        "file/etc/devvm/stamp.json", "file/etc/sudoers.d/engineer", "file/srv/shop/current",
+        "user/{engineer}",
+    )  # fmt: skip
+    assert done.manifest.areas["file"] == {"/etc/ssl/certs/acme.pem": {"mode": "0644"}}
+    assert done.manifest.areas["user"] == {"vagrant": {"home": "/var/lib/vagrant"}}
+    assert done.manifest.areas["package"] == {"qemu-guest-agent": {"version": "7"}}
+    assert done.manifest.varies["certificate"] == {"devvm CA *": ["present"]}
+    assert not done.manifest.areas.get("certificate")
+
+
+def test_what_is_the_engineers_is_a_layer_of_its_own(tmp_path):
+    base, layer, own = (tmp_path / f"{name}.yml" for name in ("base", "layer", "own"))
+    do(Hosts({"web1": ONE}), base, "web1")
+    do(Hosts({"dev1": VM}), layer, "dev1", over=(base,), description=ACME)
+    done, _ = do(
+        Hosts({"dev1": VM}), own, "dev1", over=(base, layer), only_if=("engineer",),
+        description=ACME,
+    )  # fmt: skip
+    assert done.left_out == ()
+    assert {*done.manifest.areas} == {"file", "user"}
+    assert {*done.manifest.areas["user"]} == {"{engineer}"}
+    assert done.manifest.areas["file"]["/etc/devvm/stamp.json"] == {"mode": "0644"}
 
 
 @pytest.mark.parametrize("text", ["[", "format: 7\n"])
