@@ -131,7 +131,7 @@ _INTERACTIVE = {
     "devvm ssh dev1": ("", "jane@dev1", "exit\n"),
     "devvm db shell dev1": ("", "[about]>", "exit\n"),
     "devvm console dev1": ("\n", "dev1 login:", "\x1d"),
-    "devvm logs dev1 --follow": ("", "systemd[1]: ", "\x03"),
+    "devvm logs dev1 --follow": ("", " dev1 ", "\x03"),
 }
 _GROUPS = {
     "box", "config", "db", "fleet", "pool", "production", "release", "rollout", "snapshot", "stack",
