@@ -40,7 +40,7 @@ _DROP = "mariadb about -e 'ALTER TABLE people DROP COLUMN IF EXISTS pronouns'"
 @pytest.fixture
 def changed(converged, tmp_path):
     """The host, and a stack for it with other code: its migration fails half way."""
-    for part in ("group_vars", "playbooks", "roles"):
+    for part in ("checks", "group_vars", "playbooks", "roles"):
         shutil.copytree(REFERENCE.root / part, tmp_path / part)
     shutil.copy(REFERENCE.root / "stack.yml", tmp_path)
     site = tmp_path / "roles/site/files/about"
