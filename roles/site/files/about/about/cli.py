@@ -35,13 +35,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def migrate(config: Config) -> dict[str, Any]:
     """bring the database to the schema of this code"""
     from about import people
+    from about.cache import ListCache
     from about.migrate import MigrationError
     from about.migrate import migrate as run
 
     try:
-        return run(people.connect(config))
+        found = run(people.connect(config))
     except MigrationError as error:
         return {"status": "failed", "changed": False, "detail": str(error)}
+    ListCache(config).invalidate()  # the database may be another one, from a dump or a backup
+    return found
 
 
 def load_fixtures(config: Config) -> dict[str, Any]:
