@@ -93,7 +93,8 @@ def capture(
 
     Read-only and at low priority, over one SSH connection per host, as any user that may read
     everything with sudo. Secrets don't leave the hosts. If hosts differ, the manifest says so and
-    keeps what they share. If a host can't be read completely, nothing is written.
+    keeps what they share. If a host can't be read completely, nothing is written. What the stack's
+    checks name is read as well, so run it in your stack's folder.
     """
     from devvm import wiring
     from devvm.operations.production import capture as operation
@@ -112,6 +113,7 @@ def capture(
         parallel=parallel,
         description=wiring.stack(config).description(),
     )
+    session.output.note(f"With the checks of the stack in {wiring.stack(config).root}")
     hosts = wiring.production_hosts(
         config, overlay="dev" if over else "none", ssh_config=ssh_config, inventory=inventory
     )

@@ -82,6 +82,8 @@ class Captured:
 def capture(hosts: ProductionHosts, plan: Plan, run: Run, today: datetime.date) -> Captured:
     """Inspect all hosts, and write a manifest of what they share. Writes nothing if one fails.
 
+    Makes the manifest's folder, in one that exists: a new stack has no `production/`.
+
     Raises:
         UsageError: there is no such host, or a file can't be read or written.
         OperationError: a host could not be inspected completely; says which, and why.
@@ -108,6 +110,7 @@ def capture(hosts: ProductionHosts, plan: Plan, run: Run, today: datetime.date) 
                 manifest = vm_items.without(manifest, left_out)
         if plan.only_if or plan.unless:
             manifest = manifest.model_copy(update={"only_if": plan.only_if, "unless": plan.unless})
+        plan.output.parent.mkdir(exist_ok=True)
         write_atomic(plan.output, manifests.dump(manifest, _COMMENT))
     return Captured(
         manifest=manifest,

@@ -145,7 +145,7 @@ def lint(path: Path, *, fix: bool = False) -> tuple[list[Path], list[FileFinding
         file = path / ROLES
         unused = linter.unused_patterns(_roles(file), names)
         found += [FileFinding(file=file, finding=finding) for finding in unused]
-        files.append(file)
+        files += [file] * file.exists()
     return files, found
 
 

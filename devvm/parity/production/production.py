@@ -41,10 +41,10 @@ def load(folder: Path, overlay: Literal["dev", "none"]) -> Production:
         ManifestError: a manifest or `roles.yml` is invalid.
         WaiverError: `waivers.yml` is invalid.
     """
-    answering, allowed = folder / "roles.yml", folder / "waivers.yml"
+    allowed = folder / "waivers.yml"
     return Production(
         layers=manifest.load_all(files(folder, overlay)),
-        roles=roles.load(answering) if answering.is_file() else roles.Roles(),
+        roles=roles.load(folder / "roles.yml"),
         waivers=waivers.load(allowed) if allowed.is_file() else (),
         key=_key(folder / "manifest.key"),
     )

@@ -40,13 +40,15 @@ class Roles:
 
 
 def load(file: Path) -> Roles:
-    """Read `roles.yml`.
+    """Read `roles.yml`; without one, nobody has been named for any check.
 
     Raises:
         ManifestError: it can't be read, is not YAML or has the wrong format.
     """
     try:
         data = _File.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return Roles()
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ManifestError(f"{file}: {error}") from None
     except ValidationError as error:

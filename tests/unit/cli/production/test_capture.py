@@ -7,7 +7,7 @@ from devvm.domain.errors import OperationError
 from devvm.parity.collect.capture import Seen
 from devvm.parity.differences.compare import Tokens
 from devvm.system import assets
-from tests.unit.cli.documented import documented_for
+from tests.unit.cli.documented import REPOSITORY, documented_for
 
 
 class Hosts:
@@ -46,6 +46,13 @@ def test_in_words(cli, hosts, tmp_path):
     )
 
 
+def test_whose_checks_are_used_is_said_before_a_host_fails(cli, hosts, tmp_path, monkeypatch):
+    hosts.failing = ("web1",)
+    monkeypatch.chdir(tmp_path)
+    lines = capture(cli, tmp_path / "m.yml").stderr.splitlines()
+    assert lines[0] == f"With the checks of the stack in {REPOSITORY}"
+
+
 def test_in_json(cli, hosts, tmp_path):
     done = capture(cli, tmp_path / "m.yml", "--json")
     assert set(done.json) == documented_for("production capture")
@@ -68,7 +75,7 @@ def test_a_host_that_fails(cli, hosts, tmp_path):
         (("--host", "web1", "--over", "/no/such"), "/no/such"),
         (("--host", "web1", "--inventory", "/no/such"), "/no/such"),
         ((), "--host"),
-        (("--host", "web1", "--output", "/proc/none/m.yml"), "can't be written"),
+        (("--host", "web1", "--output", "/proc/none/m.yml"), "can't be read or written"),
     ],
 )
 def test_what_is_refused(cli, hosts, options, said):

@@ -176,6 +176,13 @@ def test_lint_of_the_stack(cli, production, write):
     ]
 
 
+def test_nobody_has_to_be_named_for_anything(cli, production, write):
+    (production / "roles.yml").unlink()
+    done = cli("production", "lint")
+    assert (done.code, done.stdout) == (0, f"{production}/manifest.yml: no problems\n")
+    assert "production: 2 changes" in cli("production", "propose", write("new.yml", NEW)).stdout
+
+
 def test_the_shipped_manifest_is_good(cli):
     done = cli("production", "lint", "--json")
     assert (done.code, done.json["errors"]) == (0, 0), done.json["findings"]

@@ -92,6 +92,15 @@ def test_capturing_again_says_what_is_otherwise(tmp_path):
     assert added.changed == 1
 
 
+def test_the_folder_is_made_as_a_new_stack_has_none(tmp_path):
+    file = tmp_path / "production/manifest.yml"
+    done, _ = do(Hosts({"web1": ONE}), file, "web1")
+    do(Hosts({"web1": TWO}), tmp_path / "production/overlay/10-dev.yml", "web1", over=(file,))
+    assert manifest.load(file) == done.manifest
+    with pytest.raises(UsageError, match=r"none/x can't be read or written"):
+        do(Hosts({"web1": ONE}), tmp_path / "none/x/m.yml", "web1")
+
+
 def test_without_a_key_nothing_of_secrets_is_kept_but_that_they_differ(tmp_path):
     done, _ = do(Hosts({"web1": ONE}), tmp_path / "one.yml", "web1")
     assert done.manifest.areas["file"]["/k"]["secret"] is None
@@ -185,5 +194,5 @@ def test_a_broken_file_is_said_before_any_host_is_bothered(tmp_path, text):
 
 
 def test_a_file_that_can_not_be_written_is_said():
-    with pytest.raises(UsageError, match=r"/proc/none/m\.yml"):
+    with pytest.raises(UsageError, match=r"/proc/none can't be"):
         do(Hosts({"web1": ONE}), Path("/proc/none/m.yml"), "web1")
