@@ -12,7 +12,7 @@ from devvm.cli.session import Session
 from devvm.domain.errors import ExitCode
 
 if TYPE_CHECKING:
-    from devvm.operations.stack.check import Finding
+    from devvm.operations.stack.findings import Finding
     from devvm.operations.stack.init import Made
 
 SUMMARY = "Make, show and check the stack that devvm works with."
@@ -143,7 +143,11 @@ def check(context: typer.Context, json: options.Json = False) -> None:
     session = Session.of(context)
     config = session.config()
     stack = wiring.stack(config)
-    found = operation.check(stack, wiring.build_box_services(config).declarations)
+    found = operation.check(
+        stack,
+        wiring.build_box_services(config).declarations,
+        vault_identities=config.ansible.vault_identities,
+    )
     needed = sum(finding.needed for finding in found)
     data = {"folder": stack.root, "findings": [vars(finding) for finding in found]}
     session.output.result(data, lambda: _show_findings(session, found, needed))

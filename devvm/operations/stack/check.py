@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from devvm.domain import known_hosts, openpgp, origin, package_set
 from devvm.domain.errors import DevvmError
 from devvm.domain.release import applied_roles, role_yaml
-from devvm.operations.stack import repository
-from devvm.operations.stack.repository import Lack
+from devvm.operations.stack import check_roles
+from devvm.operations.stack.findings import Finding
 from devvm.parity.checks import catalogue, expectations
 from devvm.parity.production import manifest, production, waivers
 from devvm.ports.box import RoleDeclarations
@@ -21,25 +20,16 @@ from devvm.stack.folder import CHECKS, DESCRIPTION, StackFolder
 _INSTALLS = re.compile(rb"^\s*(?:- )?(?:ansible\.builtin\.)?(?:apt|package):", re.MULTILINE)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """Something that is missing or wrong.
+def check(
+    stack: StackFolder, declared: RoleDeclarations, *, vault_identities: Sequence[str] = ()
+) -> list[Finding]:
+    """Look for what is missing in a stack, or wrong.
 
-    Attributes:
-        file: Where it is, relative to the stack's folder.
-        text: What it is.
-        next: What to do about it.
-        needed: Whether devvm can't use the stack until it is done.
+    Args:
+        stack: The stack.
+        declared: What its roles declare.
+        vault_identities: The passwords of Ansible Vault that the configuration names.
     """
-
-    file: str
-    text: str
-    next: str
-    needed: bool = True
-
-
-def check(stack: StackFolder, declared: RoleDeclarations) -> list[Finding]:
-    """Look for what is missing in a stack, or wrong."""
     found: list[Finding] = []
     try:
         description = stack.description()
@@ -53,12 +43,17 @@ def check(stack: StackFolder, declared: RoleDeclarations) -> list[Finding]:
                 file=DESCRIPTION, text="there is none, so devvm knows no application",
                 next="write one: docs/stacks.md", needed=False,
             ))  # fmt: skip
-    found += _roles(stack, description)
+    found += _site(stack)
     found += _origins(description)
     packages: tuple[str, ...] = ()
     try:
-        packages = declared.packages()
+        packages, secrets = declared.packages(), declared.secret_paths()
         found += _declarations(stack, declared, description)
+        if applied_roles.of(stack.playbooks()):
+            found += check_roles.check(
+                stack, description, packages={*packages, *_locked(stack)},
+                secrets=secrets, vault_identities=vault_identities,
+            )  # fmt: skip
     except DevvmError as error:
         found.append(_of(error, "roles/"))
     lock = _lock(stack, packages, description)
@@ -79,7 +74,7 @@ def _keys(stack: StackFolder, description: Description) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def _roles(stack: StackFolder, description: Description) -> Iterator[Finding]:
+def _site(stack: StackFolder) -> Iterator[Finding]:
     playbooks = stack.playbooks()
     site = f"playbooks/{applied_roles.SITE}"
     if role_yaml.read(playbooks.get(applied_roles.SITE, b"")) is None:
@@ -97,11 +92,6 @@ def _roles(stack: StackFolder, description: Description) -> Iterator[Finding]:
                 file=site, text=f"there is no role {name}",
                 next=f"add roles/{name}, or vendor its collection in collections/",
             )  # fmt: skip
-    allowed = [Lack.SOURCE] * bool(description.apt.repositories)
-    allowed += [Lack.NETWORK] * description.box.network
-    for one in repository.look(stack.root, site).not_in_a_box:
-        if one.lack not in allowed:
-            yield Finding(file=f"roles/{one.role}", text=one.text, next=one.lack, needed=False)
 
 
 def _has_role(stack: StackFolder, name: str) -> bool:
@@ -118,7 +108,6 @@ def _declarations(
 ) -> Iterator[Finding]:
     packages = set(declared.packages())
     state = [PurePosixPath(path) for path in declared.state_paths()]
-    declared.secret_paths()
     for role in sorted((stack.root / "roles").glob("*")):
         tasks = [path.read_bytes() for path in sorted(role.glob("tasks/*.y*ml"))]
         variables = role_yaml.variables(_variables_of(role))
@@ -223,6 +212,14 @@ def _lock(
             file=name, text=f"it has packages of {archive}, which is none of apt.repositories",
             next=f"name it in {DESCRIPTION}, or: devvm release lock",
         )  # fmt: skip
+
+
+def _locked(stack: StackFolder) -> Iterable[str]:
+    """The names in `packages.lock`; none if it can't be read, which is another finding."""
+    try:
+        return [package.name for package in stack.packages() or ()]
+    except DevvmError:
+        return ()
 
 
 def _of(error: DevvmError, file: str) -> Finding:

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import posixpath
 import re
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from devvm.domain.errors import UsageError
 from devvm.domain.release import applied_roles, role_yaml
+from devvm.operations.stack import role_tasks
+from devvm.operations.stack.role_tasks import Task
 
 #: Where playbooks, values and roles usually are.
 _PLAYBOOKS = ("", "playbooks")
 _USUAL = ("site.yml", "main.yml", "playbook.yml")
 _VALUES = ("group_vars", "playbooks/group_vars", "inventory/group_vars",
            "inventories/production/group_vars", "production/group_vars")  # fmt: skip
-_BLOCKS = ("tasks", "pre_tasks", "post_tasks", "handlers", "block", "rescue", "always")
-_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
-_VARIABLE = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 _GROUP = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _EVERYWHERE = frozenset({"all", "localhost", "ungrouped"})
 _DATABASES = {"mariadb-server": "MariaDB", "mysql-server": "MySQL", "postgresql": "PostgreSQL"}
@@ -30,7 +27,7 @@ _DATA = {
     "MySQL": "/var/lib/mysql",
     "PostgreSQL": "/var/lib/postgresql",
 }
-_FROM_NETWORK = frozenset({"get_url", "uri", "git", "pip", "npm", "gem", "composer", "unarchive"})
+_FROM_NETWORK = frozenset({"get_url", "uri", "git", "pip", "npm", "gem", "composer"})
 _OTHER_PACKAGES = frozenset({"yum", "dnf", "zypper", "apk", "pacman"})
 _SOURCES = frozenset({"apt_repository", "apt_key", "deb822_repository"})
 
@@ -40,8 +37,8 @@ class Lack(StrEnum):
 
     SOURCE = "name it in stack.yml, with its key: apt.repositories"
     NETWORK = (
-        "use a package or files in the role, or skip the task in a box, or allow it in stack.yml: "
-        "box.network"
+        "`box: {network: true}` in stack.yml, or use a package or files in the role, or skip the "
+        "task in a box"
     )
     OTHER_PACKAGES = "install a package of Debian with apt, or skip the task in a box"
 
@@ -61,6 +58,26 @@ class Obstacle:
     lack: Lack
 
 
+@dataclass(frozen=True, kw_only=True)
+class Install:
+    """Packages that a task installs.
+
+    Attributes:
+        task: The task.
+        names: The packages' names, as far as they can be read.
+        unclear: Whether some can't.
+    """
+
+    task: Task
+    names: tuple[str, ...]
+    unclear: bool
+
+    @property
+    def declared_in(self) -> str:
+        """The variable in which the role declares its packages."""
+        return f"{role_yaml.prefix(self.task.role)}_packages"
+
+
 @dataclass(kw_only=True)
 class Found:
     """What is in a repository.
@@ -71,11 +88,14 @@ class Found:
             relative to the repository.
         roles: The roles that it applies, in its order.
         groups: The inventory groups that its plays name.
-        packages: The packages that each role installs, as far as they are literal.
+        tasks: The tasks of the roles, and of roles that these name.
+        variables: The variables of each of these roles: its own, and those in `group_vars`.
+        installs: What the tasks install.
         units: The systemd units that each role starts.
         repositories: Addresses of git repositories that roles clone, and to where.
         databases: Names of database servers, by their packages.
         values: Folders of variables, relative to the repository.
+        encrypted: Files with values encrypted by Ansible Vault, relative to the repository.
         todo: What a person has to do, one sentence each.
         not_in_a_box: What roles do that a box can't be built with.
     """
@@ -84,19 +104,35 @@ class Found:
     playbooks: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
-    packages: dict[str, list[str]] = field(default_factory=dict)
+    tasks: list[Task] = field(default_factory=list)
+    variables: dict[str, Mapping[str, object]] = field(default_factory=dict)
+    installs: list[Install] = field(default_factory=list)
     units: dict[str, list[str]] = field(default_factory=dict)
     repositories: dict[str, str] = field(default_factory=dict)
     databases: dict[str, str] = field(default_factory=dict)
     values: tuple[str, ...] = ()
+    encrypted: tuple[str, ...] = ()
     todo: list[str] = field(default_factory=list)
     not_in_a_box: list[Obstacle] = field(default_factory=list)
 
     @property
+    def packages(self) -> dict[str, list[str]]:
+        """The packages that each role installs, as far as they can be read."""
+        names: dict[str, dict[str, None]] = {}
+        for one in self.installs:
+            names.setdefault(one.task.role, {}).update(dict.fromkeys(one.names))
+        return {role: list(found) for role, found in names.items()}
+
+    @property
     def left(self) -> list[str]:
         """All that is left for a person, one sentence each."""
+        unclear = (
+            f"{one.task.role}: list what '{one.task.title}' installs in {one.declared_in}"
+            for one in self.installs
+            if one.unclear
+        )
         roles = (f"{one.role}: {one.text}" for one in self.not_in_a_box)
-        return list(dict.fromkeys([*self.todo, *roles]))
+        return list(dict.fromkeys([*self.todo, *unclear, *roles]))
 
     @property
     def state_paths(self) -> list[str]:
@@ -121,8 +157,10 @@ def look(repository: Path, playbook: str | None = None) -> Found:
     found.roles = tuple(applied_roles.of(contents, found.playbook))
     found.groups = tuple(dict.fromkeys(_groups(contents)))
     found.values = tuple(path for path in _VALUES if (repository / path).is_dir())
+    shared = _shared_variables(repository, found)
     for role in found.roles:
-        _look_at_role(repository, role, found)
+        _look_at_role(repository, role, shared, found)
+    found.encrypted = tuple(_encrypted(repository, found))
     _look_at_the_rest(repository, found)
     return found
 
@@ -200,69 +238,70 @@ def _groups(playbooks: Mapping[str, bytes]) -> Iterator[str]:
                     yield word
 
 
-def _look_at_role(repository: Path, role: str, found: Found) -> None:
+def _shared_variables(repository: Path, found: Found) -> dict[str, object]:
+    """The variables in `group_vars` that hold for a VM: those of all, then of its groups."""
+    shared: dict[str, object] = {}
+    for group in ("all", "development", *found.groups):
+        for folder in found.values:
+            here = repository / folder
+            for path in (
+                *sorted(here.glob(f"{group}.y*ml")),
+                *sorted(here.glob(f"{group}/*.y*ml")),
+            ):
+                content = role_yaml.read(path.read_bytes())
+                if isinstance(content, dict):
+                    shared |= {str(name): value for name, value in content.items()}
+    return shared
+
+
+def _look_at_role(repository: Path, role: str, shared: Mapping[str, object], found: Found) -> None:
+    """Look at a role and at those that it names, each once."""
+    if role in found.variables:
+        return
     folder = repository / "roles" / role
     if not folder.is_dir():
         where = "collections/" if role.count(".") == 2 else "roles/"
         found.todo.append(f"the role {role} is not in the repository: put it into {where}")
         return
-    files = {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for part in ("tasks", "handlers", "defaults", "vars")
-        for path in sorted((folder / part).rglob("*.y*ml"))
-    }
-    values = role_yaml.variables(files)
-    for path, content in files.items():
-        if path.startswith(("tasks/", "handlers/")):
-            for task in _tasks(role_yaml.read(content)):
-                _look_at_task(role, task, values, found)
+    found.variables[role] = role_tasks.variables(folder, shared)
+    for task in role_tasks.of(folder):
+        found.tasks.append(task)
+        _look_at_task(task, found.variables[role], found)
+    for name in role_tasks.other_roles(folder):
+        _look_at_role(repository, name, shared, found)
 
 
-def _look_at_task(
-    role: str, task: Mapping[str, Any], values: Mapping[str, object], found: Found
-) -> None:
-    for key, given in task.items():
-        module = str(key).rpartition(".")[2]
-        arguments = _arguments(given)
+def _look_at_task(task: Task, values: Mapping[str, object], found: Found) -> None:
+    for module, arguments in task.modules():
         if module in _OTHER_PACKAGES:
             text = f"it installs packages with {module}, and a box is Debian's"
-            _note(found, role, text, Lack.OTHER_PACKAGES)
-        if arguments is None:
-            continue
-        if module in ("apt", "package"):
-            wanted = arguments.get("name", arguments.get("pkg"))
-            names, unclear = _names(wanted, values, task)
-            packages = found.packages.setdefault(role, [])
-            packages += [name for name in names if name not in packages]
-            if unclear or ("deb" in arguments):
-                declared = f"{role_yaml.prefix(role)}_packages"
-                found.todo.append(f"{role}: list what '{_title(task)}' installs in {declared}")
+            _note(found, task, text, Lack.OTHER_PACKAGES)
+        elif module in ("apt", "package"):
+            if arguments.get("state") in ("absent", "removed"):
+                continue
+            wanted = arguments.get("name", arguments.get("pkg", arguments.get("package")))
+            names, unclear = task.names(wanted, values)
+            found.installs.append(
+                Install(task=task, names=names, unclear=unclear or "deb" in arguments)
+            )
             _note_databases(names, found)
         elif module in ("service", "systemd", "systemd_service"):
-            names, _ = _names(arguments.get("name"), values, task)
-            units = found.units.setdefault(role, [])
+            names, _ = task.names(arguments.get("name"), values)
+            units = found.units.setdefault(task.role, [])
             units += [name for name in names if name not in units]
         elif module in _SOURCES:
-            text = f"'{_title(task)}' adds a package source, and boxes have only Debian's"
-            _note(found, role, text, Lack.SOURCE)
-        elif module in _FROM_NETWORK and arguments.get("remote_src", True):
+            text = f"'{task.title}' adds a package source, and boxes have only Debian's"
+            _note(found, task, text, Lack.SOURCE)
+        elif module in _FROM_NETWORK or (
+            module == "unarchive" and "://" in str(arguments.get("src"))
+        ):
             if module == "git" and isinstance(arguments.get("repo"), str):
                 found.repositories[arguments["repo"]] = str(arguments.get("dest", ""))
-            text = f"'{_title(task)}' needs the network, which a box is built without"
-            _note(found, role, text, Lack.NETWORK)
+            text = f"'{task.title}' needs the network, and a box is built without it"
+            _note(found, task, text, Lack.NETWORK)
 
 
-def _arguments(given: object) -> Mapping[str, Any] | None:
-    """A module's arguments; also from the older form `name=x state=y`."""
-    if isinstance(given, str):
-        try:
-            return dict(word.split("=", 1) for word in shlex.split(given) if "=" in word)
-        except ValueError:  # a quote without an end
-            return None
-    return given if isinstance(given, dict) else None
-
-
-def _note_databases(names: list[str], found: Found) -> None:
+def _note_databases(names: tuple[str, ...], found: Found) -> None:
     for name in names:
         for package, server in _DATABASES.items():
             if name == package or (
@@ -271,31 +310,15 @@ def _note_databases(names: list[str], found: Found) -> None:
                 found.databases[name] = server
 
 
-def _names(
-    value: object, values: Mapping[str, object], task: Mapping[str, Any]
-) -> tuple[list[str], bool]:
-    """The names in an argument, as far as they are literal; and whether some are not."""
-    if isinstance(value, str) and value.strip() in ("{{ item }}", "{{item}}"):
-        value = task.get("loop", task.get("with_items"))
-    if isinstance(value, str) and (match := _VARIABLE.fullmatch(value.strip())):
-        value = values.get(match[1], value)
-    items = value.split(",") if isinstance(value, str) else value
-    names, unclear = [], False
-    for item in items if isinstance(items, list) else ():
-        name = str(item).partition("=")[0].strip()
-        if _PACKAGE.fullmatch(name) or re.fullmatch(r"[\w@.-]+", name):
-            names.append(name)
-        else:
-            unclear = True
-    return names, unclear or not isinstance(items, list | None)
-
-
-def _tasks(content: object) -> Iterator[Mapping[str, Any]]:
-    for task in content if isinstance(content, list) else ():
-        if isinstance(task, dict):
-            yield task
-            for key in _BLOCKS:
-                yield from _tasks(task.get(key))
+def _encrypted(repository: Path, found: Found) -> Iterator[str]:
+    folders = [repository / folder for folder in found.values]
+    folders += [
+        repository / "roles" / role / part for role in found.variables for part in role_tasks.VALUES
+    ]
+    for folder in folders:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and b"$ANSIBLE_VAULT" in path.read_bytes():
+                yield path.relative_to(repository).as_posix()
 
 
 def _look_at_the_rest(repository: Path, found: Found) -> None:
@@ -306,15 +329,10 @@ def _look_at_the_rest(repository: Path, found: Found) -> None:
                 "--roles-path roles; ansible-galaxy collection install -r "
                 f"{path} -p collections"
             )
-    encrypted = [
-        path.relative_to(repository).as_posix()
-        for folder in found.values
-        for path in sorted((repository / folder).rglob("*"))
-        if path.is_file() and b"$ANSIBLE_VAULT" in path.read_bytes()
-    ]
-    if encrypted:
+    if found.encrypted:
         found.todo.append(
-            f"{encrypted[0]} is in a vault: name the password's file in ansible.vault_identities"
+            f"{found.encrypted[0]} is in a vault: name the password's file in "
+            "ansible.vault_identities"
         )
     for address, destination in found.repositories.items():
         found.todo.append(
@@ -323,11 +341,7 @@ def _look_at_the_rest(repository: Path, found: Found) -> None:
         )
 
 
-def _note(found: Found, role: str, text: str, lack: Lack) -> None:
-    obstacle = Obstacle(role=role, text=text, lack=lack)
+def _note(found: Found, task: Task, text: str, lack: Lack) -> None:
+    obstacle = Obstacle(role=task.role, text=text, lack=lack)
     if obstacle not in found.not_in_a_box:
         found.not_in_a_box.append(obstacle)
-
-
-def _title(task: Mapping[str, Any]) -> str:
-    return str(task.get("name") or "a task without a name")

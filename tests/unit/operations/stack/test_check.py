@@ -32,14 +32,14 @@ def found(tmp_path):
         files = {**STACK, **{name.replace("__", "/"): text for name, text in changes.items()}}
         return look_at(files)
 
-    def look_at(files):
+    def look_at(files, **more):
         for name, text in files.items():
             if text is not None:
                 path = tmp_path / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text)
         stack = StackFolder(tmp_path, overlay=assets.overlay())
-        return check(stack, RoleDeclarations(stack.root / "roles"))
+        return check(stack, RoleDeclarations(stack.root / "roles"), **more)
 
     look.at = look_at
     return look
@@ -131,3 +131,108 @@ def test_a_task_that_needs_the_network_is_fine_if_the_stack_allows_it(found):
     tasks = "- {name: Get it, get_url: {url: x}}\n"
     description = STACK["stack.yml"] + "box: {network: true}\n"
     assert found.at({**STACK, "roles/web/tasks/main.yml": tasks, "stack.yml": description}) == []
+
+
+INSTALL = "- {name: Tools, ansible.builtin.apt: {name: %s}}\n"
+VARS = STACK["roles/web/vars/main.yml"]
+
+
+@pytest.mark.parametrize(
+    ("names", "more", "said", "needed"),
+    [
+        ("[apache2, vim-tiny]", {}, "installs vim-tiny, which no role declares", True),
+        ("'vim-tiny=2:9.0*'", {}, "installs vim-tiny, which", True),
+        ("'{{ tools }}'", {"roles/web/defaults/main.yml": "tools: [zsh]\n"}, "installs zsh,", True),
+        ("'{{ tools }}'", {"group_vars/all.yml": "tools: [zsh]\n"}, "installs zsh,", True),
+        ("'{{ tools }}'", {"group_vars/development/x.yml": "tools: zsh\n"}, "installs zsh,", True),
+        ("'{{ web_packages + tools }}'", {"group_vars/all.yml": "tools: [zsh]\n"}, "zsh,", True),
+        ("'{{ tools }}'", {"group_vars/production.yml": "tools: [zsh]\n"}, "", False),
+        ("['{{ tools }}', apache2, postgresql-15]", {}, "whose names devvm can't read", False),
+        ("'{{ tools }}'", {"group_vars/all.yml": "tools: [apache2]\n"}, "", False),
+        ("'{{ tools | list }}'", {}, "", False),  # apache2 is declared and in no task
+        ("zsh, state: absent", {}, "", False),
+    ],
+)
+def test_packages_that_no_role_declares_are_said(found, names, more, said, needed):
+    findings = found.at({**STACK, "roles/web/tasks/main.yml": INSTALL % names, **more})
+    assert [(one.file, one.needed) for one in findings] == [
+        ("roles/web/tasks/main.yml", needed)
+    ] * bool(said)
+    assert said in "".join(one.text for one in findings)
+    assert all(one.next.endswith("in web_packages in roles/web/vars/main.yml") for one in findings)
+
+
+def test_what_the_lock_has_is_in_a_box(found):
+    lock = STACK["packages.lock"] + f"tar amd64 1 {64 * 'c'} 9 main other pool/t.deb\n"
+    tasks = INSTALL % "tar"
+    assert found.at({**STACK, "roles/web/tasks/main.yml": tasks, "packages.lock": lock}) == []
+
+
+def test_a_role_that_another_one_brings_is_looked_at_and_files_for_other_systems_are_not(found):
+    files = {
+        "roles/web/meta/main.yml": "dependencies: [{role: tools}]\n",
+        "roles/tools/vars/main.yml": "tools_packages: []\n",
+        "roles/tools/tasks/main.yml": INSTALL % "zsh",
+        "roles/tools/tasks/setup-RedHat.yml": "- yum: {name: httpd}\n",
+    }
+    (finding,) = found.at({**STACK, **files})
+    assert finding.file == "roles/tools/tasks/main.yml"
+
+
+def test_a_collection_that_is_not_in_the_stack_is_said(found):
+    tasks = "- {name: Swap, ansible.posix.sysctl: {name: vm.swappiness, value: 1}}\n"
+    files = {**STACK, "roles/web/tasks/main.yml": tasks + "- {acme.base.x: {}}\n" + tasks}
+    (finding,) = found.at(files)
+    assert finding.needed
+    assert finding.text.startswith("'Swap' needs the collection ansible.posix")
+    assert finding.next == "ansible-galaxy collection install ansible.posix -p collections"
+
+
+@pytest.mark.parametrize(
+    "file", ["group_vars/all/vault.yml", "group_vars/web.yml", "roles/web/defaults/main.yml"]
+)
+def test_values_in_a_vault_need_a_password(found, file):
+    files = {**STACK, file: "a: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  3031\n"}
+    (finding,) = found.at(files)
+    assert (finding.file, finding.needed) == (file, True)
+    assert "[ansible] vault_identities = " in finding.next
+    assert found.at(files, vault_identities=("dev@/etc/devvm/vault-dev",)) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("templates/site.conf.j2", "ssl_certificate /etc/ssl/certs/ssl-cert-snakeoil.pem;\n"),
+        ("defaults/main.yml", "web_key: /etc/ssl/private/ssl-cert-snakeoil.key\n"),
+    ],
+)
+def test_who_uses_debians_certificate_is_asked_for(found, file, text):
+    files = {**STACK, f"roles/web/{file}": text}
+    (finding,) = found.at(files)
+    assert (finding.file, finding.needed) == ("roles/web", False)
+    assert "tls: {units: [nginx.service]}" in finding.next
+    named = STACK["stack.yml"] + "tls: {units: [apache2.service]}\n"
+    assert found.at({**files, "stack.yml": named}) == []
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        ("{command: {cmd: x, creates: /etc/shop/api-token}}", "/etc/shop/api-token"),
+        ("{shell: x creates=/var/lib/shop/secret}", "/var/lib/shop/secret"),
+        ("{command: x, args: {creates: '{{ web_secret }}'}}", "/etc/web.key"),
+        ("{command: {cmd: x, creates: /var/lib/shop/key}}", ""),  # declared
+        ("{command: {cmd: x, creates: /etc/ssl/private/site.key}}", ""),  # of tls
+        ("{command: {cmd: x, creates: /etc/apt/keyrings/shop.gpg}}", ""),
+        ("{command: {cmd: x, creates: /srv/shop/key}}", ""),
+    ],
+)
+def test_a_key_that_a_role_makes_is_a_secret(found, task, said):
+    files = {
+        "roles/web/tasks/main.yml": f"- {task}\n",
+        "roles/web/defaults/main.yml": "web_secret: /etc/web.key\n",
+    }
+    findings = found.at({**STACK, **files})
+    assert [one.needed for one in findings] == [False] * bool(said)
+    assert said in "".join(one.text for one in findings)
+    assert all("web_secret_paths" in one.next for one in findings)
