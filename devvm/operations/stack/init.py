@@ -13,7 +13,7 @@ import yaml
 
 from devvm.domain.errors import ExistsError, HostNotReadyError
 from devvm.domain.release import applied_roles, role_yaml
-from devvm.operations.stack import repository
+from devvm.operations.stack import leftovers, repository
 from devvm.operations.stack.repository import Found
 from devvm.stack.folder import DESCRIPTION
 from devvm.system import assets, trees
@@ -98,6 +98,7 @@ def _take_over(source: Path, found: Found, new: Path) -> None:
         _copy(source / folder, new / "group_vars")
     for role, packages in found.packages.items():
         _declare(new / "roles" / role, packages, found)
+    found.todo += leftovers.of(source, found.values)
 
 
 def _copy(folder: Path, destination: Path) -> None:

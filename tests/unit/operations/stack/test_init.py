@@ -112,6 +112,29 @@ def test_what_is_left_for_a_person_is_said(tmp_path, repository):
         assert part in todo
 
 
+def test_what_is_not_copied_is_said(tmp_path, repository):
+    for name, text in {
+        "hosts.ini": "[web]\nweb1\n[web:vars]\nport=80\n[all:children]\nweb\n",
+        "inventories/staging/hosts.yml": "all: {children: {db: {vars: {a: 1}, hosts: {db1: }}}}\n",
+        "inventories/staging/group_vars/all.yml": "a: 1\n",
+        "host_vars/web1.yml": "a: 1\n",
+        "ansible.cfg": "[defaults]\n",
+        "filter_plugins/x.py": "",
+        "roles/web/templates/x.j2": "",
+    }.items():
+        (repository / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository / name).write_text(text)
+    made = init(tmp_path / "acme", source=repository)
+    said = [one for one in made.found.left if "not copied" in one or "its variables" in one]
+    assert [one.partition(":")[0] for one in said] == [
+        "hosts.ini, inventories, host_vars", "hosts.ini", "inventories/staging/hosts.yml",
+        "inventories/staging/group_vars", "ansible.cfg", "filter_plugins",
+    ]  # fmt: skip
+    assert "its variables of web: move" in said[1]
+    assert "its variables of db: move" in said[2]
+    assert not (made.folder / "hosts.ini").exists()
+
+
 def test_a_role_that_is_not_there_is_said(tmp_path, repository):
     (repository / "site.yml").write_text("- {hosts: all, roles: [geerlingguy.php, a.b.c]}\n")
     todo = init(tmp_path / "acme", source=repository).found.left
