@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import UTC, datetime
 from datetime import date as day
@@ -16,6 +17,12 @@ def safe(text: str) -> str:
     Tools' output and file names end up in messages, and must not control the terminal.
     """
     return _CONTROL.sub("", _ESCAPE_SEQUENCE.sub("", text.replace("\r\n", "\n")))
+
+
+def command(text: str) -> str:
+    """What to type next, without `sudo` where devvm runs as root, and not through sudo."""
+    is_root = os.geteuid() == 0 and "SUDO_USER" not in os.environ
+    return text.replace("sudo devvm ", "devvm ") if is_root else text
 
 
 def duration(seconds: float) -> str:

@@ -203,7 +203,7 @@ class Output:
         )
         for line in formatting.safe(error.details or "").splitlines():
             self._stderr.print(Text(f"  {line}"), soft_wrap=True)
-        self._labelled("Next", error.resolution, "bold cyan")
+        self._labelled("Next", formatting.command(error.resolution or ""), "bold cyan")
         self._labelled("Log", str(error.log) if error.log else None, "dim")
 
     def _labelled(self, label: str, value: str | None, style: str) -> None:

@@ -375,7 +375,7 @@ def files() -> list[Path]:
             raise UsageError(
                 f"there is no configuration file {named}",
                 details="the environment variable DEVVM_CONFIG names it",
-                resolution="unset DEVVM_CONFIG",
+                resolution="make it (an empty file will do), or: unset DEVVM_CONFIG",
             )
         paths.append(Path(named))
     return [p for p in paths if p.is_file()]

@@ -106,8 +106,9 @@ def test_not_toml(config_file):
 
 def test_a_named_file_that_is_not_there(monkeypatch, tmp_path):
     monkeypatch.setenv("DEVVM_CONFIG", str(tmp_path / "none.toml"))
-    with pytest.raises(UsageError, match="no configuration file"):
+    with pytest.raises(UsageError, match="no configuration file") as caught:
         config.load()
+    assert caught.value.resolution == "make it (an empty file will do), or: unset DEVVM_CONFIG"
 
 
 def test_all_settings_of_rollouts(config_file):

@@ -78,6 +78,8 @@ def build(
     built = built or requirements.find_box(services, release, newest=newest)
     assert built is not None
     _result(session, services, built.release)
+    if not session.output.json:
+        session.output.note("Next: devvm create")
 
 
 def list_boxes(context: typer.Context, json: options.Json = False) -> None:

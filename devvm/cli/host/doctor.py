@@ -83,7 +83,7 @@ def _show(
         elif not result.fixed and finding.fix is not None:
             output.line("  Next: devvm doctor --fix")
         if not result.fixed and finding.advice:
-            output.line(f"  Next: {finding.advice}")
+            output.line(f"  Next: {formatting.command(finding.advice)}")
     left = sum(not result.fixed for result in results)
     output.line()
     if fix:

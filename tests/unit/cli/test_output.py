@@ -28,6 +28,20 @@ def test_an_error_says_what_why_what_next_and_where(capsys):
     )
 
 
+@pytest.mark.parametrize(
+    ("user", "through", "said"),
+    [(0, None, "devvm box build"), (0, "jane", "sudo devvm box build"),
+     (1000, None, "sudo devvm box build")],
+)  # fmt: skip
+def test_root_is_not_told_to_use_sudo(user, through, said, monkeypatch, capsys):
+    monkeypatch.setattr("os.geteuid", lambda: user)
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    if through:
+        monkeypatch.setenv("SUDO_USER", through)
+    Output().error(OperationError("it failed", resolution="fix it, then: sudo devvm box build"))
+    assert capsys.readouterr().err == f"Error: it failed\nNext: fix it, then: {said}\n"
+
+
 def test_an_error_as_json_goes_to_stdout(capsys):
     Output(json=True).error(_error())
     out, err = capsys.readouterr()

@@ -92,7 +92,9 @@ def test_box_build_as_root(cli, world, monkeypatch):
     calls = fake(monkeypatch, box, "build", world.box)
     assert set(cli("box", "build", "--force", "--json").json) == documented("Box")
     assert calls[0][1] == {"release": None, "force": True, "newest": False}
-    assert cli("box", "build", "--no-result").stdout == ""
+    assert cli("box", "build").stderr.endswith("Next: devvm create\n")
+    done = cli("box", "build", "--no-result")
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 def test_box_build_as_another_goes_through_sudo(cli, services, monkeypatch, tmp_path):
