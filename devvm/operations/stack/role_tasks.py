@@ -111,13 +111,15 @@ def other_roles(role: Path) -> Iterator[str]:
     meta = role / "meta" / "main.yml"
     content = role_yaml.read(meta.read_bytes()) if meta.is_file() else None
     listed = content.get("dependencies") if isinstance(content, dict) else None
-    for one in listed if isinstance(listed, list) else ():
-        yield str(one.get("role", one.get("name")) if isinstance(one, dict) else one)
+    named = [
+        one.get("role", one.get("name")) if isinstance(one, dict) else one
+        for one in (listed if isinstance(listed, list) else ())
+    ]
     for task in of(role):
         for module, arguments in task.modules():
-            name = arguments.get("name")
-            if module in ("include_role", "import_role") and "{{" not in str(name):
-                yield str(name)
+            if module in ("include_role", "import_role"):
+                named.append(arguments.get("name"))
+    yield from (name for name in named if isinstance(name, str) and "{{" not in name)
 
 
 def _flat(content: object) -> Iterator[Mapping[str, Any]]:

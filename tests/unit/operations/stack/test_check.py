@@ -170,7 +170,9 @@ def test_what_the_lock_has_is_in_a_box(found):
 
 def test_a_role_that_another_one_brings_is_looked_at_and_files_for_other_systems_are_not(found):
     files = {
-        "roles/web/meta/main.yml": "dependencies: [{role: tools}]\n",
+        "roles/web/meta/main.yml": "dependencies: [{role: more}, {}, 1]\n",
+        "roles/more/tasks/main.yml": "- include_role: {}\n- import_role: name=tools\n",
+        "roles/more/meta/main.yml": "dependencies: web\n",
         "roles/tools/vars/main.yml": "tools_packages: []\n",
         "roles/tools/tasks/main.yml": INSTALL % "zsh",
         "roles/tools/tasks/setup-RedHat.yml": "- yum: {name: httpd}\n",
