@@ -19,6 +19,8 @@ _TEXTS = frozenset(
     {"configured", "content", "enabled", "link", "mode", "origin", "owner", "sha256", "state",
      "type", "value", "version"}
 )  # fmt: skip
+#: Areas with an item for each setting, whose value is a fact of it.
+_SETTINGS = frozenset({"manager", "php-fpm", "postgresql", "setting"})
 _SEALED = re.compile(r"[0-9a-f]{32}")
 _UNSEALED = re.compile(r"[0-9a-f]{64}")
 _LONG = 100
@@ -161,8 +163,8 @@ def _secrets(area: str, item: str, facts: Facts, secrets: Secrets) -> Iterator[F
     if own_text and any(fnmatchcase(item, pattern) for pattern in secrets.paths):
         yield Finding(rule="secret", message="content: a file like this is secret as a whole")
     for name, text in _strings(facts):
-        # A server's setting may be secret because of its name; its collector checks that too.
-        setting = area == "setting" and name == "value"
+        # A setting may be secret because of its name; its collector checks that too.
+        setting = area in _SETTINGS and name == "value"
         whole = f"{item.rpartition('/')[2]}={text}" if setting else text
         hidden, values = secrets.redact(whole)
         if any("{secret}" not in value for value in values):

@@ -41,35 +41,100 @@ SECRET_PATHS = (
     "/etc/mysql/debian.cnf",
 )
 
-_WORDS = (
-    r"pass(?:word|wd|phrase)?s?|pwd|secrets?|tokens?|(?:api|access|private|secret)[_-]?key"
-    r"|credentials?"
+_KEYS = (
+    r"(?:(?<![a-z])des|access|account|api|app|auth|cipher|crypto?|encrypt(?:ion)?|hmac|jwt|licen[cs]e"
+    r"|logged_in|master|nonce|private|secret|shared|sign(?:ing)?|storage)[_-]?key"
 )
-_NAME = rf"[\w.-]*(?:{_WORDS})(?:[_-]\w+|\d+)?"
-#: Secret values in text, each as group 2: those of a whole line, or of a word within one.
-SECRET_TEXT = tuple(
-    re.compile(pattern, re.IGNORECASE | re.MULTILINE)
-    for pattern in (
-        rf"(^[ \t]*['\"]?{_NAME}['\"]?[ \t]*[=:][ \t]*)([^\s#][^\n]*)",
-        rf"(\b{_NAME}['\"]?[ \t]*[=:][ \t]*['\"]?)([^\s'\",;&#]+)",
-        r"(--(?:password|secret|token)[ ])(\S+)",
-        r"(^[ \t]*(?:requirepass|masterauth|auth-pass)[ \t]+)(\S+)",
-        r"(\bidentified\s+by\s+)('[^']*'|\"[^\"]*\")",
-        r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)([^\s@/]+)(?=@)",
-        r"(\b(?:authorization|proxy-authorization)['\"]?\s*[:=]\s*['\"]?(?:bearer|basic)\s+)(\S+)",
-    )
+#: What a setting is called that is a secret, apart from `pass`, which also means "hand on".
+_STRONG = (
+    r"pass(?:word|wd|phrase)s?|pwd|[a-z]pw|(?<!server)(?<!server_)tokens?|secrets?"
+    rf"|(?<!load)(?<!import)credentials?|{_KEYS}|[_-]salt|(?<![a-z])psk|snmp[_-]?community"
 )
+_NAME = rf"(?:{_STRONG}|pass(?:es)?)(?:[_-]\w++|\d++)?"
+#: What may be around a name, between it and its value, and before the value.
+_CLOSE = r"(?:\\?['\"])?(?:\](?=[ \t]*=))?"
+_IS = r"[ \t]*[=:]+>?(?![=:>])[ \t]*"
+_OPEN = r"(?:[bfru@]?\\?['\"])?"
+#: A value in either quotes, and one in none: of a line, and where others may follow.
+_QUOTED = r"(?<=')(?:\\.|[^'\\\n])+|(?<=\")(?:\\.|[^\"\\\n])+"
+_VALUE = rf"{_QUOTED}|(?<!['\"])[^\s'\";]+"
+_VALUE_OF_MANY = rf"{_QUOTED}|(?<!['\"])(?!\{{\{{)[^\s'\",;&#]+"
+
+
+def _patterns(*patterns: str) -> tuple[re.Pattern[str], ...]:
+    return tuple(re.compile(pattern, re.IGNORECASE | re.MULTILINE) for pattern in patterns)
+
+
+#: Secrets by their name, each as group 2. Yes, no, paths and numbers are none.
+_NAMED = _patterns(
+    # To the end of the line: name = value
+    rf"(^[ \t]*(?:[\w.-]+\[)?['\"]?[\w.-]*{_NAME}['\"]?\]?{_IS})([^\s#][^\n]*)",
+    # In quotes as a whole.
+    rf"((?<=\")[\w.-]*{_NAME}=)((?:\\.|[^\"\\\n])+)",
+    rf"((?<=')[\w.-]*{_NAME}=)((?:\\.|[^'\\\n])+)",
+    # Anywhere: name=value, "name": "value", ['name'] => 'value', name="name" value="value"
+    rf"({_NAME}{_CLOSE}(?:[ \t]+value)?{_IS}{_OPEN})({_VALUE_OF_MANY})",
+    # As arguments: define('NAME', 'value')
+    rf"((?:define|[gs]et\w*|env)\([ \t]*['\"][\w.-]*{_NAME}['\"][ \t]*,[ \t]*['\"])({_QUOTED})",
+    # In XML: <name>value</name>
+    rf"(<[\w:.-]*{_NAME}(?:[ \t][^<>\n]*)?>)([^<\n]+)(?=</)",
+    # After a directive: SetEnv NAME value, proxy_set_header X-Name "value"
+    r"(^[ \t]*[#;]?(?:[\w-]+[ \t]+)??[\w-]*(?:define|env|header|option|param|set|value)[ \t]+"
+    rf"(?:(?:add|always|append|merge|set)[ \t]+)*['\"]?\$?[\w.-]*(?:{_NAME}|authorization)"
+    rf"['\"]?[ \t]+{_OPEN})({_VALUE})",
+    # Alone on a line, or in brackets: name value
+    rf"((?:^|[;{{])[ \t]*[\w.-]*(?:{_STRONG})\d*[ \t]+(?![=:{{}}(|&]){_OPEN})({_VALUE})"
+    r"(?=['\"]?[ \t\r]*(?:[;}#]|$))",
+    # As an option: --name value
+    rf"(--(?!ask-|no-|skip-)[\w.-]*(?:{_STRONG}|pass)[ \t]+{_OPEN}(?!-))({_VALUE})",
+)
+#: Secrets by their place, each as group 2.
+_PLACED = _patterns(
+    rf"(^[ \t]*(?:requirepass|masterauth|auth-pass|sentinel[ \t]+auth-pass[ \t]+\S+)[ \t]+{_OPEN})"
+    rf"({_VALUE})",
+    r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)([^\s@/]+)(?=@)",
+    # A login without a password is a token, except that of git's servers.
+    r"(\bhttps?://(?!git@))([^\s:/@?#'\"]+)(?=:?@)",
+    # curl -u name:value
+    *(
+        rf"(\bcurl\b[^\n|]*?[ \t](?:-[a-z]*u[ \t=]*|--(?:proxy-)?user[ \t=]+)"
+        rf"{quote}[^\s:'\"]*:)({value})"
+        for quote, value in (("'", r"[^'\n]+"), ('"', r"[^\"\n]+"), ("", r"[^\s'\"]+"))
+    ),
+    # mysql -pvalue, sshpass -p value
+    rf"(\b(?:mysql|mariadb)[\w-]*[ \t](?:[^\n|;]*?[ \t])?(?-i:-p){_OPEN})({_VALUE})",
+    rf"(\bsshpass[ \t]+(?-i:-p)[ \t]*{_OPEN})({_VALUE})",
+    # In netrc's format, which apt reads too.
+    rf"(\bmachine[ \t]+\S+[ \t]+login[ \t]+\S+[ \t]+password[ \t]+{_OPEN})({_VALUE})",
+    # As snmpd.conf(5) has them.
+    r"(^[ \t]*(?:r[ow]community6?|trapcommunity|authcommunity[ \t]+\S+|(?:trap2?|inform)sink"
+    rf"[ \t]+\S+|com2sec6?[ \t]+(?:-Cn[ \t]+\S+[ \t]+)?\S+[ \t]+\S+)[ \t]+{_OPEN})({_VALUE})",
+    r"(^[ \t]*createuser[ \t][^\n]*?[ \t](?:md5|sha(?:-?\d+)?)[ \t]+)([^\n]+)",
+)
+#: Secrets that may stand in a later line than what begins them, each as group 2.
+_FOLDED = _patterns(
+    r"(\bidentified\s+by\s+)('[^']*'|\"[^\"]*\")",
+    r"(\b(?:authorization|proxy-authorization)['\"]?\s*[:=]\s*['\"]?(?:basic|bearer|token)\s+)"
+    r"([^\s'\"]+)",
+)
+_VARIABLE = r"\{secret\}|\{\{[^{}]*\}\}|%\w+|%\{\w+\}\w?|\$\{?\w+\}?"
+#: Values that stand for others, or for none.
+_STANDS_FOR = re.compile(rf"['\"]*(?:(?:basic|bearer)\s+)?(?:{_VARIABLE})?['\"]*[,;)]*")
 #: Values that look like a secret's but are harmless.
 _HARMLESS = re.compile(
-    r"['\"]?(yes|no|on|off|true|false|none|null|required|sufficient|optional|[\d.]*|/[^\s:]*"
-    r"|files.*|compat.*|\{secret\}|%\w+|\$\{?\w+\}?|without-password|prohibit-password)['\"]?,?"
+    r"['\"]?(yes|no|on|off|true|false|none|null|required|sufficient|optional|[\d.]*(?:/(?:tcp|udp))?"
+    r"|(?:(?:btree|cdb|exec|file|hash|lmdb|texthash|unix):)?/[^\s:]*"
+    r"|files.*|compat.*|without-password|prohibit-password)['\"]?[,;)]*"
 )
 #: The tag in a sudo rule that says whether sudo asks for a password.
 _SUDO_TAG = re.compile(r"(^|\W)(NO)?PASSWD:\s*$")
 #: A line without any of these has no secret: words are found far more quickly than patterns.
-_SUSPECT = ("pass", "pwd", "secret", "token", "key", "credential", "masterauth", "://")
-#: What begins a secret that may stand in a later line.
-_ACROSS_LINES = ("identified", "authorization")
+_SUSPECT = (
+    "pass", "pw", "secret", "token", "key", "credential", "masterauth", "authorization", "://",
+    "salt", "psk", "community", "com2sec", "sink", "createuser", "curl", "mysql", "mariadb",
+)  # fmt: skip
+#: The same for `_FOLDED`, whose secrets may stand in a line without any.
+_SUSPECT_FOLDED = ("identified", "authorization")
 _PEM_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*-----|\Z)", re.DOTALL)
 
 
@@ -84,35 +149,44 @@ def redact(text: str) -> tuple[str, list[str]]:
 
     def hide(match: re.Match[str]) -> str:
         value = match[2].strip()
-        if _HARMLESS.fullmatch(value.lower()) or _SUDO_TAG.search(match[1]):
+        if _STANDS_FOR.fullmatch(value.lower()):
             return match[0]
         found.append(value)
         return match[1] + "{secret}"
+
+    def hide_named(match: re.Match[str]) -> str:
+        if _HARMLESS.fullmatch(match[2].strip().lower()) or _SUDO_TAG.search(match[1]):
+            return match[0]
+        return hide(match)
 
     def hide_key(match: re.Match[str]) -> str:
         found.append(match[0])
         return "{secret}"
 
-    def hide_all(text: str) -> str:
-        for pattern in SECRET_TEXT:
-            text = pattern.sub(hide, text)
-        return text
-
     text = _PEM_KEY.sub(hide_key, text)
     lower = text.lower()
     # Patterns ignore case as Unicode has it, which lower() does not.
-    if not text.isascii() or any(word in lower for word in _ACROSS_LINES):
-        return hide_all(text), found
+    if not text.isascii() or any(word in lower for word in _SUSPECT_FOLDED):
+        for pattern in _FOLDED:
+            text = pattern.sub(hide, text)
+        lower = text.lower()
+    ascii_only = text.isascii()
+    words = [word for word in _SUSPECT if word in lower]
+    if ascii_only and not words:
+        return text, found
     lines = text.split("\n")
     suspect = [
         number
         for number, line in enumerate(lower.split("\n"))
-        if any(word in line for word in _SUSPECT)
+        if any(word in line for word in words) or not (ascii_only or lines[number].isascii())
     ]
-    if suspect:
-        shown = hide_all("\n".join(lines[number] for number in suspect)).split("\n")
-        for number, line in zip(suspect, shown, strict=True):
-            lines[number] = line
+    shown = "\n".join(lines[number] for number in suspect)
+    for pattern in _NAMED:
+        shown = pattern.sub(hide_named, shown)
+    for pattern in _PLACED:
+        shown = pattern.sub(hide, shown)
+    for number, line in zip(suspect, shown.split("\n"), strict=True):
+        lines[number] = line
     return "\n".join(lines), found
 
 

@@ -173,11 +173,14 @@ def test_secrets_are_found_and_not_repeated():
         "file": {"/x": {"content": "a = b\n  password = hunter2\nc\n"}},
         "cron": {"/y": {"jobs": ["x", "run password = hunter2"]}},
         "unit": {"z": {"drop-ins": {"/d": "password = hunter2"}}},
+        "manager": {"environment/DB_password": {"value": "hunter2"}},
+        "php-fpm": {"8.2/www/password": {"value": "hunter2"}},
         "setting": {"redis/password": {"value": "hunter2"}},
     }
     found = findings(areas)
     assert [f.check for f in found] == [
-        "cron/y", "file/x", "setting/redis/password", "unit/z",
+        "cron/y", "file/x", "manager/environment/DB_password", "php-fpm/8.2/www/password",
+        "setting/redis/password", "unit/z",
     ]  # fmt: skip
     assert {f.rule for f in found} == {"secret"}
     assert all(f.severity is Severity.ERROR and "hunter2" not in f.message for f in found)
