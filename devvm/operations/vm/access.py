@@ -23,6 +23,8 @@ _PAGES, _PAGES_AT = "devvm-pages.service", "/run/devvm-pages"
 _NO_UNIT = 5
 #: OpenSSH's own exit code.
 _LOST = 255
+#: Runs a command in the guest. At a terminal, Ctrl-C ends it there, and ssh would say `_LOST`.
+_UNTIL_CTRL_C = 'trap "exit 130" INT; "$@"'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +98,7 @@ def follow(services: Services, name: str, wanted: Wanted) -> int:
         OperationError: it is not running, or stops meanwhile.
     """
     target, argv = _journalctl(services, name, wanted)
-    code = services.shell.interactive(target, [*argv, "--follow"])
+    code = services.shell.interactive(target, ["sh", "-c", _UNTIL_CTRL_C, "sh", *argv, "--follow"])
     if code in _INTERRUPTED:
         return ExitCode.INTERRUPTED
     if code == _LOST:
