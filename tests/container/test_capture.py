@@ -11,6 +11,7 @@ import pytest
 
 from devvm.parity.production import manifest
 from tests.container.reference import Machine, new_key
+from tests.support.reference_stack import REFERENCE
 
 pytestmark = pytest.mark.container
 
@@ -156,7 +157,8 @@ def test_a_host_that_can_not_be_seen_leaves_no_manifest(
 ):
     done = capture(f"--host={converged.machine.target.alias}", f"--host={host}", *options)
     assert done.returncode == 1, done.stdout
-    first, second, *_ = done.stderr.splitlines()
+    stack, first, second, *_ = done.stderr.splitlines()
+    assert stack == f"With the checks of the stack in {REFERENCE.root}"
     assert first == "Error: 1 of 2 hosts could not be inspected, and no manifest was written"
     assert second.strip().startswith(f"{host}: ")
     assert said in second
