@@ -50,6 +50,8 @@ _ISOLATED = (
     "--",
 )  # fmt: skip
 
+#: The exit code of ssh itself.
+_SSH_FAILED = 255
 #: Running commands, and the thread that waits for each.
 _awaited: dict[subprocess.Popen[str], int] = {}
 
@@ -276,16 +278,19 @@ def interactive(argv: Sequence[str], *, env: Mapping[str, str] | None = None) ->
     """Run a command on this terminal (ssh, sudo, an editor) and return its exit code.
 
     The command handles Ctrl-C, which the terminal sends to devvm too: devvm ignores it and waits.
+    If it ends ssh, whose exit code is then 255 as after a failure, this returns -SIGINT.
     """
     args = _argv(argv, sudo=False)
+    seen: list[int] = []
     # Unlike SIG_IGN, a handler isn't inherited by the command.
-    previous = signal.signal(signal.SIGINT, lambda _number, _frame: None)
+    previous = signal.signal(signal.SIGINT, lambda number, _frame: seen.append(number))
     try:
-        return subprocess.run(args, env=environment(env), check=False).returncode
+        code = subprocess.run(args, env=environment(env), check=False).returncode
     except FileNotFoundError:
         raise _not_installed(args[0]) from None
     finally:
         signal.signal(signal.SIGINT, previous)
+    return -signal.SIGINT if seen and code == _SSH_FAILED else code
 
 
 @contextmanager

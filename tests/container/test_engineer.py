@@ -147,9 +147,8 @@ def test_their_own_files_replace_only_those_that_every_account_gets(personal, va
         "Create .profile", "Create bin/tool",
     ]  # fmt: skip
     assert json.loads(personal.sh(run)) == {"changed": []}
-    assert personal.sh("cat .profile .bashrc; stat -c '%U %a' .profile bin/tool", user="jane") == (
-        "mine\nalias\njane 600\njane 755\n"
-    )
+    look = "cd; cat .profile .bashrc; stat -c '%U %a' .profile bin/tool"
+    assert personal.sh(look, user="jane") == "mine\nalias\njane 600\njane 755\n"
     personal.sh("rm -r ~jane/bin; cp /etc/skel/.profile ~jane/.profile")
     bad = shlex.quote(json.dumps(variables | {"engineer_files": {"../x": files[".bashrc"]}}))
     said = personal.sh(f"printf %s {bad} | /usr/lib/devvm/personalise 2>&1 ||:")
