@@ -182,7 +182,8 @@ def version(devvm, name=SHOP):
 
 
 def releases_of(devvm):
-    return [r["release"] for r in devvm("release", "list", "--json").json["releases"]]
+    found = devvm("release", "list", "--json").json["releases"]
+    return [one["release"] for one in found if one["stack"] == "acme"]
 
 
 def wait_until(seconds, condition):
