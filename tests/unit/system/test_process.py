@@ -201,3 +201,10 @@ def test_a_transfer_that_fails_says_why(tmp_path):
         process.transfer(["sh", "-c", "echo part; echo full >&2; exit 3"],
                          destination=tmp_path / "b")  # fmt: skip
     assert (failed.value.returncode, failed.value.output) == (3, "full\n")
+
+
+@pytest.mark.parametrize(("code", "returned"), [(255, -signal.SIGINT), (7, 7)])
+def test_ctrl_c_that_ends_ssh_is_told_from_a_lost_connection(code, returned):
+    ssh = ["sh", "-c", f"kill -INT $PPID; sleep 0.1; exit {code}"]  # as the terminal does
+    assert process.interactive(ssh) == returned
+    assert process.interactive(["sh", "-c", "exit 255"]) == 255
