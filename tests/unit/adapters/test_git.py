@@ -55,20 +55,6 @@ def company(tmp_path):
     return Company(tmp_path)
 
 
-@pytest.fixture
-def ssh(tmp_path, monkeypatch):
-    """Puts a script in place of ssh; its last argument is the command for the server."""
-
-    def make(script):
-        folder = tmp_path / "bin"
-        folder.mkdir(exist_ok=True)
-        (folder / "ssh").write_text(f"#!/bin/bash\n{script}\n")
-        (folder / "ssh").chmod(0o755)
-        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-
-    return make
-
-
 def test_a_mirror_has_the_branches_and_tags_and_follows(company, tmp_path):
     run("branch", "gone", at=company.at)
     run("tag", "v1", at=company.at)

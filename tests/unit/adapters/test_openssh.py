@@ -1,6 +1,5 @@
 """SSH: command lines, errors, keys. `ssh` is a script here; the real one needs a VM."""
 
-import os
 import subprocess
 
 import pytest
@@ -14,18 +13,6 @@ def target(tmp_path):
     config = tmp_path / "ssh_config"
     config.touch()
     return Target(ssh_config=config, alias="dev1-vagrant")
-
-
-@pytest.fixture
-def ssh(tmp_path, monkeypatch):
-    def make(script):
-        folder = tmp_path / "bin"
-        folder.mkdir(exist_ok=True)
-        (folder / "ssh").write_text(f"#!/bin/bash\n{script}\n")
-        (folder / "ssh").chmod(0o755)
-        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-
-    return make
 
 
 def test_arguments_arrive_as_they_were_given(ssh, target):
